@@ -1,0 +1,1 @@
+"""Everything after training: export, quantization, verification, benchmarks."""

@@ -1,0 +1,92 @@
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tfsr")
+class GroupedConv2D(keras.layers.Layer):
+    """Convolves each group of channels by itself, stride 1, "same" padding.
+
+    One group is an ordinary convolution. The kernel of g groups is a single
+    `(k, k, C / g, filters)` tensor whatever the lowering, so weights move freely
+    between the two. Kernel and bias start uniform in +-1/sqrt(fan_in), where
+    fan_in = k * k * C / g.
+
+    Args:
+        filters: Channels of the output.
+        kernel_size: Side k of the square kernel.
+        groups: Number of groups; must divide `filters` and the input's channels.
+        lowering: `"split"` slices, convolves and concatenates, which trains fast on
+            every backend; `"grouped"` is one native grouped convolution, which runs
+            fast on the phone. Their results are identical.
+
+    Input shape:
+        `(B, H, W, C)`.
+
+    Output shape:
+        `(B, H, W, filters)`.
+    """
+
+    def __init__(self, filters, kernel_size, groups=1, lowering="split", **kwargs):
+        super().__init__(**kwargs)
+        if groups < 1 or filters % groups:
+            raise ValueError(
+                "`groups` must divide `filters`. "
+                f"Received: groups={groups}, filters={filters}."
+            )
+        if lowering not in ("split", "grouped"):
+            raise ValueError(
+                f'`lowering` must be "split" or "grouped". Received: lowering={lowering}.'
+            )
+        self.filters = filters
+        self.kernel_size = kernel_size
+        self.groups = groups
+        self.lowering = lowering
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        if channels % self.groups:
+            raise ValueError(
+                "`groups` must divide the input's channels. "
+                f"Received: groups={self.groups}, input_shape={input_shape}."
+            )
+        shape = (self.kernel_size, self.kernel_size, channels // self.groups)
+        limit = (self.kernel_size**2 * channels // self.groups) ** -0.5
+        uniform = keras.initializers.RandomUniform
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*shape, self.filters),
+            initializer=uniform(-limit, limit),
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.filters,), initializer=uniform(-limit, limit)
+        )
+
+    def call(self, inputs):
+        if self.groups == 1 or self.lowering == "grouped":
+            # Keras infers the number of groups from the kernel's input channels.
+            outputs = ops.conv(inputs, self.kernel, padding="same")
+        else:
+            outputs = ops.concatenate(
+                [
+                    ops.conv(x, kernel, padding="same")
+                    for x, kernel in zip(
+                        ops.split(inputs, self.groups, axis=-1),
+                        ops.split(self.kernel, self.groups, axis=-1),
+                        strict=True,
+                    )
+                ],
+                axis=-1,
+            )
+        return outputs + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "groups": self.groups,
+            "lowering": self.lowering,
+        }

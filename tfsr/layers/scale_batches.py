@@ -1,0 +1,52 @@
+"""Batches of several scales through one body: joined before it, split after it."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tfsr")
+class JoinScales(keras.layers.Layer):
+    """Stacks one batch per scale, all of one patch size, into a single batch.
+
+    Input shape:
+        A list of S tensors `(B, H, W, C)`.
+
+    Output shape:
+        `(S * B, H, W, C)`.
+    """
+
+    def call(self, inputs):
+        return ops.concatenate(inputs, axis=0)
+
+    def compute_output_shape(self, input_shape):
+        b, h, w, c = input_shape[0]
+        return (b and b * len(input_shape), h, w, c)
+
+
+@keras.saving.register_keras_serializable(package="tfsr")
+class SplitScales(keras.layers.Layer):
+    """Takes apart what `JoinScales` stacked.
+
+    Args:
+        scales: Number S of scales.
+
+    Input shape:
+        `(S * B, H, W, C)`.
+
+    Output shape:
+        A list of S tensors `(B, H, W, C)`.
+    """
+
+    def __init__(self, scales, **kwargs):
+        super().__init__(**kwargs)
+        self.scales = scales
+
+    def call(self, inputs):
+        return ops.split(inputs, self.scales, axis=0)
+
+    def compute_output_shape(self, input_shape):
+        b, h, w, c = input_shape
+        return [(b and b // self.scales, h, w, c)] * self.scales
+
+    def get_config(self):
+        return {**super().get_config(), "scales": self.scales}

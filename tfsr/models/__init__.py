@@ -1,0 +1,9 @@
+from tfsr.models.carn import carn, carn_m
+from tfsr.models.scales import scales, single_scale
+
+MODELS = {
+    "carn": carn,
+    "carn_m": carn_m,
+}
+
+__all__ = ["MODELS", "carn", "carn_m", "scales", "single_scale"]

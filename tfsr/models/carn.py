@@ -1,0 +1,100 @@
+"""CARN and CARN-M.
+
+Ahn, Kang and Sohn, "Fast, Accurate, and Lightweight Super-Resolution with Cascading
+Residual Network", ECCV 2018, https://arxiv.org/abs/1803.08664
+Authors' code: https://github.com/nmhkahn/CARN-pytorch
+
+Where the paper is silent this follows the authors' code: the mean of DIV2K's RGB is
+subtracted before the first convolution and added after the last; a ReLU follows every
+fusion and every upsampler convolution, none the first and the last convolution; a
+fusion sees the outputs of the units, not of earlier fusions; CARN-M's upsampler is
+grouped like its body; initial values are uniform in +-1/sqrt(k * k * c_in / groups)
+(the paper prints 1/sqrt(c_in)).
+
+Departure: for several scales, the authors draw one scale a step. Here every step has
+a batch of each scale, and the body runs once on all of them.
+"""
+
+import keras
+
+from tfsr.layers import (
+    CascadingBlock,
+    ChannelShift,
+    GroupedConv2D,
+    JoinScales,
+    SplitScales,
+    Upsampler,
+)
+
+RGB_MEAN = (0.4488, 0.4371, 0.4040)
+LUMA_MEAN = (0.4369,)  # RGB_MEAN weighted by 0.299, 0.587, 0.114
+
+
+def carn(
+    scale=(2, 3, 4),
+    filters=64,
+    blocks=3,
+    units=3,
+    groups=None,
+    recursive=False,
+    local_cascading=True,
+    global_cascading=True,
+    channels=3,
+):
+    """Builds CARN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
+
+    Args:
+        scale: Upscaling factor 2, 3 or 4, or a tuple of them. For a tuple, inputs and
+            outputs are dicts `{"lr_x2": ...}` and `{"sr_x2": ...}` with LR batches of
+            one shape; `single_scale` takes the model of one scale out.
+        filters: Channels of the body.
+        blocks: Number B of cascading blocks.
+        units: Number U of residual units in a block.
+        groups: Groups of residual-E units and of the upsampler; `None` for plain
+            residual units.
+        recursive: Whether the units of a block share their weights.
+        local_cascading: Whether units cascade within a block (not in CARN-NL).
+        global_cascading: Whether blocks cascade (not in CARN-NG).
+        channels: 3 for RGB, 1 for grayscale.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    mean = RGB_MEAN if channels == 3 else LUMA_MEAN
+    scales = (scale,) if isinstance(scale, int) else tuple(scale)
+    inputs = {s: keras.Input((None, None, channels), name=f"lr_x{s}") for s in scales}
+
+    lr = list(inputs.values())
+    x = JoinScales(name="join")(lr) if len(lr) > 1 else lr[0]
+    x = ChannelShift([-m for m in mean], name="sub_mean")(x)
+    x = GroupedConv2D(filters, 3, name="head")(x)  # H^0
+    cascade = [x]
+    for b in range(blocks):  # equation (4)
+        x = CascadingBlock(
+            filters, units, groups, recursive, local_cascading, name=f"block_{b}"
+        )(x)
+        if global_cascading:
+            cascade.append(x)
+            x = keras.layers.Concatenate(name=f"cascade_{b}")(cascade)
+            x = GroupedConv2D(filters, 1, name=f"fuse_{b}")(x)
+            x = keras.layers.ReLU(name=f"fuse_relu_{b}")(x)
+    features = SplitScales(len(lr), name="split")(x) if len(lr) > 1 else [x]
+
+    tail = GroupedConv2D(channels, 3, name="tail")
+    add_mean = ChannelShift(mean, name="add_mean")
+    outputs = {}
+    for s, x in zip(scales, features, strict=True):
+        x = Upsampler(filters, s, groups or 1, name=f"upsampler_x{s}")(x)
+        outputs[s] = add_mean(tail(x))
+
+    if isinstance(scale, int):
+        return keras.Model(inputs[scale], outputs[scale], name="carn")
+    return keras.Model(
+        {f"lr_x{s}": inputs[s] for s in scales},
+        {f"sr_x{s}": outputs[s] for s in scales},
+        name="carn",
+    )
+
+
+def carn_m(scale=(2, 3, 4), groups=4, recursive=True, **kwargs):
+    """Builds CARN-M: residual-E units in groups, shared within a cascading block."""
+    return carn(scale, groups=groups, recursive=recursive, **kwargs)

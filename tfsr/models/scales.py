@@ -1,0 +1,43 @@
+"""The scales a model was built for, and the inference model of one of them."""
+
+import keras
+
+from tfsr.layers import JoinScales, SplitScales
+
+
+def scales(model: keras.Model) -> tuple[int, ...]:
+    """Returns the upscaling factors that `model` has, ascending."""
+    if isinstance(model.input, dict):
+        return tuple(sorted(int(name.removeprefix("lr_x")) for name in model.input))
+    shape = model.compute_output_shape((1, 48, 48, model.input.shape[-1]))
+    return (shape[1] // 48,)
+
+
+def single_scale(model: keras.Model, scale: int) -> keras.Model:
+    """Returns the inference model of one scale, sharing the weights of `model`.
+
+    A model of that scale alone is returned as it is.
+
+    Raises:
+        ValueError: If `model` lacks the scale.
+    """
+    available = scales(model)
+    if scale not in available:
+        raise ValueError(f"`scale` must be one of {available}. Received: scale={scale}.")
+    if not isinstance(model.input, dict):
+        return model
+    position = list(model.input).index(f"lr_x{scale}")
+
+    def call(layer, *args, **kwargs):
+        if isinstance(layer, JoinScales):
+            return args[0][position]
+        if isinstance(layer, SplitScales):
+            return [args[0]] * layer.scales
+        return layer(*args, **kwargs)
+
+    parts = keras.models.clone_model(
+        model, clone_function=lambda layer: layer, call_function=call
+    )
+    return keras.Model(
+        parts.input[f"lr_x{scale}"], parts.output[f"sr_x{scale}"], name=model.name
+    )
