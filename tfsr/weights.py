@@ -1,1 +1,115 @@
-def load_model(x): ...
+"""Models from files: our own, and the checkpoints of the CARN authors."""
+
+import zipfile
+from pathlib import Path
+
+from tfsr.errors import InputError
+
+
+def load_model(model):
+    """Returns the Keras model of `model`: a run folder (its best) or a `.keras` file.
+
+    Raises:
+        InputError: If there is no such model or the file is not one.
+    """
+    import keras
+
+    import tfsr.models  # noqa: F401, registers the layers
+
+    file = Path(model)
+    if file.is_dir():
+        file = file / "model.keras"
+    if not file.is_file():
+        raise InputError(
+            f"{model}: no such model; give a run folder or a .keras file."
+        )
+    if file.suffix != ".keras" or not zipfile.is_zipfile(file):
+        raise InputError(f"{file}: not a .keras file.")
+    try:
+        return keras.saving.load_model(file, compile=False)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else "damaged"
+        raise InputError(f"{file}: not a model tfsr can load ({reason}).") from None
+
+
+def import_carn(file):
+    """Returns the Keras model with the weights of a CARN authors' `.pth`.
+
+    Reads multi-scale checkpoints of CARN and CARN-M
+    (https://github.com/nmhkahn/CARN-pytorch); needs PyTorch. Groups and recursion are
+    read off the weights. Only tensors are unpickled, no code.
+
+    Raises:
+        InputError: If the file is not such a checkpoint or PyTorch is missing.
+    """
+    import pickle
+
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise InputError(
+            f"{file}: reading it needs PyTorch; pip install 'tfsr[torch]'."
+        ) from None
+    from tfsr.models import carn
+
+    if not Path(file).is_file():
+        raise InputError(f"{file}: no such file.")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        tensors = {name: tensor.numpy() for name, tensor in state.items()}
+    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError, OSError):
+        raise InputError(f"{file}: not a PyTorch checkpoint of tensors.") from None
+    try:
+        filters, group_channels = tensors["b1.b1.body.0.weight"].shape[:2]
+        efficient = "b1.b1.body.4.weight" in tensors
+        model = carn(
+            filters=filters,
+            groups=filters // group_channels if efficient else None,
+            recursive="b1.b2.body.0.weight" not in tensors,
+        )
+        for layer, name, shuffle in _carn_layers(model):
+            _copy(layer, tensors.pop(f"{name}.weight"), tensors.pop(f"{name}.bias"), shuffle)
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{file}: not a multi-scale CARN or CARN-M checkpoint ({error})."
+        ) from None
+    left = {name for name in tensors if not name.startswith(("sub_mean", "add_mean"))}
+    if left:
+        raise InputError(
+            f"{file}: not a multi-scale CARN or CARN-M checkpoint "
+            f"({min(left)} has no counterpart)."
+        )
+    return model
+
+
+def _carn_layers(model):
+    """Yields every convolution, its name in the checkpoint and its pixel shuffle."""
+    yield model.get_layer("head"), "entry", 1
+    yield model.get_layer("tail"), "exit", 1
+    for b in (1, 2, 3):
+        yield model.get_layer(f"fuse_{b - 1}"), f"c{b}.body.0", 1
+        block = model.get_layer(f"block_{b - 1}")
+        for u, fuse in enumerate(block.fuses, 1):
+            yield fuse, f"b{b}.c{u}.body.0", 1
+        for u, unit in enumerate(block.residuals, 1):
+            yield unit.conv_0, f"b{b}.b{u}.body.0", 1
+            yield unit.conv_1, f"b{b}.b{u}.body.2", 1
+            if block.groups is not None:
+                yield unit.pointwise, f"b{b}.b{u}.body.4", 1
+    for s in (2, 3, 4):
+        upsampler = model.get_layer(f"upsampler_x{s}")
+        for i, (conv, step) in enumerate(
+            zip(upsampler.convs, upsampler.steps, strict=True)
+        ):
+            yield conv, f"upsample.up{s}.body.{3 * i}", step
+
+
+def _copy(layer, weight, bias, shuffle):
+    """Assigns PyTorch's (C_out, C_in, k, k); its pixel shuffle counts channels first."""
+
+    def reorder(x):  # within a group: (c, i * s + j) to (i * s + j, c)
+        grouped = x.reshape(layer.groups, -1, shuffle**2, *x.shape[1:])
+        return grouped.swapaxes(1, 2).reshape(x.shape)
+
+    layer.kernel.assign(reorder(weight).transpose(2, 3, 1, 0))
+    layer.bias.assign(reorder(bias))

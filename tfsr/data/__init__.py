@@ -1,0 +1,16 @@
+from tfsr.data.cache import ImageCache
+from tfsr.data.images import list_images, read_image, write_image
+from tfsr.data.pairs import BenchmarkFolder, Pair
+from tfsr.data.resize import imresize
+from tfsr.data.sampler import PatchSampler
+
+__all__ = [
+    "BenchmarkFolder",
+    "ImageCache",
+    "Pair",
+    "PatchSampler",
+    "imresize",
+    "list_images",
+    "read_image",
+    "write_image",
+]

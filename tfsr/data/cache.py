@@ -1,0 +1,112 @@
+"""Decoded images on disk, memory-mapped, so that training decodes nothing.
+
+A cache is a folder named by a digest of the files' names, sizes and times and of what
+is stored; changed images therefore get a new cache. It is built under a file lock in a
+temporary folder that is renamed when complete, so two processes never build the same
+one twice and a killed build leaves nothing that could be mistaken for a cache.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import filelock
+import numpy as np
+from tqdm import tqdm
+
+from tfsr.data.images import list_images, read_image
+from tfsr.data.pairs import Pair, crop_to_multiple
+from tfsr.data.resize import imresize
+from tfsr.errors import InputError
+
+FORMAT = 1  # raise when the layout below changes
+
+
+class ImageCache:
+    """The images of some folders, HR and bicubic LR of each scale.
+
+    Args:
+        folders: Folders of images.
+        scales: Upscaling factors whose LR images are wanted.
+        cache: Folder that holds the caches; created if missing.
+        channels: 3 for RGB, 1 for grayscale.
+
+    Raises:
+        InputError: If a folder is missing or empty or an image unreadable.
+    """
+
+    def __init__(self, folders, scales, cache, channels=3):
+        files = [file for folder in folders for file in list_images(folder)]
+        self.scales = tuple(scales)
+        digest = _digest(files, self.scales, channels)
+        self.folder = Path(cache) / digest
+        if not self.folder.is_dir():
+            Path(cache).mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(Path(cache) / f"{digest}.lock"):
+                if not self.folder.is_dir():
+                    _build(self.folder, files, self.scales, channels)
+        index = json.loads((self.folder / "index.json").read_text())
+        pixels_file = self.folder / "pixels.bin"
+        size = pixels_file.stat().st_size
+        if size != index["bytes"]:
+            raise InputError(
+                f"{pixels_file}: {size} bytes where {index['bytes']} belong; "
+                f"delete {self.folder} to have it built again."
+            )
+        self._pixels = np.memmap(pixels_file, mode="r")
+        self._entries = index["images"]
+
+    def __len__(self):
+        return len(self._entries)
+
+    def shapes(self, scale: int) -> list[tuple[int, int, int]]:
+        """Returns the shapes of all LR images of `scale`."""
+        return [tuple(entry["lr"][str(scale)]["shape"]) for entry in self._entries]
+
+    def pair(self, position: int, scale: int) -> Pair:
+        """Returns image number `position` at `scale`; views, nothing is read yet."""
+        entry = self._entries[position]
+        lr = self._view(entry["lr"][str(scale)])
+        hr = self._view(entry["hr"])
+        h, w, _ = lr.shape
+        return Pair(entry["name"], lr, hr[: h * scale, : w * scale])
+
+    def _view(self, place):
+        length = int(np.prod(place["shape"]))
+        flat = self._pixels[place["offset"] : place["offset"] + length]
+        return flat.reshape(place["shape"])
+
+
+def _digest(files, scales, channels):
+    facts = [FORMAT, scales, channels]
+    for file in files:
+        stat = file.stat()
+        facts.append((str(file.resolve()), stat.st_size, stat.st_mtime_ns))
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _build(folder, files, scales, channels):
+    building = folder.with_name(f"{folder.name}.building")
+    shutil.rmtree(building, ignore_errors=True)  # of a killed build: we hold the lock
+    building.mkdir()
+    entries, offset = [], 0
+    with open(building / "pixels.bin", "wb") as pixels:
+
+        def store(image):
+            nonlocal offset
+            place = {"offset": offset, "shape": image.shape}
+            offset += pixels.write(np.ascontiguousarray(image))
+            return place
+
+        for file in tqdm(files, desc="decoding", unit="image", disable=None):
+            hr = read_image(file, channels)
+            if min(hr.shape[:2]) < max(scales):
+                raise InputError(f"{file}: smaller than the scale {max(scales)}.")
+            lr = {
+                s: store(imresize(crop_to_multiple(hr, s), 1 / s)) for s in scales
+            }
+            entries.append({"name": str(file), "hr": store(hr), "lr": lr})
+    index = {"bytes": offset, "images": entries}
+    (building / "index.json").write_text(json.dumps(index))
+    building.rename(folder)

@@ -1,0 +1,60 @@
+"""Image files to arrays: the one place that decodes."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tfsr.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Returns the image files directly in `folder`, sorted by name.
+
+    Raises:
+        InputError: If the folder is missing or holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: not a folder of images.")
+    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
+    if not files:
+        raise InputError(f"{folder}: no image in it; expected {', '.join(SUFFIXES)}.")
+    return files
+
+
+def read_image(file: str | Path, channels: int = 3) -> np.ndarray:
+    """Returns the image in `file` as uint8 `(H, W, channels)`.
+
+    The EXIF orientation is applied and alpha dropped; 16 bits become 8. Grayscale is
+    repeated into RGB; RGB becomes one channel by Pillow's full-range BT.601 luma.
+
+    Raises:
+        InputError: If the file cannot be decoded.
+    """
+    try:
+        with Image.open(file) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):
+                image = Image.fromarray((np.asarray(image) / 257 + 0.5).astype("uint8"))
+            pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file.") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{file}: not a readable image ({error}).") from None
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def write_image(file: str | Path, pixels: np.ndarray) -> None:
+    """Writes uint8 `(H, W, 3)` or `(H, W, 1)` to `file`, never half of it."""
+    file = Path(file)
+    temporary = file.with_name(f".{file.name}.tmp{file.suffix}")
+    try:
+        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(
+            temporary
+        )
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

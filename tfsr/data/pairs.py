@@ -1,0 +1,80 @@
+"""LR and HR images of a benchmark folder, as the evaluation protocol wants them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfsr.data.images import list_images, read_image
+from tfsr.data.resize import imresize
+from tfsr.errors import InputError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """LR and HR image, uint8 `(h, w, C)` and `(h * scale, w * scale, C)`."""
+
+    name: str
+    lr: np.ndarray
+    hr: np.ndarray
+
+
+class BenchmarkFolder:
+    """HR images, and LR images beside them or made by bicubic `imresize`.
+
+    `folder` holds images, or `HR/` and optionally `LR_bicubic/X{scale}/` with
+    `NAMEx{scale}.png`. HR is cropped from the top left to a multiple of the scale.
+
+    Args:
+        folder: Path of the folder.
+        scale: Upscaling factor.
+        channels: 3 for RGB, 1 for grayscale.
+
+    Raises:
+        InputError: If the folder is missing or empty, if LR files exist for some
+            images only, or if sizes do not match.
+    """
+
+    def __init__(self, folder: str | Path, scale: int, channels: int = 3):
+        self.folder = Path(folder)
+        self.scale = scale
+        self.channels = channels
+        hr = self.folder / "HR"
+        self.hr_files = list_images(hr if hr.is_dir() else self.folder)
+        lr = self.folder / "LR_bicubic" / f"X{scale}"
+        self.lr_files = None
+        if hr.is_dir() and lr.is_dir():
+            self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
+            missing = [f for f in self.lr_files if not f.is_file()]
+            if missing:
+                raise InputError(
+                    f"{missing[0]}: missing; {lr} must hold an LR file for each of the "
+                    f"{len(self.hr_files)} HR images or not exist."
+                )
+
+    def __len__(self) -> int:
+        return len(self.hr_files)
+
+    def __iter__(self) -> Iterator[Pair]:
+        for i, file in enumerate(self.hr_files):
+            hr = crop_to_multiple(read_image(file, self.channels), self.scale)
+            if self.lr_files is None:
+                if 0 in hr.shape:
+                    raise InputError(f"{file}: smaller than the scale {self.scale}.")
+                lr = imresize(hr, 1 / self.scale)
+            else:
+                lr = read_image(self.lr_files[i], self.channels)
+                expected = tuple(side // self.scale for side in hr.shape[:2])
+                if lr.shape[:2] != expected:
+                    raise InputError(
+                        f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR asks "
+                        f"for {expected[0]}x{expected[1]} (height x width)."
+                    )
+            yield Pair(file.stem, lr, hr)
+
+
+def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
+    """Returns the top left part of `image` whose sides are multiples of `scale`."""
+    h, w = image.shape[:2]
+    return image[: h - h % scale, : w - w % scale]

@@ -1,0 +1,19 @@
+"""The photographs that scikit-image carries, for a demo without any download."""
+
+from importlib import resources
+from pathlib import Path
+
+TRAINING = (
+    "astronaut.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "motorcycle_left.png",
+    "retina.jpg",
+    "rocket.jpg",
+)
+HELD_OUT = ("chelsea.png", "coffee.png")
+
+
+def photographs(names: tuple[str, ...]) -> list[Path]:
+    """Returns the files of the named photographs of `skimage.data`."""
+    return [Path(str(resources.files("skimage.data") / name)) for name in names]

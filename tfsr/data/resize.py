@@ -1,0 +1,71 @@
+"""MATLAB's bicubic `imresize`, byte for byte.
+
+Checked against the LR files of Set5 and Set14 at x2, x3 and x4. What ports miss: the
+result of the first (vertical) pass is rounded and clipped to integers again, and halves
+round up, not to even.
+"""
+
+import math
+
+import numpy as np
+
+
+def imresize(image: np.ndarray, scale: float) -> np.ndarray:
+    """Returns `image` resized by `scale` as MATLAB's bicubic `imresize` does.
+
+    Args:
+        image: `(H, W)` or `(H, W, C)`. Integers are rounded and clipped to their type
+            after each pass, floats are not.
+        scale: Factor of height and width, such as 1/4 or 3.
+
+    Returns:
+        The resized image, `ceil(H * scale)` by `ceil(W * scale)`, of the same type.
+    """
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise ValueError(
+            f"`image` must be (H, W) or (H, W, C). Received: shape={image.shape}."
+        )
+    if not scale > 0:
+        raise ValueError(f"`scale` must be positive. Received: scale={scale}.")
+    rows = _resize_first_axis(image, scale)
+    return _resize_first_axis(rows.swapaxes(0, 1), scale).swapaxes(0, 1)
+
+
+def to_integers(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Returns `values` clipped to the integer `dtype` and rounded, halves up."""
+    info = np.iinfo(dtype)
+    return np.floor(np.clip(values, info.min, info.max) + 0.5).astype(dtype)
+
+
+def _resize_first_axis(image, scale):
+    indices, weights = _contributions(image.shape[0], scale)
+    accumulate = np.result_type(image.dtype, np.float64)
+    out = np.zeros((len(indices), *image.shape[1:]), accumulate)
+    column = (-1,) + (1,) * (image.ndim - 1)
+    for tap in range(indices.shape[1]):
+        out += weights[:, tap].reshape(column) * image[indices[:, tap]]
+    if np.issubdtype(image.dtype, np.integer):
+        return to_integers(out, image.dtype)
+    return out.astype(image.dtype)
+
+
+def _contributions(length, scale):
+    """Returns source indices and weights, both `(ceil(length * scale), taps)`."""
+    stretch = min(scale, 1.0)  # the kernel widens when shrinking, against aliasing
+    width = 4.0 / stretch
+    centers = (np.arange(math.ceil(length * scale)) + 0.5) / scale - 0.5
+    first = np.floor(centers - width / 2).astype(int)
+    indices = first[:, None] + np.arange(math.ceil(width) + 2)
+    weights = stretch * _cubic(stretch * (centers[:, None] - indices))
+    weights /= weights.sum(axis=1, keepdims=True)
+    mirrored = np.concatenate([np.arange(length), np.arange(length)[::-1]])
+    used = np.any(weights != 0, axis=0)
+    return mirrored[indices[:, used] % (2 * length)], weights[:, used]
+
+
+def _cubic(x):
+    """Returns Keys' cubic convolution kernel with a = -0.5."""
+    x = np.abs(x)
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x <= 1, near, np.where(x <= 2, far, 0.0))

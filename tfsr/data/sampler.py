@@ -1,0 +1,76 @@
+"""Random aligned patches; step n gives the same batch whenever it is asked for."""
+
+import numpy as np
+
+from tfsr.data.cache import ImageCache
+from tfsr.errors import InputError
+
+
+class PatchSampler:
+    """Draws batches of LR and HR patches, one batch per scale.
+
+    Images are drawn with equal probability, positions uniformly; patches are flipped
+    and turned by quarters at random. A batch depends on the seed and the step alone,
+    so a resumed training sees what an uninterrupted one would have seen.
+
+    Args:
+        images: The cached images.
+        patch: Side of an LR patch in pixels; the HR patch is `scale` times larger.
+        batch: Patches per scale.
+        seed: Any non-negative integer.
+
+    Raises:
+        InputError: If no image holds a patch. `skipped` counts, per scale, the images
+            that are too small.
+    """
+
+    def __init__(self, images: ImageCache, patch: int, batch: int, seed: int = 0):
+        self.images = images
+        self.patch = patch
+        self.batch = batch
+        self.seed = seed
+        self.usable = {
+            s: [i for i, shape in enumerate(images.shapes(s)) if min(shape[:2]) >= patch]
+            for s in images.scales
+        }
+        self.skipped = {s: len(images) - len(u) for s, u in self.usable.items()}
+        for s, usable in self.usable.items():
+            if not usable:
+                raise InputError(
+                    f"no image is large enough for patches of {patch * s} pixels "
+                    f"({patch} at x{s}); take larger images or a smaller `patch`."
+                )
+
+    def __getitem__(self, step: int) -> tuple:
+        """Returns the LR and the HR batches of one step.
+
+        For one scale two float32 arrays in [0, 1], `(batch, patch, patch, C)` and
+        `(batch, patch * s, patch * s, C)`; for several the dicts `{"lr_x2": ...}` and
+        `{"sr_x2": ...}` of such arrays, keyed like the model's inputs and outputs.
+        """
+        rng = np.random.default_rng([self.seed, step])
+        batches = {s: self._batch(rng, s) for s in self.images.scales}
+        if len(batches) == 1:
+            return next(iter(batches.values()))
+        return (
+            {f"lr_x{s}": lr for s, (lr, _) in batches.items()},
+            {f"sr_x{s}": hr for s, (_, hr) in batches.items()},
+        )
+
+    def _batch(self, rng, scale):
+        patches = [self._patch(rng, scale) for _ in range(self.batch)]
+        lr, hr = (np.stack(side) for side in zip(*patches, strict=True))
+        return lr.astype(np.float32) / 255, hr.astype(np.float32) / 255
+
+    def _patch(self, rng, scale):
+        pair = self.images.pair(rng.choice(self.usable[scale]), scale)
+        size = self.patch
+        y = rng.integers(pair.lr.shape[0] - size + 1)
+        x = rng.integers(pair.lr.shape[1] - size + 1)
+        flip, turns = rng.integers(2), rng.integers(4)
+
+        def cut(image, s):
+            part = image[y * s : (y + size) * s, x * s : (x + size) * s]
+            return np.rot90(part[:, ::-1] if flip else part, turns)
+
+        return cut(pair.lr, 1), cut(pair.hr, scale)

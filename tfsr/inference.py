@@ -1,0 +1,73 @@
+"""Upscalers: callables from one image to its enlargement, whatever runs them.
+
+An upscaler takes float32 `(H, W, C)` in [0, 1], returns float32
+`(H * scale, W * scale, C)`, and has the attributes `scale` and `channels`.
+"""
+
+import keras
+import numpy as np
+
+from tfsr.data.resize import imresize, to_integers
+from tfsr.models import single_scale
+
+
+class KerasUpscaler:
+    """Runs a Keras model.
+
+    Args:
+        model: A model of one or several scales.
+        scale: The scale to use.
+
+    Raises:
+        ValueError: If the model lacks the scale.
+    """
+
+    def __init__(self, model: keras.Model, scale: int):
+        self.model = single_scale(model, scale)
+        self.scale = scale
+        self.channels = self.model.input.shape[-1]
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        return np.asarray(self.model.predict_on_batch(lr[None])[0])
+
+
+class BicubicUpscaler:
+    """Enlarges 8-bit images by MATLAB's bicubic `imresize`: the baseline."""
+
+    def __init__(self, scale: int, channels: int = 3):
+        self.scale = scale
+        self.channels = channels
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        return from_uint8(imresize(to_uint8(lr), self.scale))
+
+
+class SelfEnsemble:
+    """Averages an upscaler over the eight flips and quarter turns of the image.
+
+    Reference:
+        Lim et al., "Enhanced Deep Residual Networks", CVPRW 2017, section 3.4.
+    """
+
+    def __init__(self, upscaler):
+        self.upscaler = upscaler
+        self.scale = upscaler.scale
+        self.channels = upscaler.channels
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        total = 0
+        for flip in (1, -1):
+            for turns in range(4):
+                sr = self.upscaler(np.ascontiguousarray(np.rot90(lr[:, ::flip], turns)))
+                total = total + np.rot90(sr, -turns)[:, ::flip]
+        return total / 8
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Returns float `image` in [0, 1] as uint8, clipped and rounded."""
+    return to_integers(image.astype(np.float64) * 255, np.uint8)
+
+
+def from_uint8(image: np.ndarray) -> np.ndarray:
+    """Returns uint8 `image` as float32 in [0, 1]."""
+    return image.astype(np.float32) / 255
