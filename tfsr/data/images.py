@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tfsr.errors import InputError
+from tfsr.files import replacing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -49,12 +50,6 @@ def read_image(file: str | Path, channels: int = 3) -> np.ndarray:
 
 def write_image(file: str | Path, pixels: np.ndarray) -> None:
     """Writes uint8 `(H, W, 3)` or `(H, W, 1)` to `file`, never half of it."""
-    file = Path(file)
-    temporary = file.with_name(f".{file.name}.tmp{file.suffix}")
-    try:
-        Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(
-            temporary
-        )
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(file) as temporary:
+        image = pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels
+        Image.fromarray(image).save(temporary)

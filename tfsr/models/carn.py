@@ -15,6 +15,8 @@ Departure: for several scales, the authors draw one scale a step. Here every ste
 a batch of each scale, and the body runs once on all of them.
 """
 
+import functools
+
 import keras
 
 from tfsr.layers import (
@@ -95,6 +97,7 @@ def carn(
     )
 
 
+@functools.wraps(carn, assigned=())  # its other arguments are those of `carn`
 def carn_m(scale=(2, 3, 4), groups=4, recursive=True, **kwargs):
     """Builds CARN-M: residual-E units in groups, shared within a cascading block."""
     return carn(scale, groups=groups, recursive=recursive, **kwargs)

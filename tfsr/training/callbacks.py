@@ -1,0 +1,187 @@
+"""What happens during training beside the steps."""
+
+import csv
+import math
+
+import keras
+import numpy as np
+
+from tfsr import files, metrics
+from tfsr.errors import InputError
+from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
+
+
+def validate(upscaler, folder) -> float:
+    """Returns the mean PSNR in dB of an upscaler, by the evaluation protocol.
+
+    On Y of BT.601 for colour, with `border` = scale, as `tfsr.evaluate` has it.
+    """
+    figures = []
+    for pair in folder:
+        sr, hr = to_uint8(upscaler(from_uint8(pair.lr))), pair.hr
+        if hr.shape[-1] == 3:
+            sr, hr = metrics.luma(sr), metrics.luma(hr)
+        figures.append(metrics.psnr(sr, hr, border=folder.scale))
+    return float(np.mean(figures))
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends training with an error at the step whose loss is not finite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = logs["loss"]
+        if not math.isfinite(loss):
+            step = int(self.model.optimizer.iterations)
+            raise FloatingPointError(
+                f"the loss is {loss} at step {step}; "
+                "lower learning_rate or set clip_norm, then start again: "
+                "training resumes from the last epoch."
+            )
+
+
+class Validation(keras.callbacks.Callback):
+    """Adds `val_psnr_x{scale}` and their mean `val_psnr` to the logs of an epoch."""
+
+    def __init__(self, model, folders):
+        super().__init__()
+        self.folders = folders
+        self.upscalers = [KerasUpscaler(model, folder.scale) for folder in folders]
+
+    def on_epoch_end(self, epoch, logs):
+        for upscaler, folder in zip(self.upscalers, self.folders, strict=True):
+            logs[f"val_psnr_x{folder.scale}"] = validate(upscaler, folder)
+        names = [f"val_psnr_x{folder.scale}" for folder in self.folders]
+        logs["val_psnr"] = float(np.mean([logs[name] for name in names]))
+
+
+class RunLog(keras.callbacks.Callback):
+    """Writes `log.csv` and `curve.png` after every epoch.
+
+    Args:
+        out: The run folder.
+        epoch: Completed epochs; rows that a killed run wrote beyond are dropped.
+        bicubic: PSNR of bicubic by scale, `{"x2": ...}`, drawn for comparison.
+    """
+
+    def __init__(self, out, epoch, bicubic):
+        super().__init__()
+        self.out = out
+        self.bicubic = bicubic
+        self.rows = []
+        if epoch:
+            with open(out / "log.csv", newline="") as file:
+                self.rows = [
+                    {key: float(value) for key, value in row.items()}
+                    for row in csv.DictReader(file)
+                ][:epoch]
+            for row in self.rows:
+                row["epoch"] = int(row["epoch"])
+
+    def best(self):
+        """Returns the row of highest `val_psnr`."""
+        return max(self.rows, key=lambda row: row["val_psnr"])
+
+    def on_epoch_end(self, epoch, logs):
+        rate = float(self.model.optimizer.learning_rate)
+        scalars = {key: float(value) for key, value in logs.items()}
+        self.rows.append({"epoch": epoch + 1, **scalars, "learning_rate": rate})
+        logs["is_best"] = self.best() is self.rows[-1]
+        with (
+            files.replacing(self.out / "log.csv") as temporary,
+            open(temporary, "w", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, self.rows[0])
+            writer.writeheader()
+            writer.writerows(self.rows)
+        self._draw()
+
+    def _draw(self):
+        from matplotlib.figure import Figure
+
+        epochs = [row["epoch"] for row in self.rows]
+        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        left.plot(epochs, [row["loss"] for row in self.rows], marker=".")
+        left.set(xlabel="epoch", ylabel="training loss", yscale="log")
+        for name, level in self.bicubic.items():
+            values = [row[f"val_psnr_{name}"] for row in self.rows]
+            (line,) = right.plot(epochs, values, marker=".", label=name)
+            right.axhline(
+                level, color=line.get_color(), linestyle=":", label=f"{name} bicubic"
+            )
+        right.set(xlabel="epoch", ylabel="validation PSNR (dB)")
+        right.legend()
+        for axes in (left, right):
+            axes.grid(alpha=0.3)
+        with files.replacing(self.out / "curve.png") as temporary:
+            figure.savefig(temporary, dpi=120)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves the best and the last weights, and the state to resume from.
+
+    Keras' own `BackupAndRestore` writes its files in place, so that a kill at the wrong
+    moment loses them. Here every file is written under another name and renamed, and
+    the state carries its epoch in its name: there is always one whole state.
+
+    Args:
+        out: The run folder.
+        model: The model whose weights are saved; shares them with the one in training.
+    """
+
+    def __init__(self, out, model):
+        super().__init__()
+        self.out = out
+        self.saved_model = model
+        self.backup = out / "backup"
+
+    def restore(self, trainee) -> int:
+        """Loads the latest state into `trainee`; returns its completed epochs."""
+        states = self._states()
+        if not states:
+            return 0
+        trainee.optimizer.build(trainee.trainable_variables)
+        try:
+            trainee.load_weights(states[-1])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{states[-1]}: not a readable training state ({error}); "
+                "delete it to resume from an earlier one or from the start."
+            ) from None
+        return int(states[-1].name.split("_")[1].split(".")[0])
+
+    def on_epoch_end(self, epoch, logs):
+        self.backup.mkdir(exist_ok=True)
+        with files.replacing(self.out / "last.weights.h5") as temporary:
+            self.saved_model.save_weights(temporary)
+        if logs["is_best"]:
+            with files.replacing(self.out / "best.weights.h5") as temporary:
+                self.saved_model.save_weights(temporary)
+            with files.replacing(self.out / "model.keras") as temporary:
+                self.saved_model.save(temporary)
+        state = self.backup / f"epoch_{epoch + 1:06d}.weights.h5"
+        with files.replacing(state) as temporary:
+            self.model.save_weights(temporary)
+        for older in self._states()[:-1]:
+            older.unlink()
+
+    def _states(self):
+        return sorted(self.backup.glob("epoch_*.weights.h5"))
+
+
+class TensorBoardImages(keras.callbacks.TensorBoard):
+    """Keras' TensorBoard, with the first validation image of each scale."""
+
+    def __init__(self, folder, model, folders):
+        super().__init__(str(folder))
+        self.upscalers = [KerasUpscaler(model, f.scale) for f in folders]
+        self.pairs = [next(iter(f)) for f in folders]
+
+    def on_epoch_end(self, epoch, logs=None):
+        import tensorflow as tf
+
+        super().on_epoch_end(epoch, logs)
+        with self._train_writer.as_default():
+            for upscaler, pair in zip(self.upscalers, self.pairs, strict=True):
+                sr = to_uint8(upscaler(from_uint8(pair.lr)))
+                tf.summary.image(f"x{upscaler.scale}", sr[None], step=epoch)

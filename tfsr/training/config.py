@@ -1,0 +1,206 @@
+"""One experiment: a TOML file, checked key by key."""
+
+import dataclasses
+import inspect
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tfsr.errors import InputError
+
+OPTIMIZERS = ("adam",)
+LOSSES = ("l1",)
+SCHEDULES = {"constant": (), "halve": ("every",), "cosine": ("warmup",)}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`[data]`: folders of images, relative to the working directory."""
+
+    train: list[str]
+    val: str
+    cache: str = "cache"
+    channels: int = 3
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """`[train]`: how long, on what patches, by which rule."""
+
+    epochs: int
+    steps_per_epoch: int
+    batch: int  # patches per scale
+    patch: int  # LR pixels
+    optimizer: str = "adam"
+    learning_rate: float = 1e-4
+    schedule: dict = field(default_factory=lambda: {"name": "constant"})
+    loss: str = "l1"
+    clip_norm: float | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        for key in ("epochs", "steps_per_epoch", "batch", "patch", "learning_rate"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{key} must be positive, not {getattr(self, key)}.")
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, not {self.seed}.")
+        for key, allowed in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
+            if getattr(self, key) not in allowed:
+                raise ValueError(
+                    f"{key} must be one of {', '.join(allowed)}, "
+                    f"not {getattr(self, key)!r}."
+                )
+        keys = SCHEDULES.get(self.schedule.get("name"))
+        if keys is None or set(self.schedule) != {"name", *keys}:
+            allowed = " or ".join(
+                "{ " + ", ".join([f'name = "{name}"', *(f"{k} = STEPS" for k in keys)]) + " }"
+                for name, keys in SCHEDULES.items()
+            )
+            raise ValueError(f"schedule must be {allowed}, not {self.schedule}.")
+        for key in keys:
+            steps = self.schedule[key]
+            if type(steps) is not int or steps < 1:
+                raise ValueError(f"schedule: {key} must be a number of steps, not {steps!r}.")
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole experiment; `text` is what `tfsr train` writes into the run folder."""
+
+    model: dict  # name, a key of `tfsr.models.MODELS`, and its builder's arguments
+    data: DataConfig
+    train: TrainConfig
+    text: str
+
+
+def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
+    """Returns the experiment in `file`.
+
+    Args:
+        file: A TOML file with the tables `[model]`, `[data]` and `[train]`.
+        overrides: `section.key=value` each, the value in TOML (a bare word is text).
+
+    Raises:
+        InputError: On what is missing, unknown or of the wrong type, naming the file,
+            the key and what is allowed.
+    """
+    try:
+        text = Path(file).read_text()
+        tables = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not valid TOML ({error}).") from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
+    for override in overrides:
+        _override(tables, override)
+        text += f"\n# --set {override}"
+    sections = ("model", "data", "train")
+    for name in tables:
+        if name not in sections:
+            raise InputError(
+                f"{file}: unknown table [{name}]; allowed: {', '.join(sections)}."
+            )
+    for name in sections:
+        if not isinstance(tables.get(name), dict):
+            raise InputError(f"{file}: needs a table [{name}].")
+    return Config(
+        model=_check_model(tables["model"], file),
+        data=_section(DataConfig, "data", tables["data"], file),
+        train=_section(TrainConfig, "train", tables["train"], file),
+        text=text,
+    )
+
+
+def build_model(model: dict, source: str | Path):
+    """Returns the Keras model of a `[model]` table.
+
+    Raises:
+        InputError: If the builder rejects an argument; names `source`.
+    """
+    from tfsr.models import MODELS
+
+    arguments = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in model.items()
+        if key != "name"
+    }
+    try:
+        return MODELS[model["name"]](**arguments)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{source}: [model] {error}") from None
+
+
+def _override(tables, override):
+    target, separator, value = override.partition("=")
+    section, dot, key = target.strip().partition(".")
+    if not (separator and dot and section and key):
+        raise InputError(f"--set {override}: must be section.key=value.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    tables.setdefault(section, {})[key] = parsed
+
+
+def _check_model(table, file):
+    from tfsr.models import MODELS
+
+    name = table.get("name")
+    if name not in MODELS:
+        raise InputError(
+            f"{file}: [model] name is {name!r}; allowed: {', '.join(MODELS)}."
+        )
+    allowed = list(inspect.signature(MODELS[name]).parameters)
+    for key in table:
+        if key != "name" and key not in allowed:
+            raise InputError(
+                f"{file}: [model] has no key {key!r}; "
+                f"allowed for {name}: {', '.join(allowed)}."
+            )
+    return table
+
+
+def _section(cls, section, table, file):
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for key, value in table.items():
+        if key not in fields:
+            raise InputError(
+                f"{file}: [{section}] has no key {key!r}; allowed: {', '.join(fields)}."
+            )
+        if not _fits(value, hints[key]):
+            raise InputError(
+                f"{file}: [{section}] {key} must be {_say(hints[key])}, not {value!r}."
+            )
+    for key, f in fields.items():
+        required = f.default is f.default_factory is dataclasses.MISSING
+        if required and key not in table:
+            raise InputError(f"{file}: [{section}] needs the key {key!r}.")
+    try:
+        return cls(**table)
+    except ValueError as error:
+        raise InputError(f"{file}: [{section}] {error}") from None
+
+
+def _fits(value, hint):
+    if isinstance(hint, types.UnionType):
+        return any(_fits(value, part) for part in typing.get_args(hint))
+    if typing.get_origin(hint) is list:
+        (item,) = typing.get_args(hint)
+        return isinstance(value, list) and all(_fits(v, item) for v in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _say(hint):
+    names = {int: "an integer", float: "a number", str: "a text", dict: "a table"}
+    if isinstance(hint, types.UnionType):
+        return " or ".join(_say(p) for p in typing.get_args(hint) if p is not type(None))
+    if typing.get_origin(hint) is list:
+        return "a list of texts"
+    return names[hint]

@@ -1,0 +1,174 @@
+"""Training on stock Keras `fit`, resumable after any interruption."""
+
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfsr import complexity, files
+from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
+from tfsr.errors import InputError
+from tfsr.inference import BicubicUpscaler
+from tfsr.models import scales, single_scale
+from tfsr.training.callbacks import (
+    Checkpoint,
+    RunLog,
+    StopOnNaN,
+    TensorBoardImages,
+    Validation,
+    validate,
+)
+from tfsr.training.config import Config, build_model
+
+
+def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
+    """Trains `config`'s model into the run folder `out`, or resumes the run there.
+
+    Args:
+        config: The experiment.
+        out: The run folder: `config.toml`, `best.weights.h5`, `last.weights.h5`,
+            `model.keras` (the best), `log.csv`, `curve.png`, `metrics.json`, `backup/`.
+        tensorboard: Whether to write TensorBoard logs with pictures to `tensorboard/`.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        InputError: If the data cannot be used, or `out` holds another experiment.
+        FloatingPointError: If the loss becomes NaN or infinite.
+    """
+    out = Path(out)
+    _claim(out, config)
+    options = config.train
+    keras.utils.set_random_seed(options.seed)
+    model = build_model(config.model, out / "config.toml")
+    model_scales = scales(model)
+    images = ImageCache(
+        config.data.train, model_scales, config.data.cache, config.data.channels
+    )
+    sampler = PatchSampler(images, options.patch, options.batch, options.seed)
+    for s, skipped in sampler.skipped.items():
+        if skipped:
+            print(f"x{s}: {skipped} of {len(images)} images are too small and skipped.")
+    folders = [
+        BenchmarkFolder(config.data.val, s, config.data.channels) for s in model_scales
+    ]
+
+    # A model of its own for the optimizer, so that `model` saves weights alone.
+    trainee = keras.Model(model.input, model.output, name=model.name)
+    compile_model(trainee, config)
+    checkpoint = Checkpoint(out, model)
+    epoch = checkpoint.restore(trainee)
+    log = RunLog(out, epoch, _bicubic(out, folders))
+    if epoch:
+        print(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
+
+    batches = Batches(sampler, first_step=epoch * options.steps_per_epoch)
+    callbacks = [StopOnNaN(), Validation(model, folders), log, checkpoint]
+    if tensorboard:
+        callbacks.append(TensorBoardImages(out / "tensorboard", model, folders))
+    started = time.monotonic()
+    if epoch < options.epochs:
+        trainee.fit(
+            batches,
+            steps_per_epoch=options.steps_per_epoch,
+            initial_epoch=epoch,
+            epochs=options.epochs,
+            callbacks=callbacks,
+            shuffle=False,  # the sampler already draws at random
+            verbose=1,
+        )
+    best = log.best()
+    metrics = {
+        "model": config.model["name"],
+        "params": complexity.params(model),
+        "epochs": len(log.rows),
+        "steps": len(log.rows) * options.steps_per_epoch,
+        "seconds_since_resume": round(time.monotonic() - started, 1),
+        "best_epoch": best["epoch"],
+        "val_psnr_y": {
+            f"x{s}": best[f"val_psnr_x{s}"] for s in model_scales
+        },
+        "val_psnr_y_bicubic": log.bicubic,
+    }
+    files.write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def compile_model(model: keras.Model, config: Config) -> None:
+    """Compiles `model` with the loss, optimizer and schedule of `config`."""
+    options = config.train
+    outputs = len(model.outputs)
+    model.compile(
+        optimizer=keras.optimizers.Adam(
+            _learning_rate(options), epsilon=1e-8, global_clipnorm=options.clip_norm
+        ),
+        loss="mae" if outputs == 1 else dict.fromkeys(model.output, "mae"),
+        loss_weights=None if outputs == 1 else dict.fromkeys(model.output, 1 / outputs),
+        # XLA on the CPU makes a step several times slower under TensorFlow.
+        jit_compile=keras.backend.backend() != "tensorflow",
+    )
+
+
+class Batches(keras.utils.PyDataset):
+    """An endless `PatchSampler` for `fit`, prefetched by two threads.
+
+    Args:
+        sampler: Where the batches come from.
+        first_step: The step to begin with.
+    """
+
+    def __init__(self, sampler, first_step=0):
+        super().__init__(workers=2, max_queue_size=4)
+        self.sampler = sampler
+        self.first_step = first_step
+
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        return self.sampler[self.first_step + index]
+
+
+def _learning_rate(options):
+    schedules = keras.optimizers.schedules
+    match options.schedule:
+        case {"name": "constant"}:
+            return options.learning_rate
+        case {"name": "halve", "every": steps}:
+            return schedules.ExponentialDecay(
+                options.learning_rate, steps, decay_rate=0.5, staircase=True
+            )
+        case {"name": "cosine", "warmup": steps}:
+            total = options.epochs * options.steps_per_epoch
+            return schedules.CosineDecay(
+                0.0,
+                max(1, total - steps),
+                warmup_target=options.learning_rate,
+                warmup_steps=steps,
+            )
+
+
+def _claim(out, config):
+    """Makes `out` the run folder of `config`, or checks that it already is."""
+    saved = out / "config.toml"
+    if saved.exists():
+        if saved.read_text() != config.text:
+            raise InputError(
+                f"{out}: holds a run of another config; give a new --out, "
+                f"or the config in {saved}."
+            )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists and is not a run folder; give a new --out.")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        files.write_text(saved, config.text)
+
+
+def _bicubic(out, folders):
+    """Returns bicubic's figures on the validation images, the curve's baseline."""
+    return {
+        f"x{f.scale}": validate(BicubicUpscaler(f.scale, f.channels), f) for f in folders
+    }
