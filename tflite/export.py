@@ -1,0 +1,97 @@
+"""Keras model to TFLite bytes, one short function a format."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsr.graph import Graph, inline
+from tfsr.layers import GroupedConv2D
+from tfsr.tflite.quantize import Ranges
+
+
+def float32(model: keras.Model, size=None) -> bytes:
+    """Returns the model in float32, RGB in [0, 1] in and out.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+        size: Height and width of the input, or `None` for a dynamic size.
+    """
+    return _converter(model, size).convert()
+
+
+def float16(model: keras.Model, size=None) -> bytes:
+    """Returns the model with weights in float16, RGB float32 in [0, 1] in and out."""
+    converter = _converter(model, size)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return converter.convert()
+
+
+def int8(model: keras.Model, size, ranges: Ranges) -> bytes:
+    """Returns the model in 8 bit, uint8 RGB in and out.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+        size: Height and width of the input, or `None` for a dynamic size.
+        ranges: What `quantize.observe` returned for `model`.
+    """
+    converter = _converter(model, size, ranges)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = tf.uint8
+    return converter.convert()
+
+
+def _converter(model, size, ranges=None):
+    height, width = size or (None, None)
+    graph = inline(model, height, width)
+    run = _with_clip(graph) if ranges is None else _with_ranges(graph, ranges)
+    shape = (1, height, width, model.input.shape[-1])
+    function = tf.function(
+        run, input_signature=[tf.TensorSpec(shape, tf.float32, name="lr")]
+    )
+    return tf.lite.TFLiteConverter.from_concrete_functions(
+        [function.get_concrete_function()]
+    )
+
+
+def _with_clip(graph):
+    def run(lr):
+        (sr,) = graph.run([lr], _native)
+        return tf.clip_by_value(sr, 0.0, 1.0)
+
+    return run
+
+
+def _with_ranges(graph: Graph, ranges: Ranges):
+    """Returns a function that runs `graph` with every range built in.
+
+    Input and output have the range [0, 1], which makes their uint8 values the pixels
+    and clips for free.
+    """
+    positions = {id(node): i for i, node in enumerate(graph.nodes)}
+
+    def fake_quantize(x, low, high):
+        return tf.quantization.fake_quant_with_min_max_args(x, low, high)
+
+    def call(node, *args, **kwargs):
+        outputs = _native(node, *args, **kwargs)
+        position = positions[id(node)]
+        if position in ranges:
+            outputs = fake_quantize(outputs, *ranges[position])
+        return outputs
+
+    def run(lr):
+        (sr,) = graph.run([fake_quantize(lr, 0.0, 1.0)], call)
+        return fake_quantize(sr, 0.0, 1.0)
+
+    return run
+
+
+def _native(node, *args, **kwargs):
+    """Runs a node, a grouped convolution as one native operation."""
+    operation = node.operation
+    if isinstance(operation, GroupedConv2D):
+        x = tf.nn.conv2d(args[0], operation.kernel, strides=1, padding="SAME")
+        return tf.nn.bias_add(x, operation.bias)
+    return operation(*args, **kwargs)

@@ -1,0 +1,72 @@
+"""A `.tflite` file as an upscaler (see `tfsr.inference`), without TensorFlow."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from tfsr.data.resize import to_integers
+from tfsr.errors import InputError
+
+
+class TFLiteUpscaler:
+    """Runs a TFLite model on the CPU; quantizes and dequantizes where it must.
+
+    Args:
+        file: The `.tflite` file.
+        threads: CPU threads; all by default.
+
+    Raises:
+        InputError: If the file is not a TFLite model from images to images.
+    """
+
+    def __init__(self, file: str | Path, threads: int | None = None):
+        if not Path(file).is_file():
+            raise InputError(f"{file}: no such file.")
+        try:
+            self.interpreter = Interpreter(
+                str(file), num_threads=threads or os.cpu_count()
+            )
+            self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise InputError(f"{file}: not a TFLite model ({error}).") from None
+        (self._input,) = self.interpreter.get_input_details()
+        (self._output,) = self.interpreter.get_output_details()
+        self.channels = int(self._input["shape"][-1])
+        self._resize((48, 48))
+        self.scale = int(self._output["shape"][1]) // 48
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        if tuple(self._input["shape"][1:3]) != lr.shape[:2]:
+            self._resize(lr.shape[:2])
+        self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
+        self.interpreter.invoke()
+        return _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
+
+    def _resize(self, size):
+        self.interpreter.resize_tensor_input(
+            self._input["index"], (1, *size, self.channels)
+        )
+        self.interpreter.allocate_tensors()
+        (self._input,) = self.interpreter.get_input_details()
+        (self._output,) = self.interpreter.get_output_details()
+
+
+def partitions(interpreter: Interpreter) -> int:
+    """Returns the number of parts of the graph that the CPU delegate took."""
+    return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
+
+
+def _encode(lr, details):
+    if details["dtype"] == np.float32:
+        return lr[None]
+    quant_scale, zero_point = details["quantization"]
+    return to_integers(lr[None] / np.float64(quant_scale) + zero_point, details["dtype"])
+
+
+def _decode(sr, details):
+    if details["dtype"] == np.float32:
+        return sr[0]
+    quant_scale, zero_point = details["quantization"]
+    return (sr[0].astype(np.float32) - zero_point) * np.float32(quant_scale)
