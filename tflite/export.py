@@ -1,12 +1,13 @@
 """Keras model to TFLite bytes, one short function a format."""
 
+import warnings
+
 import keras
-import numpy as np
 import tensorflow as tf
+from tfsr.tflite.quantize import Ranges
 
 from tfsr.graph import Graph, inline
 from tfsr.layers import GroupedConv2D
-from tfsr.tflite.quantize import Ranges
 
 
 def float32(model: keras.Model, size=None) -> bytes:
@@ -39,7 +40,10 @@ def int8(model: keras.Model, size, ranges: Ranges) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.uint8
-    return converter.convert()
+    with warnings.catch_warnings():
+        # The ranges are in the graph; the converter looks for them elsewhere.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+        return converter.convert()
 
 
 def _converter(model, size, ranges=None):
@@ -51,7 +55,7 @@ def _converter(model, size, ranges=None):
         run, input_signature=[tf.TensorSpec(shape, tf.float32, name="lr")]
     )
     return tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()]
+        [function.get_concrete_function()], trackable_obj=tf.Module()
     )
 
 

@@ -69,7 +69,10 @@ def _fused_into_relu(graph: Graph):
     return [
         i
         for i, node in enumerate(graph.nodes)
-        if [type(c.operation).__name__.lower() for c in consumers.get(id(node.outputs[0]), [])]
+        if [
+            type(c.operation).__name__.lower()
+            for c in consumers.get(id(node.outputs[0]), [])
+        ]
         == ["relu"]
     ]
 

@@ -8,6 +8,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
+from tfsr.quiet import quiet_stderr
+
+PROBE = 48  # LR pixels of the run that tells the scale of a dynamic model
 
 
 class TFLiteUpscaler:
@@ -16,33 +19,56 @@ class TFLiteUpscaler:
     Args:
         file: The `.tflite` file.
         threads: CPU threads; all by default.
+        size: Height and width to begin with, if the model's own are dynamic.
 
     Raises:
         InputError: If the file is not a TFLite model from images to images.
     """
 
-    def __init__(self, file: str | Path, threads: int | None = None):
+    def __init__(
+        self,
+        file: str | Path,
+        threads: int | None = None,
+        size: tuple[int, int] | None = None,
+    ):
         if not Path(file).is_file():
             raise InputError(f"{file}: no such file.")
         try:
-            self.interpreter = Interpreter(
-                str(file), num_threads=threads or os.cpu_count()
-            )
-            self.interpreter.allocate_tensors()
+            with quiet_stderr():  # LiteRT announces its CPU delegate
+                self.interpreter = Interpreter(
+                    str(file), num_threads=threads or os.cpu_count()
+                )
+            (self._input,) = self.interpreter.get_input_details()
+            height, width, self.channels = map(int, self._input["shape_signature"][1:])
+            dynamic = height < 0
+            self._resize(size or (PROBE, PROBE) if dynamic else (height, width))
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"{file}: not a TFLite model ({error}).") from None
-        (self._input,) = self.interpreter.get_input_details()
-        (self._output,) = self.interpreter.get_output_details()
-        self.channels = int(self._input["shape"][-1])
-        self._resize((48, 48))
-        self.scale = int(self._output["shape"][1]) // 48
+            raise InputError(
+                f"{file}: not a TFLite model from an image to an image ({error})."
+            ) from None
+        self.scale = int(self._output["shape"][1]) // self.size[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the input it is ready for."""
+        return tuple(int(side) for side in self._input["shape"][1:3])
+
+    @property
+    def format(self) -> str:
+        """`int8` if it takes 8-bit pixels, else `float`."""
+        return "int8" if self._input["dtype"] == np.uint8 else "float"
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        if tuple(self._input["shape"][1:3]) != lr.shape[:2]:
+        if lr.shape[:2] != self.size:
             self._resize(lr.shape[:2])
         self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
         self.interpreter.invoke()
         return _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
+
+    def fill(self, rng: np.random.Generator) -> None:
+        """Fills the input with noise, for timing."""
+        lr = rng.random((*self.size, self.channels), np.float32)
+        self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
 
     def _resize(self, size):
         self.interpreter.resize_tensor_input(
@@ -62,7 +88,9 @@ def _encode(lr, details):
     if details["dtype"] == np.float32:
         return lr[None]
     quant_scale, zero_point = details["quantization"]
-    return to_integers(lr[None] / np.float64(quant_scale) + zero_point, details["dtype"])
+    return to_integers(
+        lr[None] / np.float64(quant_scale) + zero_point, details["dtype"]
+    )
 
 
 def _decode(sr, details):

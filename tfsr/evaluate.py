@@ -49,6 +49,19 @@ def evaluate(upscaler, folder: BenchmarkFolder) -> dict:
     }
 
 
+def psnr(sr: np.ndarray, hr: np.ndarray, border: int) -> float:
+    """Returns the PSNR that the protocol ranks by: on Y for colour, else on gray.
+
+    Args:
+        sr: uint8 `(H, W, C)`.
+        hr: uint8 `(H, W, C)`.
+        border: Pixels shaved from each side.
+    """
+    if hr.shape[-1] == 3:
+        sr, hr = metrics.luma(sr), metrics.luma(hr)
+    return metrics.psnr(sr, hr, border)
+
+
 def score(sr: np.ndarray, hr: np.ndarray, border: int) -> dict[str, float]:
     """Returns the figures of one image, uint8 `(H, W, C)`, keyed as in the reports."""
     if hr.shape[-1] == 1:
@@ -56,10 +69,9 @@ def score(sr: np.ndarray, hr: np.ndarray, border: int) -> dict[str, float]:
             "psnr": metrics.psnr(sr, hr, border),
             "ssim": metrics.ssim(sr, hr, border),
         }
-    sr_y, hr_y = metrics.luma(sr), metrics.luma(hr)
     return {
-        "psnr_y": metrics.psnr(sr_y, hr_y, border),
-        "ssim_y": metrics.ssim(sr_y, hr_y, border),
+        "psnr_y": psnr(sr, hr, border),
+        "ssim_y": metrics.ssim(metrics.luma(sr), metrics.luma(hr), border),
         "psnr_rgb": metrics.psnr(sr, hr, border),
         "ssim_rgb": metrics.ssim(sr, hr, border),
     }

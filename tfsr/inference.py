@@ -4,11 +4,9 @@ An upscaler takes float32 `(H, W, C)` in [0, 1], returns float32
 `(H * scale, W * scale, C)`, and has the attributes `scale` and `channels`.
 """
 
-import keras
 import numpy as np
 
 from tfsr.data.resize import imresize, to_integers
-from tfsr.models import single_scale
 
 
 class KerasUpscaler:
@@ -22,7 +20,9 @@ class KerasUpscaler:
         ValueError: If the model lacks the scale.
     """
 
-    def __init__(self, model: keras.Model, scale: int):
+    def __init__(self, model, scale: int):
+        from tfsr.models import single_scale  # a TFLite upscaler needs no Keras
+
         self.model = single_scale(model, scale)
         self.scale = scale
         self.channels = self.model.input.shape[-1]

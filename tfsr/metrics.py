@@ -76,5 +76,7 @@ def _shave(sr, hr, border):
     h, w = sr.shape[:2]
     inside = slice(border, h - border), slice(border, w - border)
     if min(h, w) <= 2 * border:
-        raise ValueError(f"Nothing is left. Received: shape={sr.shape}, border={border}.")
+        raise ValueError(
+            f"Nothing is left. Received: shape={sr.shape}, border={border}."
+        )
     return sr[inside].astype(np.float64), hr[inside].astype(np.float64)

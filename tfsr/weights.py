@@ -20,9 +20,7 @@ def load_model(model):
     if file.is_dir():
         file = file / "model.keras"
     if not file.is_file():
-        raise InputError(
-            f"{model}: no such model; give a run folder or a .keras file."
-        )
+        raise InputError(f"{model}: no such model; give a run folder or a .keras file.")
     if file.suffix != ".keras" or not zipfile.is_zipfile(file):
         raise InputError(f"{file}: not a .keras file.")
     try:
@@ -68,7 +66,12 @@ def import_carn(file):
             recursive="b1.b2.body.0.weight" not in tensors,
         )
         for layer, name, shuffle in _carn_layers(model):
-            _copy(layer, tensors.pop(f"{name}.weight"), tensors.pop(f"{name}.bias"), shuffle)
+            _copy(
+                layer,
+                tensors.pop(f"{name}.weight"),
+                tensors.pop(f"{name}.bias"),
+                shuffle,
+            )
     except (KeyError, ValueError) as error:
         raise InputError(
             f"{file}: not a multi-scale CARN or CARN-M checkpoint ({error})."
@@ -105,7 +108,7 @@ def _carn_layers(model):
 
 
 def _copy(layer, weight, bias, shuffle):
-    """Assigns PyTorch's (C_out, C_in, k, k); its pixel shuffle counts channels first."""
+    """Assigns PyTorch's (C_out, C_in, k, k), whose pixel shuffle has channels first."""
 
     def reorder(x):  # within a group: (c, i * s + j) to (i * s + j, c)
         grouped = x.reshape(layer.groups, -1, shuffle**2, *x.shape[1:])

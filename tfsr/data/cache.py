@@ -103,9 +103,7 @@ def _build(folder, files, scales, channels):
             hr = read_image(file, channels)
             if min(hr.shape[:2]) < max(scales):
                 raise InputError(f"{file}: smaller than the scale {max(scales)}.")
-            lr = {
-                s: store(imresize(crop_to_multiple(hr, s), 1 / s)) for s in scales
-            }
+            lr = {s: store(imresize(crop_to_multiple(hr, s), 1 / s)) for s in scales}
             entries.append({"name": str(file), "hr": store(hr), "lr": lr})
     index = {"bytes": offset, "images": entries}
     (building / "index.json").write_text(json.dumps(index))

@@ -27,7 +27,7 @@ class BenchmarkFolder:
     `NAMEx{scale}.png`. HR is cropped from the top left to a multiple of the scale.
 
     Args:
-        folder: Path of the folder.
+        folder: Path of the folder, or a list of HR files.
         scale: Upscaling factor.
         channels: 3 for RGB, 1 for grayscale.
 
@@ -36,14 +36,18 @@ class BenchmarkFolder:
             images only, or if sizes do not match.
     """
 
-    def __init__(self, folder: str | Path, scale: int, channels: int = 3):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path | list[Path], scale: int, channels: int = 3):
         self.scale = scale
         self.channels = channels
+        self.lr_files = None
+        if isinstance(folder, list):
+            self.folder = folder[0].parent
+            self.hr_files = folder
+            return
+        self.folder = Path(folder)
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         lr = self.folder / "LR_bicubic" / f"X{scale}"
-        self.lr_files = None
         if hr.is_dir() and lr.is_dir():
             self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
             missing = [f for f in self.lr_files if not f.is_file()]
@@ -68,8 +72,8 @@ class BenchmarkFolder:
                 expected = tuple(side // self.scale for side in hr.shape[:2])
                 if lr.shape[:2] != expected:
                     raise InputError(
-                        f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR asks "
-                        f"for {expected[0]}x{expected[1]} (height x width)."
+                        f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR "
+                        f"asks for {expected[0]}x{expected[1]} (height x width)."
                     )
             yield Pair(file.stem, lr, hr)
 

@@ -5,10 +5,14 @@ from pathlib import Path
 
 TRAINING = (
     "astronaut.png",
-    "hubble_deep_field.jpg",
+    "brick.png",
+    "camera.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
     "ihc.png",
     "motorcycle_left.png",
-    "retina.jpg",
+    "page.png",
     "rocket.jpg",
 )
 HELD_OUT = ("chelsea.png", "coffee.png")

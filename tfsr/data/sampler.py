@@ -30,7 +30,9 @@ class PatchSampler:
         self.batch = batch
         self.seed = seed
         self.usable = {
-            s: [i for i, shape in enumerate(images.shapes(s)) if min(shape[:2]) >= patch]
+            s: [
+                i for i, shape in enumerate(images.shapes(s)) if min(shape[:2]) >= patch
+            ]
             for s in images.scales
         }
         self.skipped = {s: len(images) - len(u) for s, u in self.usable.items()}

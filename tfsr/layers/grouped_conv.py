@@ -35,7 +35,8 @@ class GroupedConv2D(keras.layers.Layer):
             )
         if lowering not in ("split", "grouped"):
             raise ValueError(
-                f'`lowering` must be "split" or "grouped". Received: lowering={lowering}.'
+                '`lowering` must be "split" or "grouped". '
+                f"Received: lowering={lowering}."
             )
         self.filters = filters
         self.kernel_size = kernel_size

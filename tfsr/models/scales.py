@@ -23,7 +23,9 @@ def single_scale(model: keras.Model, scale: int) -> keras.Model:
     """
     available = scales(model)
     if scale not in available:
-        raise ValueError(f"`scale` must be one of {available}. Received: scale={scale}.")
+        raise ValueError(
+            f"`scale` must be one of {available}. Received: scale={scale}."
+        )
     if not isinstance(model.input, dict):
         return model
     position = list(model.input).index(f"lr_x{scale}")

@@ -6,23 +6,27 @@ import math
 import keras
 import numpy as np
 
-from tfsr import files, metrics
+from tfsr import files
 from tfsr.errors import InputError
+from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
 
 
 def validate(upscaler, folder) -> float:
     """Returns the mean PSNR in dB of an upscaler, by the evaluation protocol.
 
-    On Y of BT.601 for colour, with `border` = scale, as `tfsr.evaluate` has it.
+    Args:
+        upscaler: See `tfsr.inference`.
+        folder: A `tfsr.data.BenchmarkFolder` of the upscaler's scale and channels.
     """
-    figures = []
-    for pair in folder:
-        sr, hr = to_uint8(upscaler(from_uint8(pair.lr))), pair.hr
-        if hr.shape[-1] == 3:
-            sr, hr = metrics.luma(sr), metrics.luma(hr)
-        figures.append(metrics.psnr(sr, hr, border=folder.scale))
-    return float(np.mean(figures))
+    return float(
+        np.mean(
+            [
+                psnr(to_uint8(upscaler(from_uint8(pair.lr))), pair.hr, folder.scale)
+                for pair in folder
+            ]
+        )
+    )
 
 
 class StopOnNaN(keras.callbacks.Callback):

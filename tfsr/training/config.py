@@ -55,14 +55,18 @@ class TrainConfig:
         keys = SCHEDULES.get(self.schedule.get("name"))
         if keys is None or set(self.schedule) != {"name", *keys}:
             allowed = " or ".join(
-                "{ " + ", ".join([f'name = "{name}"', *(f"{k} = STEPS" for k in keys)]) + " }"
+                "{ "
+                + ", ".join([f'name = "{name}"', *(f"{k} = STEPS" for k in keys)])
+                + " }"
                 for name, keys in SCHEDULES.items()
             )
             raise ValueError(f"schedule must be {allowed}, not {self.schedule}.")
         for key in keys:
             steps = self.schedule[key]
             if type(steps) is not int or steps < 1:
-                raise ValueError(f"schedule: {key} must be a number of steps, not {steps!r}.")
+                raise ValueError(
+                    f"schedule: {key} must be a number of steps, not {steps!r}."
+                )
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,9 @@ def _fits(value, hint):
 def _say(hint):
     names = {int: "an integer", float: "a number", str: "a text", dict: "a table"}
     if isinstance(hint, types.UnionType):
-        return " or ".join(_say(p) for p in typing.get_args(hint) if p is not type(None))
+        return " or ".join(
+            _say(p) for p in typing.get_args(hint) if p is not type(None)
+        )
     if typing.get_origin(hint) is list:
         return "a list of texts"
     return names[hint]

@@ -4,13 +4,12 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from tfsr import complexity, files
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
 from tfsr.errors import InputError
 from tfsr.inference import BicubicUpscaler
-from tfsr.models import scales, single_scale
+from tfsr.models import scales
 from tfsr.training.callbacks import (
     Checkpoint,
     RunLog,
@@ -87,9 +86,7 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         "steps": len(log.rows) * options.steps_per_epoch,
         "seconds_since_resume": round(time.monotonic() - started, 1),
         "best_epoch": best["epoch"],
-        "val_psnr_y": {
-            f"x{s}": best[f"val_psnr_x{s}"] for s in model_scales
-        },
+        "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in model_scales},
         "val_psnr_y_bicubic": log.bicubic,
     }
     files.write_json(out / "metrics.json", metrics)
@@ -170,5 +167,6 @@ def _claim(out, config):
 def _bicubic(out, folders):
     """Returns bicubic's figures on the validation images, the curve's baseline."""
     return {
-        f"x{f.scale}": validate(BicubicUpscaler(f.scale, f.channels), f) for f in folders
+        f"x{f.scale}": validate(BicubicUpscaler(f.scale, f.channels), f)
+        for f in folders
     }

@@ -1,0 +1,80 @@
+"""A Keras model to `.tflite` files: calibrated, written, verified."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from tfsr.tflite import export, quantize
+
+from tfsr.data import BenchmarkFolder
+from tfsr.files import replacing
+from tfsr.inference import from_uint8
+from tfsr.models import single_scale
+
+FORMATS = ("float32", "float16", "int8")
+CALIBRATION_PATCHES = 32
+CALIBRATION_SIZE = 72  # LR pixels
+
+
+def convert(
+    model: keras.Model,
+    scale: int,
+    format: str,
+    sizes: list[tuple[int, int] | None],
+    out: str | Path,
+    calibration: BenchmarkFolder,
+) -> list[Path]:
+    """Writes `model` as TFLite, one file a size, and returns the files.
+
+    Args:
+        model: A model of one or several scales.
+        scale: The scale to take.
+        format: One of `FORMATS`.
+        sizes: Heights and widths of the LR input; `None` for a dynamic size.
+        out: The file; for several sizes, each gets `_HxW` before the ending.
+        calibration: Images whose LR patches calibrate the int8 format.
+
+    Raises:
+        ValueError: If the model lacks the scale or the format is unknown.
+    """
+    if format not in FORMATS:
+        raise ValueError(
+            f"`format` must be one of {FORMATS}. Received: format={format}."
+        )
+    model = single_scale(model, scale)
+    if format == "int8":
+        ranges = quantize.observe(model, calibration_patches(calibration))
+    written = []
+    for size in sizes:
+        if format == "int8":
+            content = export.int8(model, size, ranges)
+        else:
+            content = {"float32": export.float32, "float16": export.float16}[format](
+                model, size
+            )
+        file = Path(out)
+        if len(sizes) > 1:
+            height, width = size or ("any", "any")
+            file = file.with_name(f"{file.stem}_{height}x{width}{file.suffix}")
+        with replacing(file) as temporary:
+            temporary.write_bytes(content)
+        written.append(file)
+    return written
+
+
+def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarray]:
+    """Returns random LR patches of a folder's images, float32 in [0, 1].
+
+    The images give equal numbers of patches, `CALIBRATION_PATCHES` in all or one each
+    if there are more; an image smaller than a patch is taken whole.
+    """
+    rng = np.random.default_rng(seed)
+    patches = []
+    for pair in folder:
+        for _ in range(max(1, CALIBRATION_PATCHES // len(folder))):
+            h, w = pair.lr.shape[:2]
+            y = rng.integers(max(1, h - CALIBRATION_SIZE + 1))
+            x = rng.integers(max(1, w - CALIBRATION_SIZE + 1))
+            patch = pair.lr[y : y + CALIBRATION_SIZE, x : x + CALIBRATION_SIZE]
+            patches.append(from_uint8(patch))
+    return patches

@@ -1,0 +1,428 @@
+"""The `tfsr` command: parse, load, call, save.
+
+Heavy imports stay inside the commands, so that `--help` and mistakes answer at once.
+"""
+
+import argparse
+import os
+import sys
+
+from tfsr import files
+from tfsr.errors import InputError
+from tfsr.quiet import quiet_stderr
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0 done, 1 a check failed, 2 misuse."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options) or 0
+    except InputError as error:
+        return _fail(error)
+    except FloatingPointError as error:
+        return _fail(error, code=1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}.")
+    except KeyboardInterrupt:
+        return _fail("interrupted.", code=130)
+
+
+def _fail(message, code=2):
+    print(f"tfsr: {' '.join(str(message).split())}", file=sys.stderr)
+    return code
+
+
+def _demo(options):
+    _import_tensorflow()
+    from tfsr.tflite.demo import demo
+
+    demo(options.out)
+
+
+def _summary(options):
+    _import_tensorflow()
+    from tfsr import complexity
+    from tfsr.models import MODELS, scales, single_scale
+    from tfsr.training import build_model, read_config
+
+    if options.model in MODELS:
+        if options.set:
+            raise InputError("--set: goes with a config file, not with a model's name.")
+        model = build_model({"name": options.model}, options.model)
+        name = options.model
+    else:
+        config = read_config(options.model, options.set)
+        model, name = build_model(config.model, options.model), config.model["name"]
+    wanted = [options.scale] if options.scale else scales(model)
+    results = []
+    for scale in wanted:
+        single = _or_input_error(single_scale, model, scale)
+        if options.size:
+            height, width = options.size
+            mult_adds = complexity.mult_adds(single, height, width)
+        else:  # 1280x720 HR as in the CARN paper, where LR need not be whole
+            height, width = 720 / scale, 1280 / scale
+            mult_adds = round(complexity.mult_adds(single, 720, 1280) / scale**2)
+        channels = single.input.shape[-1]
+        results.append(
+            {
+                "model": name,
+                "scale": scale,
+                "params": complexity.params(model),
+                "params_of_scale": complexity.params(single),
+                "mult_adds": mult_adds,
+                "input": [height, width, channels],
+                "output": [round(height * scale), round(width * scale), channels],
+            }
+        )
+    report = results[0] if len(results) == 1 else {"model": name, "scales": results}
+    lines = [
+        f"{r['model']} x{r['scale']}: {r['params_of_scale']:,} parameters "
+        f"({r['params']:,} with all scales), "
+        f"{r['mult_adds'] / 1e9:.2f} G mult-adds for "
+        f"{r['output'][1]}x{r['output'][0]} output"
+        for r in results
+    ]
+    _present(options, report, "\n".join(lines))
+
+
+def _train(options):
+    from tfsr.training.config import read_config
+
+    config = read_config(options.config, options.set)
+    _import_tensorflow()
+    from tfsr.training.fit import train
+
+    metrics = train(config, options.out, options.tensorboard)
+    best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
+    base = ", ".join(f"{s} {v:.2f}" for s, v in metrics["val_psnr_y_bicubic"].items())
+    _present(
+        options,
+        metrics,
+        f"{options.out}: best after epoch {metrics['best_epoch']} of "
+        f"{metrics['epochs']}: {best} (bicubic {base})",
+    )
+
+
+def _evaluate(options):
+    upscaler = _upscaler(options.model, options.scale)
+    from tfsr.data import BenchmarkFolder
+    from tfsr.evaluate import evaluate
+    from tfsr.inference import SelfEnsemble
+
+    folder = BenchmarkFolder(options.folder, upscaler.scale, upscaler.channels)
+    if options.self_ensemble:
+        upscaler = SelfEnsemble(upscaler)
+    report = {"model": options.model, **evaluate(upscaler, folder)}
+    report["protocol"]["self_ensemble"] = options.self_ensemble
+    names = list(report["mean"])
+    rows = [*report["images"], {"name": "mean", **report["mean"]}]
+    lines = [["image", *names]]
+    lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
+    _present(
+        options,
+        report,
+        f"{options.model} x{folder.scale} on {options.folder}\n" + _columns(lines),
+    )
+
+
+def _import_carn(options):
+    _import_tensorflow()
+    from tfsr.weights import import_carn
+
+    if not options.out.endswith(".keras"):
+        raise InputError(f"{options.out}: the output must end in .keras.")
+    model = import_carn(options.file)
+    with files.replacing(options.out) as temporary:
+        model.save(temporary)
+
+
+def _convert(options):
+    _import_tensorflow()
+    import tfsr
+    from tfsr.data import BenchmarkFolder
+    from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
+    from tfsr.inference import KerasUpscaler
+    from tfsr.tflite.convert import convert
+    from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.tflite.verify import verify
+
+    if not options.out.endswith(".tflite"):
+        raise InputError(f"{options.out}: the output must end in .tflite.")
+    model = tfsr.load_model(options.model)
+    original = KerasUpscaler(model, _pick_scale(options.model, model, options.scale))
+    scale, channels = original.scale, original.channels
+    if options.format == "int8" and not options.calibrate:
+        print(
+            "tfsr: warning: calibrating on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less.",
+            file=sys.stderr,
+        )
+    calibration = BenchmarkFolder(
+        options.calibrate or photographs(TRAINING), scale, channels
+    )
+    check = BenchmarkFolder(options.verify or photographs(HELD_OUT), scale, channels)
+    written = convert(
+        model, scale, options.format, options.size, options.out, calibration
+    )
+    reports = []
+    for file in written:
+        report = verify(TFLiteUpscaler(file), original, check)
+        size = file.stat().st_size
+        reports.append({"file": str(file), "size_bytes": size, **report})
+    lines = [
+        f"{r['file']}: {r['size_bytes'] / 1000:.0f} KB, {_loss(r)}" for r in reports
+    ]
+    report = reports[0] if len(reports) == 1 else {"files": reports}
+    _present(options, report, "\n".join(lines))
+    return _exceeds(max(r["loss_db"] for r in reports), options.max_loss)
+
+
+def _verify(options):
+    _import_tensorflow()
+    import tfsr
+    from tfsr.data import BenchmarkFolder
+    from tfsr.inference import KerasUpscaler
+    from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.tflite.verify import verify
+
+    converted = TFLiteUpscaler(options.file)
+    model = tfsr.load_model(options.against)
+    scale = _pick_scale(options.against, model, converted.scale)
+    folder = BenchmarkFolder(options.images, scale, converted.channels)
+    report = verify(converted, KerasUpscaler(model, scale), folder)
+    _present(options, report, f"{options.file}: {_loss(report)}")
+    return _exceeds(report["loss_db"], options.max_loss)
+
+
+def _benchmark(options):
+    from tfsr.tflite.benchmark import benchmark, table
+
+    report = benchmark(options.files, options.threads, options.runs, options.size)
+    _present(options, report, table(report))
+
+
+def _loss(report):
+    bias = ", ".join(f"{b:+.2f}" for b in report["channel_bias"])
+    return (
+        f"{report['psnr_quantized']:.3f} dB against {report['psnr_float']:.3f} dB of "
+        f"the original on {report['folder']}: loses {report['loss_db']:.3f} dB; "
+        f"{report['psnr_between']:.1f} dB between them; "
+        f"mean shift by channel {bias}; worst: {report['worst_image']}"
+    )
+
+
+def _exceeds(loss_db, limit):
+    if limit is not None and loss_db > limit:
+        return _fail(f"the loss of {loss_db:.3f} dB is above --max-loss {limit}.", 1)
+    return 0
+
+
+def _upscaler(model, scale):
+    """Returns the upscaler of a MODEL argument."""
+    if model == "bicubic":
+        from tfsr.inference import BicubicUpscaler
+
+        if scale is None:
+            raise InputError("bicubic: needs --scale.")
+        return BicubicUpscaler(scale)
+    if model.endswith(".tflite"):
+        from tfsr.tflite.runtime import TFLiteUpscaler
+
+        upscaler = TFLiteUpscaler(model)
+        if scale not in (None, upscaler.scale):
+            raise InputError(f"{model}: has x{upscaler.scale}, not x{scale}.")
+        return upscaler
+    _import_tensorflow()
+    import tfsr
+    from tfsr.inference import KerasUpscaler
+
+    loaded = tfsr.load_model(model)
+    return KerasUpscaler(loaded, _pick_scale(model, loaded, scale))
+
+
+def _pick_scale(name, model, scale):
+    """Returns the scale to use: the one asked for, or the only one there is."""
+    from tfsr.models import scales
+
+    available = scales(model)
+    if scale is None and len(available) == 1:
+        return available[0]
+    if scale not in available:
+        has = ", ".join(f"x{s}" for s in available)
+        asked = "choose one with --scale" if scale is None else f"not x{scale}"
+        raise InputError(f"{name}: has {has}; {asked}.")
+    return scale
+
+
+def _or_input_error(function, *arguments):
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise InputError(error) from None
+
+
+def _present(options, report, text):
+    """Prints `text`, or writes `report` where `--json` says."""
+    if options.json == "-":
+        print(files.to_json(report))
+        return
+    print(text)
+    if options.json:
+        files.write_json(options.json, report)
+
+
+def _columns(lines):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _import_tensorflow():
+    """Imports Keras without the messages TensorFlow prints before its logging is up."""
+    with quiet_stderr():
+        import keras  # noqa: F401
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise SystemExit(_fail(f"{message} (see {self.prog} --help)"))
+
+
+def _size(text):
+    if text == "dynamic":
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, as 180x320")
+    return int(height), int(width)
+
+
+def _sizes(text):
+    return [_size(part) for part in text.split(",")]
+
+
+def _positive(text):
+    if not (text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
+    return int(text)
+
+
+def _positives(text):
+    return [_positive(part) for part in text.split(",")]
+
+
+def _parser():
+    parser = _Parser(
+        prog="tfsr",
+        description="Compact super-resolution: train, score, convert to TFLite, time.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name, run, help):
+        added = commands.add_parser(name, help=help, description=help)
+        added.set_defaults(run=run)
+        return added
+
+    def with_json(added):
+        added.add_argument(
+            "--json",
+            nargs="?",
+            const="-",
+            metavar="FILE",
+            help="write the result as JSON; without FILE print only that",
+        )
+
+    model_help = "a run folder, a .keras or .tflite file, or the word bicubic"
+
+    demo = command("demo", _demo, "The whole way on embedded photographs.")
+    demo.add_argument("-o", "--out", default="demo", help="folder of the results")
+
+    summary = command("summary", _summary, "Parameters and mult-adds of a model.")
+    summary.add_argument("model", help="a model's name or a config file")
+    summary.add_argument("--scale", type=_positive)
+    summary.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    summary.add_argument(
+        "--size", type=_size, metavar="HxW", help="LR size; for 1280x720 HR by default"
+    )
+    with_json(summary)
+
+    train = command("train", _train, "Train a config, or resume it.")
+    train.add_argument("config", help="a TOML file, such as configs/carn/carn_m.toml")
+    train.add_argument("--out", required=True, metavar="RUN", help="the run folder")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a value of the config",
+    )
+    train.add_argument(
+        "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
+    )
+    with_json(train)
+
+    evaluate = command("evaluate", _evaluate, "Score a model on a benchmark folder.")
+    evaluate.add_argument("model", help=model_help)
+    evaluate.add_argument("folder", help="images, or HR/ and LR_bicubic/X2, X3, X4")
+    evaluate.add_argument("--scale", type=_positive)
+    evaluate.add_argument(
+        "--self-ensemble",
+        action="store_true",
+        help="average over the eight flips and turns",
+    )
+    with_json(evaluate)
+
+    carn = command("import-carn", _import_carn, "Convert the CARN authors' checkpoint.")
+    carn.add_argument("file", metavar="FILE.pth")
+    carn.add_argument("-o", "--out", required=True, metavar="MODEL.keras")
+
+    convert = command("convert", _convert, "Convert a model to TFLite.")
+    convert.add_argument("model", help="a run folder or a .keras file")
+    convert.add_argument("--scale", type=_positive)
+    convert.add_argument(
+        "--size",
+        type=_sizes,
+        default=[None],
+        metavar="HxW[,HxW...]|dynamic",
+        help="LR height x width; dynamic by default",
+    )
+    convert.add_argument(
+        "--format", required=True, choices=["float32", "float16", "int8"]
+    )
+    convert.add_argument("--calibrate", metavar="FOLDER", help="images for int8 ranges")
+    convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
+    convert.add_argument(
+        "--max-loss", type=float, metavar="DB", help="exit with 1 above this loss"
+    )
+    convert.add_argument("-o", "--out", required=True, metavar="FILE.tflite")
+    with_json(convert)
+
+    verify = command("verify", _verify, "Measure what a converted model loses.")
+    verify.add_argument("file", metavar="FILE.tflite")
+    verify.add_argument("--against", required=True, metavar="MODEL")
+    verify.add_argument("--images", required=True, metavar="FOLDER")
+    verify.add_argument("--max-loss", type=float, metavar="DB")
+    with_json(verify)
+
+    benchmark = command("benchmark", _benchmark, "Time TFLite models on this machine.")
+    benchmark.add_argument("files", nargs="+", metavar="FILE.tflite")
+    benchmark.add_argument("--threads", type=_positives, default=[1], metavar="N[,N]")
+    benchmark.add_argument("--runs", type=_positive, default=30)
+    benchmark.add_argument(
+        "--size",
+        type=_size,
+        default=(180, 320),
+        metavar="HxW",
+        help="input of dynamic models; 180x320 by default",
+    )
+    with_json(benchmark)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
