@@ -54,8 +54,8 @@ def convert(
             )
         file = Path(out)
         if len(sizes) > 1:
-            height, width = size or ("any", "any")
-            file = file.with_name(f"{file.stem}_{height}x{width}{file.suffix}")
+            label = f"{size[0]}x{size[1]}" if size else "dynamic"
+            file = file.with_name(f"{file.stem}_{label}{file.suffix}")
         with replacing(file) as temporary:
             temporary.write_bytes(content)
         written.append(file)

@@ -55,8 +55,8 @@ class TFLiteUpscaler:
 
     @property
     def format(self) -> str:
-        """`int8` if it takes 8-bit pixels, else `float`."""
-        return "int8" if self._input["dtype"] == np.uint8 else "float"
+        """`int8` if it takes 8-bit pixels, else `float32`."""
+        return "int8" if self._input["dtype"] == np.uint8 else "float32"
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         if lr.shape[:2] != self.size:

@@ -1,0 +1,136 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsr.cli import main
+from tfsr.models import carn_m
+
+
+@pytest.fixture
+def model(tmp_path):
+    file = tmp_path / "model.keras"
+    carn_m(scale=(2, 4), filters=8, blocks=1).save(file)
+    return str(file)
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "noise.png")
+    return str(folder)
+
+
+def run(capsys, *arguments):
+    """Returns the exit code, standard output and standard error of a command."""
+    try:
+        code = main(list(arguments))
+    except SystemExit as stop:
+        code = stop.code
+    return code, *capsys.readouterr()
+
+
+def test_summary_counts_as_the_paper(capsys):
+    code, out, _ = run(capsys, "summary", "carn_m", "--json")
+    assert code == 0
+    x2, x3, x4 = json.loads(out)["scales"]
+    assert [round(r["mult_adds"] / 1e9, 1) for r in (x2, x3, x4)] == [91.2, 46.1, 32.5]
+    code, out, _ = run(
+        capsys, "summary", "carn_m", "--scale", "4", "--size", "10x20", "--json"
+    )
+    report = json.loads(out)
+    assert report["output"] == [40, 80, 3]
+    assert report["mult_adds"] == x4["mult_adds"] * 10 * 20 // (180 * 320)
+
+
+def test_evaluate_writes_json(capsys, tmp_path, model, images):
+    file = tmp_path / "report.json"
+    code, out, _ = run(
+        capsys, "evaluate", model, images, "--scale", "2", "--json", str(file)
+    )
+    report = json.loads(file.read_text())
+    assert code == 0
+    assert report["scale"] == 2
+    assert report["images"][0]["name"] == "noise"
+    assert f"{report['mean']['psnr_y']:.4f}" in out
+
+
+def test_json_without_a_file_prints_only_json(capsys, images):
+    code, out, _ = run(capsys, "evaluate", "bicubic", images, "--scale", "2", "--json")
+    assert code == 0
+    assert json.loads(out)["model"] == "bicubic"
+
+
+def test_convert_verify_benchmark(capsys, tmp_path, model, images):
+    file = str(tmp_path / "m.tflite")
+    convert = ["convert", model, "--scale", "2", "--format", "int8", "-o", file]
+    folders = ["--calibrate", images, "--verify", images]
+    code, out, _ = run(capsys, *convert, *folders, "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert len(report["channel_bias"]) == 3
+    verify = ["verify", file, "--against", model, "--images", images]
+    code, out, _ = run(capsys, *verify, "--json")
+    assert code == 0
+    assert json.loads(out)["loss_db"] == pytest.approx(report["loss_db"])
+    code, _, err = run(capsys, *verify, "--max-loss", "-10")
+    assert code == 1
+    assert "--max-loss" in err
+    code, out, _ = run(
+        capsys, "benchmark", file, "--runs", "2", "--size", "8x8", "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["results"][0]["size"] == "8x8"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["frobnicate"], "frobnicate"),
+        (["summary", "nope.toml"], "nope.toml"),
+        (["summary", "carn_m", "--scale", "5"], "scale=5"),
+        (["evaluate", "missing.keras", "{images}"], "missing.keras"),
+        (["evaluate", "{model}", "{images}"], "has x2, x4; choose one with --scale"),
+        (["evaluate", "{model}", "{images}", "--scale", "3"], "has x2, x4; not x3"),
+        (["evaluate", "bicubic", "{images}"], "needs --scale"),
+        (["evaluate", "bicubic", "nowhere", "--scale", "2"], "nowhere"),
+        (["import-carn", "nope.pth", "-o", "m.keras"], "nope.pth"),
+        (["import-carn", "nope.pth", "-o", "m.h5"], "m.h5"),
+        (["convert", "{model}", "--format", "int8", "-o", "m.bin"], "m.bin"),
+        (["convert", "{model}", "--format", "int4", "-o", "m.tflite"], "int4"),
+        (["benchmark", "nope.tflite"], "nope.tflite"),
+        (["benchmark", "{model}"], "not a TFLite model"),
+        (["benchmark", "x.tflite", "--size", "8"], "HEIGHTxWIDTH"),
+        (["train", "nope.toml", "--out", "run"], "nope.toml"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(
+    capsys, tmp_path, monkeypatch, model, images, arguments, expected
+):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    filled = [a.format(model=model, images=images) for a in arguments]
+    code, out, err = run(capsys, *filled)
+    assert code == 2
+    assert out == ""
+    assert expected in err
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from tfsr.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'keras', 'tensorflow', 'numpy'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.endswith("[]\n")

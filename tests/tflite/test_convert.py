@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+from PIL import Image
+from tfsr.tflite.benchmark import benchmark, table
+from tfsr.tflite.convert import calibration_patches, convert
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.verify import verify
+
+from tfsr.data import BenchmarkFolder
+from tfsr.evaluate import psnr
+from tfsr.inference import KerasUpscaler
+from tfsr.models import carn_m
+
+
+@pytest.fixture(scope="module")
+def model():
+    return carn_m(scale=(2, 4), filters=8, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        pixels = rng.integers(0, 256, (64, 48 + 40 * i, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return BenchmarkFolder(folder, 2)
+
+
+def test_several_sizes_get_their_names(tmp_path, model, folder):
+    files = convert(
+        model, 2, "int8", [(8, 12), (10, 6), None], tmp_path / "m.tflite", folder
+    )
+    names = ["m_8x12.tflite", "m_10x6.tflite", "m_dynamic.tflite"]
+    assert [file.name for file in files] == names
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    assert TFLiteUpscaler(files[0]).size == (8, 12)
+
+
+def test_unknown_format_is_named(tmp_path, model, folder):
+    with pytest.raises(ValueError, match="Received: format=int4"):
+        convert(model, 2, "int4", [None], tmp_path / "m.tflite", folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_calibration_takes_all_images(folder):
+    patches = calibration_patches(folder)
+    assert len(patches) == 32
+    assert {patch.shape for patch in patches} == {(32, 24, 3), (32, 44, 3)}
+
+
+def test_verify_measures_loss_and_bias(folder):
+    class Constant:
+        scale, channels = 2, 3
+
+        def __init__(self, value):
+            self.value = np.array(value, np.float32) / 255
+
+        def __call__(self, lr):
+            h, w, _ = lr.shape
+            return np.broadcast_to(self.value, (2 * h, 2 * w, 3))
+
+    report = verify(Constant([110, 100, 97]), Constant([100, 100, 100]), folder)
+    assert report["channel_bias"] == [10, 0, -3]
+    error = (10**2 + 3**2) / 3
+    assert report["psnr_between"] == pytest.approx(10 * np.log10(255**2 / error))
+    assert len(report["images"]) == 2
+    assert report["loss_db"] == pytest.approx(
+        report["psnr_float"] - report["psnr_quantized"]
+    )
+    pair = next(iter(folder))
+    black = np.zeros_like(pair.hr)
+    assert report["images"][0]["psnr_float"] == psnr(black + 100, pair.hr, 2)
+
+
+def test_converted_loses_little(tmp_path, model, folder):
+    (file,) = convert(model, 2, "float32", [None], tmp_path / "m.tflite", folder)
+    report = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
+    assert abs(report["loss_db"]) < 0.001
+    assert report["psnr_between"] > 60
+
+
+def test_benchmark_reports_every_file_and_thread_count(tmp_path, model, folder):
+    files = [
+        convert(model, 2, f, [(8, 8)], tmp_path / f"{f}.tflite", folder)[0]
+        for f in ("float32", "int8")
+    ]
+    report = benchmark(files, threads=[1, 2], runs=4)
+    results = report["results"]
+    assert [(r["format"], r["threads"]) for r in results] == [
+        ("float32", 1),
+        ("float32", 2),
+        ("int8", 1),
+        ("int8", 2),
+    ]
+    for r in results:
+        assert r["runs"] == 4
+        assert 0 < r["min_ms"] <= r["median_ms"] <= r["p95_ms"]
+        assert r["min_ms"] <= r["mean_ms"]
+        assert r["size"] == "8x8"
+        assert r["size_bytes"] > 1000
+        assert r["partitions"] == 1
+        assert r["peak_memory_mb"] > 0
+    assert len(table(report).splitlines()) == 2 + 4
