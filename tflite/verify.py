@@ -18,10 +18,11 @@ def verify(converted, original, folder: BenchmarkFolder) -> dict:
         folder: The images.
 
     Returns:
-        `psnr_float` and `psnr_quantized` against HR by the evaluation protocol,
-        `psnr_between` the two over all channels, means in dB; `loss_db` = `psnr_float` - `psnr_quantized`;
-        `channel_bias`, the mean of converted - original by channel in 8-bit units;
-        `worst_image`, where the loss is largest; `images`.
+        `psnr_float` and `psnr_quantized` against HR by the evaluation protocol and
+        `psnr_between` the two over all channels, means in dB;
+        `loss_db` = `psnr_float` - `psnr_quantized`; `channel_bias`, the mean of
+        converted - original by channel in 8-bit units; `worst_image`, where the loss
+        is largest; `images`.
     """
     images, bias = [], []
     for pair in tqdm(folder, desc="verifying", unit="image", disable=None):

@@ -28,7 +28,10 @@ class KerasUpscaler:
         self.channels = self.model.input.shape[-1]
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        return np.asarray(self.model.predict_on_batch(lr[None])[0])
+        # Called eagerly: `predict` would trace anew for every size of image.
+        from keras import ops
+
+        return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
 
 
 class BicubicUpscaler:

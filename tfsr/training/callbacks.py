@@ -1,6 +1,7 @@
 """What happens during training beside the steps."""
 
 import csv
+import importlib.util
 import math
 
 import keras
@@ -89,7 +90,6 @@ class RunLog(keras.callbacks.Callback):
         rate = float(self.model.optimizer.learning_rate)
         scalars = {key: float(value) for key, value in logs.items()}
         self.rows.append({"epoch": epoch + 1, **scalars, "learning_rate": rate})
-        logs["is_best"] = self.best() is self.rows[-1]
         with (
             files.replacing(self.out / "log.csv") as temporary,
             open(temporary, "w", newline="") as file,
@@ -131,19 +131,20 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         out: The run folder.
         model: The model whose weights are saved; shares them with the one in training.
+        log: The `RunLog`, which knows the best epoch.
     """
 
-    def __init__(self, out, model):
+    def __init__(self, out, model, log):
         super().__init__()
         self.out = out
         self.saved_model = model
-        self.backup = out / "backup"
+        self.log = log
 
-    def restore(self, trainee) -> int:
-        """Loads the latest state into `trainee`; returns its completed epochs."""
-        states = self._states()
+    def restore(self, trainee) -> None:
+        """Loads the latest state into `trainee`, if there is one."""
+        states = _states(self.out)
         if not states:
-            return 0
+            return
         trainee.optimizer.build(trainee.trainable_variables)
         try:
             trainee.load_weights(states[-1])
@@ -152,31 +153,40 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{states[-1]}: not a readable training state ({error}); "
                 "delete it to resume from an earlier one or from the start."
             ) from None
-        return int(states[-1].name.split("_")[1].split(".")[0])
 
     def on_epoch_end(self, epoch, logs):
-        self.backup.mkdir(exist_ok=True)
+        backup = self.out / "backup"
+        backup.mkdir(exist_ok=True)
         with files.replacing(self.out / "last.weights.h5") as temporary:
             self.saved_model.save_weights(temporary)
-        if logs["is_best"]:
+        if self.log.best() is self.log.rows[-1]:
             with files.replacing(self.out / "best.weights.h5") as temporary:
                 self.saved_model.save_weights(temporary)
             with files.replacing(self.out / "model.keras") as temporary:
                 self.saved_model.save(temporary)
-        state = self.backup / f"epoch_{epoch + 1:06d}.weights.h5"
+        state = backup / f"epoch_{epoch + 1:06d}.weights.h5"
         with files.replacing(state) as temporary:
             self.model.save_weights(temporary)
-        for older in self._states()[:-1]:
+        for older in _states(self.out)[:-1]:
             older.unlink()
 
-    def _states(self):
-        return sorted(self.backup.glob("epoch_*.weights.h5"))
+
+def completed_epochs(out) -> int:
+    """Returns how many epochs the run in folder `out` has completed."""
+    states = _states(out)
+    return int(states[-1].name.split("_")[1].split(".")[0]) if states else 0
+
+
+def _states(out):
+    return sorted((out / "backup").glob("epoch_*.weights.h5"))
 
 
 class TensorBoardImages(keras.callbacks.TensorBoard):
     """Keras' TensorBoard, with the first validation image of each scale."""
 
     def __init__(self, folder, model, folders):
+        if importlib.util.find_spec("tensorboard") is None:
+            raise InputError("--tensorboard: needs pip install tensorboard.")
         super().__init__(str(folder))
         self.upscalers = [KerasUpscaler(model, f.scale) for f in folders]
         self.pairs = [next(iter(f)) for f in folders]

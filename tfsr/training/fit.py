@@ -16,6 +16,7 @@ from tfsr.training.callbacks import (
     StopOnNaN,
     TensorBoardImages,
     Validation,
+    completed_epochs,
     validate,
 )
 from tfsr.training.config import Config, build_model
@@ -57,9 +58,10 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
     # A model of its own for the optimizer, so that `model` saves weights alone.
     trainee = keras.Model(model.input, model.output, name=model.name)
     compile_model(trainee, config)
-    checkpoint = Checkpoint(out, model)
-    epoch = checkpoint.restore(trainee)
-    log = RunLog(out, epoch, _bicubic(out, folders))
+    epoch = completed_epochs(out)
+    log = RunLog(out, epoch, _bicubic(folders))
+    checkpoint = Checkpoint(out, model, log)
+    checkpoint.restore(trainee)
     if epoch:
         print(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
 
@@ -164,7 +166,7 @@ def _claim(out, config):
         files.write_text(saved, config.text)
 
 
-def _bicubic(out, folders):
+def _bicubic(folders):
     """Returns bicubic's figures on the validation images, the curve's baseline."""
     return {
         f"x{f.scale}": validate(BicubicUpscaler(f.scale, f.channels), f)
