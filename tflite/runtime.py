@@ -34,10 +34,9 @@ class TFLiteUpscaler:
         if not Path(file).is_file():
             raise InputError(f"{file}: no such file.")
         try:
-            with quiet_stderr():  # LiteRT announces its CPU delegate
-                self.interpreter = Interpreter(
-                    str(file), num_threads=threads or os.cpu_count()
-                )
+            self.interpreter = Interpreter(
+                str(file), num_threads=threads or os.cpu_count()
+            )
             (self._input,) = self.interpreter.get_input_details()
             height, width, self.channels = map(int, self._input["shape_signature"][1:])
             dynamic = height < 0
@@ -74,7 +73,8 @@ class TFLiteUpscaler:
         self.interpreter.resize_tensor_input(
             self._input["index"], (1, *size, self.channels)
         )
-        self.interpreter.allocate_tensors()
+        with quiet_stderr():  # LiteRT announces its CPU delegate
+            self.interpreter.allocate_tensors()
         (self._input,) = self.interpreter.get_input_details()
         (self._output,) = self.interpreter.get_output_details()
 

@@ -27,7 +27,7 @@ def mult_adds(model: keras.Model, height: int, width: int) -> int:
     """
     total = 0
     for node in inline(model, height, width).nodes:
-        if isinstance(node.operation, GroupedConv2D):
+        if isinstance(node.operation, GroupedConv2D | keras.layers.Conv2D):
             _, h, w, _ = node.outputs[0].shape
             total += math.prod(node.operation.kernel.shape) * h * w
     return total

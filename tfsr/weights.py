@@ -54,7 +54,7 @@ def import_carn(file):
         raise InputError(f"{file}: no such file.")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        tensors = {name: tensor.numpy() for name, tensor in state.items()}
+        tensors = {name: tensor.float().numpy() for name, tensor in state.items()}
     except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError, OSError):
         raise InputError(f"{file}: not a PyTorch checkpoint of tensors.") from None
     try:

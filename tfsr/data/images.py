@@ -38,11 +38,17 @@ def read_image(file: str | Path, channels: int = 3) -> np.ndarray:
     try:
         with Image.open(file) as image:
             image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I"):
+            if image.mode.startswith("I;16"):
                 image = Image.fromarray((np.asarray(image) / 257 + 0.5).astype("uint8"))
+            elif image.mode in ("I", "F"):
+                raise InputError(f"{file}: has 32 bits a sample; 8 or 16 can be read.")
+            elif image.mode in ("P", "PA"):
+                image = image.convert("RGBA")
             pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     except FileNotFoundError:
         raise InputError(f"{file}: no such file.") from None
+    except InputError:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{file}: not a readable image ({error}).") from None
     return pixels.reshape(*pixels.shape[:2], channels)

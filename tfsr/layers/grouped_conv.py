@@ -50,6 +50,7 @@ class GroupedConv2D(keras.layers.Layer):
                 "`groups` must divide the input's channels. "
                 f"Received: groups={self.groups}, input_shape={input_shape}."
             )
+        self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
         shape = (self.kernel_size, self.kernel_size, channels // self.groups)
         limit = (self.kernel_size**2 * channels // self.groups) ** -0.5
         uniform = keras.initializers.RandomUniform

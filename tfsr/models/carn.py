@@ -63,6 +63,8 @@ def carn(
         raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
     mean = RGB_MEAN if channels == 3 else LUMA_MEAN
     scales = (scale,) if isinstance(scale, int) else tuple(scale)
+    if not scales:
+        raise ValueError(f"`scale` must not be empty. Received: scale={scale}.")
     inputs = {s: keras.Input((None, None, channels), name=f"lr_x{s}") for s in scales}
 
     lr = list(inputs.values())

@@ -24,6 +24,12 @@ class DataConfig:
     cache: str = "cache"
     channels: int = 3
 
+    def __post_init__(self):
+        if not self.train:
+            raise ValueError("train must name at least one folder.")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, not {self.channels}.")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -145,7 +151,10 @@ def _override(tables, override):
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
-    tables.setdefault(section, {})[key] = parsed
+    table = tables.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise InputError(f"--set {override}: [{section}] is not a table.")
+    table[key] = parsed
 
 
 def _check_model(table, file):

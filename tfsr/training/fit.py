@@ -39,10 +39,16 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         FloatingPointError: If the loss becomes NaN or infinite.
     """
     out = Path(out)
-    _claim(out, config)
+    _check_free(out, config)
     options = config.train
     keras.utils.set_random_seed(options.seed)
     model = build_model(config.model, out / "config.toml")
+    channels = model.inputs[0].shape[-1]
+    if channels != config.data.channels:
+        raise InputError(
+            f"{out / 'config.toml'}: [data] channels is {config.data.channels} "
+            f"where the model has {channels}."
+        )
     model_scales = scales(model)
     images = ImageCache(
         config.data.train, model_scales, config.data.cache, config.data.channels
@@ -55,6 +61,8 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         BenchmarkFolder(config.data.val, s, config.data.channels) for s in model_scales
     ]
 
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_text(out / "config.toml", config.text)
     # A model of its own for the optimizer, so that `model` saves weights alone.
     trainee = keras.Model(model.input, model.output, name=model.name)
     compile_model(trainee, config)
@@ -150,8 +158,8 @@ def _learning_rate(options):
             )
 
 
-def _claim(out, config):
-    """Makes `out` the run folder of `config`, or checks that it already is."""
+def _check_free(out, config):
+    """Checks that `out` is new, empty or the run folder of `config`."""
     saved = out / "config.toml"
     if saved.exists():
         if saved.read_text() != config.text:
@@ -161,9 +169,6 @@ def _claim(out, config):
             )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is not a run folder; give a new --out.")
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        files.write_text(saved, config.text)
 
 
 def _bicubic(folders):

@@ -1,0 +1,78 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture
+def check_layer(tmp_path):
+    """Holds a layer to its contract, on inputs of two odd sizes."""
+    import keras
+
+    def shapes(tensors):
+        return keras.tree.map_structure(lambda x: tuple(x.shape), tensors)
+
+    def random_inputs(channels, count, height, width):
+        rng = np.random.default_rng(height)
+        arrays = [
+            rng.standard_normal((6, height, width, channels)).astype("float32")
+            for _ in range(count or 1)
+        ]
+        return arrays if count else arrays[0]
+
+    def check(layer, channels, count=None):
+        """`count` is given for a layer that takes a list of so many tensors."""
+        inputs = keras.Input((None, None, channels))
+        if count:
+            inputs = [keras.Input((None, None, channels)) for _ in range(count)]
+        outputs = layer(inputs)
+        model = keras.Model(inputs, outputs)
+        symbolic = shapes(inputs)
+        promised = keras.tree.map_shape_structure(
+            tuple, layer.compute_output_shape(symbolic)
+        )
+        assert promised == shapes(outputs)
+        assert all(x.shape[1:3] == (None, None) for x in keras.tree.flatten(outputs))
+
+        config = layer.get_config()
+        assert type(layer).from_config(config).get_config() == config
+
+        file = tmp_path / "layer.keras"
+        model.save(file)
+        reloaded = keras.saving.load_model(file)
+        for height, width in ((5, 7), (8, 3)):
+            x = random_inputs(channels, count, height, width)
+            y = model(x)
+            promised = layer.compute_output_shape(shapes(x))
+            assert shapes(y) == keras.tree.map_shape_structure(tuple, promised)
+            for ours, theirs in zip(
+                keras.tree.flatten(y), keras.tree.flatten(reloaded(x)), strict=True
+            ):
+                np.testing.assert_array_equal(ours, theirs)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder of benchmark images and released weights beside the repository."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is missing: benchmark images and weights are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """A folder of four small PNG photographs, 61x70 to 64x79; do not write into it."""
+    import skimage.data
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("photographs")
+    for i, name in enumerate(("astronaut", "chelsea", "coffee", "rocket")):
+        crop = getattr(skimage.data, name)()[50 : 111 + i, 100 : 170 + 3 * i]
+        Image.fromarray(crop).save(folder / f"{name}.png")
+    return folder

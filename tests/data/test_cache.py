@@ -1,0 +1,177 @@
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsr.data import ImageCache, imresize, read_image
+from tfsr.errors import InputError
+
+# Builds a cache, saying "ready" first and waiting for a line before it starts. Every
+# decoded image adds a line to the file `log`; image number `die_at` kills the process.
+BUILD = """
+import os, signal, sys, time
+import tfsr.data.cache as cache
+from tfsr.data import ImageCache
+
+photographs, folder, log, die_at = sys.argv[1:]
+read_image, count = cache.read_image, 0
+
+def slow_read_image(*args):
+    global count
+    count += 1
+    if count == int(die_at):
+        os.kill(os.getpid(), signal.SIGKILL)
+    with open(log, "a") as file:
+        file.write("decoded\\n")
+    time.sleep(0.1)
+    return read_image(*args)
+
+cache.read_image = slow_read_image
+print("ready", flush=True)
+sys.stdin.readline()
+print(ImageCache([photographs], (2,), folder).folder)
+"""
+
+
+def builder(photographs, folder, log, die_at=0):
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUILD, photographs, folder, log, str(die_at)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def save(file, seed, height=20, width=24):
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+def check_pairs(cache, folder):
+    files = sorted(folder.iterdir())
+    assert len(cache) == len(files)
+    for i, file in enumerate(files):
+        for s in cache.scales:
+            hr = read_image(file)
+            hr = hr[: hr.shape[0] // s * s, : hr.shape[1] // s * s]
+            pair = cache.pair(i, s)
+            np.testing.assert_array_equal(pair.hr, hr)
+            np.testing.assert_array_equal(pair.lr, imresize(hr, 1 / s))
+            assert cache.shapes(s)[i] == pair.lr.shape
+
+
+def test_pairs_are_those_of_the_files(photographs, tmp_path):
+    check_pairs(ImageCache([photographs], (2, 3, 4), tmp_path / "cache"), photographs)
+
+
+def test_grayscale(photographs, tmp_path):
+    cache = ImageCache([photographs], (2,), tmp_path, channels=1)
+    file = min(photographs.iterdir())
+    hr = read_image(file, 1)
+    pair = cache.pair(0, 2)
+    np.testing.assert_array_equal(pair.hr, hr[: len(hr) // 2 * 2, :])
+    assert pair.lr.shape == (len(hr) // 2, hr.shape[1] // 2, 1)
+
+
+def test_images_of_several_folders(photographs, tmp_path):
+    (tmp_path / "more").mkdir()
+    save(tmp_path / "more" / "noise.png", seed=0)
+    cache = ImageCache([photographs, tmp_path / "more"], (2,), tmp_path / "cache")
+    assert len(cache) == 5
+    assert cache.pair(4, 2).hr.shape == (20, 24, 3)
+
+
+def test_the_same_images_are_built_once(photographs, tmp_path, monkeypatch):
+    first = ImageCache([photographs], (2,), tmp_path)
+    monkeypatch.setattr("tfsr.data.cache.read_image", None)  # a build would call it
+    again = ImageCache([photographs], (2,), tmp_path)
+    assert again.folder == first.folder
+    check_pairs(again, photographs)
+
+
+@pytest.mark.parametrize(
+    ("scales", "channels"), [((3,), 3), ((2, 3), 3), ((2,), 1)], ids=str
+)
+def test_what_is_stored_decides_the_folder(photographs, tmp_path, scales, channels):
+    plain = ImageCache([photographs], (2,), tmp_path)
+    assert ImageCache([photographs], scales, tmp_path, channels).folder != plain.folder
+
+
+@pytest.mark.parametrize("change", ["content", "added", "removed", "renamed"])
+def test_a_changed_image_gets_a_new_cache(tmp_path, change):
+    images = tmp_path / "images"
+    images.mkdir()
+    save(images / "a.png", seed=0)
+    save(images / "b.png", seed=1)
+    before = ImageCache([images], (2,), tmp_path / "cache")
+    if change == "content":
+        save(images / "a.png", seed=2)
+        os.utime(images / "a.png", ns=(1, 1))
+    elif change == "added":
+        save(images / "c.png", seed=2)
+    elif change == "removed":
+        (images / "a.png").unlink()
+    else:
+        (images / "a.png").rename(images / "z.png")
+    after = ImageCache([images], (2,), tmp_path / "cache")
+    assert after.folder != before.folder
+    check_pairs(after, images)
+
+
+def test_two_processes_build_it_once(photographs, tmp_path):
+    log = tmp_path / "log"
+    processes = [builder(photographs, tmp_path / "cache", log) for _ in range(2)]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    folders = [process.communicate(timeout=60)[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert folders[0] == folders[1] != ""
+    assert log.read_text().splitlines() == ["decoded"] * 4
+    check_pairs(ImageCache([photographs], (2,), tmp_path / "cache"), photographs)
+
+
+def test_a_killed_build_is_started_again(photographs, tmp_path):
+    process = builder(photographs, tmp_path / "cache", tmp_path / "log", die_at=3)
+    process.communicate("go\n", timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "cache").glob("*.building/pixels.bin"))) == 1
+    check_pairs(ImageCache([photographs], (2,), tmp_path / "cache"), photographs)
+    assert list((tmp_path / "cache").glob("*.building")) == []
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_damaged_pixels_are_named(photographs, tmp_path, change):
+    pixels = ImageCache([photographs], (2,), tmp_path).folder / "pixels.bin"
+    os.truncate(pixels, pixels.stat().st_size + change)
+    with pytest.raises(InputError, match=rf"{pixels}: \d+ bytes where \d+ belong"):
+        ImageCache([photographs], (2,), tmp_path)
+
+
+def test_an_unreadable_image_leaves_no_cache(photographs, tmp_path):
+    (tmp_path / "images").mkdir()
+    save(tmp_path / "images" / "a.png", seed=0)
+    (tmp_path / "images" / "broken.png").write_text("no image")
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
+            ImageCache([tmp_path / "images"], (2,), tmp_path / "cache")
+
+
+def test_an_image_smaller_than_the_scale_is_named(tmp_path):
+    (tmp_path / "images").mkdir()
+    save(tmp_path / "images" / "tiny.png", seed=0, height=3)
+    with pytest.raises(InputError, match=r"tiny\.png: smaller than the scale 4"):
+        ImageCache([tmp_path / "images"], (2, 4), tmp_path / "cache")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere: not a folder"):
+        ImageCache([tmp_path / "nowhere"], (2,), tmp_path / "cache")

@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsr.data import list_images, read_image, write_image
+from tfsr.errors import InputError
+
+RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+GRAY = RGB[..., 0]
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "tiff", "webp", "PNG"])
+def test_lossless_formats(tmp_path, suffix):
+    file = tmp_path / f"image.{suffix}"
+    Image.fromarray(RGB).save(file, **({"lossless": True} if suffix == "webp" else {}))
+    pixels = read_image(file)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, RGB)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg"])
+def test_jpeg(tmp_path, suffix):
+    smooth = np.linspace(0, 255, 16 * 24 * 3).reshape(16, 24, 3).astype(np.uint8)
+    Image.fromarray(smooth).save(tmp_path / f"image.{suffix}", quality=98)
+    pixels = read_image(tmp_path / f"image.{suffix}")
+    assert pixels.shape == smooth.shape
+    assert np.abs(pixels.astype(int) - smooth).max() <= 6
+
+
+def test_grayscale_is_repeated(tmp_path):
+    Image.fromarray(GRAY).save(tmp_path / "gray.png")
+    expected = np.stack([GRAY] * 3, axis=-1)
+    np.testing.assert_array_equal(read_image(tmp_path / "gray.png"), expected)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "gray.png", channels=1), GRAY[..., None]
+    )
+
+
+def test_colour_as_one_channel(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "rgb.png")
+    pixels = read_image(tmp_path / "rgb.png", channels=1)
+    assert pixels.shape == (5, 7, 1)
+    assert np.abs(pixels[..., 0] - RGB @ [0.299, 0.587, 0.114]).max() < 1
+
+
+@pytest.mark.parametrize("alpha", [0, 7, 255])
+def test_alpha_is_dropped(tmp_path, alpha):
+    layer = np.full((5, 7, 1), alpha, np.uint8)
+    Image.fromarray(np.concatenate([RGB, layer], -1)).save(tmp_path / "rgba.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "rgba.png"), RGB)
+    gray = np.concatenate([GRAY[..., None], layer], -1)
+    Image.fromarray(gray, "LA").save(tmp_path / "la.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "la.png", 1)[..., 0], GRAY)
+
+
+@pytest.mark.parametrize("transparency", [None, 1, b"\x00\x80\xff"])
+def test_palette(tmp_path, transparency):
+    colours = np.array([[250, 10, 20], [0, 128, 7], [30, 60, 90]], np.uint8)
+    indices = np.random.default_rng(0).integers(0, 3, (5, 7), dtype=np.uint8)
+    image = Image.fromarray(indices, "P")
+    image.putpalette(colours.tobytes())
+    options = {} if transparency is None else {"transparency": transparency}
+    image.save(tmp_path / "palette.png", **options)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "palette.png"), colours[indices]
+    )
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bits_become_8(tmp_path, suffix):
+    deep = np.array([[0, 128, 129, 257 * 100 - 128, 257 * 100 + 128, 65535]], np.uint16)
+    Image.fromarray(deep).save(tmp_path / f"deep.{suffix}")
+    pixels = read_image(tmp_path / f"deep.{suffix}")
+    assert pixels[0, :, 0].tolist() == [0, 0, 1, 100, 100, 255]
+    assert (pixels == pixels[..., :1]).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [
+        (1, lambda x: x),
+        (2, lambda x: x[:, ::-1]),
+        (3, lambda x: x[::-1, ::-1]),
+        (6, lambda x: np.rot90(x, -1)),
+        (8, np.rot90),
+    ],
+)
+def test_exif_orientation(tmp_path, suffix, orientation, turned):
+    blocks = np.repeat(np.repeat(RGB[:2, :3, :1] // 2 + 60, 16, 0), 16, 1)
+    image = np.repeat(blocks, 3, -1)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 98} if suffix == "jpg" else {}
+    Image.fromarray(image).save(tmp_path / f"image.{suffix}", exif=exif, **options)
+    pixels = read_image(tmp_path / f"image.{suffix}")
+    assert pixels.shape == turned(image).shape
+    assert np.abs(pixels.astype(int) - turned(image)).max() <= 3
+
+
+@pytest.mark.parametrize("name", ["missing.png", "text.png", "empty.jpg", "folder.png"])
+def test_unreadable_files_are_named(tmp_path, name):
+    (tmp_path / "text.png").write_text("this is not an image")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(InputError, match=rf"{name}: (no such|not a readable)"):
+        read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tif", "webp"])
+def test_truncated_files_are_named(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    file = tmp_path / f"half.{suffix}"
+    Image.fromarray(noise).save(file)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"half\.{suffix}: not a readable image"):
+        read_image(file)
+
+
+def test_damaged_png_is_named(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "damaged.png")
+    data = bytearray((tmp_path / "damaged.png").read_bytes())
+    data[data.index(b"IDAT") + 8] ^= 0xFF
+    (tmp_path / "damaged.png").write_bytes(data)
+    with pytest.raises(InputError, match=r"damaged\.png: not a readable image"):
+        read_image(tmp_path / "damaged.png")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_written_and_read_again(tmp_path, channels):
+    write_image(tmp_path / "out.png", RGB[..., :channels])
+    pixels = read_image(tmp_path / "out.png", channels)
+    np.testing.assert_array_equal(pixels, RGB[..., :channels])
+    assert [f.name for f in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
+    write_image(tmp_path / "out.png", RGB)
+    with pytest.raises(TypeError):
+        write_image(tmp_path / "out.png", RGB.astype(np.complex128))
+    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), RGB)
+    assert [f.name for f in tmp_path.iterdir()] == ["out.png"]
+
+
+def test_list_images(tmp_path):
+    for name in ("b.png", "a.JPG", "c.tiff", "notes.txt", "d.webp"):
+        (tmp_path / name).touch()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "e.png").touch()
+    names = [file.name for file in list_images(tmp_path)]
+    assert names == ["a.JPG", "b.png", "c.tiff", "d.webp"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "not a folder of images"),
+        ("notes.txt", "not a folder of images"),
+        ("empty", "no image in it"),
+    ],
+)
+def test_list_images_errors(tmp_path, name, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match=f"{name}: {message}"):
+        list_images(tmp_path / name)

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsr.data import BenchmarkFolder, imresize
+from tfsr.errors import InputError
+
+
+def noise(height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    """`HR/` with images of 13x18 and 12x16, no LR."""
+    (tmp_path / "HR").mkdir()
+    Image.fromarray(noise(13, 18)).save(tmp_path / "HR" / "a.png")
+    Image.fromarray(noise(12, 16)).save(tmp_path / "HR" / "b.bmp")
+    return tmp_path
+
+
+def add_lr(folder, scale, **images):
+    lr = folder / "LR_bicubic" / f"X{scale}"
+    lr.mkdir(parents=True)
+    for name, pixels in images.items():
+        Image.fromarray(pixels).save(lr / f"{name}x{scale}.png")
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_lr_is_made_where_there_is_none(benchmark, scale):
+    folder = BenchmarkFolder(benchmark, scale)
+    pairs = list(folder)
+    assert len(folder) == 2
+    assert [pair.name for pair in pairs] == ["a", "b"]
+    h, w = 13 // scale, 18 // scale
+    np.testing.assert_array_equal(pairs[0].hr, noise(13, 18)[: h * scale, : w * scale])
+    np.testing.assert_array_equal(pairs[0].lr, imresize(pairs[0].hr, 1 / scale))
+    assert pairs[0].lr.shape == (h, w, 3)
+
+
+def test_lr_files_of_the_scale_are_used(benchmark):
+    a, b = noise(6, 9, seed=1), noise(6, 8, seed=2)
+    add_lr(benchmark, 2, a=a, b=b)
+    pairs = list(BenchmarkFolder(benchmark, 2))
+    np.testing.assert_array_equal(pairs[0].lr, a)
+    np.testing.assert_array_equal(pairs[1].lr, b)
+    for pair in BenchmarkFolder(benchmark, 3):  # X3 is absent, so it is made
+        np.testing.assert_array_equal(pair.lr, imresize(pair.hr, 1 / 3))
+
+
+def test_a_plain_folder(photographs):
+    pairs = list(BenchmarkFolder(photographs, 4))
+    assert [pair.name for pair in pairs] == ["astronaut", "chelsea", "coffee", "rocket"]
+    assert all(pair.hr.shape[0] == 4 * pair.lr.shape[0] for pair in pairs)
+
+
+def test_a_list_of_files(photographs):
+    files = [photographs / "rocket.png", photographs / "coffee.png"]
+    assert [p.name for p in BenchmarkFolder(files, 2)] == ["rocket", "coffee"]
+
+
+def test_grayscale(benchmark):
+    add_lr(benchmark, 2, a=noise(6, 9), b=noise(6, 8))
+    for scale in (2, 3):
+        for pair in BenchmarkFolder(benchmark, scale, channels=1):
+            assert pair.lr.shape[-1] == pair.hr.shape[-1] == 1
+
+
+def test_a_missing_lr_file_is_an_error(benchmark):
+    add_lr(benchmark, 2, a=noise(6, 9))
+    with pytest.raises(InputError, match=r"X2/bx2\.png: missing.*each of the 2"):
+        BenchmarkFolder(benchmark, 2)
+
+
+@pytest.mark.parametrize("size", [(6, 8), (7, 9), (9, 6), (13, 18)])
+def test_a_wrong_size_is_an_error(benchmark, size):
+    add_lr(benchmark, 2, a=noise(*size), b=noise(6, 8))
+    message = rf"ax2\.png: {size[0]}x{size[1]} where HR asks for 6x9"
+    with pytest.raises(InputError, match=message):
+        list(BenchmarkFolder(benchmark, 2))
+
+
+def test_an_image_smaller_than_the_scale_is_an_error(tmp_path):
+    Image.fromarray(noise(3, 20)).save(tmp_path / "thin.png")
+    with pytest.raises(InputError, match=r"thin\.png: smaller than the scale 4"):
+        list(BenchmarkFolder(tmp_path, 4))
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="nowhere: not a folder"):
+        BenchmarkFolder(tmp_path / "nowhere", 2)

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsr.data import ImageCache, PatchSampler
+from tfsr.errors import InputError
+
+
+def ramp(height, width, base=0):
+    """Red grows downwards and green to the right; linear, so LR is HR's block mean."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([2 * y, 2 * x, np.full_like(y, base)], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def make_cache(tmp_path):
+    def make(*images, scales=(2,)):
+        folder = tmp_path / "images"
+        folder.mkdir()
+        for i, image in enumerate(images):
+            Image.fromarray(image).save(folder / f"{i}.png")
+        return ImageCache([folder], scales, tmp_path / "cache")
+
+    return make
+
+
+def block_means(hr, scale):
+    b, h, w, c = hr.shape
+    return hr.reshape(b, h // scale, scale, w // scale, scale, c).mean(axis=(2, 4))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_patches_are_aligned(make_cache, scale):
+    sampler = PatchSampler(make_cache(ramp(97, 103), scales=(scale,)), 5, 64)
+    lr, hr = sampler[0]
+    assert lr.shape == (64, 5, 5, 3)
+    assert hr.shape == (64, 5 * scale, 5 * scale, 3)
+    assert lr.dtype == hr.dtype == np.float32
+    # One LR pixel beside the mark would be 2 * scale levels off.
+    assert np.abs(lr - block_means(hr, scale)).max() * 255 < 1.5
+
+
+def test_pixels_are_those_of_the_image(make_cache):
+    image = ramp(40, 40, base=255)
+    _, hr = PatchSampler(make_cache(image), 4, 32)[0]
+    levels = np.unique(np.round(hr[..., 0] * 255).astype(int))
+    assert set(levels) <= set(range(0, 80, 2))
+    assert (hr[..., 2] == 1).all()
+
+
+def test_all_positions_and_augmentations_occur(make_cache):
+    sampler = PatchSampler(make_cache(ramp(14, 16)), patch=6, batch=400)
+    lr, _ = sampler[0]
+    corners = {tuple(np.round(c * 255).astype(int)) for c in lr.min(axis=(1, 2))}
+    assert len(corners) == 2 * 3  # a 7x8 LR image holds 2x3 patches of 6x6
+
+    def direction(plane):
+        down, right = plane[-1, 0] - plane[0, 0], plane[0, -1] - plane[0, 0]
+        assert min(abs(down), abs(right)) * 255 < 1
+        return int(np.sign(down)), int(np.sign(right))
+
+    turns = {(direction(p[..., 0]), direction(p[..., 1])) for p in lr}
+    assert len(turns) == 8
+
+
+def test_images_are_drawn_alike(make_cache):
+    cache = make_cache(ramp(20, 20, base=0), ramp(90, 90, base=50), ramp(30, 20, 100))
+    lr, _ = PatchSampler(cache, patch=8, batch=600)[0]
+    bases, counts = np.unique(np.round(lr[:, 0, 0, 2] * 255), return_counts=True)
+    assert bases.tolist() == [0, 50, 100]
+    assert counts.min() > 150
+
+
+def test_a_step_is_the_same_whenever_it_is_asked_for(make_cache):
+    cache = make_cache(ramp(60, 60))
+    sampler = PatchSampler(cache, patch=6, batch=4, seed=1)
+    wanted = sampler[7]
+    _ = sampler[3]
+    for again in (sampler[7], PatchSampler(cache, patch=6, batch=4, seed=1)[7]):
+        for a, b in zip(wanted, again, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_steps_and_seeds_differ(make_cache):
+    cache = make_cache(ramp(60, 60))
+    batches = [
+        PatchSampler(cache, patch=6, batch=4, seed=seed)[step][0]
+        for seed in (0, 1)
+        for step in (0, 1, 2)
+    ]
+    assert len({batch.tobytes() for batch in batches}) == 6
+
+
+def test_several_scales(make_cache):
+    cache = make_cache(ramp(60, 60), scales=(2, 3, 4))
+    lr, hr = PatchSampler(cache, patch=6, batch=4)[0]
+    assert list(lr) == ["lr_x2", "lr_x3", "lr_x4"]
+    assert list(hr) == ["sr_x2", "sr_x3", "sr_x4"]
+    for s in (2, 3, 4):
+        assert lr[f"lr_x{s}"].shape == (4, 6, 6, 3)
+        difference = lr[f"lr_x{s}"] - block_means(hr[f"sr_x{s}"], s)
+        assert np.abs(difference).max() * 255 < 1.5
+
+
+def test_small_images_are_skipped_and_counted(make_cache):
+    cache = make_cache(
+        ramp(24, 24, base=10), ramp(16, 24, base=20), ramp(10, 60), scales=(2, 3)
+    )
+    sampler = PatchSampler(cache, patch=8, batch=64)
+    assert sampler.skipped == {2: 1, 3: 2}
+    lr, _ = sampler[0]
+    levels = {key: set(np.round(x[..., 2].ravel() * 255)) for key, x in lr.items()}
+    assert levels == {"lr_x2": {10, 20}, "lr_x3": {10}}
+
+
+def test_an_error_if_no_image_is_large_enough(make_cache):
+    cache = make_cache(ramp(24, 24), ramp(20, 60), scales=(2, 3))
+    with pytest.raises(InputError, match=r"27 pixels \(9 at x3\)"):
+        PatchSampler(cache, patch=9, batch=1)

@@ -1,0 +1,277 @@
+import csv
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfsr
+from tfsr import metrics
+from tfsr.complexity import params
+from tfsr.data import BenchmarkFolder, imresize
+from tfsr.errors import InputError
+from tfsr.evaluate import evaluate
+from tfsr.inference import KerasUpscaler
+from tfsr.models import carn_m
+from tfsr.training import fit, read_config, train
+from tfsr.training.fit import Batches, compile_model
+
+EPOCHS, STEPS = 2, 3
+
+
+@pytest.fixture(scope="module")
+def make_config(photographs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("config")
+
+    def make(**overrides):
+        text = f"""
+[model]
+name = "carn_m"
+scale = [2, 3]
+filters = 8
+blocks = 1
+units = 1
+groups = 2
+
+[data]
+train = ["{photographs}"]
+val = "{photographs}"
+cache = "{folder}/cache"
+
+[train]
+epochs = {EPOCHS}
+steps_per_epoch = {STEPS}
+batch = 2
+patch = 8
+learning_rate = 1e-2
+schedule = {{ name = "cosine", warmup = 2 }}
+clip_norm = 1.0
+"""
+        (folder / "tiny.toml").write_text(text)
+        sets = [f"{key.replace('__', '.')}={value}" for key, value in overrides.items()]
+        return read_config(folder / "tiny.toml", sets)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def run(make_config, tmp_path_factory):
+    """The run folder of an uninterrupted training, and what `train` returned."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    return out, train(make_config(), out)
+
+
+def read_log(out):
+    with open(out / "log.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def last_weights(out):
+    model = carn_m((2, 3), filters=8, blocks=1, units=1, groups=2)
+    model.load_weights(out / "last.weights.h5")
+    return model.get_weights()
+
+
+def test_a_run_folder_holds_all_its_files(run, make_config):
+    out, _ = run
+    assert {file.name for file in out.iterdir()} == {
+        "config.toml",
+        "best.weights.h5",
+        "last.weights.h5",
+        "model.keras",
+        "log.csv",
+        "curve.png",
+        "metrics.json",
+        "backup",
+    }
+    assert (out / "config.toml").read_text() == make_config().text
+    assert [f.name for f in (out / "backup").iterdir()] == ["epoch_000002.weights.h5"]
+    with Image.open(out / "curve.png") as curve:
+        assert min(curve.size) > 300
+
+
+def test_the_log_has_a_row_an_epoch(run):
+    rows = read_log(run[0])
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for row in rows:
+        assert np.isfinite([float(value) for value in row.values()]).all()
+        mean = np.mean([float(row["val_psnr_x2"]), float(row["val_psnr_x3"])])
+        assert float(row["val_psnr"]) == pytest.approx(mean)
+        assert float(row["learning_rate"]) <= 1e-2
+
+
+def test_the_figures_of_the_best_epoch(run, photographs):
+    out, result = run
+    assert json.loads((out / "metrics.json").read_text()) == result
+    best = max(read_log(out), key=lambda row: float(row["val_psnr"]))
+    assert result["best_epoch"] == int(best["epoch"])
+    assert (result["epochs"], result["steps"]) == (EPOCHS, EPOCHS * STEPS)
+
+    model = tfsr.load_model(out)
+    assert result["params"] == params(model)
+    for scale in (2, 3):
+        folder = BenchmarkFolder(photographs, scale)
+        report = evaluate(KerasUpscaler(model, scale), folder)
+        expected = report["mean"]["psnr_y"]
+        assert result["val_psnr_y"][f"x{scale}"] == pytest.approx(expected, abs=1e-3)
+        bicubic = np.mean(
+            [
+                metrics.psnr(
+                    metrics.luma(imresize(p.lr, scale)), metrics.luma(p.hr), scale
+                )
+                for p in folder
+            ]
+        )
+        assert result["val_psnr_y_bicubic"][f"x{scale}"] == pytest.approx(bicubic)
+
+    weights = carn_m((2, 3), filters=8, blocks=1, units=1, groups=2)
+    weights.load_weights(out / "best.weights.h5")
+    for a, b in zip(weights.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def interrupt_at(step):
+    class Interrupt(fit.StopOnNaN):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            if int(self.model.optimizer.iterations) == step:
+                raise KeyboardInterrupt
+
+    return Interrupt
+
+
+@pytest.mark.parametrize("step", [1, STEPS + 2], ids=["before_a_state", "after_one"])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    run, make_config, tmp_path, monkeypatch, step
+):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "StopOnNaN", interrupt_at(step))
+        with pytest.raises(KeyboardInterrupt):
+            train(make_config(), out)
+    assert not (out / "metrics.json").exists()
+    states = sorted(f.name for f in out.glob("backup/*"))
+    assert states == (["epoch_000001.weights.h5"] if step > STEPS else [])
+
+    result = train(make_config(), out)
+    for a, b in zip(last_weights(out), last_weights(run[0]), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    for ours, theirs in zip(read_log(out), read_log(run[0]), strict=True):
+        assert {k: float(v) for k, v in ours.items()} == pytest.approx(
+            {k: float(v) for k, v in theirs.items()}, rel=1e-4
+        )
+    assert result["val_psnr_y"] == pytest.approx(run[1]["val_psnr_y"], rel=1e-4)
+
+
+def test_a_finished_run_is_left_as_it_is(run, make_config):
+    out, result = run
+    before = (out / "last.weights.h5").read_bytes()
+    again = train(make_config(), out)
+    assert (out / "last.weights.h5").read_bytes() == before
+    assert {**again, "seconds_since_resume": 0} == {**result, "seconds_since_resume": 0}
+
+
+def test_a_damaged_state_is_named(run, make_config, tmp_path):
+    out = shutil.copytree(run[0], tmp_path / "run")
+    state = out / "backup" / "epoch_000002.weights.h5"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"epoch_000002\.weights\.h5: not a readable"):
+        train(make_config(), out)
+
+
+def test_nan_stops_and_names_the_step(make_config, tmp_path):
+    config = make_config(
+        train__learning_rate=1e38, train__schedule='{name = "constant"}'
+    )
+    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step 2;"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "last.weights.h5").exists()
+
+
+def test_another_config_in_the_same_folder_is_an_error(run, make_config):
+    before = {f: f.stat().st_mtime_ns for f in run[0].iterdir()}
+    with pytest.raises(InputError, match="run: holds a run of another config"):
+        train(make_config(train__epochs=3), run[0])
+    assert {f: f.stat().st_mtime_ns for f in run[0].iterdir()} == before
+
+
+def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
+    (tmp_path / "thesis.txt").write_text("do not touch")
+    with pytest.raises(InputError, match="is not a run folder"):
+        train(make_config(), tmp_path)
+    assert [f.name for f in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"data__train": '["nowhere"]'}, "nowhere: not a folder"),
+        ({"data__train": "[]"}, "no image|train"),
+        ({"data__val": "nowhere"}, "nowhere: not a folder"),
+        ({"train__patch": 40}, r"no image is large enough .*40 at x2"),
+        ({"data__channels": 1}, "channels"),
+        ({"model__channels": 1}, "channels"),
+        ({"data__channels": 2, "model__channels": 3}, "channels"),
+    ],
+    ids=[
+        "train",
+        "no_train",
+        "val",
+        "patch",
+        "gray_data",
+        "gray_model",
+        "two_channels",
+    ],
+)
+def test_data_that_cannot_be_used(make_config, tmp_path, overrides, message):
+    with pytest.raises(InputError, match=message):
+        train(make_config(**overrides), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ('{name = "constant"}', {0: 1e-2, 5: 1e-2}),
+        (
+            '{name = "halve", every = 2}',
+            {0: 1e-2, 1: 1e-2, 2: 5e-3, 3: 5e-3, 4: 2.5e-3},
+        ),
+        (
+            '{name = "cosine", warmup = 2}',  # of 6 steps
+            {0: 0, 1: 5e-3, 2: 1e-2, 4: 5e-3, 6: 0},
+        ),
+    ],
+)
+def test_schedules(make_config, schedule, rates):
+    model = carn_m(2, filters=8, blocks=1, units=1, groups=2)
+    compile_model(model, make_config(train__schedule=schedule))
+    for step, rate in rates.items():
+        model.optimizer.iterations.assign(step)
+        assert float(model.optimizer.learning_rate) == pytest.approx(rate, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [3, (2, 3)])
+def test_the_loss_is_l1_averaged_over_scales(make_config, scale):
+    keras.utils.set_random_seed(0)
+    model = carn_m(scale, filters=8, blocks=1, units=1, groups=2)
+    compile_model(model, make_config())
+    rng = np.random.default_rng(0)
+    scales = (scale,) if isinstance(scale, int) else scale
+    lr = {f"lr_x{s}": rng.random((2, 5, 5, 3), dtype="float32") for s in scales}
+    hr = {f"sr_x{s}": rng.random((2, 5 * s, 5 * s, 3), dtype="float32") for s in scales}
+    if len(scales) == 1:
+        lr, hr = lr["lr_x3"], hr["sr_x3"]
+        expected = np.abs(model(lr) - hr).mean()
+    else:
+        sr = model(lr)
+        expected = np.mean([np.abs(sr[k] - hr[k]).mean() for k in hr])
+    loss = model.test_on_batch(lr, hr, return_dict=True)["loss"]
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_batches_begin_where_the_run_stopped():
+    batches = Batches(list("abcdef"), first_step=2)
+    assert [batches[i] for i in range(3)] == ["c", "d", "e"]
+    assert batches.num_batches is None
