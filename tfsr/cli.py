@@ -89,12 +89,10 @@ def _summary(options):
 
 
 def _train(options):
-    from tfsr.training.config import read_config
+    _import_tensorflow()
+    from tfsr.training import read_config, train
 
     config = read_config(options.config, options.set)
-    _import_tensorflow()
-    from tfsr.training.fit import train
-
     metrics = train(config, options.out, options.tensorboard)
     best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
     base = ", ".join(f"{s} {v:.2f}" for s, v in metrics["val_psnr_y_bicubic"].items())
