@@ -1,0 +1,71 @@
+"""EXIF blocks: bytes from the byte order mark on, as in JPEG, PNG and WebP.
+
+Reference:
+    https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf
+"""
+
+import struct
+
+from PIL import Image
+from PIL.ExifTags import IFD
+from PIL.ExifTags import Base as Tag
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+# The tags of a TIFF's own directory that say nothing about how its pixels are stored.
+DESCRIPTIVE = (
+    Tag.ImageDescription,
+    Tag.Make,
+    Tag.Model,
+    Tag.Software,
+    Tag.DateTime,
+    Tag.Artist,
+    Tag.HostComputer,
+    Tag.Copyright,
+)
+
+
+def directory_of(block: bytes) -> ImageFileDirectory_v2:
+    """Returns the tags of an EXIF block that a TIFF can hold, as its directory."""
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0" + block)
+    return collect(exif)
+
+
+def collect(exif: Image.Exif) -> ImageFileDirectory_v2:
+    """Returns the tags of `exif` that describe the photograph, not its storage."""
+    directory = ImageFileDirectory_v2()
+    for tag in DESCRIPTIVE:
+        if tag in exif:
+            directory[tag] = exif[tag]
+    for tag in (IFD.Exif, IFD.GPSInfo):
+        tags = {k: v for k, v in exif.get_ifd(tag).items() if k != IFD.Interop}
+        if tags:
+            directory[tag] = tags
+    return directory
+
+
+def set_integers(block: bytes, values: dict[int, int]) -> bytes:
+    """Returns an EXIF block without thumbnail and with the integers of `values` set.
+
+    Args:
+        block: From its byte order mark on.
+        values: New values by tag. A tag that is not there is not added.
+    """
+    block = bytearray(block)
+    order = {b"II": "<", b"MM": ">"}[bytes(block[:2])]
+    directories = list(struct.unpack_from(order + "I", block, 4))
+    for directory in directories:
+        (entries,) = struct.unpack_from(order + "H", block, directory)
+        end = directory + 2 + 12 * entries
+        for entry in range(directory + 2, end, 12):
+            tag, kind, count = struct.unpack_from(order + "HHI", block, entry)
+            if tag == IFD.Exif and len(directories) == 1:
+                directories += struct.unpack_from(order + "I", block, entry + 8)
+            elif tag in values and kind == 3 and count == 1:
+                value = min(values[tag], 65535)
+                struct.pack_into(order + "H", block, entry + 8, value)
+            elif tag in values and kind == 4 and count == 1:
+                struct.pack_into(order + "I", block, entry + 8, values[tag])
+        if directory == directories[0]:  # ends with a link to the thumbnail's
+            block[end : end + 4] = bytes(4)
+    return bytes(block)
