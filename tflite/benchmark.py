@@ -65,7 +65,7 @@ class _Contender:
         height, width = self.upscaler.size
         return {
             "file": str(self.file),
-            "format": self.upscaler.format,
+            "format": self.upscaler.metadata["format"],
             "size": f"{height}x{width}",
             "threads": self.threads,
             "delegate": "xnnpack",

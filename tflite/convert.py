@@ -1,13 +1,16 @@
 """A Keras model to `.tflite` files: calibrated, written, verified."""
 
+import hashlib
+import importlib.metadata
 from pathlib import Path
 
 import keras
 import numpy as np
-from tfsr.tflite import export, quantize
+from tfsr.tflite import export, metadata, quantize
 
 from tfsr.data import BenchmarkFolder
 from tfsr.files import replacing
+from tfsr.footprint import receptive_radius, working_values
 from tfsr.inference import from_uint8
 from tfsr.models import single_scale
 
@@ -52,6 +55,7 @@ def convert(
             content = {"float32": export.float32, "float16": export.float16}[format](
                 model, size
             )
+        content = metadata.attach(content, _facts(model, scale, format, size))
         file = Path(out)
         if len(sizes) > 1:
             label = f"{size[0]}x{size[1]}" if size else "dynamic"
@@ -60,6 +64,23 @@ def convert(
             temporary.write_bytes(content)
         written.append(file)
     return written
+
+
+def _facts(model, scale, format, size):
+    weights = hashlib.sha256()
+    for weight in model.weights:
+        weights.update(keras.ops.convert_to_numpy(weight).tobytes())
+    return {
+        "version": importlib.metadata.version("tfsr"),
+        "model": model.name,
+        "weights_sha256": weights.hexdigest(),
+        "scale": scale,
+        "size": size,
+        "format": format,
+        "input": "uint8 RGB pixels" if format == "int8" else "float32 RGB in [0, 1]",
+        "receptive_radius": receptive_radius(model),
+        "working_bytes": working_values(model) * (1 if format == "int8" else 4),
+    }
 
 
 def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarray]:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+from tfsr.tflite import metadata
 
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 
-PROBE = 48  # LR pixels of the run that tells the scale of a dynamic model
+DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
 
 
 class TFLiteUpscaler:
@@ -22,7 +23,7 @@ class TFLiteUpscaler:
         size: Height and width to begin with, if the model's own are dynamic.
 
     Raises:
-        InputError: If the file is not a TFLite model from images to images.
+        InputError: If the file was not made by `tfsr convert` or is damaged.
     """
 
     def __init__(
@@ -31,8 +32,9 @@ class TFLiteUpscaler:
         threads: int | None = None,
         size: tuple[int, int] | None = None,
     ):
-        if not Path(file).is_file():
-            raise InputError(f"{file}: no such file.")
+        self.metadata = metadata.read(file)
+        self.scale = self.metadata["scale"]
+        self.depth = 8 if self.metadata["format"] == "int8" else 24
         try:
             self.interpreter = Interpreter(
                 str(file), num_threads=threads or os.cpu_count()
@@ -40,22 +42,14 @@ class TFLiteUpscaler:
             (self._input,) = self.interpreter.get_input_details()
             height, width, self.channels = map(int, self._input["shape_signature"][1:])
             dynamic = height < 0
-            self._resize(size or (PROBE, PROBE) if dynamic else (height, width))
+            self._resize(size or DYNAMIC_START if dynamic else (height, width))
         except (ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{file}: not a TFLite model from an image to an image ({error})."
-            ) from None
-        self.scale = int(self._output["shape"][1]) // self.size[0]
+            raise InputError(f"{file}: LiteRT cannot run it ({error}).") from None
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of the input it is ready for."""
         return tuple(int(side) for side in self._input["shape"][1:3])
-
-    @property
-    def format(self) -> str:
-        """`int8` if it takes 8-bit pixels, else `float32`."""
-        return "int8" if self._input["dtype"] == np.uint8 else "float32"
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         if lr.shape[:2] != self.size:

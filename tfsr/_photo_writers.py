@@ -1,11 +1,13 @@
-"""PNG of 16-bit colour and TIFF of any depth, neither of which Pillow can write.
+"""PNG and TIFF of 8 and 16 bits, written band by band as the pixels are computed.
 
-Pillow stops at 8-bit colour, and its TIFF encoder cannot compress a file with EXIF.
-No small maintained library writes both with ICC profile, DPI and EXIF.
+Pillow wants the whole image at once, stops at 8-bit colour, and its TIFF encoder cannot
+compress a file with EXIF. No small maintained library writes both with ICC profile, DPI
+and EXIF.
 """
 
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +18,31 @@ from PIL.TiffTags import LONG
 LEVEL = 4  # of deflate: half the time of 6, no larger
 
 
-def write_png_16(
+def write_png(
     file: Path,
-    pixels: np.ndarray,
+    bands: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
     icc: bytes | None,
     dpi: tuple[float, float] | None,
     exif: bytes | None,
 ) -> None:
-    """Writes uint16 `(H, W, C)` as PNG, each row as its difference from the one above.
+    """Writes a PNG, each row as its difference from the one above.
+
+    Args:
+        file: The file to write.
+        bands: The pixels from top to bottom, `(h, W, C)` each.
+        shape: `(H, W, C)` of the whole.
+        dtype: uint8 or uint16.
+        icc: ICC profile.
+        dpi: Horizontal and vertical dots per inch.
+        exif: EXIF block.
 
     Reference:
         https://www.w3.org/TR/png-3/
     """
-    height, width, channels = pixels.shape
+    height, width, channels = shape
+    wide = np.dtype(dtype).newbyteorder(">")
     color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     deflate = zlib.compressobj(LEVEL)
     with open(file, "wb") as stream:
@@ -39,7 +53,9 @@ def write_png_16(
             stream.write(struct.pack(">I", checksum))
 
         stream.write(b"\x89PNG\r\n\x1a\n")
-        sizes = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+        sizes = struct.pack(
+            ">IIBBBBB", width, height, 8 * wide.itemsize, color_type, 0, 0, 0
+        )
         chunk(b"IHDR", sizes)
         if icc:
             chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
@@ -48,9 +64,9 @@ def write_png_16(
             chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
         if exif:
             chunk(b"eXIf", exif)
-        above = np.zeros((1, width * channels * 2), np.uint8)
-        for rows in _bands(pixels):
-            rows = rows.astype(">u2").reshape(len(rows), -1).view(np.uint8)
+        above = np.zeros((1, width * channels * wide.itemsize), np.uint8)
+        for rows in _fixed_bands(bands, shape, dtype):
+            rows = rows.astype(wide).reshape(len(rows), -1).view(np.uint8)
             up = rows - np.concatenate([above, rows[:-1]])
             above = rows[-1:]
             filtered = np.pad(up, ((0, 0), (1, 0)), constant_values=2)
@@ -62,28 +78,42 @@ def write_png_16(
 
 def write_tiff(
     file: Path,
-    pixels: np.ndarray,
+    bands: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
     icc: bytes | None,
     dpi: tuple[float, float] | None,
     tags: ImageFileDirectory_v2 | None,
 ) -> None:
-    """Writes `(H, W, C)` as TIFF: deflate, each pixel as its difference from the left.
+    """Writes a TIFF: deflate, each pixel as its difference from the left.
+
+    Args:
+        file: The file to write.
+        bands: The pixels from top to bottom, `(h, W, C)` each.
+        shape: `(H, W, C)` of the whole.
+        dtype: uint8 or uint16.
+        icc: ICC profile.
+        dpi: Horizontal and vertical dots per inch.
+        tags: EXIF as TIFF tags.
 
     Reference:
         https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
     """
-    if pixels.shape[2] == 2 and pixels.dtype == np.uint16:  # Pillow cannot read that
-        pixels = pixels[..., [0, 0, 0, 1]]
-    height, width, channels = pixels.shape
-    bands = list(_bands(pixels))
+    dtype = np.dtype(dtype)
+    if shape[2] == 2 and dtype == np.uint16:  # Pillow cannot read that
+        bands = (rows[..., [0, 0, 0, 1]] for rows in bands)
+        shape = (*shape[:2], 4)
+    height, width, channels = shape
+    rows_per_strip = _rows_per_band(shape, dtype)
+    strips = -(-height // rows_per_strip)
     directory = ImageFileDirectory_v2() if tags is None else tags
     directory[Tag.ImageWidth] = width
     directory[Tag.ImageLength] = height
-    directory[Tag.BitsPerSample] = (8 * pixels.itemsize,) * channels
+    directory[Tag.BitsPerSample] = (8 * dtype.itemsize,) * channels
     directory[Tag.Compression] = 8  # deflate
     directory[Tag.PhotometricInterpretation] = 1 if channels < 3 else 2
     directory[Tag.SamplesPerPixel] = channels
-    directory[Tag.RowsPerStrip] = len(bands[0])
+    directory[Tag.RowsPerStrip] = rows_per_strip
     directory[Tag.PlanarConfiguration] = 1
     directory[Tag.Predictor] = 2  # horizontal differences
     if channels in (2, 4):
@@ -96,12 +126,12 @@ def write_tiff(
     # Lengths are known only after compressing, so the directory is written twice.
     starts, sizes = Tag.StripOffsets, Tag.StripByteCounts
     directory.tagtype[starts] = directory.tagtype[sizes] = LONG
-    directory[starts] = directory[sizes] = (0,) * len(bands)
+    directory[starts] = directory[sizes] = (0,) * strips
     with open(file, "wb") as stream:
         directory.save(stream)
         lengths = []
-        for rows in bands:
-            left = rows.astype(pixels.dtype.newbyteorder("<"))
+        for rows in _fixed_bands(bands, shape, dtype):
+            left = rows.astype(dtype.newbyteorder("<"))
             left[:, 1:] -= rows[:, :-1]
             lengths.append(stream.write(zlib.compress(left.tobytes(), LEVEL)))
         directory[starts] = tuple(np.cumsum([0, *lengths[:-1]]).tolist())
@@ -110,8 +140,26 @@ def write_tiff(
         directory.save(stream)
 
 
-def _bands(pixels):
-    """Yields `pixels` in bands of rows of about a megabyte."""
-    rows = max(1, 2**20 // pixels[0].nbytes)
+def split_into_bands(pixels: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields `(H, W, C)` in bands of rows of about a megabyte."""
+    rows = _rows_per_band(pixels.shape, pixels.dtype)
     for top in range(0, len(pixels), rows):
         yield pixels[top : top + rows]
+
+
+def _rows_per_band(shape, dtype):
+    _, width, channels = shape
+    return max(1, 2**20 // (width * channels * np.dtype(dtype).itemsize))
+
+
+def _fixed_bands(bands, shape, dtype):
+    """Yields bands of any heights as bands of `_rows_per_band`, the last shorter."""
+    rows = _rows_per_band(shape, dtype)
+    pending = np.empty((0, *shape[1:]), dtype)
+    for band in bands:
+        pending = np.concatenate([pending, band])
+        whole = len(pending) - len(pending) % rows
+        yield from (pending[top : top + rows] for top in range(0, whole, rows))
+        pending = pending[whole:]
+    if len(pending):
+        yield pending

@@ -6,6 +6,7 @@ Heavy imports stay inside the commands, so that `--help` and mistakes answer at 
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from tfsr import files
 from tfsr.errors import InputError
@@ -25,13 +26,23 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}.")
+    except MemoryError:
+        return _fail("out of memory.")
     except KeyboardInterrupt:
         return _fail("interrupted.", code=130)
 
 
 def _fail(message, code=2):
-    print(f"tfsr: {' '.join(str(message).split())}", file=sys.stderr)
+    _say(message)
     return code
+
+
+def _say(message):
+    print(f"tfsr: {_one_line(message)}", file=sys.stderr)
+
+
+def _one_line(message):
+    return " ".join(str(message).split())
 
 
 def _demo(options):
@@ -126,6 +137,58 @@ def _evaluate(options):
     )
 
 
+def _upscale(options):
+    from tqdm import tqdm
+
+    from tfsr.upscale import automatic_tile, plan, upscale
+
+    jobs, done = plan(
+        options.input, options.out, options.suffix, options.format, options.overwrite
+    )
+    upscaler = _upscaler(options.model, options.scale)
+    radius, working_bytes = _footprint(upscaler)
+    tile = options.tile or automatic_tile(working_bytes, radius)
+    if tile <= 2 * radius:
+        raise InputError(f"--tile {tile}: must exceed {2 * radius} for this model.")
+    if options.self_ensemble:
+        from tfsr.inference import SelfEnsemble
+
+        upscaler = SelfEnsemble(upscaler)
+    if done:
+        _say(f"{done} done already; --overwrite does them again.")
+    failed = []
+    with tqdm(unit="tile", disable=None) as progress:
+        for i, job in enumerate(jobs, 1):
+            progress.set_description(f"{i}/{len(jobs)} {job.source.name}")
+            try:
+                notes = upscale(upscaler, job, radius, tile, progress)
+            except (InputError, OSError) as error:
+                if job.source == Path(options.input):
+                    raise
+                failed.append(_one_line(error))
+                continue
+            for note in notes:
+                _say(f"{job.source}: {note}")
+    if failed:
+        for message in failed:
+            _say(message)
+        return _fail(f"{len(failed)} of {len(jobs)} files failed.", 1)
+    return 0
+
+
+def _footprint(upscaler):
+    """Returns receptive radius and working bytes per LR pixel of an upscaler."""
+    from tfsr.inference import BicubicUpscaler, KerasUpscaler
+
+    if isinstance(upscaler, BicubicUpscaler):
+        return 3, 64 * upscaler.scale**2
+    if isinstance(upscaler, KerasUpscaler):
+        from tfsr.footprint import receptive_radius, working_values
+
+        return receptive_radius(upscaler.model), 4 * working_values(upscaler.model)
+    return (upscaler.metadata[key] for key in ("receptive_radius", "working_bytes"))
+
+
 def _import_carn(options):
     _import_tensorflow()
     from tfsr.weights import import_carn
@@ -153,10 +216,9 @@ def _convert(options):
     original = KerasUpscaler(model, _pick_scale(options.model, model, options.scale))
     scale, channels = original.scale, original.channels
     if options.format == "int8" and not options.calibrate:
-        print(
-            "tfsr: warning: calibrating on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less.",
-            file=sys.stderr,
+        _say(
+            "warning: calibrating on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less."
         )
     calibration = BenchmarkFolder(
         options.calibrate or photographs(TRAINING), scale, channels
@@ -310,6 +372,10 @@ def _positive(text):
     return int(text)
 
 
+def _tile(text):
+    return None if text == "auto" else _positive(text)
+
+
 def _positives(text):
     return [_positive(part) for part in text.split(",")]
 
@@ -374,6 +440,29 @@ def _parser():
         help="average over the eight flips and turns",
     )
     with_json(evaluate)
+
+    upscale = command("upscale", _upscale, "Upscale a photo or a folder of photos.")
+    upscale.add_argument("input", help="an image, or a folder with its subfolders")
+    upscale.add_argument("-o", "--out", required=True, metavar="OUTPUT")
+    upscale.add_argument("--model", required=True, help=model_help)
+    upscale.add_argument("--scale", type=_positive)
+    upscale.add_argument(
+        "--tile", type=_tile, metavar="N", help="LR pixels; by the memory by default"
+    )
+    upscale.add_argument(
+        "--self-ensemble",
+        action="store_true",
+        help="average over the eight flips and turns",
+    )
+    upscale.add_argument(
+        "--suffix", default="", help="put behind the names of a folder's files"
+    )
+    upscale.add_argument(
+        "--format",
+        choices=["png", "jpg", "webp", "tif", "bmp"],
+        help="of a folder's files; their own by default",
+    )
+    upscale.add_argument("--overwrite", action="store_true")
 
     carn = command("import-carn", _import_carn, "Convert the CARN authors' checkpoint.")
     carn.add_argument("file", metavar="FILE.pth")

@@ -1,7 +1,8 @@
 """Upscalers: callables from one image to its enlargement, whatever runs them.
 
 An upscaler takes float32 `(H, W, C)` in [0, 1], returns float32
-`(H * scale, W * scale, C)`, and has the attributes `scale` and `channels`.
+`(H * scale, W * scale, C)`, and has the attributes `scale`, `channels` and `depth`, the
+bits of a sample that it tells apart.
 """
 
 import numpy as np
@@ -20,6 +21,8 @@ class KerasUpscaler:
         ValueError: If the model lacks the scale.
     """
 
+    depth = 24  # of float32
+
     def __init__(self, model, scale: int):
         from tfsr.models import single_scale  # a TFLite upscaler needs no Keras
 
@@ -28,14 +31,20 @@ class KerasUpscaler:
         self.channels = self.model.input.shape[-1]
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        # Called eagerly: `predict` would trace anew for every size of image.
         from keras import ops
 
-        return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
+        try:  # eagerly: `predict` would trace anew for every size of image
+            return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
+        except Exception as error:
+            if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
+                raise MemoryError(str(error)) from None
+            raise
 
 
 class BicubicUpscaler:
     """Enlarges 8-bit images by MATLAB's bicubic `imresize`: the baseline."""
+
+    depth = 8
 
     def __init__(self, scale: int, channels: int = 3):
         self.scale = scale
@@ -56,6 +65,7 @@ class SelfEnsemble:
         self.upscaler = upscaler
         self.scale = upscaler.scale
         self.channels = upscaler.channels
+        self.depth = upscaler.depth
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         total = 0

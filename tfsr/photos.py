@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from PIL import Image, ImageCms
 from PIL.ExifTags import Base as Tag
 
 from tfsr._exif import collect, directory_of, set_integers
-from tfsr._photo_writers import LEVEL, write_png_16, write_tiff
+from tfsr._photo_writers import split_into_bands, write_png, write_tiff
 from tfsr.errors import InputError
 from tfsr.files import replacing
 
@@ -46,7 +46,6 @@ FORMATS = {
 # WebP is lossless because JPEG is the format to choose for size, and because lossy WebP
 # halves the resolution of colour.
 SAVE_OPTIONS = {
-    "PNG": {"compress_level": LEVEL},
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
     "BMP": {},
     "WEBP": {"lossless": True, "exact": True, "method": 1, "quality": 30},
@@ -142,7 +141,7 @@ def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
         raise InputError(
             f"{file}: {kind} cannot hold transparency; choose .png or .webp."
         )
-    kept = _metadata_for(kind, photo)
+    kept = _metadata_for(kind, photo, scale)
     notes = [
         f"{name.upper()} left out, which does not fit in {kind}"
         for name in ("icc", "dpi", "exif")
@@ -153,11 +152,24 @@ def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
     return notes
 
 
-def write_photo(file: str | Path, photo: Photo) -> list[str]:
+def write_photo(
+    file: str | Path,
+    photo: Photo,
+    bands: Iterable[np.ndarray] | None = None,
+    scale: int = 1,
+) -> list[str]:
     """Writes `photo` in the format that `file` ends in, never half of it.
 
     Grayscale stays grayscale where the format has it. JPEG is of quality 95 without
     chroma subsampling; the other formats are lossless.
+
+    Args:
+        file: The file to write.
+        photo: The photograph.
+        bands: Its enlargement to write in place of its own pixels, from top to bottom:
+            `(h, W * scale, C)` of its type, alpha as the last channel if it has one.
+            PNG and TIFF are written as the bands come.
+        scale: How much larger the bands are.
 
     Returns:
         One-line notes on what the file lacks of the photograph.
@@ -165,24 +177,29 @@ def write_photo(file: str | Path, photo: Photo) -> list[str]:
     Raises:
         InputError: If the format cannot hold the photograph or the file be written.
     """
-    notes = check_writable(file, photo)
+    notes = check_writable(file, photo, scale)
     kind = FORMATS[Path(file).suffix.lower()]
-    photo = _metadata_for(kind, photo)
-    pixels = photo.color
-    if photo.alpha is not None and kind not in OPAQUE:
-        pixels = np.dstack([pixels, photo.alpha])
-    if pixels.dtype == np.uint16 and kind not in SIXTEEN_BITS:
-        pixels = ((np.arange(65536) + 128) // 257).astype(np.uint8)[pixels]
+    photo = _metadata_for(kind, photo, scale)
+    if bands is None:
+        pixels = photo.color
+        if photo.alpha is not None:
+            pixels = np.dstack([pixels, photo.alpha])
+        bands = split_into_bands(pixels)
+    height, width, channels = photo.color.shape
+    shape = height * scale, width * scale, channels + (photo.alpha is not None)
+    dtype = photo.color.dtype
     try:
         with replacing(file) as temporary:
             if kind == "TIFF":
                 with _unguarded_pillow():
                     tags = directory_of(photo.exif) if photo.exif else None
-                write_tiff(temporary, pixels, photo.icc, photo.dpi, tags)
-            elif pixels.dtype == np.uint16:
-                write_png_16(temporary, pixels, photo.icc, photo.dpi, photo.exif)
+                write_tiff(temporary, bands, shape, dtype, photo.icc, photo.dpi, tags)
+            elif kind == "PNG":
+                write_png(
+                    temporary, bands, shape, dtype, photo.icc, photo.dpi, photo.exif
+                )
             else:
-                _write_by_pillow(temporary, pixels, photo, kind)
+                _write_by_pillow(temporary, bands, photo, kind)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise InputError(f"{file}: cannot be written ({reason}).") from None
@@ -474,9 +491,9 @@ def _is_opaque(alpha):
     return alpha is None or alpha.min() == np.iinfo(alpha.dtype).max
 
 
-def _metadata_for(kind, photo):
+def _metadata_for(kind, photo, scale):
     """Returns `photo` with what of its metadata a file of `kind` can hold."""
-    height, width = photo.color.shape[:2]
+    height, width = (side * scale for side in photo.color.shape[:2])
     size = {Tag.ImageWidth: width, Tag.ImageLength: height}
     size |= {Tag.ExifImageWidth: width, Tag.ExifImageHeight: height}
     exif = photo.exif and set_integers(photo.exif, size)
@@ -490,7 +507,12 @@ def _metadata_for(kind, photo):
     return replace(photo, exif=exif)
 
 
-def _write_by_pillow(file, pixels, photo, kind):
+def _write_by_pillow(file, bands, photo, kind):
+    pixels = np.concatenate(list(bands))
+    if pixels.dtype == np.uint16:
+        pixels = ((np.arange(65536) + 128) // 257).astype(np.uint8)[pixels]
+    if kind in OPAQUE and photo.alpha is not None:
+        pixels = pixels[..., :-1]
     options = {"icc_profile": photo.icc, "dpi": photo.dpi}
     options["exif"] = photo.exif and b"Exif\0\0" + photo.exif
     options = {name: value for name, value in options.items() if value}

@@ -1,4 +1,4 @@
-"""Image files to arrays: the one place that decodes."""
+"""Image files to 8-bit arrays, for training and scoring (`tfsr.photos` keeps all)."""
 
 from pathlib import Path
 

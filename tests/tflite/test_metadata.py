@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from tfsr.tflite import export, metadata
+from tfsr.tflite.runtime import TFLiteUpscaler
+
+from tfsr.errors import InputError
+from tfsr.models import carn_m
+
+
+@pytest.fixture(scope="module")
+def content():
+    model = carn_m(scale=2, filters=8, blocks=1)
+    facts = {"scale": 2, "format": "float32", "name": 'a "quoted" é'}
+    return metadata.attach(export.float32(model), facts)
+
+
+def test_facts_come_back(tmp_path, content):
+    file = tmp_path / "m.tflite"
+    file.write_bytes(content)
+    assert metadata.read(file) == {
+        "scale": 2,
+        "format": "float32",
+        "name": 'a "quoted" é',
+    }
+    assert TFLiteUpscaler(file)(np.zeros((5, 6, 3), np.float32)).shape == (10, 12, 3)
+
+
+def test_every_changed_byte_is_found(tmp_path, content):
+    file = tmp_path / "m.tflite"
+    rng = np.random.default_rng(0)
+    for position in rng.integers(len(content), size=200):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 + rng.integers(255)
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"m\.tflite: .*damaged"):
+            metadata.read(file)
+
+
+def test_other_files_are_refused(tmp_path):
+    file = tmp_path / "m.tflite"
+    for other in (b"", b"text", b"\0" * 100, b'{"tfsr": "file_sha256": "'):
+        file.write_bytes(other)
+        with pytest.raises(InputError, match=r"m\.tflite: not a TFLite model made by"):
+            TFLiteUpscaler(file)
+    with pytest.raises(InputError, match="no such file"):
+        TFLiteUpscaler(tmp_path / "missing.tflite")

@@ -1,0 +1,62 @@
+"""What a `.tflite` file of ours says of itself, and whether it is whole.
+
+The metadata is JSON in a buffer of the model, named `tfsr`. Its `file_sha256` is the
+digest of the file with that digest's own digits as zeros. A damaged TFLite file can
+crash the runtime, which does not check it; the digest is checked before it sees the
+file.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from tfsr.errors import InputError
+
+BEGIN = b'{"tfsr": '
+DIGEST = b'"file_sha256": "'
+ZEROS = b"0" * 64
+
+
+def attach(content: bytes, facts: dict) -> bytes:
+    """Returns the TFLite model `content` with `facts` as its metadata."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    text = json.dumps({"tfsr": facts, "file_sha256": ZEROS.decode()}).encode()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    buffer, entry = schema.BufferT(), schema.MetadataT()
+    buffer.data = np.frombuffer(text, np.uint8)
+    model.buffers.append(buffer)
+    entry.name, entry.buffer = b"tfsr", len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+    builder = flatbuffers.Builder(len(content) + len(text) + 1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    content = bytes(builder.Output())
+    digest = hashlib.sha256(content).hexdigest().encode()
+    at = content.index(DIGEST, content.index(BEGIN)) + len(DIGEST)
+    return content[:at] + digest + content[at + 64 :]
+
+
+def read(file: str | Path) -> dict:
+    """Returns the metadata of a `.tflite` file made by `tfsr convert`.
+
+    Raises:
+        InputError: If the file is missing, damaged or not ours.
+    """
+    if not Path(file).is_file():
+        raise InputError(f"{file}: no such file.")
+    content = Path(file).read_bytes()
+    begin = content.find(BEGIN)
+    at = content.find(DIGEST, begin) + len(DIGEST)
+    if begin < 0 or at < len(DIGEST) or content[4:8] != b"TFL3":
+        raise InputError(
+            f"{file}: not a TFLite model made by tfsr convert, or damaged."
+        )
+    blank = content[:at] + ZEROS + content[at + 64 :]
+    digest = hashlib.sha256(blank).hexdigest().encode()
+    if content[at : at + 64] != digest:
+        raise InputError(f"{file}: damaged; its checksum does not match.")
+    text = content[begin : at + 66].decode()
+    return json.loads(text)["tfsr"]

@@ -1,0 +1,61 @@
+"""Large images in tiles: memory bounded by the tile, results those of the whole."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+
+def bands(
+    enlarge: Callable[[np.ndarray], np.ndarray],
+    scale: int,
+    layers: list[np.ndarray],
+    tile: int,
+    overlap: int,
+) -> Iterator[np.ndarray]:
+    """Yields the enlargement of an image from top to bottom, in bands of whole rows.
+
+    Tiles lie inside the image, so its border is met as in the whole image; those at the
+    right and bottom overlap more instead of being smaller, so all have one size.
+
+    Args:
+        enlarge: From float32 `(h, w, C)` in [0, 1] to `(h * scale, w * scale, K)`.
+        scale: The upscaling factor.
+        layers: Parts of the image, uint8 or uint16 `(H, W)` or `(H, W, c)` of one type,
+            which a tile has as its channels.
+        tile: Side of a tile in LR pixels; must exceed `2 * overlap`.
+        overlap: LR pixels at a tile's inner sides that are computed but not used.
+
+    Yields:
+        `(h * scale, W * scale, K)` of the type that `enlarge` returns.
+    """
+    if tile <= 2 * overlap:
+        raise ValueError(
+            f"`tile` must exceed twice the overlap of {overlap}. Received: tile={tile}."
+        )
+    height, width = layers[0].shape[:2]
+    columns = list(_windows(width, tile, overlap))
+    for top, bottom, first, last in _windows(height, tile, overlap):
+        rows = slice((first - top) * scale, (last - top) * scale)
+        parts = []
+        for left, right, begin, end in columns:
+            lr = np.dstack([layer[top:bottom, left:right] for layer in layers])
+            sr = enlarge(lr.astype(np.float32) / np.iinfo(lr.dtype).max)
+            parts.append(sr[rows, (begin - left) * scale : (end - left) * scale])
+        yield np.concatenate(parts, axis=1)
+
+
+def tiles(height: int, width: int, tile: int, overlap: int) -> int:
+    """Returns how many tiles `bands` takes for an image."""
+    counts = [len(list(_windows(n, tile, overlap))) for n in (height, width)]
+    return counts[0] * counts[1]
+
+
+def _windows(length, tile, overlap):
+    """Yields begin and end of every window, and of the part that is used of it."""
+    used = 0
+    while used < length:
+        begin = max(0, min(used - overlap, length - tile))
+        end = min(length, begin + tile)
+        last = length if end == length else end - overlap
+        yield begin, end, used, last
+        used = last
