@@ -1,5 +1,10 @@
-"""Damage to files, seeded, for tests that readers refuse it in one line."""
+"""Damage to files, seeded, for tests that readers refuse it in one line.
 
+FUZZ=50 pytest tests/test_safety.py tests/test_photos.py -k damaged  runs 50 times as
+many cases as the tests do by themselves.
+"""
+
+import os
 import struct
 import zlib
 from collections.abc import Callable, Iterable
@@ -26,7 +31,7 @@ def survey(
     seed: int,
     allowed: type[Exception],
 ) -> dict[str, int]:
-    """Calls `use` on `cases` mutations of each file of `corpus`.
+    """Calls `use` on `cases` mutations of each file of `corpus`, times `FUZZ`.
 
     Returns:
         How many were accepted and how many refused by an exception of `allowed` whose
@@ -35,7 +40,7 @@ def survey(
     """
     counts = {"accepted": 0, "refused": 0}
     for index, data in enumerate(corpus):
-        for case in range(cases):
+        for case in range(cases * int(os.environ.get("FUZZ", "1"))):
             rng = np.random.default_rng((seed, index, case))
             try:
                 use(mutate(data, rng))

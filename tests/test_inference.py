@@ -18,6 +18,7 @@ class Nearest:
 
     scale = 2
     channels = 3
+    depth = 24
 
     def __init__(self, slope=0.0):
         self.slope = slope

@@ -23,11 +23,27 @@ def load_model(model):
         raise InputError(f"{model}: no such model; give a run folder or a .keras file.")
     if file.suffix != ".keras" or not zipfile.is_zipfile(file):
         raise InputError(f"{file}: not a .keras file.")
-    try:
-        return keras.saving.load_model(file, compile=False)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "damaged"
+    try:  # safe mode: Keras refuses a file that brings code
+        loaded = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # on damaged files Keras raises nearly anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{file}: not a model tfsr can load ({reason}).") from None
+    if not _enlarges_images(loaded):
+        raise InputError(f"{file}: not a super-resolution model of tfsr.")
+    return loaded
+
+
+def _enlarges_images(model):
+    import keras
+
+    from tfsr.models import scales
+
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        return False
+    shapes = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]
+    if any(len(s) != 4 or s[1:3] != (None, None) or s[3] not in (1, 3) for s in shapes):
+        return False
+    return len(model.inputs) == len(model.outputs) and min(scales(model)) >= 1
 
 
 def import_carn(file):
@@ -40,8 +56,6 @@ def import_carn(file):
     Raises:
         InputError: If the file is not such a checkpoint or PyTorch is missing.
     """
-    import pickle
-
     try:
         import torch
     except ModuleNotFoundError:
@@ -55,7 +69,7 @@ def import_carn(file):
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
         tensors = {name: tensor.float().numpy() for name, tensor in state.items()}
-    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError, OSError):
+    except Exception:  # on damaged files PyTorch raises nearly anything
         raise InputError(f"{file}: not a PyTorch checkpoint of tensors.") from None
     try:
         filters, group_channels = tensors["b1.b1.body.0.weight"].shape[:2]
