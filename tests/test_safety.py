@@ -13,6 +13,7 @@ from tfsr.tflite.runtime import TFLiteUpscaler
 
 import tfsr
 from tfsr.errors import InputError
+from tfsr.graph import inline
 from tfsr.models import carn_m
 from tfsr.training import read_config
 from tfsr.weights import import_carn
@@ -92,7 +93,7 @@ def test_damaged_configs(tmp_path):
 def test_damaged_tflite(tmp_path):
     model = carn_m(scale=2, filters=8, blocks=1)
     facts = {"scale": 2, "format": "float32"}
-    corpus = [metadata.attach(export.float32(model), facts)]
+    corpus = [metadata.attach(export.float32(inline(model)), facts)]
     use = use_file(tmp_path, "m.tflite", TFLiteUpscaler)
     counts = survey(use, corpus, cases=200, seed=0, allowed=InputError)
     # a mutation can leave a file as it was

@@ -2,17 +2,22 @@
 
 import hashlib
 import importlib.metadata
+import os
 from pathlib import Path
 
 import keras
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 from tfsr.tflite import export, metadata, quantize
+from tfsr.tflite.lowering import EXACT, FOR_INT8, add_to_last_bias, lower
 
 from tfsr.data import BenchmarkFolder
 from tfsr.files import replacing
 from tfsr.footprint import receptive_radius, working_values
-from tfsr.inference import from_uint8
+from tfsr.graph import run_node
+from tfsr.inference import from_uint8, to_uint8
 from tfsr.models import single_scale
+from tfsr.quiet import quiet_stderr
 
 FORMATS = ("float32", "float16", "int8")
 CALIBRATION_PATCHES = 32
@@ -45,16 +50,10 @@ def convert(
             f"`format` must be one of {FORMATS}. Received: format={format}."
         )
     model = single_scale(model, scale)
-    if format == "int8":
-        ranges = quantize.observe(model, calibration_patches(calibration))
+    build = _int8(model, calibration) if format == "int8" else _float(model, format)
     written = []
     for size in sizes:
-        if format == "int8":
-            content = export.int8(model, size, ranges)
-        else:
-            content = {"float32": export.float32, "float16": export.float16}[format](
-                model, size
-            )
+        content = build(*(size or (None, None)))
         content = metadata.attach(content, _facts(model, scale, format, size))
         file = Path(out)
         if len(sizes) > 1:
@@ -64,6 +63,56 @@ def convert(
             temporary.write_bytes(content)
         written.append(file)
     return written
+
+
+def _float(model, format):
+    """Returns a function from height and width to the TFLite model."""
+    save = {"float32": export.float32, "float16": export.float16}[format]
+    return lambda height, width: save(lower(model, EXACT, height, width))
+
+
+def _int8(model, calibration):
+    """Returns a function from height and width to the TFLite model.
+
+    What 8 bits shift the mean of the output by is measured on the calibration patches
+    and taken off the last bias.
+    """
+    patches = calibration_patches(calibration)
+    graph = lower(model, FOR_INT8)
+    ranges = quantize.ranges(graph, quantize.observe(graph, patches))
+    shift = _output_shift(graph, export.int8(graph, ranges), patches)
+
+    def build(height, width):
+        lowered = lower(model, FOR_INT8, height, width)
+        return export.int8(add_to_last_bias(lowered, -shift), ranges)
+
+    return build
+
+
+def _output_shift(graph, content, patches):
+    """Returns by how much the 8-bit model's output exceeds that of its float graph.
+
+    The mean for each filter of the last convolution, before a last pixel shuffle.
+    """
+    interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+    (lr,) = interpreter.get_input_details()
+    (sr,) = interpreter.get_output_details()
+    operation = graph.nodes[-1].operation
+    r = operation.block_size if type(operation).__name__ == "DepthToSpace" else 1
+    differences = []
+    for patch in patches:
+        interpreter.resize_tensor_input(lr["index"], (1, *patch.shape))
+        with quiet_stderr():  # LiteRT announces its CPU delegate
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(lr["index"], to_uint8(patch)[None])
+        interpreter.invoke()
+        quantized = from_uint8(interpreter.get_tensor(sr["index"])[0])
+        (exact,) = graph.run([keras.ops.convert_to_tensor(patch[None])], run_node)
+        difference = quantized - np.clip(keras.ops.convert_to_numpy(exact)[0], 0, 1)
+        h, w, c = difference.shape
+        by_place = difference.reshape(h // r, r, w // r, r, c).mean(axis=(0, 2))
+        differences.append(by_place.ravel())
+    return np.mean(differences, axis=0)
 
 
 def _facts(model, scale, format, size):

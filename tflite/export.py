@@ -2,41 +2,38 @@
 
 import warnings
 
-import keras
 import tensorflow as tf
 from tfsr.tflite.quantize import Ranges
 
-from tfsr.graph import Graph, inline
+from tfsr.graph import Graph
 from tfsr.layers import GroupedConv2D
 
 
-def float32(model: keras.Model, size=None) -> bytes:
+def float32(graph: Graph) -> bytes:
     """Returns the model in float32, RGB in [0, 1] in and out.
 
     Args:
-        model: A model of one input, such as `single_scale` returns.
-        size: Height and width of the input, or `None` for a dynamic size.
+        graph: A graph of one input, such as `lower` returns; its size is the file's.
     """
-    return _converter(model, size).convert()
+    return _converter(graph).convert()
 
 
-def float16(model: keras.Model, size=None) -> bytes:
+def float16(graph: Graph) -> bytes:
     """Returns the model with weights in float16, RGB float32 in [0, 1] in and out."""
-    converter = _converter(model, size)
+    converter = _converter(graph)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return converter.convert()
 
 
-def int8(model: keras.Model, size, ranges: Ranges) -> bytes:
+def int8(graph: Graph, ranges: Ranges) -> bytes:
     """Returns the model in 8 bit, uint8 RGB in and out.
 
     Args:
-        model: A model of one input, such as `single_scale` returns.
-        size: Height and width of the input, or `None` for a dynamic size.
-        ranges: What `quantize.observe` returned for `model`.
+        graph: A graph of one input, such as `lower` returns; its size is the file's.
+        ranges: What `quantize.observe` returned for the same graph of open size.
     """
-    converter = _converter(model, size, ranges)
+    converter = _converter(graph, ranges)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.uint8
@@ -46,11 +43,10 @@ def int8(model: keras.Model, size, ranges: Ranges) -> bytes:
         return converter.convert()
 
 
-def _converter(model, size, ranges=None):
-    height, width = size or (None, None)
-    graph = inline(model, height, width)
+def _converter(graph, ranges=None):
     run = _with_clip(graph) if ranges is None else _with_ranges(graph, ranges)
-    shape = (1, height, width, model.input.shape[-1])
+    (lr,) = graph.inputs
+    shape = (1, *lr.shape[1:])
     function = tf.function(
         run, input_signature=[tf.TensorSpec(shape, tf.float32, name="lr")]
     )
@@ -93,7 +89,10 @@ def _with_ranges(graph: Graph, ranges: Ranges):
 
 
 def _native(node, *args, **kwargs):
-    """Runs a node, a grouped convolution as one native operation."""
+    """Runs a node, a grouped convolution as one native operation.
+
+    As TensorFlow's own: Keras' would wrap it in XLA, which TFLite cannot convert.
+    """
     operation = node.operation
     if isinstance(operation, GroupedConv2D):
         x = tf.nn.conv2d(args[0], operation.kernel, strides=1, padding="SAME")

@@ -1,63 +1,128 @@
-"""Ranges of a model's activations, observed by running it."""
+"""Ranges of a graph's activations, chosen from values observed by running it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
 
-from tfsr.graph import Graph, inline
+from tfsr.graph import Graph
+from tfsr.layers import ChannelShift
 
-# By the position of the node in the inlined graph.
+# By the position of the node in the graph.
+Samples = dict[int, np.ndarray]
 Ranges = dict[int, tuple[float, float]]
 
 # These only move values: TFLite demands one quantization of their inputs and outputs.
 MOVES = ("Concatenate", "DepthToSpace", "Split")
+VALUES_PER_PATCH = 4000
+BINS = 2048
 
 
-def observe(model: keras.Model, patches: Iterable[np.ndarray]) -> Ranges:
-    """Returns the smallest and largest value that each activation takes.
+def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
+    """Returns values that each activation takes: random ones and the extremes.
 
-    Runs the float model, so any number and size of patches is quick, and the ranges
-    hold for any exported size. What TFLite runs as one operation has one range: an
-    operation followed by ReLU alone has it after the ReLU. Tensors that meet in a
-    concatenation share a range. The output's range is [0, 1].
+    Runs the float graph, so any number and size of patches is quick, and what is seen
+    holds for any exported size.
 
     Args:
-        model: A model of one input, such as `single_scale` returns.
+        graph: The graph to export, of open size.
         patches: LR images, float32 `(H, W, C)` in [0, 1].
     """
-    graph = inline(model)
-    ranges = {}
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    rng = np.random.default_rng(0)
+    samples = {}
 
     def call(node, *args, **kwargs):
         outputs = node.operation(*args, **kwargs)
         if not _moves(node):
-            i = position[id(node)]
-            low, high = ranges.get(i, (0.0, 0.0))
-            ranges[i] = (
-                min(low, float(keras.ops.min(outputs))),
-                max(high, float(keras.ops.max(outputs))),
-            )
+            values = keras.ops.convert_to_numpy(outputs).ravel()
+            kept = rng.choice(values, VALUES_PER_PATCH)
+            kept = np.concatenate([kept, [values.min(), values.max()]])
+            samples.setdefault(position[id(node)], []).append(kept)
         return outputs
 
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
     for patch in patches:
         graph.run([keras.ops.convert_to_tensor(patch[None])], call)
-    for i in _fused_into_relu(graph):
-        del ranges[i]
+    return {i: np.concatenate(kept) for i, kept in samples.items()}
+
+
+def min_max(values: np.ndarray) -> tuple[float, float]:
+    """Returns the range from the smallest to the largest value, 0 included."""
+    return min(0.0, float(values.min())), max(0.0, float(values.max()))
+
+
+def percentile(values: np.ndarray, share: float = 99.99) -> tuple[float, float]:
+    """Returns the range that leaves out the outermost values, 0 included."""
+    low, high = np.percentile(values, [100 - share, share])
+    return min(0.0, float(low)), max(0.0, float(high))
+
+
+def least_squares(values: np.ndarray) -> tuple[float, float]:
+    """Returns the range with the least squared error of 8 bits on the values.
+
+    Clips rare large values where the finer steps for all others are worth more.
+    Searched on a grid of shrunken `min_max` ranges, over a histogram.
+    """
+    low, high = min_max(values)
+    if low == high:
+        return low, high
+    counts, edges = np.histogram(values, BINS, (low, high))
+    centers = (edges[1:] + edges[:-1]) / 2
+    shares = np.linspace(0.2, 1, 41)
+    candidates = [
+        (low * a, high * b) for a in (shares if low < 0 else (1.0,)) for b in shares
+    ]
+
+    def squared_error(bounds):
+        step = (bounds[1] - bounds[0]) / 255
+        zero_point = np.round(-bounds[0] / step)
+        levels = np.clip(np.round(centers / step) + zero_point, 0, 255)
+        return np.dot(counts, ((levels - zero_point) * step - centers) ** 2)
+
+    return min(candidates, key=squared_error)
+
+
+def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> Ranges:
+    """Returns the range of every operation that TFLite quantizes.
+
+    What TFLite runs as one operation has one range: an operation followed by ReLU alone
+    has it after the ReLU. Tensors that meet in a concatenation share a range. The
+    output's range is [0, 1], and that of a shift of the input by one constant follows.
+
+    Args:
+        graph: The observed graph.
+        samples: What `observe` returned for it.
+        choose: `min_max`, `percentile` or `least_squares`.
+    """
+    chosen = {}
+    hidden = _fused_into_relu(graph)
+    last = len(graph.nodes) - 1
     for together in _same_range(graph):
-        members = [i for i in together if i in ranges]
-        if len(graph.nodes) - 1 in together:
+        members = [i for i in together if i in samples and i not in hidden]
+        if not members:
+            continue
+        shift = _shift_of_input(graph, members[0])
+        if last in together:
             shared = (0.0, 1.0)
+        elif shift is not None:
+            shared = (shift, 1.0 + shift)
         else:
-            low = min((ranges[i][0] for i in members), default=0.0)
-            shared = (low, max((ranges[i][1] for i in members), default=0.0))
-        ranges.update(dict.fromkeys(members, shared))
-    return ranges
+            shared = choose(np.concatenate([samples[i] for i in members]))
+        chosen.update(dict.fromkeys(members, shared))
+    return chosen
 
 
 def _moves(node):
     return type(node.operation).__name__ in MOVES
+
+
+def _shift_of_input(graph, position):
+    node = graph.nodes[position]
+    if not isinstance(node.operation, ChannelShift):
+        return None
+    (offset, *others) = set(node.operation.offset)
+    from_input = node.input_tensors[0] is graph.inputs[0]
+    return offset if from_input and not others else None
 
 
 def _fused_into_relu(graph: Graph):
@@ -65,16 +130,13 @@ def _fused_into_relu(graph: Graph):
     consumers = {}
     for node in graph.nodes:
         for x in node.input_tensors:
-            consumers.setdefault(id(x), []).append(node)
-    return [
+            kind = type(node.operation).__name__.lower()
+            consumers.setdefault(id(x), []).append(kind)
+    return {
         i
         for i, node in enumerate(graph.nodes)
-        if [
-            type(c.operation).__name__.lower()
-            for c in consumers.get(id(node.outputs[0]), [])
-        ]
-        == ["relu"]
-    ]
+        if consumers.get(id(node.outputs[0])) == ["relu"]
+    }
 
 
 def _same_range(graph: Graph):

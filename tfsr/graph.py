@@ -40,6 +40,11 @@ class Graph:
         return [values[id(x)] for x in self.outputs]
 
 
+def run_node(node, *args, **kwargs):
+    """Runs a node as it is: the plain `call` of `Graph.run`."""
+    return node.operation(*args, **kwargs)
+
+
 def inline(model: keras.Model, height=None, width=None) -> Graph:
     """Returns `model` with every block replaced by the operations inside it.
 

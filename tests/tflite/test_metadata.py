@@ -4,6 +4,7 @@ from tfsr.tflite import export, metadata
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 from tfsr.errors import InputError
+from tfsr.graph import inline
 from tfsr.models import carn_m
 
 
@@ -11,7 +12,7 @@ from tfsr.models import carn_m
 def content():
     model = carn_m(scale=2, filters=8, blocks=1)
     facts = {"scale": 2, "format": "float32", "name": 'a "quoted" é'}
-    return metadata.attach(export.float32(model), facts)
+    return metadata.attach(export.float32(inline(model)), facts)
 
 
 def test_facts_come_back(tmp_path, content):

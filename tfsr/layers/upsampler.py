@@ -47,9 +47,7 @@ class Upsampler(keras.layers.Layer):
     def call(self, inputs):
         x = inputs
         for conv, step in zip(self.convs, self.steps, strict=True):
-            parts = ops.split(ops.relu(conv(x)), self.groups, axis=-1)
-            parts = [ops.depth_to_space(part, step) for part in parts]
-            x = ops.concatenate(parts, axis=-1) if self.groups > 1 else parts[0]
+            x = self._shuffle(ops.relu(conv(x)), step)
         return x
 
     def compute_output_shape(self, input_shape):
@@ -63,3 +61,9 @@ class Upsampler(keras.layers.Layer):
             "scale": self.scale,
             "groups": self.groups,
         }
+
+    def _shuffle(self, x, step):
+        if self.groups == 1:
+            return ops.depth_to_space(x, step)
+        parts = ops.split(x, self.groups, axis=-1)
+        return ops.concatenate([ops.depth_to_space(p, step) for p in parts], axis=-1)
