@@ -81,7 +81,19 @@ def test_values_and_defaults(write):
 def test_overrides(write, override, section, key, value):
     config = read_config(write(TINY), [override])
     assert getattr(getattr(config, section), key) == value
-    assert override in config.text  # the run folder tells what was trained
+
+
+def test_the_text_reads_as_the_config(write):
+    overrides = ["train.epochs=7", "data.val=other", "model.scale=[2, 3]"]
+    overrides.append('train.schedule={name = "halve", every = 5}')
+    config = read_config(write(TINY), overrides)
+    again = read_config(write(config.text))
+    assert (again.model, again.data, again.train) == (
+        config.model,
+        config.data,
+        config.train,
+    )
+    assert again.text == config.text
 
 
 def test_overrides_of_the_model(write):

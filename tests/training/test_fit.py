@@ -192,9 +192,38 @@ def test_nan_stops_and_names_the_step(make_config, tmp_path):
 
 def test_another_config_in_the_same_folder_is_an_error(run, make_config):
     before = {f: f.stat().st_mtime_ns for f in run[0].iterdir()}
-    with pytest.raises(InputError, match="run: holds a run of another config"):
-        train(make_config(train__epochs=3), run[0])
+    message = r"run: holds a run of another config, which differs in model\.units, train"
+    with pytest.raises(InputError, match=message + r"\.batch; give a new --out"):
+        train(make_config(train__batch=3, train__epochs=3, model__units=2), run[0])
     assert {f: f.stat().st_mtime_ns for f in run[0].iterdir()} == before
+
+
+def test_a_config_that_only_looks_different_resumes(run, make_config, capsys):
+    config = make_config(train__clip_norm=1, train__seed=0)  # both as they were
+    train(config, run[0])
+    assert "changes" not in capsys.readouterr().err
+    assert (run[0] / "config.toml").read_text() == config.text
+
+
+def test_a_run_goes_on_at_another_rate(run, make_config, tmp_path, capsys):
+    out = shutil.copytree(run[0], tmp_path / "run")
+    constant = {"train__schedule": '{name = "constant"}'}
+    train(make_config(train__epochs=3, **constant), out)
+    slow = make_config(train__epochs=4, train__learning_rate=1e-3, **constant)
+    capsys.readouterr()
+    train(slow, out)
+    assert (
+        "run: the config changes: train.epochs was 3, now 4; "
+        "train.learning_rate was 0.01, now 0.001.\n" in capsys.readouterr().err
+    )
+    rates = [float(row["learning_rate"]) for row in read_log(out)]
+    assert rates[2:] == pytest.approx([1e-2, 1e-3])
+    assert (out / "config.toml").read_text() == slow.text
+
+
+def test_a_builder_that_refuses_names_the_file_given(make_config, tmp_path):
+    with pytest.raises(InputError, match=r"tiny\.toml: \[model\] .*scale=5"):
+        train(make_config(model__scale=5), tmp_path / "run")
 
 
 def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
@@ -211,7 +240,7 @@ def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
         ({"data__train": "[]"}, "no image|train"),
         ({"data__val": "nowhere"}, "nowhere: not a folder"),
         ({"train__patch": 40}, r"no image is large enough .*40 at x2"),
-        ({"data__channels": 1}, "channels"),
+        ({"data__channels": 1}, r"tiny\.toml: \[data\] channels is 1 where"),
         ({"model__channels": 1}, "channels"),
         ({"data__channels": 2, "model__channels": 3}, "channels"),
     ],

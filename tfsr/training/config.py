@@ -8,6 +8,8 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import tomli_w
+
 from tfsr.errors import InputError
 
 OPTIMIZERS = ("adam",)
@@ -77,12 +79,13 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole experiment; `text` is what `tfsr train` writes into the run folder."""
+    """A whole experiment."""
 
     model: dict  # name, a key of `tfsr.models.MODELS`, and its builder's arguments
     data: DataConfig
     train: TrainConfig
-    text: str
+    text: str  # TOML that reads as this config; the file's own if nothing is overridden
+    source: str  # the file, for messages
 
 
 def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
@@ -105,7 +108,6 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
         raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
     for override in overrides:
         _override(tables, override)
-        text += f"\n# --set {override}"
     sections = ("model", "data", "train")
     for name in tables:
         if name not in sections:
@@ -119,7 +121,8 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
         model=_check_model(tables["model"], file),
         data=_section(DataConfig, "data", tables["data"], file),
         train=_section(TrainConfig, "train", tables["train"], file),
-        text=text,
+        text=tomli_w.dumps(tables) if overrides else text,
+        source=str(file),
     )
 
 

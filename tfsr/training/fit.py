@@ -1,5 +1,6 @@
 """Training on stock Keras `fit`, resumable after any interruption."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -19,14 +20,24 @@ from tfsr.training.callbacks import (
     completed_epochs,
     validate,
 )
-from tfsr.training.config import Config, build_model
+from tfsr.training.config import Config, build_model, read_config
+
+# What may change when a run is resumed: neither the network nor its training patches.
+CHANGEABLE = {
+    "train.epochs",
+    "train.learning_rate",
+    "train.schedule",
+    "train.clip_norm",
+    "data.cache",
+    "data.val",
+}
 
 
 def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
     """Trains `config`'s model into the run folder `out`, or resumes the run there.
 
     Args:
-        config: The experiment.
+        config: The experiment. Resuming, it may differ from the run's in `CHANGEABLE`.
         out: The run folder: `config.toml`, `best.weights.h5`, `last.weights.h5`,
             `model.keras` (the best), `log.csv`, `curve.png`, `metrics.json`, `backup/`.
         tensorboard: Whether to write TensorBoard logs with pictures to `tensorboard/`.
@@ -39,14 +50,14 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         FloatingPointError: If the loss becomes NaN or infinite.
     """
     out = Path(out)
-    _check_free(out, config)
+    changes = _check_free(out, config)
     options = config.train
     keras.utils.set_random_seed(options.seed)
-    model = build_model(config.model, out / "config.toml")
+    model = build_model(config.model, config.source)
     channels = model.inputs[0].shape[-1]
     if channels != config.data.channels:
         raise InputError(
-            f"{out / 'config.toml'}: [data] channels is {config.data.channels} "
+            f"{config.source}: [data] channels is {config.data.channels} "
             f"where the model has {channels}."
         )
     model_scales = scales(model)
@@ -63,6 +74,8 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
 
     out.mkdir(parents=True, exist_ok=True)
     files.write_text(out / "config.toml", config.text)
+    if changes:
+        print(f"{out}: the config changes: {'; '.join(changes)}.", file=sys.stderr)
     # A model of its own for the optimizer, so that `model` saves weights alone.
     trainee = keras.Model(model.input, model.output, name=model.name)
     compile_model(trainee, config)
@@ -143,7 +156,9 @@ def _learning_rate(options):
     schedules = keras.optimizers.schedules
     match options.schedule:
         case {"name": "constant"}:
-            return options.learning_rate
+            # As a schedule: a plain rate would be saved with the optimizer's state and
+            # come back on resuming, whatever the config says by then.
+            return schedules.ExponentialDecay(options.learning_rate, 1, decay_rate=1.0)
         case {"name": "halve", "every": steps}:
             return schedules.ExponentialDecay(
                 options.learning_rate, steps, decay_rate=0.5, staircase=True
@@ -159,16 +174,40 @@ def _learning_rate(options):
 
 
 def _check_free(out, config):
-    """Checks that `out` is new, empty or the run folder of `config`."""
+    """Returns how `config` changes the run in `out`; nothing where there is none yet.
+
+    Raises:
+        InputError: If `out` holds something else or the run of another experiment.
+    """
     saved = out / "config.toml"
-    if saved.exists():
-        if saved.read_text() != config.text:
-            raise InputError(
-                f"{out}: holds a run of another config; give a new --out, "
-                f"or the config in {saved}."
-            )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not a run folder; give a new --out.")
+    if not saved.exists():
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out}: exists and is not a run folder; give a new --out.")
+        return []
+    old, new = _values(read_config(saved)), _values(config)
+    changed = sorted(
+        key for key in old.keys() | new.keys() if old.get(key) != new.get(key)
+    )
+    fixed = [key for key in changed if key not in CHANGEABLE]
+    if fixed:
+        raise InputError(
+            f"{out}: holds a run of another config, which differs in "
+            f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
+        )
+    return [f"{key} was {old[key]}, now {new[key]}" for key in changed]
+
+
+def _values(config):
+    tables = {
+        "model": config.model,
+        "data": vars(config.data),
+        "train": vars(config.train),
+    }
+    return {
+        f"{section}.{key}": value
+        for section, table in tables.items()
+        for key, value in table.items()
+    }
 
 
 def _bicubic(folders):
