@@ -1,12 +1,16 @@
+import errno
 import json
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tfsr import cli
 from tfsr.cli import main
+from tfsr.errors import NotFiniteError
 from tfsr.models import carn_m
 
 
@@ -121,6 +125,30 @@ def test_a_mistake_is_one_line_and_code_2(
     assert expected in err
     assert err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (NotFiniteError("the loss is nan"), 1, "tfsr: the loss is nan\n"),
+        (OSError(errno.ENOSPC, "No space left"), 2, "tfsr: No space left.\n"),
+        (OSError(errno.EIO, "Bad disk", "a.png"), 2, "tfsr: a.png: Bad disk.\n"),
+        (MemoryError(), 2, "tfsr: out of memory.\n"),
+        (KeyboardInterrupt(), 130, "tfsr: interrupted.\n"),
+    ],
+)
+def test_what_is_no_bug_is_one_line(capsys, monkeypatch, error, code, message):
+    monkeypatch.setattr(cli, "_summary", Mock(side_effect=error))
+    assert run(capsys, "summary", "carn_m") == (code, "", message)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("a bug"), OSError(errno.EBADF, "a bug"), ValueError("a bug")]
+)
+def test_a_bug_keeps_its_traceback(monkeypatch, error):
+    monkeypatch.setattr(cli, "_summary", Mock(side_effect=error))
+    with pytest.raises(type(error), match="a bug"):
+        main(["summary", "carn_m"])
 
 
 def test_help_imports_nothing_heavy():

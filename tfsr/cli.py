@@ -4,13 +4,16 @@ Heavy imports stay inside the commands, so that `--help` and mistakes answer at 
 """
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
 
 from tfsr import files
-from tfsr.errors import InputError
+from tfsr.errors import InputError, NotFiniteError
 from tfsr.quiet import quiet_stderr
+
+DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)  # the user's even without a name
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,9 +24,11 @@ def main(arguments: list[str] | None = None) -> int:
         return options.run(options) or 0
     except InputError as error:
         return _fail(error)
-    except FloatingPointError as error:
+    except NotFiniteError as error:
         return _fail(error, code=1)
     except OSError as error:
+        if not error.filename and error.errno not in DISK_ERRORS:
+            raise
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}.")
     except MemoryError:

@@ -11,7 +11,7 @@ import tfsr
 from tfsr import metrics
 from tfsr.complexity import params
 from tfsr.data import BenchmarkFolder, imresize
-from tfsr.errors import InputError
+from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import evaluate
 from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
@@ -185,9 +185,58 @@ def test_nan_stops_and_names_the_step(make_config, tmp_path):
     config = make_config(
         train__learning_rate=1e38, train__schedule='{name = "constant"}'
     )
-    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step 2;"):
+    with pytest.raises(NotFiniteError, match=r"the loss is (nan|inf) at step 2;"):
         train(config, tmp_path / "run")
-    assert not (tmp_path / "run" / "last.weights.h5").exists()
+    assert [f.name for f in (tmp_path / "run").iterdir()] == ["config.toml"]
+
+
+def break_weights(value):
+    """A `StopOnNaN` that sets a weight after the last step of the first epoch."""
+
+    class Break(fit.StopOnNaN):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            if int(self.model.optimizer.iterations) == STEPS:
+                weight = self.model.get_layer("head").kernel
+                weight.assign(weight * 0 + value)
+
+    return Break
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.nan, r"the weight head/kernel is not finite at step 3; lower learning_rate"),
+        (3e38, r"the network's output is not finite at step 3; lower learning_rate"),
+    ],
+)
+def test_a_diverged_epoch_writes_nothing(
+    make_config, tmp_path, monkeypatch, value, message
+):
+    monkeypatch.setattr(fit, "StopOnNaN", break_weights(value))
+    with pytest.raises(NotFiniteError, match=message):
+        train(make_config(), tmp_path / "run")
+    assert [f.name for f in (tmp_path / "run").iterdir()] == ["config.toml"]
+
+
+def test_a_kill_after_the_state_loses_no_best_weights(
+    run, make_config, tmp_path, monkeypatch
+):
+    out = tmp_path / "run"
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.Checkpoint, "_save_weights", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_config(), out)
+    assert not (out / "model.keras").exists()
+    result = train(make_config(train__epochs=1), out)
+    assert result["best_epoch"] == 1
+    model = tfsr.load_model(out)
+    for ours, last in zip(model.get_weights(), last_weights(out), strict=True):
+        np.testing.assert_array_equal(ours, last)
 
 
 def test_another_config_in_the_same_folder_is_an_error(run, make_config):

@@ -47,7 +47,7 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
 
     Raises:
         InputError: If the data cannot be used, or `out` holds another experiment.
-        FloatingPointError: If the loss becomes NaN or infinite.
+        NotFiniteError: If the loss or a weight becomes NaN or infinite.
     """
     out = Path(out)
     changes = _check_free(out, config)
