@@ -70,6 +70,40 @@ def test_json_without_a_file_prints_only_json(capsys, images):
     assert json.loads(out)["model"] == "bicubic"
 
 
+CONFIG = """
+[model]
+name = "carn_m"
+scale = 2
+filters = 8
+blocks = 1
+
+[data]
+train = ["{images}"]
+val = "{images}"
+cache = "{cache}"
+
+[train]
+epochs = 1
+steps_per_epoch = 1
+batch = 1
+patch = 8
+"""
+
+
+def test_train_prints_only_json(capsys, tmp_path, images):
+    config, out = tmp_path / "tiny.toml", tmp_path / "run"
+    config.write_text(CONFIG.format(images=images, cache=tmp_path / "cache"))
+    arguments = ["train", str(config), "--out", str(out), "--json"]
+    for epochs in ("1", "2"):  # the second one says that it resumes
+        code, stdout, stderr = run(
+            capsys, *arguments, "--set", f"train.epochs={epochs}"
+        )
+        assert code == 0
+        assert json.loads(stdout) == json.loads((out / "metrics.json").read_text())
+        assert "val_psnr" in stderr
+    assert "train.epochs was 1, now 2" in stderr
+
+
 def test_convert_verify_benchmark(capsys, tmp_path, model, images):
     file = str(tmp_path / "m.tflite")
     convert = ["convert", model, "--scale", "2", "--format", "int8", "-o", file]

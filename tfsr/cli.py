@@ -4,6 +4,7 @@ Heavy imports stay inside the commands, so that `--help` and mistakes answer at 
 """
 
 import argparse
+import contextlib
 import errno
 import os
 import sys
@@ -109,7 +110,8 @@ def _train(options):
     from tfsr.training import read_config, train
 
     config = read_config(options.config, options.set)
-    metrics = train(config, options.out, options.tensorboard)
+    with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+        metrics = train(config, options.out, options.tensorboard)
     best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
     base = ", ".join(f"{s} {v:.2f}" for s, v in metrics["val_psnr_y_bicubic"].items())
     _present(

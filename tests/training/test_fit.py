@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import evaluate
 from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
-from tfsr.training import fit, read_config, train
+from tfsr.training import callbacks, fit, read_config, train
 from tfsr.training.fit import Batches, compile_model
 
 EPOCHS, STEPS = 2, 3
@@ -306,6 +307,15 @@ def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
 def test_data_that_cannot_be_used(make_config, tmp_path, overrides, message):
     with pytest.raises(InputError, match=message):
         train(make_config(**overrides), tmp_path / "run")
+
+
+def test_mistakes_show_before_the_cache_is_built(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "ImageCache", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="nowhere: not a folder"):
+        train(make_config(data__val="nowhere"), tmp_path / "run")
+    with pytest.raises(InputError, match="--tensorboard: needs pip install"):
+        train(make_config(), tmp_path / "run", tensorboard=True)
 
 
 @pytest.mark.parametrize(

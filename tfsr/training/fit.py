@@ -61,21 +61,25 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
             f"where the model has {channels}."
         )
     model_scales = scales(model)
+    folders = [
+        BenchmarkFolder(config.data.val, s, config.data.channels) for s in model_scales
+    ]
+    # Checked before the cache, which takes minutes to build.
+    boards = []
+    if tensorboard:
+        boards = [TensorBoardImages(out / "tensorboard", model, folders)]
     images = ImageCache(
         config.data.train, model_scales, config.data.cache, config.data.channels
     )
     sampler = PatchSampler(images, options.patch, options.batch, options.seed)
     for s, skipped in sampler.skipped.items():
         if skipped:
-            print(f"x{s}: {skipped} of {len(images)} images are too small and skipped.")
-    folders = [
-        BenchmarkFolder(config.data.val, s, config.data.channels) for s in model_scales
-    ]
+            _say(f"x{s}: {skipped} of {len(images)} images are too small and skipped.")
 
     out.mkdir(parents=True, exist_ok=True)
     files.write_text(out / "config.toml", config.text)
     if changes:
-        print(f"{out}: the config changes: {'; '.join(changes)}.", file=sys.stderr)
+        _say(f"{out}: the config changes: {'; '.join(changes)}.")
     # A model of its own for the optimizer, so that `model` saves weights alone.
     trainee = keras.Model(model.input, model.output, name=model.name)
     compile_model(trainee, config)
@@ -84,12 +88,10 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
     checkpoint = Checkpoint(out, model, log)
     checkpoint.restore(trainee)
     if epoch:
-        print(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
+        _say(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
 
     batches = Batches(sampler, first_step=epoch * options.steps_per_epoch)
-    callbacks = [StopOnNaN(), Validation(model, folders), log, checkpoint]
-    if tensorboard:
-        callbacks.append(TensorBoardImages(out / "tensorboard", model, folders))
+    callbacks = [StopOnNaN(), Validation(model, folders), log, checkpoint, *boards]
     started = time.monotonic()
     if epoch < options.epochs:
         trainee.fit(
@@ -171,6 +173,10 @@ def _learning_rate(options):
                 warmup_target=options.learning_rate,
                 warmup_steps=steps,
             )
+
+
+def _say(message):
+    print(message, file=sys.stderr)
 
 
 def _check_free(out, config):
