@@ -145,6 +145,22 @@ def test_convert_verify_benchmark(capsys, tmp_path, model, images):
         (["benchmark", "{model}"], "not a TFLite model"),
         (["benchmark", "x.tflite", "--size", "8"], "HEIGHTxWIDTH"),
         (["train", "nope.toml", "--out", "run"], "nope.toml"),
+        (["train", "nope.toml", "--out", "model.keras/run"], "there is no folder"),
+        (["summary", "carn_m", "--json", "no/a.json"], "no/a.json: there is no folder"),
+        (["summary", "carn_m", "--json", "images"], "images: is a folder"),
+        (["import-carn", "nope.pth", "-o", "no/m.keras"], "no/m.keras: there is no"),
+        (
+            ["convert", "{model}", "--format", "int8", "-o", "no/m.tflite"],
+            "no/m.tflite: there is no folder",
+        ),
+        (
+            ["evaluate", "bicubic", "{images}", "--scale", "2", "--json", "no/a.json"],
+            "no/a.json: there is no folder",
+        ),
+        (
+            ["upscale", "{images}", "-o", "model.keras/x", "--model", "{model}"],
+            "model.keras/x: there is no folder",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(

@@ -22,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
     try:
+        _check_targets(options)
         return options.run(options) or 0
     except InputError as error:
         return _fail(error)
@@ -36,6 +37,23 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail("out of memory.")
     except KeyboardInterrupt:
         return _fail("interrupted.", code=130)
+
+
+def _check_targets(options):
+    """Checks, before any work, that what the options name can be written there."""
+    for key in ("out", "json"):
+        target = getattr(options, key, None)
+        if target in (None, "-"):
+            continue
+        parent = Path(target).absolute().parent
+        if key == "out" and options.makes_folders:
+            parent = next(p for p in Path(target).absolute().parents if p.exists())
+        elif Path(target).is_dir():
+            raise InputError(f"{target}: is a folder; name the file to write.")
+        if not parent.is_dir():
+            raise InputError(f"{target}: there is no folder {parent}.")
+        if not os.access(parent, os.W_OK):
+            raise InputError(f"{target}: nothing can be written in {parent}.")
 
 
 def _fail(message, code=2):
@@ -394,9 +412,9 @@ def _parser():
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name, run, help):
+    def command(name, run, help, makes_folders=False):
         added = commands.add_parser(name, help=help, description=help)
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, makes_folders=makes_folders)
         return added
 
     def with_json(added):
@@ -410,7 +428,9 @@ def _parser():
 
     model_help = "a run folder, a .keras or .tflite file, or the word bicubic"
 
-    demo = command("demo", _demo, "The whole way on embedded photographs.")
+    demo = command(
+        "demo", _demo, "The whole way on embedded photographs.", True
+    )
     demo.add_argument("-o", "--out", default="demo", help="folder of the results")
 
     summary = command("summary", _summary, "Parameters and mult-adds of a model.")
@@ -422,7 +442,7 @@ def _parser():
     )
     with_json(summary)
 
-    train = command("train", _train, "Train a config, or resume it.")
+    train = command("train", _train, "Train a config, or resume it.", True)
     train.add_argument("config", help="a TOML file, such as configs/carn/carn_m.toml")
     train.add_argument("--out", required=True, metavar="RUN", help="the run folder")
     train.add_argument(
@@ -448,7 +468,9 @@ def _parser():
     )
     with_json(evaluate)
 
-    upscale = command("upscale", _upscale, "Upscale a photo or a folder of photos.")
+    upscale = command(
+        "upscale", _upscale, "Upscale a photo or a folder of photos.", True
+    )
     upscale.add_argument("input", help="an image, or a folder with its subfolders")
     upscale.add_argument("-o", "--out", required=True, metavar="OUTPUT")
     upscale.add_argument("--model", required=True, help=model_help)
