@@ -3,6 +3,7 @@ import json
 import shutil
 from unittest.mock import Mock
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -86,6 +87,7 @@ def test_a_run_folder_holds_all_its_files(run, make_config):
         "curve.png",
         "metrics.json",
         "backup",
+        "run.lock",
     }
     assert (out / "config.toml").read_text() == make_config().text
     assert [f.name for f in (out / "backup").iterdir()] == ["epoch_000002.weights.h5"]
@@ -188,7 +190,7 @@ def test_nan_stops_and_names_the_step(make_config, tmp_path):
     )
     with pytest.raises(NotFiniteError, match=r"the loss is (nan|inf) at step 2;"):
         train(config, tmp_path / "run")
-    assert [f.name for f in (tmp_path / "run").iterdir()] == ["config.toml"]
+    assert {f.name for f in (tmp_path / "run").iterdir()} == {"config.toml", "run.lock"}
 
 
 def break_weights(value):
@@ -207,7 +209,10 @@ def break_weights(value):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.nan, r"the weight head/kernel is not finite at step 3; lower learning_rate"),
+        (
+            np.nan,
+            r"the weight head/kernel is not finite at step 3; lower learning_rate",
+        ),
         (3e38, r"the network's output is not finite at step 3; lower learning_rate"),
     ],
 )
@@ -217,7 +222,7 @@ def test_a_diverged_epoch_writes_nothing(
     monkeypatch.setattr(fit, "StopOnNaN", break_weights(value))
     with pytest.raises(NotFiniteError, match=message):
         train(make_config(), tmp_path / "run")
-    assert [f.name for f in (tmp_path / "run").iterdir()] == ["config.toml"]
+    assert {f.name for f in (tmp_path / "run").iterdir()} == {"config.toml", "run.lock"}
 
 
 def test_a_kill_after_the_state_loses_no_best_weights(
@@ -242,7 +247,9 @@ def test_a_kill_after_the_state_loses_no_best_weights(
 
 def test_another_config_in_the_same_folder_is_an_error(run, make_config):
     before = {f: f.stat().st_mtime_ns for f in run[0].iterdir()}
-    message = r"run: holds a run of another config, which differs in model\.units, train"
+    message = (
+        r"run: holds a run of another config, which differs in model\.units, train"
+    )
     with pytest.raises(InputError, match=message + r"\.batch; give a new --out"):
         train(make_config(train__batch=3, train__epochs=3, model__units=2), run[0])
     assert {f: f.stat().st_mtime_ns for f in run[0].iterdir()} == before
@@ -274,6 +281,31 @@ def test_a_run_goes_on_at_another_rate(run, make_config, tmp_path, capsys):
 def test_a_builder_that_refuses_names_the_file_given(make_config, tmp_path):
     with pytest.raises(InputError, match=r"tiny\.toml: \[model\] .*scale=5"):
         train(make_config(model__scale=5), tmp_path / "run")
+
+
+def test_two_trainings_at_once_are_an_error(run, make_config):
+    before = {f: f.stat().st_mtime_ns for f in run[0].iterdir()}
+    with (
+        filelock.FileLock(run[0] / fit.LOCK),
+        pytest.raises(InputError, match=r"run: another training is running there\."),
+    ):
+        train(make_config(), run[0])
+    assert {f: f.stat().st_mtime_ns for f in run[0].iterdir()} == before
+
+
+def test_what_a_killed_training_left_is_removed(run, make_config, tmp_path):
+    out = shutil.copytree(run[0], tmp_path / "run")
+    dead = 2**22 + 1  # beyond Linux' largest process id
+    stale = [out / f"tmp-{dead}-log.csv", out / f"backup/tmp-{dead}-a.weights.h5"]
+    for file in stale:
+        file.touch()
+    train(make_config(), out)
+    assert not any(file.exists() for file in stale)
+
+
+def test_a_folder_with_only_a_lock_is_free(make_config, tmp_path):
+    (tmp_path / fit.LOCK).touch()  # killed before the config was written
+    assert fit._check_free(tmp_path, make_config()) == []
 
 
 def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):

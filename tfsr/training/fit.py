@@ -1,9 +1,11 @@
 """Training on stock Keras `fit`, resumable after any interruption."""
 
+import contextlib
 import sys
 import time
 from pathlib import Path
 
+import filelock
 import keras
 
 from tfsr import complexity, files
@@ -31,6 +33,7 @@ CHANGEABLE = {
     "data.cache",
     "data.val",
 }
+LOCK = "run.lock"  # in the run folder, held while training
 
 
 def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
@@ -77,9 +80,18 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
             _say(f"x{s}: {skipped} of {len(images)} images are too small and skipped.")
 
     out.mkdir(parents=True, exist_ok=True)
-    files.write_text(out / "config.toml", config.text)
-    if changes:
-        _say(f"{out}: the config changes: {'; '.join(changes)}.")
+    with _locked(out):
+        files.remove_stale(out)
+        files.remove_stale(out / "backup")
+        files.write_text(out / "config.toml", config.text)
+        if changes:
+            _say(f"{out}: the config changes: {'; '.join(changes)}.")
+        return _fit(model, config, out, sampler, folders, boards)
+
+
+def _fit(model, config, out, sampler, folders, boards):
+    """Trains on from the last state; returns what it writes to `metrics.json`."""
+    options = config.train
     # A model of its own for the optimizer, so that `model` saves weights alone.
     trainee = keras.Model(model.input, model.output, name=model.name)
     compile_model(trainee, config)
@@ -111,7 +123,7 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         "steps": len(log.rows) * options.steps_per_epoch,
         "seconds_since_resume": round(time.monotonic() - started, 1),
         "best_epoch": best["epoch"],
-        "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in model_scales},
+        "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
         "val_psnr_y_bicubic": log.bicubic,
     }
     files.write_json(out / "metrics.json", metrics)
@@ -187,8 +199,13 @@ def _check_free(out, config):
     """
     saved = out / "config.toml"
     if not saved.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out}: exists and is not a run folder; give a new --out.")
+        free = not out.exists() or (
+            out.is_dir() and {file.name for file in out.iterdir()} <= {LOCK}
+        )
+        if not free:
+            raise InputError(
+                f"{out}: exists and is not a run folder; give a new --out."
+            )
         return []
     old, new = _values(read_config(saved)), _values(config)
     changed = sorted(
@@ -201,6 +218,15 @@ def _check_free(out, config):
             f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
         )
     return [f"{key} was {old[key]}, now {new[key]}" for key in changed]
+
+
+@contextlib.contextmanager
+def _locked(out):
+    try:
+        with filelock.FileLock(out / LOCK, timeout=0):
+            yield
+    except filelock.Timeout:
+        raise InputError(f"{out}: another training is running there.") from None
 
 
 def _values(config):
