@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 import tomllib
 import types
 import typing
@@ -52,6 +53,11 @@ class TrainConfig:
         for key in ("epochs", "steps_per_epoch", "batch", "patch", "learning_rate"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be positive, not {getattr(self, key)}.")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive, not {self.clip_norm}.")
+        for key in ("learning_rate", "clip_norm"):
+            if getattr(self, key) == math.inf:
+                raise ValueError(f"{key} must be finite, not inf.")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, not {self.seed}.")
         for key, allowed in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
@@ -124,6 +130,24 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
         text=tomli_w.dumps(tables) if overrides else text,
         source=str(file),
     )
+
+
+def model_table(name: str, overrides: list[str] = ()) -> dict:
+    """Returns the `[model]` table of a builder's defaults, with overrides.
+
+    Args:
+        name: A key of `tfsr.models.MODELS`.
+        overrides: `model.key=value` each, as for `read_config`.
+
+    Raises:
+        InputError: On an unknown key or another section.
+    """
+    tables = {"model": {"name": name}}
+    for override in overrides:
+        _override(tables, override)
+        if len(tables) > 1:
+            raise InputError(f"--set {override}: without a config must be model.key.")
+    return _check_model(tables["model"], name)
 
 
 def build_model(model: dict, source: str | Path):
