@@ -2,6 +2,7 @@ import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -44,12 +45,43 @@ def test_summary_counts_as_the_paper(capsys):
     assert code == 0
     x2, x3, x4 = json.loads(out)["scales"]
     assert [round(r["mult_adds"] / 1e9, 1) for r in (x2, x3, x4)] == [91.2, 46.1, 32.5]
+    assert x2["input"] == [360, 640, 3]
+    assert isinstance(x2["input"][0], int)
+    assert x3["input"] == pytest.approx([240, 1280 / 3, 3])
+    report = json.loads(out)
+    assert report["params"] > x4["params_of_scale"]
+    for key in ("mult_adds", "input", "output"):
+        assert report[key] == x4[key]
     code, out, _ = run(
         capsys, "summary", "carn_m", "--scale", "4", "--size", "10x20", "--json"
     )
     report = json.loads(out)
     assert report["output"] == [40, 80, 3]
     assert report["mult_adds"] == x4["mult_adds"] * 10 * 20 // (180 * 320)
+
+
+def test_summary_of_a_name_with_other_arguments(capsys):
+    sets = ["--set", "model.scale=2", "--set", "model.filters=32"]
+    code, out, _ = run(capsys, "summary", "carn", *sets)
+    assert code == 0
+    assert out.count("\n") == 1
+    assert "with all scales" not in out
+    _, several, _ = run(capsys, "summary", "carn", "--set", "model.filters=32")
+    assert several.count("with all scales") == 3
+
+
+@pytest.mark.parametrize("gray", [True, False])
+def test_bicubic_scores_the_channels_that_images_have(capsys, images, gray):
+    file = Path(images, "noise.png")
+    with Image.open(file) as image:
+        image.convert("L").save(file)
+    if not gray:
+        Image.new("RGB", (30, 30)).save(file.with_name("black.png"))
+    arguments = ["evaluate", "bicubic", images, "--scale", "2", "--json"]
+    code, out, _ = run(capsys, *arguments)
+    keys = {"psnr", "ssim"} if gray else {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
+    assert code == 0
+    assert set(json.loads(out)["mean"]) == keys
 
 
 def test_evaluate_writes_json(capsys, tmp_path, model, images):
@@ -132,6 +164,8 @@ def test_convert_verify_benchmark(capsys, tmp_path, model, images):
         (["frobnicate"], "frobnicate"),
         (["summary", "nope.toml"], "nope.toml"),
         (["summary", "carn_m", "--scale", "5"], "scale=5"),
+        (["summary", "carn", "--set", "train.epochs=5"], "must be model.key"),
+        (["summary", "carn", "--set", "model.filter=5"], "has no key 'filter'"),
         (["evaluate", "missing.keras", "{images}"], "missing.keras"),
         (["evaluate", "{model}", "{images}"], "has x2, x4; choose one with --scale"),
         (["evaluate", "{model}", "{images}", "--scale", "3"], "has x2, x4; not x3"),

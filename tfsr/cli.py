@@ -14,7 +14,8 @@ from tfsr import files
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.quiet import quiet_stderr
 
-DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)  # the user's even without a name
+# The user's to mend even where Python gives no file name.
+DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -80,42 +81,40 @@ def _summary(options):
     _import_tensorflow()
     from tfsr import complexity
     from tfsr.models import MODELS, scales, single_scale
-    from tfsr.training import build_model, read_config
+    from tfsr.training import build_model, model_table, read_config
 
     if options.model in MODELS:
-        if options.set:
-            raise InputError("--set: goes with a config file, not with a model's name.")
-        model = build_model({"name": options.model}, options.model)
-        name = options.model
+        table = model_table(options.model, options.set)
     else:
-        config = read_config(options.model, options.set)
-        model, name = build_model(config.model, options.model), config.model["name"]
-    wanted = [options.scale] if options.scale else scales(model)
+        table = read_config(options.model, options.set).model
+    model, name = build_model(table, options.model), table["name"]
+    params = complexity.params(model)
     results = []
-    for scale in wanted:
+    for scale in [options.scale] if options.scale else scales(model):
         single = _or_input_error(single_scale, model, scale)
         if options.size:
             height, width = options.size
             mult_adds = complexity.mult_adds(single, height, width)
         else:  # 1280x720 HR as in the CARN paper, where LR need not be whole
-            height, width = 720 / scale, 1280 / scale
+            height, width = (
+                side / scale if side % scale else side // scale for side in (720, 1280)
+            )
             mult_adds = round(complexity.mult_adds(single, 720, 1280) / scale**2)
         channels = single.input.shape[-1]
         results.append(
             {
-                "model": name,
                 "scale": scale,
-                "params": complexity.params(model),
                 "params_of_scale": complexity.params(single),
                 "mult_adds": mult_adds,
                 "input": [height, width, channels],
                 "output": [round(height * scale), round(width * scale), channels],
             }
         )
-    report = results[0] if len(results) == 1 else {"model": name, "scales": results}
+    largest = {key: results[-1][key] for key in ("mult_adds", "input", "output")}
+    report = {"model": name, "params": params, **largest, "scales": results}
+    of_all = f" ({params:,} with all scales)" if len(scales(model)) > 1 else ""
     lines = [
-        f"{r['model']} x{r['scale']}: {r['params_of_scale']:,} parameters "
-        f"({r['params']:,} with all scales), "
+        f"{name} x{r['scale']}: {r['params_of_scale']:,} parameters{of_all}, "
         f"{r['mult_adds'] / 1e9:.2f} G mult-adds for "
         f"{r['output'][1]}x{r['output'][0]} output"
         for r in results
@@ -142,11 +141,13 @@ def _train(options):
 
 def _evaluate(options):
     upscaler = _upscaler(options.model, options.scale)
-    from tfsr.data import BenchmarkFolder
+    from tfsr.data import BenchmarkFolder, stored_channels
     from tfsr.evaluate import evaluate
     from tfsr.inference import SelfEnsemble
 
     folder = BenchmarkFolder(options.folder, upscaler.scale, upscaler.channels)
+    if options.model == "bicubic":  # any number of channels will do
+        folder.channels = upscaler.channels = stored_channels(folder.hr_files)
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)
     report = {"model": options.model, **evaluate(upscaler, folder)}
@@ -428,15 +429,15 @@ def _parser():
 
     model_help = "a run folder, a .keras or .tflite file, or the word bicubic"
 
-    demo = command(
-        "demo", _demo, "The whole way on embedded photographs.", True
-    )
+    demo = command("demo", _demo, "The whole way on embedded photographs.", True)
     demo.add_argument("-o", "--out", default="demo", help="folder of the results")
 
     summary = command("summary", _summary, "Parameters and mult-adds of a model.")
     summary.add_argument("model", help="a model's name or a config file")
     summary.add_argument("--scale", type=_positive)
-    summary.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    summary.add_argument(
+        "--set", action="append", default=[], metavar="model.KEY=VALUE"
+    )
     summary.add_argument(
         "--size", type=_size, metavar="HxW", help="LR size; for 1280x720 HR by default"
     )
