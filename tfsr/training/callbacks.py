@@ -55,6 +55,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def _stop(self, what):
         step = int(self.model.optimizer.iterations)
+        print()  # ends the line of Keras' progress bar
         raise NotFiniteError(f"{what} at step {step}; {ADVICE}")
 
 
