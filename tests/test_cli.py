@@ -1,12 +1,17 @@
+import errno
 import json
 import subprocess
 import sys
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tfsr import cli
 from tfsr.cli import main
+from tfsr.errors import NotFiniteError
 from tfsr.models import carn_m
 
 
@@ -40,12 +45,43 @@ def test_summary_counts_as_the_paper(capsys):
     assert code == 0
     x2, x3, x4 = json.loads(out)["scales"]
     assert [round(r["mult_adds"] / 1e9, 1) for r in (x2, x3, x4)] == [91.2, 46.1, 32.5]
+    assert x2["input"] == [360, 640, 3]
+    assert isinstance(x2["input"][0], int)
+    assert x3["input"] == pytest.approx([240, 1280 / 3, 3])
+    report = json.loads(out)
+    assert report["params"] > x4["params_of_scale"]
+    for key in ("mult_adds", "input", "output"):
+        assert report[key] == x4[key]
     code, out, _ = run(
         capsys, "summary", "carn_m", "--scale", "4", "--size", "10x20", "--json"
     )
     report = json.loads(out)
     assert report["output"] == [40, 80, 3]
     assert report["mult_adds"] == x4["mult_adds"] * 10 * 20 // (180 * 320)
+
+
+def test_summary_of_a_name_with_other_arguments(capsys):
+    sets = ["--set", "model.scale=2", "--set", "model.filters=32"]
+    code, out, _ = run(capsys, "summary", "carn", *sets)
+    assert code == 0
+    assert out.count("\n") == 1
+    assert "with all scales" not in out
+    _, several, _ = run(capsys, "summary", "carn", "--set", "model.filters=32")
+    assert several.count("with all scales") == 3
+
+
+@pytest.mark.parametrize("gray", [True, False])
+def test_bicubic_scores_the_channels_that_images_have(capsys, images, gray):
+    file = Path(images, "noise.png")
+    with Image.open(file) as image:
+        image.convert("L").save(file)
+    if not gray:
+        Image.new("RGB", (30, 30)).save(file.with_name("black.png"))
+    arguments = ["evaluate", "bicubic", images, "--scale", "2", "--json"]
+    code, out, _ = run(capsys, *arguments)
+    keys = {"psnr", "ssim"} if gray else {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
+    assert code == 0
+    assert set(json.loads(out)["mean"]) == keys
 
 
 def test_evaluate_writes_json(capsys, tmp_path, model, images):
@@ -64,6 +100,40 @@ def test_json_without_a_file_prints_only_json(capsys, images):
     code, out, _ = run(capsys, "evaluate", "bicubic", images, "--scale", "2", "--json")
     assert code == 0
     assert json.loads(out)["model"] == "bicubic"
+
+
+CONFIG = """
+[model]
+name = "carn_m"
+scale = 2
+filters = 8
+blocks = 1
+
+[data]
+train = ["{images}"]
+val = "{images}"
+cache = "{cache}"
+
+[train]
+epochs = 1
+steps_per_epoch = 1
+batch = 1
+patch = 8
+"""
+
+
+def test_train_prints_only_json(capsys, tmp_path, images):
+    config, out = tmp_path / "tiny.toml", tmp_path / "run"
+    config.write_text(CONFIG.format(images=images, cache=tmp_path / "cache"))
+    arguments = ["train", str(config), "--out", str(out), "--json"]
+    for epochs in ("1", "2"):  # the second one says that it resumes
+        code, stdout, stderr = run(
+            capsys, *arguments, "--set", f"train.epochs={epochs}"
+        )
+        assert code == 0
+        assert json.loads(stdout) == json.loads((out / "metrics.json").read_text())
+        assert "val_psnr" in stderr
+    assert "train.epochs was 1, now 2" in stderr
 
 
 def test_convert_verify_benchmark(capsys, tmp_path, model, images):
@@ -94,6 +164,8 @@ def test_convert_verify_benchmark(capsys, tmp_path, model, images):
         (["frobnicate"], "frobnicate"),
         (["summary", "nope.toml"], "nope.toml"),
         (["summary", "carn_m", "--scale", "5"], "scale=5"),
+        (["summary", "carn", "--set", "train.epochs=5"], "must be model.key"),
+        (["summary", "carn", "--set", "model.filter=5"], "has no key 'filter'"),
         (["evaluate", "missing.keras", "{images}"], "missing.keras"),
         (["evaluate", "{model}", "{images}"], "has x2, x4; choose one with --scale"),
         (["evaluate", "{model}", "{images}", "--scale", "3"], "has x2, x4; not x3"),
@@ -107,6 +179,22 @@ def test_convert_verify_benchmark(capsys, tmp_path, model, images):
         (["benchmark", "{model}"], "not a TFLite model"),
         (["benchmark", "x.tflite", "--size", "8"], "HEIGHTxWIDTH"),
         (["train", "nope.toml", "--out", "run"], "nope.toml"),
+        (["train", "nope.toml", "--out", "model.keras/run"], "there is no folder"),
+        (["summary", "carn_m", "--json", "no/a.json"], "no/a.json: there is no folder"),
+        (["summary", "carn_m", "--json", "images"], "images: is a folder"),
+        (["import-carn", "nope.pth", "-o", "no/m.keras"], "no/m.keras: there is no"),
+        (
+            ["convert", "{model}", "--format", "int8", "-o", "no/m.tflite"],
+            "no/m.tflite: there is no folder",
+        ),
+        (
+            ["evaluate", "bicubic", "{images}", "--scale", "2", "--json", "no/a.json"],
+            "no/a.json: there is no folder",
+        ),
+        (
+            ["upscale", "{images}", "-o", "model.keras/x", "--model", "{model}"],
+            "model.keras/x: there is no folder",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(
@@ -121,6 +209,30 @@ def test_a_mistake_is_one_line_and_code_2(
     assert expected in err
     assert err.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (NotFiniteError("the loss is nan"), 1, "tfsr: the loss is nan\n"),
+        (OSError(errno.ENOSPC, "No space left"), 2, "tfsr: No space left.\n"),
+        (OSError(errno.EIO, "Bad disk", "a.png"), 2, "tfsr: a.png: Bad disk.\n"),
+        (MemoryError(), 2, "tfsr: out of memory.\n"),
+        (KeyboardInterrupt(), 130, "tfsr: interrupted.\n"),
+    ],
+)
+def test_what_is_no_bug_is_one_line(capsys, monkeypatch, error, code, message):
+    monkeypatch.setattr(cli, "_summary", Mock(side_effect=error))
+    assert run(capsys, "summary", "carn_m") == (code, "", message)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("a bug"), OSError(errno.EBADF, "a bug"), ValueError("a bug")]
+)
+def test_a_bug_keeps_its_traceback(monkeypatch, error):
+    monkeypatch.setattr(cli, "_summary", Mock(side_effect=error))
+    with pytest.raises(type(error), match="a bug"):
+        main(["summary", "carn_m"])
 
 
 def test_help_imports_nothing_heavy():

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from tfsr.data import imresize
+from tfsr.errors import NotFiniteError
 from tfsr.inference import (
     BicubicUpscaler,
     KerasUpscaler,
@@ -87,3 +88,9 @@ def test_bytes_survive_the_way_through_floats():
 def test_to_uint8_clips_and_rounds_halves_up():
     values = np.array([-0.3, 0, 0.49, 0.5, 1.5, 2.5, 254.4, 254.5, 300]) / 255
     assert to_uint8(values).tolist() == [0, 0, 0, 1, 2, 3, 254, 255, 255]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_to_uint8_refuses_what_is_not_finite(value):
+    with pytest.raises(NotFiniteError, match=r"Received: 1 of 6 values not so\."):
+        to_uint8(np.array([[0, 1, value], [0, 1, 0]]))

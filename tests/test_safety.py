@@ -8,13 +8,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tfsr.tflite import export, metadata
-from tfsr.tflite.runtime import TFLiteUpscaler
 
 import tfsr
 from tfsr.errors import InputError
 from tfsr.graph import inline
 from tfsr.models import carn_m
+from tfsr.tflite import export, metadata
+from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.training import read_config
 from tfsr.weights import import_carn
 

@@ -1,8 +1,6 @@
 import numpy as np
 import pytest
 from PIL import Image
-from tfsr.tflite.convert import convert
-from tfsr.tflite.runtime import TFLiteUpscaler
 
 from tfsr.cli import main
 from tfsr.data import BenchmarkFolder, imresize
@@ -10,6 +8,8 @@ from tfsr.errors import InputError
 from tfsr.inference import BicubicUpscaler, KerasUpscaler
 from tfsr.models import carn_m
 from tfsr.photos import read_photo
+from tfsr.tflite.convert import convert
+from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscale import Job, automatic_tile, plan, upscale
 
 

@@ -4,13 +4,18 @@ Heavy imports stay inside the commands, so that `--help` and mistakes answer at 
 """
 
 import argparse
+import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
 
 from tfsr import files
-from tfsr.errors import InputError
+from tfsr.errors import InputError, NotFiniteError
 from tfsr.quiet import quiet_stderr
+
+# The user's to mend even where Python gives no file name.
+DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,18 +23,38 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
     try:
+        _check_targets(options)
         return options.run(options) or 0
     except InputError as error:
         return _fail(error)
-    except FloatingPointError as error:
+    except NotFiniteError as error:
         return _fail(error, code=1)
     except OSError as error:
+        if not error.filename and error.errno not in DISK_ERRORS:
+            raise
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}.")
     except MemoryError:
         return _fail("out of memory.")
     except KeyboardInterrupt:
         return _fail("interrupted.", code=130)
+
+
+def _check_targets(options):
+    """Checks, before any work, that what the options name can be written there."""
+    for key in ("out", "json"):
+        target = getattr(options, key, None)
+        if target in (None, "-"):
+            continue
+        parent = Path(target).absolute().parent
+        if key == "out" and options.makes_folders:
+            parent = next(p for p in Path(target).absolute().parents if p.exists())
+        elif Path(target).is_dir():
+            raise InputError(f"{target}: is a folder; name the file to write.")
+        if not parent.is_dir():
+            raise InputError(f"{target}: there is no folder {parent}.")
+        if not os.access(parent, os.W_OK):
+            raise InputError(f"{target}: nothing can be written in {parent}.")
 
 
 def _fail(message, code=2):
@@ -56,42 +81,40 @@ def _summary(options):
     _import_tensorflow()
     from tfsr import complexity
     from tfsr.models import MODELS, scales, single_scale
-    from tfsr.training import build_model, read_config
+    from tfsr.training import build_model, model_table, read_config
 
     if options.model in MODELS:
-        if options.set:
-            raise InputError("--set: goes with a config file, not with a model's name.")
-        model = build_model({"name": options.model}, options.model)
-        name = options.model
+        table = model_table(options.model, options.set)
     else:
-        config = read_config(options.model, options.set)
-        model, name = build_model(config.model, options.model), config.model["name"]
-    wanted = [options.scale] if options.scale else scales(model)
+        table = read_config(options.model, options.set).model
+    model, name = build_model(table, options.model), table["name"]
+    params = complexity.params(model)
     results = []
-    for scale in wanted:
+    for scale in [options.scale] if options.scale else scales(model):
         single = _or_input_error(single_scale, model, scale)
         if options.size:
             height, width = options.size
             mult_adds = complexity.mult_adds(single, height, width)
         else:  # 1280x720 HR as in the CARN paper, where LR need not be whole
-            height, width = 720 / scale, 1280 / scale
+            height, width = (
+                side / scale if side % scale else side // scale for side in (720, 1280)
+            )
             mult_adds = round(complexity.mult_adds(single, 720, 1280) / scale**2)
         channels = single.input.shape[-1]
         results.append(
             {
-                "model": name,
                 "scale": scale,
-                "params": complexity.params(model),
                 "params_of_scale": complexity.params(single),
                 "mult_adds": mult_adds,
                 "input": [height, width, channels],
                 "output": [round(height * scale), round(width * scale), channels],
             }
         )
-    report = results[0] if len(results) == 1 else {"model": name, "scales": results}
+    largest = {key: results[-1][key] for key in ("mult_adds", "input", "output")}
+    report = {"model": name, "params": params, **largest, "scales": results}
+    of_all = f" ({params:,} with all scales)" if len(scales(model)) > 1 else ""
     lines = [
-        f"{r['model']} x{r['scale']}: {r['params_of_scale']:,} parameters "
-        f"({r['params']:,} with all scales), "
+        f"{name} x{r['scale']}: {r['params_of_scale']:,} parameters{of_all}, "
         f"{r['mult_adds'] / 1e9:.2f} G mult-adds for "
         f"{r['output'][1]}x{r['output'][0]} output"
         for r in results
@@ -104,7 +127,8 @@ def _train(options):
     from tfsr.training import read_config, train
 
     config = read_config(options.config, options.set)
-    metrics = train(config, options.out, options.tensorboard)
+    with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+        metrics = train(config, options.out, options.tensorboard)
     best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
     base = ", ".join(f"{s} {v:.2f}" for s, v in metrics["val_psnr_y_bicubic"].items())
     _present(
@@ -117,11 +141,13 @@ def _train(options):
 
 def _evaluate(options):
     upscaler = _upscaler(options.model, options.scale)
-    from tfsr.data import BenchmarkFolder
+    from tfsr.data import BenchmarkFolder, stored_channels
     from tfsr.evaluate import evaluate
     from tfsr.inference import SelfEnsemble
 
     folder = BenchmarkFolder(options.folder, upscaler.scale, upscaler.channels)
+    if options.model == "bicubic":  # any number of channels will do
+        folder.channels = upscaler.channels = stored_channels(folder.hr_files)
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)
     report = {"model": options.model, **evaluate(upscaler, folder)}
@@ -387,9 +413,9 @@ def _parser():
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name, run, help):
+    def command(name, run, help, makes_folders=False):
         added = commands.add_parser(name, help=help, description=help)
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, makes_folders=makes_folders)
         return added
 
     def with_json(added):
@@ -403,19 +429,21 @@ def _parser():
 
     model_help = "a run folder, a .keras or .tflite file, or the word bicubic"
 
-    demo = command("demo", _demo, "The whole way on embedded photographs.")
+    demo = command("demo", _demo, "The whole way on embedded photographs.", True)
     demo.add_argument("-o", "--out", default="demo", help="folder of the results")
 
     summary = command("summary", _summary, "Parameters and mult-adds of a model.")
     summary.add_argument("model", help="a model's name or a config file")
     summary.add_argument("--scale", type=_positive)
-    summary.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    summary.add_argument(
+        "--set", action="append", default=[], metavar="model.KEY=VALUE"
+    )
     summary.add_argument(
         "--size", type=_size, metavar="HxW", help="LR size; for 1280x720 HR by default"
     )
     with_json(summary)
 
-    train = command("train", _train, "Train a config, or resume it.")
+    train = command("train", _train, "Train a config, or resume it.", True)
     train.add_argument("config", help="a TOML file, such as configs/carn/carn_m.toml")
     train.add_argument("--out", required=True, metavar="RUN", help="the run folder")
     train.add_argument(
@@ -441,7 +469,9 @@ def _parser():
     )
     with_json(evaluate)
 
-    upscale = command("upscale", _upscale, "Upscale a photo or a folder of photos.")
+    upscale = command(
+        "upscale", _upscale, "Upscale a photo or a folder of photos.", True
+    )
     upscale.add_argument("input", help="an image, or a folder with its subfolders")
     upscale.add_argument("-o", "--out", required=True, metavar="OUTPUT")
     upscale.add_argument("--model", required=True, help=model_help)

@@ -4,3 +4,10 @@ class InputError(ValueError):
     The message is one line that names the culprit and says what would be right. The
     command line prints it and exits with 2.
     """
+
+
+class NotFiniteError(ValueError):
+    """Weights, a loss or an output are NaN or infinite: the training has diverged.
+
+    The command line prints its one line and exits with 1.
+    """

@@ -1,9 +1,10 @@
 """Files that are whole or not there."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -12,14 +13,32 @@ def replacing(file: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `file`, renamed to it if the block succeeds.
 
     The temporary name keeps all endings of `file`, since writers choose by them.
+
+    Raises:
+        OSError: If it cannot be written; names `file`, not the temporary path.
     """
     file = Path(file)
     temporary = file.with_name(f"tmp-{os.getpid()}-{file.name}")
     try:
         yield temporary
         temporary.replace(file)
+    except OSError as error:
+        # A full disk has no name at all; an image that is cut short has no number.
+        if error.errno and str(error.filename) in ("None", str(temporary)):
+            message = os.strerror(error.errno)
+            raise OSError(error.errno, message, str(file)) from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def remove_stale(folder: str | Path) -> None:
+    """Removes from `folder` the temporary files that killed processes left."""
+    for file in Path(folder).glob("tmp-*-*"):
+        pid = file.name.split("-")[1]
+        if pid.isdecimal() and not _runs(int(pid)):
+            file.unlink(missing_ok=True)
 
 
 def write_text(file: str | Path, text: str) -> None:
@@ -29,13 +48,17 @@ def write_text(file: str | Path, text: str) -> None:
 
 
 def write_json(file: str | Path, value: dict) -> None:
-    """Writes `value` as JSON, infinite numbers as the string "inf"."""
+    """Writes `value` to `file` as `to_json` says it."""
     write_text(file, to_json(value) + "\n")
 
 
 def to_json(value: dict) -> str:
-    """Returns `value` as indented JSON, infinite numbers as the string "inf"."""
-    return json.dumps(_finite(value), indent=2)
+    """Returns `value` as indented JSON, infinite numbers as "inf" and "-inf".
+
+    Raises:
+        ValueError: If a number is NaN.
+    """
+    return json.dumps(_finite(value), indent=2, allow_nan=False)
 
 
 def _finite(value):
@@ -43,4 +66,16 @@ def _finite(value):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    return "inf" if value == float("inf") else value
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value
+
+
+def _runs(pid):
+    try:
+        os.kill(pid, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's; no process id at all
+        return True
+    return True

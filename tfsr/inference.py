@@ -8,6 +8,7 @@ bits of a sample that it tells apart.
 import numpy as np
 
 from tfsr.data.resize import imresize, to_integers
+from tfsr.errors import NotFiniteError
 
 
 class KerasUpscaler:
@@ -77,7 +78,16 @@ class SelfEnsemble:
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:
-    """Returns float `image` in [0, 1] as uint8, clipped and rounded."""
+    """Returns float `image` in [0, 1] as uint8, clipped and rounded.
+
+    Raises:
+        NotFiniteError: If a value is NaN or infinite.
+    """
+    wrong = image.size - np.count_nonzero(np.isfinite(image))
+    if wrong:
+        raise NotFiniteError(
+            f"`image` must be finite. Received: {wrong} of {image.size} values not so."
+        )
     return to_integers(image.astype(np.float64) * 255, np.uint8)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.data import list_images, read_image, write_image
+from tfsr.data import list_images, read_image, stored_channels, write_image
 from tfsr.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -164,3 +164,20 @@ def test_list_images_errors(tmp_path, name, message):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(InputError, match=f"{name}: {message}"):
         list_images(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("modes", "channels"),
+    [(["L"], 1), (["L", "LA", "1", "I;16"], 1), (["L", "RGB"], 3), (["P"], 3)],
+)
+def test_stored_channels(tmp_path, modes, channels):
+    files = [tmp_path / f"{i}.png" for i, _ in enumerate(modes)]
+    for file, mode in zip(files, modes, strict=True):
+        Image.new(mode, (4, 3)).save(file)
+    assert stored_channels(files) == channels
+
+
+def test_stored_channels_of_no_image(tmp_path):
+    (tmp_path / "a.png").write_text("text")
+    with pytest.raises(InputError, match=r"a\.png: not a readable image"):
+        stored_channels([tmp_path / "a.png"])

@@ -220,3 +220,16 @@ def test_saved_and_reloaded(tmp_path, scale):
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         carn_m(**arguments)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "2", None])
+@pytest.mark.parametrize("name", ["filters", "blocks", "units"])
+def test_sizes_that_are_no_positive_integers(name, value):
+    with pytest.raises(ValueError, match=f"Received: {name}={value}"):
+        carn(2, **{name: value})
+
+
+@pytest.mark.parametrize("scale", [(2, 2), (4, 3, 4), (), 5, 2.0, "2", None, (2, 2.5)])
+def test_scales_that_are_none(scale):
+    with pytest.raises(ValueError, match="Received: scale="):
+        carn(scale)

@@ -81,7 +81,19 @@ def test_values_and_defaults(write):
 def test_overrides(write, override, section, key, value):
     config = read_config(write(TINY), [override])
     assert getattr(getattr(config, section), key) == value
-    assert override in config.text  # the run folder tells what was trained
+
+
+def test_the_text_reads_as_the_config(write):
+    overrides = ["train.epochs=7", "data.val=other", "model.scale=[2, 3]"]
+    overrides.append('train.schedule={name = "halve", every = 5}')
+    config = read_config(write(TINY), overrides)
+    again = read_config(write(config.text))
+    assert (again.model, again.data, again.train) == (
+        config.model,
+        config.data,
+        config.train,
+    )
+    assert again.text == config.text
 
 
 def test_overrides_of_the_model(write):
@@ -119,6 +131,11 @@ def test_overrides_of_the_model(write):
         ("train.epochs=0", r"\[train\] epochs must be positive, not 0"),
         ("train.batch=-1", r"\[train\] batch must be positive, not -1"),
         ("train.learning_rate=nan", r"\[train\] learning_rate must be positive"),
+        ("train.learning_rate=inf", r"\[train\] learning_rate must be finite, not inf"),
+        ("train.clip_norm=inf", r"\[train\] clip_norm must be finite, not inf"),
+        ("train.clip_norm=nan", r"\[train\] clip_norm must be positive, not nan"),
+        ("train.clip_norm=0", r"\[train\] clip_norm must be positive, not 0"),
+        ("train.clip_norm=-1.5", r"\[train\] clip_norm must be positive, not -1\.5"),
         ("train.seed=-1", r"\[train\] seed must not be negative, not -1"),
         ("train.optimizer=sgd", r"optimizer must be one of adam, not 'sgd'"),
         ("train.loss=l2", r"loss must be one of l1, not 'l2'"),
@@ -195,15 +212,18 @@ def test_a_file_that_is_not_there(tmp_path):
     [
         ("model.scale=5", r"tiny\.toml: \[model\] .*Received: scale=5"),
         ("model.scale=[2, 7]", r"tiny\.toml: \[model\] .*Received: scale=7"),
-        ("model.scale=two", r"tiny\.toml: \[model\] "),
-        ("model.scale=[2, 2]", r"tiny\.toml: \[model\] "),
-        ("model.scale=[]", r"tiny\.toml: \[model\] "),
+        ("model.scale=two", r"tiny\.toml: \[model\] .*Received: scale=two"),
+        ("model.scale=[2, 2]", r"tiny\.toml: \[model\] .*Received: scale=\(2, 2\)"),
+        ("model.scale=[]", r"tiny\.toml: \[model\] .*Received: scale=\(\)"),
+        ("model.scale=2.0", r"tiny\.toml: \[model\] .*Received: scale=2\.0"),
         ("model.channels=4", r"tiny\.toml: \[model\] .*Received: channels=4"),
         ("model.groups=3", r"tiny\.toml: \[model\] .*Received: groups=3, filters=8"),
         ("model.groups=0", r"tiny\.toml: \[model\] .*Received: groups=0, filters=8"),
-        ("model.filters=wide", r"tiny\.toml: \[model\] "),
-        ("model.filters=-8", r"tiny\.toml: \[model\] "),
-        ("model.filters=8.0", r"tiny\.toml: \[model\] "),
+        ("model.filters=wide", r"tiny\.toml: \[model\] .*Received: filters=wide"),
+        ("model.filters=-8", r"tiny\.toml: \[model\] .*Received: filters=-8"),
+        ("model.filters=8.0", r"tiny\.toml: \[model\] .*Received: filters=8\.0"),
+        ("model.blocks=0", r"tiny\.toml: \[model\] .*Received: blocks=0"),
+        ("model.units=true", r"tiny\.toml: \[model\] .*Received: units=True"),
     ],
 )
 def test_arguments_that_the_builder_rejects(write, override, message):

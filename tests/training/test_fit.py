@@ -1,7 +1,9 @@
 import csv
 import json
 import shutil
+from unittest.mock import Mock
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -11,11 +13,11 @@ import tfsr
 from tfsr import metrics
 from tfsr.complexity import params
 from tfsr.data import BenchmarkFolder, imresize
-from tfsr.errors import InputError
+from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import evaluate
 from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
-from tfsr.training import fit, read_config, train
+from tfsr.training import callbacks, fit, read_config, train
 from tfsr.training.fit import Batches, compile_model
 
 EPOCHS, STEPS = 2, 3
@@ -85,6 +87,7 @@ def test_a_run_folder_holds_all_its_files(run, make_config):
         "curve.png",
         "metrics.json",
         "backup",
+        "run.lock",
     }
     assert (out / "config.toml").read_text() == make_config().text
     assert [f.name for f in (out / "backup").iterdir()] == ["epoch_000002.weights.h5"]
@@ -185,16 +188,124 @@ def test_nan_stops_and_names_the_step(make_config, tmp_path):
     config = make_config(
         train__learning_rate=1e38, train__schedule='{name = "constant"}'
     )
-    with pytest.raises(FloatingPointError, match=r"the loss is (nan|inf) at step 2;"):
+    with pytest.raises(NotFiniteError, match=r"the loss is (nan|inf) at step 2;"):
         train(config, tmp_path / "run")
-    assert not (tmp_path / "run" / "last.weights.h5").exists()
+    assert {f.name for f in (tmp_path / "run").iterdir()} == {"config.toml", "run.lock"}
+
+
+def break_weights(value):
+    """A `StopOnNaN` that sets a weight after the last step of the first epoch."""
+
+    class Break(fit.StopOnNaN):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            if int(self.model.optimizer.iterations) == STEPS:
+                weight = self.model.get_layer("head").kernel
+                weight.assign(weight * 0 + value)
+
+    return Break
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            np.nan,
+            r"the weight head/kernel is not finite at step 3; lower learning_rate",
+        ),
+        (3e38, r"the network's output is not finite at step 3; lower learning_rate"),
+    ],
+)
+def test_a_diverged_epoch_writes_nothing(
+    make_config, tmp_path, monkeypatch, value, message
+):
+    monkeypatch.setattr(fit, "StopOnNaN", break_weights(value))
+    with pytest.raises(NotFiniteError, match=message):
+        train(make_config(), tmp_path / "run")
+    assert {f.name for f in (tmp_path / "run").iterdir()} == {"config.toml", "run.lock"}
+
+
+def test_a_kill_after_the_state_loses_no_best_weights(
+    run, make_config, tmp_path, monkeypatch
+):
+    out = tmp_path / "run"
+
+    def killed(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.Checkpoint, "_save_weights", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_config(), out)
+    assert not (out / "model.keras").exists()
+    result = train(make_config(train__epochs=1), out)
+    assert result["best_epoch"] == 1
+    model = tfsr.load_model(out)
+    for ours, last in zip(model.get_weights(), last_weights(out), strict=True):
+        np.testing.assert_array_equal(ours, last)
 
 
 def test_another_config_in_the_same_folder_is_an_error(run, make_config):
     before = {f: f.stat().st_mtime_ns for f in run[0].iterdir()}
-    with pytest.raises(InputError, match="run: holds a run of another config"):
-        train(make_config(train__epochs=3), run[0])
+    message = (
+        r"run: holds a run of another config, which differs in model\.units, train"
+    )
+    with pytest.raises(InputError, match=message + r"\.batch; give a new --out"):
+        train(make_config(train__batch=3, train__epochs=3, model__units=2), run[0])
     assert {f: f.stat().st_mtime_ns for f in run[0].iterdir()} == before
+
+
+def test_a_config_that_only_looks_different_resumes(run, make_config, capsys):
+    config = make_config(train__clip_norm=1, train__seed=0)  # both as they were
+    train(config, run[0])
+    assert "changes" not in capsys.readouterr().err
+    assert (run[0] / "config.toml").read_text() == config.text
+
+
+def test_a_run_goes_on_at_another_rate(run, make_config, tmp_path, capsys):
+    out = shutil.copytree(run[0], tmp_path / "run")
+    constant = {"train__schedule": '{name = "constant"}'}
+    train(make_config(train__epochs=3, **constant), out)
+    slow = make_config(train__epochs=4, train__learning_rate=1e-3, **constant)
+    capsys.readouterr()
+    train(slow, out)
+    assert (
+        "run: the config changes: train.epochs was 3, now 4; "
+        "train.learning_rate was 0.01, now 0.001.\n" in capsys.readouterr().err
+    )
+    rates = [float(row["learning_rate"]) for row in read_log(out)]
+    assert rates[2:] == pytest.approx([1e-2, 1e-3])
+    assert (out / "config.toml").read_text() == slow.text
+
+
+def test_a_builder_that_refuses_names_the_file_given(make_config, tmp_path):
+    with pytest.raises(InputError, match=r"tiny\.toml: \[model\] .*scale=5"):
+        train(make_config(model__scale=5), tmp_path / "run")
+
+
+def test_two_trainings_at_once_are_an_error(run, make_config):
+    before = {f: f.stat().st_mtime_ns for f in run[0].iterdir()}
+    with (
+        filelock.FileLock(run[0] / fit.LOCK),
+        pytest.raises(InputError, match=r"run: another training is running there\."),
+    ):
+        train(make_config(), run[0])
+    assert {f: f.stat().st_mtime_ns for f in run[0].iterdir()} == before
+
+
+def test_what_a_killed_training_left_is_removed(run, make_config, tmp_path):
+    out = shutil.copytree(run[0], tmp_path / "run")
+    dead = 2**22 + 1  # beyond Linux' largest process id
+    stale = [out / f"tmp-{dead}-log.csv", out / f"backup/tmp-{dead}-a.weights.h5"]
+    for file in stale:
+        file.touch()
+    train(make_config(), out)
+    assert not any(file.exists() for file in stale)
+
+
+def test_a_folder_with_only_a_lock_is_free(make_config, tmp_path):
+    (tmp_path / fit.LOCK).touch()  # killed before the config was written
+    assert fit._check_free(tmp_path, make_config()) == []
 
 
 def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
@@ -211,7 +322,7 @@ def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
         ({"data__train": "[]"}, "no image|train"),
         ({"data__val": "nowhere"}, "nowhere: not a folder"),
         ({"train__patch": 40}, r"no image is large enough .*40 at x2"),
-        ({"data__channels": 1}, "channels"),
+        ({"data__channels": 1}, r"tiny\.toml: \[data\] channels is 1 where"),
         ({"model__channels": 1}, "channels"),
         ({"data__channels": 2, "model__channels": 3}, "channels"),
     ],
@@ -228,6 +339,15 @@ def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
 def test_data_that_cannot_be_used(make_config, tmp_path, overrides, message):
     with pytest.raises(InputError, match=message):
         train(make_config(**overrides), tmp_path / "run")
+
+
+def test_mistakes_show_before_the_cache_is_built(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "ImageCache", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="nowhere: not a folder"):
+        train(make_config(data__val="nowhere"), tmp_path / "run")
+    with pytest.raises(InputError, match="--tensorboard: needs pip install"):
+        train(make_config(), tmp_path / "run", tensorboard=True)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,28 @@ def read_image(file: str | Path, channels: int = 3) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
+def stored_channels(files: list[Path]) -> int:
+    """Returns 1 if every image in `files` is grayscale, else 3; alpha does not count.
+
+    Raises:
+        InputError: If a file is not an image.
+    """
+    for file in files:
+        try:
+            with Image.open(file) as image:  # reads the header alone
+                bands = set(image.getbands())
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+        ) as error:
+            raise InputError(f"{file}: not a readable image ({error}).") from None
+        if not bands <= {"1", "L", "A", "I"} and not image.mode.startswith("I;16"):
+            return 3
+    return 1
+
+
 def write_image(file: str | Path, pixels: np.ndarray) -> None:
     """Writes uint8 `(H, W, 3)` or `(H, W, 1)` to `file`, never half of it."""
     with replacing(file) as temporary:

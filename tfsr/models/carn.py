@@ -62,9 +62,18 @@ def carn(
     if channels not in (1, 3):
         raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
     mean = RGB_MEAN if channels == 3 else LUMA_MEAN
-    scales = (scale,) if isinstance(scale, int) else tuple(scale)
+    scales = tuple(scale) if isinstance(scale, tuple | list) else (scale,)
     if not scales:
         raise ValueError(f"`scale` must not be empty. Received: scale={scale}.")
+    if any(type(s) is not int for s in scales) or len(set(scales)) < len(scales):
+        raise ValueError(
+            f"`scale` must be an integer or distinct ones. Received: scale={scale}."
+        )
+    for name, value in (("filters", filters), ("blocks", blocks), ("units", units)):
+        if type(value) is not int or value < 1:
+            raise ValueError(
+                f"`{name}` must be a positive integer. Received: {name}={value}."
+            )
     inputs = {s: keras.Input((None, None, channels), name=f"lr_x{s}") for s in scales}
 
     lr = list(inputs.values())

@@ -1,4 +1,4 @@
-from tfsr.training.config import Config, build_model, read_config
+from tfsr.training.config import Config, build_model, model_table, read_config
 from tfsr.training.fit import train
 
-__all__ = ["Config", "build_model", "read_config", "train"]
+__all__ = ["Config", "build_model", "model_table", "read_config", "train"]

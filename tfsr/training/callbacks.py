@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfsr import files
-from tfsr.errors import InputError
+from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
 
@@ -30,18 +30,33 @@ def validate(upscaler, folder) -> float:
     )
 
 
+ADVICE = (
+    "lower learning_rate or set clip_norm, with --set or in the config, and train "
+    "again: it goes on from the last epoch."
+)
+
+
 class StopOnNaN(keras.callbacks.Callback):
-    """Ends training with an error at the step whose loss is not finite."""
+    """Ends training with a `NotFiniteError` when the loss or a weight is not finite.
+
+    The loss is looked at after every step, the weights after every epoch. First of the
+    callbacks, so that nothing of that epoch is written.
+    """
 
     def on_train_batch_end(self, batch, logs=None):
         loss = logs["loss"]
         if not math.isfinite(loss):
-            step = int(self.model.optimizer.iterations)
-            raise FloatingPointError(
-                f"the loss is {loss} at step {step}; "
-                "lower learning_rate or set clip_norm, then start again: "
-                "training resumes from the last epoch."
-            )
+            self._stop(f"the loss is {loss}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        for weight in self.model.trainable_variables:
+            if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+                self._stop(f"the weight {weight.path} is not finite")
+
+    def _stop(self, what):
+        step = int(self.model.optimizer.iterations)
+        print()  # ends the line of Keras' progress bar
+        raise NotFiniteError(f"{what} at step {step}; {ADVICE}")
 
 
 class Validation(keras.callbacks.Callback):
@@ -54,13 +69,21 @@ class Validation(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs):
         for upscaler, folder in zip(self.upscalers, self.folders, strict=True):
-            logs[f"val_psnr_x{folder.scale}"] = validate(upscaler, folder)
+            try:
+                logs[f"val_psnr_x{folder.scale}"] = validate(upscaler, folder)
+            except NotFiniteError:
+                step = int(self.model.optimizer.iterations)
+                raise NotFiniteError(
+                    f"the network's output is not finite at step {step}; {ADVICE}"
+                ) from None
         names = [f"val_psnr_x{folder.scale}" for folder in self.folders]
         logs["val_psnr"] = float(np.mean([logs[name] for name in names]))
 
 
 class RunLog(keras.callbacks.Callback):
     """Writes `log.csv` and `curve.png` after every epoch.
+
+    `best()` returns the row of highest `val_psnr`.
 
     Args:
         out: The run folder.
@@ -83,7 +106,6 @@ class RunLog(keras.callbacks.Callback):
                 row["epoch"] = int(row["epoch"])
 
     def best(self):
-        """Returns the row of highest `val_psnr`."""
         return max(self.rows, key=lambda row: row["val_psnr"])
 
     def on_epoch_end(self, epoch, logs):
@@ -128,6 +150,10 @@ class Checkpoint(keras.callbacks.Callback):
     moment loses them. Here every file is written under another name and renamed, and
     the state carries its epoch in its name: there is always one whole state.
 
+    The state is written first and completes the epoch. A kill before the weights follow
+    does no harm: `restore(trainee)`, which loads the latest state if there is one,
+    writes them again.
+
     Args:
         out: The run folder.
         model: The model whose weights are saved; shares them with the one in training.
@@ -141,7 +167,6 @@ class Checkpoint(keras.callbacks.Callback):
         self.log = log
 
     def restore(self, trainee) -> None:
-        """Loads the latest state into `trainee`, if there is one."""
         states = _states(self.out)
         if not states:
             return
@@ -153,10 +178,19 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{states[-1]}: not a readable training state ({error}); "
                 "delete it to resume from an earlier one or from the start."
             ) from None
+        self._save_weights()
 
     def on_epoch_end(self, epoch, logs):
         backup = self.out / "backup"
         backup.mkdir(exist_ok=True)
+        state = backup / f"epoch_{epoch + 1:06d}.weights.h5"
+        with files.replacing(state) as temporary:
+            self.model.save_weights(temporary)
+        for older in _states(self.out)[:-1]:
+            older.unlink()
+        self._save_weights()
+
+    def _save_weights(self):
         with files.replacing(self.out / "last.weights.h5") as temporary:
             self.saved_model.save_weights(temporary)
         if self.log.best() is self.log.rows[-1]:
@@ -164,11 +198,6 @@ class Checkpoint(keras.callbacks.Callback):
                 self.saved_model.save_weights(temporary)
             with files.replacing(self.out / "model.keras") as temporary:
                 self.saved_model.save(temporary)
-        state = backup / f"epoch_{epoch + 1:06d}.weights.h5"
-        with files.replacing(state) as temporary:
-            self.model.save_weights(temporary)
-        for older in _states(self.out)[:-1]:
-            older.unlink()
 
 
 def completed_epochs(out) -> int:

@@ -2,11 +2,14 @@
 
 import dataclasses
 import inspect
+import math
 import tomllib
 import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import tomli_w
 
 from tfsr.errors import InputError
 
@@ -50,6 +53,11 @@ class TrainConfig:
         for key in ("epochs", "steps_per_epoch", "batch", "patch", "learning_rate"):
             if not getattr(self, key) > 0:
                 raise ValueError(f"{key} must be positive, not {getattr(self, key)}.")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive, not {self.clip_norm}.")
+        for key in ("learning_rate", "clip_norm"):
+            if getattr(self, key) == math.inf:
+                raise ValueError(f"{key} must be finite, not inf.")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, not {self.seed}.")
         for key, allowed in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
@@ -77,12 +85,13 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole experiment; `text` is what `tfsr train` writes into the run folder."""
+    """A whole experiment."""
 
     model: dict  # name, a key of `tfsr.models.MODELS`, and its builder's arguments
     data: DataConfig
     train: TrainConfig
-    text: str
+    text: str  # TOML that reads as this config; the file's own if nothing is overridden
+    source: str  # the file, for messages
 
 
 def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
@@ -105,7 +114,6 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
         raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
     for override in overrides:
         _override(tables, override)
-        text += f"\n# --set {override}"
     sections = ("model", "data", "train")
     for name in tables:
         if name not in sections:
@@ -119,8 +127,27 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
         model=_check_model(tables["model"], file),
         data=_section(DataConfig, "data", tables["data"], file),
         train=_section(TrainConfig, "train", tables["train"], file),
-        text=text,
+        text=tomli_w.dumps(tables) if overrides else text,
+        source=str(file),
     )
+
+
+def model_table(name: str, overrides: list[str] = ()) -> dict:
+    """Returns the `[model]` table of a builder's defaults, with overrides.
+
+    Args:
+        name: A key of `tfsr.models.MODELS`.
+        overrides: `model.key=value` each, as for `read_config`.
+
+    Raises:
+        InputError: On an unknown key or another section.
+    """
+    tables = {"model": {"name": name}}
+    for override in overrides:
+        _override(tables, override)
+        if len(tables) > 1:
+            raise InputError(f"--set {override}: without a config must be model.key.")
+    return _check_model(tables["model"], name)
 
 
 def build_model(model: dict, source: str | Path):

@@ -1,8 +1,11 @@
 """Training on stock Keras `fit`, resumable after any interruption."""
 
+import contextlib
+import sys
 import time
 from pathlib import Path
 
+import filelock
 import keras
 
 from tfsr import complexity, files
@@ -19,14 +22,25 @@ from tfsr.training.callbacks import (
     completed_epochs,
     validate,
 )
-from tfsr.training.config import Config, build_model
+from tfsr.training.config import Config, build_model, read_config
+
+# What may change when a run is resumed: neither the network nor its training patches.
+CHANGEABLE = {
+    "train.epochs",
+    "train.learning_rate",
+    "train.schedule",
+    "train.clip_norm",
+    "data.cache",
+    "data.val",
+}
+LOCK = "run.lock"  # in the run folder, held while training
 
 
 def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
     """Trains `config`'s model into the run folder `out`, or resumes the run there.
 
     Args:
-        config: The experiment.
+        config: The experiment. Resuming, it may differ from the run's in `CHANGEABLE`.
         out: The run folder: `config.toml`, `best.weights.h5`, `last.weights.h5`,
             `model.keras` (the best), `log.csv`, `curve.png`, `metrics.json`, `backup/`.
         tensorboard: Whether to write TensorBoard logs with pictures to `tensorboard/`.
@@ -36,33 +50,48 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
 
     Raises:
         InputError: If the data cannot be used, or `out` holds another experiment.
-        FloatingPointError: If the loss becomes NaN or infinite.
+        NotFiniteError: If the loss or a weight becomes NaN or infinite.
     """
     out = Path(out)
-    _check_free(out, config)
+    changes = _check_free(out, config)
     options = config.train
     keras.utils.set_random_seed(options.seed)
-    model = build_model(config.model, out / "config.toml")
+    model = build_model(config.model, config.source)
     channels = model.inputs[0].shape[-1]
     if channels != config.data.channels:
         raise InputError(
-            f"{out / 'config.toml'}: [data] channels is {config.data.channels} "
+            f"{config.source}: [data] channels is {config.data.channels} "
             f"where the model has {channels}."
         )
     model_scales = scales(model)
+    folders = [
+        BenchmarkFolder(config.data.val, s, config.data.channels) for s in model_scales
+    ]
+    # Checked before the cache, which takes minutes to build.
+    boards = []
+    if tensorboard:
+        boards = [TensorBoardImages(out / "tensorboard", model, folders)]
     images = ImageCache(
         config.data.train, model_scales, config.data.cache, config.data.channels
     )
     sampler = PatchSampler(images, options.patch, options.batch, options.seed)
     for s, skipped in sampler.skipped.items():
         if skipped:
-            print(f"x{s}: {skipped} of {len(images)} images are too small and skipped.")
-    folders = [
-        BenchmarkFolder(config.data.val, s, config.data.channels) for s in model_scales
-    ]
+            _say(f"x{s}: {skipped} of {len(images)} images are too small and skipped.")
 
     out.mkdir(parents=True, exist_ok=True)
-    files.write_text(out / "config.toml", config.text)
+    with _locked(out):
+        files.remove_stale(out)
+        files.remove_stale(out / "backup")
+        files.write_text(out / "config.toml", config.text)
+        if changes:
+            _say(f"{out}: the config changes: {'; '.join(changes)}.")
+        return _fit(model, config, out, sampler, folders, boards)
+
+
+def _fit(model, config, out, sampler, folders, boards):
+    """Trains on from the last state; returns what it writes to `metrics.json`."""
+    options = config.train
     # A model of its own for the optimizer, so that `model` saves weights alone.
     trainee = keras.Model(model.input, model.output, name=model.name)
     compile_model(trainee, config)
@@ -71,12 +100,10 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
     checkpoint = Checkpoint(out, model, log)
     checkpoint.restore(trainee)
     if epoch:
-        print(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
+        _say(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
 
     batches = Batches(sampler, first_step=epoch * options.steps_per_epoch)
-    callbacks = [StopOnNaN(), Validation(model, folders), log, checkpoint]
-    if tensorboard:
-        callbacks.append(TensorBoardImages(out / "tensorboard", model, folders))
+    callbacks = [StopOnNaN(), Validation(model, folders), log, checkpoint, *boards]
     started = time.monotonic()
     if epoch < options.epochs:
         trainee.fit(
@@ -96,7 +123,7 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         "steps": len(log.rows) * options.steps_per_epoch,
         "seconds_since_resume": round(time.monotonic() - started, 1),
         "best_epoch": best["epoch"],
-        "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in model_scales},
+        "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
         "val_psnr_y_bicubic": log.bicubic,
     }
     files.write_json(out / "metrics.json", metrics)
@@ -143,7 +170,9 @@ def _learning_rate(options):
     schedules = keras.optimizers.schedules
     match options.schedule:
         case {"name": "constant"}:
-            return options.learning_rate
+            # As a schedule: a plain rate would be saved with the optimizer's state and
+            # come back on resuming, whatever the config says by then.
+            return schedules.ExponentialDecay(options.learning_rate, 1, decay_rate=1.0)
         case {"name": "halve", "every": steps}:
             return schedules.ExponentialDecay(
                 options.learning_rate, steps, decay_rate=0.5, staircase=True
@@ -158,17 +187,59 @@ def _learning_rate(options):
             )
 
 
+def _say(message):
+    print(message, file=sys.stderr)
+
+
 def _check_free(out, config):
-    """Checks that `out` is new, empty or the run folder of `config`."""
+    """Returns how `config` changes the run in `out`; nothing where there is none yet.
+
+    Raises:
+        InputError: If `out` holds something else or the run of another experiment.
+    """
     saved = out / "config.toml"
-    if saved.exists():
-        if saved.read_text() != config.text:
+    if not saved.exists():
+        free = not out.exists() or (
+            out.is_dir() and {file.name for file in out.iterdir()} <= {LOCK}
+        )
+        if not free:
             raise InputError(
-                f"{out}: holds a run of another config; give a new --out, "
-                f"or the config in {saved}."
+                f"{out}: exists and is not a run folder; give a new --out."
             )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is not a run folder; give a new --out.")
+        return []
+    old, new = _values(read_config(saved)), _values(config)
+    changed = sorted(
+        key for key in old.keys() | new.keys() if old.get(key) != new.get(key)
+    )
+    fixed = [key for key in changed if key not in CHANGEABLE]
+    if fixed:
+        raise InputError(
+            f"{out}: holds a run of another config, which differs in "
+            f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
+        )
+    return [f"{key} was {old[key]}, now {new[key]}" for key in changed]
+
+
+@contextlib.contextmanager
+def _locked(out):
+    try:
+        with filelock.FileLock(out / LOCK, timeout=0):
+            yield
+    except filelock.Timeout:
+        raise InputError(f"{out}: another training is running there.") from None
+
+
+def _values(config):
+    tables = {
+        "model": config.model,
+        "data": vars(config.data),
+        "train": vars(config.train),
+    }
+    return {
+        f"{section}.{key}": value
+        for section, table in tables.items()
+        for key, value in table.items()
+    }
 
 
 def _bicubic(folders):

@@ -1,0 +1,93 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tfsr import files
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    file = tmp_path / "model.weights.h5"
+    files.write_text(file, "old")
+    with files.replacing(file) as temporary:
+        assert temporary.name.endswith("model.weights.h5")
+        temporary.write_text("new")
+        assert file.read_text() == "old"
+    assert file.read_text() == "new"
+    assert os.listdir(tmp_path) == ["model.weights.h5"]
+
+
+def test_a_failure_leaves_the_file_as_it_was(tmp_path):
+    file = tmp_path / "a.txt"
+    files.write_text(file, "old")
+
+    def fail():
+        with files.replacing(file) as temporary:
+            temporary.write_text("half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert file.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("parent", ["missing", "file"])
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, parent):
+    (tmp_path / "file").touch()
+    file = tmp_path / parent / "a.txt"
+    with pytest.raises(OSError, match="a\\.txt") as caught:
+        files.write_text(file, "text")
+    assert caught.value.filename == str(file)
+    assert "tmp-" not in str(caught.value)
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    def fill():
+        with files.replacing(tmp_path / "a.txt"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        fill()
+    assert caught.value.filename == str(tmp_path / "a.txt")
+
+
+def test_an_error_of_another_file_stays(tmp_path):
+    def read():
+        with files.replacing(tmp_path / "a.txt"):
+            (tmp_path / "b.txt").read_text()
+
+    with pytest.raises(FileNotFoundError, match="b\\.txt"):
+        read()
+
+
+def test_stale_temporary_files_are_removed(tmp_path):
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    ours = f"tmp-{os.getpid()}-log.csv"
+    for name in (f"tmp-{dead}-log.csv", ours, "tmp-notes-1", "log.csv"):
+        (tmp_path / name).touch()
+    files.remove_stale(tmp_path)
+    assert set(os.listdir(tmp_path)) == {ours, "tmp-notes-1", "log.csv"}
+
+
+def test_json_says_infinity_in_words(tmp_path):
+    value = {"a": [float("inf"), (1, -float("inf"))], "b": {"c": 0.5, "d": None}}
+    files.write_json(tmp_path / "a.json", value)
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "a": ["inf", [1, "-inf"]],
+        "b": {"c": 0.5, "d": None},
+    }
+
+
+def test_json_has_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
