@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 from tqdm import tqdm
+
+from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 
 WARMUP_RUNS = 3
 

@@ -8,8 +8,6 @@ from pathlib import Path
 import keras
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from tfsr.tflite import export, metadata, quantize
-from tfsr.tflite.lowering import EXACT, FOR_INT8, add_to_last_bias, lower
 
 from tfsr.data import BenchmarkFolder
 from tfsr.files import replacing
@@ -18,6 +16,8 @@ from tfsr.graph import run_node
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.models import single_scale
 from tfsr.quiet import quiet_stderr
+from tfsr.tflite import export, metadata, quantize
+from tfsr.tflite.lowering import EXACT, FOR_INT8, add_to_last_bias, lower
 
 FORMATS = ("float32", "float16", "int8")
 CALIBRATION_PATCHES = 32

@@ -3,11 +3,6 @@
 import shutil
 from pathlib import Path
 
-from tfsr.tflite.benchmark import benchmark
-from tfsr.tflite.convert import convert
-from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.tflite.verify import verify
-
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder
@@ -15,6 +10,10 @@ from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
 from tfsr.evaluate import evaluate, psnr
 from tfsr.inference import BicubicUpscaler, KerasUpscaler, from_uint8, to_uint8
 from tfsr.pictures import most_different, side_by_side
+from tfsr.tflite.benchmark import benchmark
+from tfsr.tflite.convert import convert
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.verify import verify
 from tfsr.training import read_config, train
 
 SCALE = 2

@@ -3,10 +3,10 @@
 import warnings
 
 import tensorflow as tf
-from tfsr.tflite.quantize import Ranges
 
 from tfsr.graph import Graph
 from tfsr.layers import GroupedConv2D
+from tfsr.tflite.quantize import Ranges
 
 
 def float32(graph: Graph) -> bytes:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from tfsr.tflite import metadata
 
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
+from tfsr.tflite import metadata
 
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
 

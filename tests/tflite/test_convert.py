@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 from PIL import Image
-from tfsr.tflite.benchmark import benchmark, table
-from tfsr.tflite.convert import calibration_patches, convert
-from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.tflite.verify import verify
 
 from tfsr.data import BenchmarkFolder
 from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
+from tfsr.tflite.benchmark import benchmark, table
+from tfsr.tflite.convert import calibration_patches, convert
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.verify import verify
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from tfsr.tflite import export, metadata, quantize
-from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
-from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 
 from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
+from tfsr.tflite import export, metadata, quantize
+from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
+from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from tfsr.tflite import export, metadata
-from tfsr.tflite.runtime import TFLiteUpscaler
 
 from tfsr.errors import InputError
 from tfsr.graph import inline
 from tfsr.models import carn_m
+from tfsr.tflite import export, metadata
+from tfsr.tflite.runtime import TFLiteUpscaler
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from tfsr.tflite import quantize
-from tfsr.tflite.lowering import CENTER, FOR_INT8, lower
 
 from tfsr.models import carn_m, single_scale
+from tfsr.tflite import quantize
+from tfsr.tflite.lowering import CENTER, FOR_INT8, lower
 
 
 @pytest.fixture(scope="module")
