@@ -19,7 +19,12 @@ from tfsr.quiet import quiet_stderr
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.lowering import EXACT, FOR_INT8, add_to_last_bias, lower
 
-FORMATS = ("float32", "float16", "int8")
+FLOAT_FORMATS = {
+    "float32": export.float32,
+    "float16": export.float16,
+    "dynamic_int8": export.dynamic_int8,
+}
+FORMATS = (*FLOAT_FORMATS, "int8")
 CALIBRATION_PATCHES = 32
 CALIBRATION_SIZE = 72  # LR pixels
 
@@ -31,6 +36,7 @@ def convert(
     sizes: list[tuple[int, int] | None],
     out: str | Path,
     calibration: BenchmarkFolder,
+    lowering: bool = True,
 ) -> list[Path]:
     """Writes `model` as TFLite, one file a size, and returns the files.
 
@@ -41,6 +47,7 @@ def convert(
         sizes: Heights and widths of the LR input; `None` for a dynamic size.
         out: The file; for several sizes, each gets `_HxW` before the ending.
         calibration: Images whose LR patches calibrate the int8 format.
+        lowering: False for what TensorFlow's converter makes of the model as it is.
 
     Raises:
         ValueError: If the model lacks the scale or the format is unknown.
@@ -50,7 +57,12 @@ def convert(
             f"`format` must be one of {FORMATS}. Received: format={format}."
         )
     model = single_scale(model, scale)
-    build = _int8(model, calibration) if format == "int8" else _float(model, format)
+    if format != "int8":
+        build = _float(model, FLOAT_FORMATS[format], EXACT if lowering else ())
+    elif lowering:
+        build = _int8(model, calibration_patches(calibration))
+    else:
+        build = _stock_int8(model, calibration_patches(calibration))
     written = []
     for size in sizes:
         content = build(*(size or (None, None)))
@@ -65,19 +77,24 @@ def convert(
     return written
 
 
-def _float(model, format):
+def _float(model, save, rules):
     """Returns a function from height and width to the TFLite model."""
-    save = {"float32": export.float32, "float16": export.float16}[format]
-    return lambda height, width: save(lower(model, EXACT, height, width))
+    return lambda height, width: save(lower(model, rules, height, width))
 
 
-def _int8(model, calibration):
+def _stock_int8(model, patches):
+    """Returns a function from height and width to the TFLite model."""
+    return lambda height, width: export.stock_int8(
+        lower(model, (), height, width), patches
+    )
+
+
+def _int8(model, patches):
     """Returns a function from height and width to the TFLite model.
 
     What 8 bits shift the mean of the output by is measured on the calibration patches
     and taken off the last bias.
     """
-    patches = calibration_patches(calibration)
     graph = lower(model, FOR_INT8)
     ranges = quantize.ranges(graph, quantize.observe(graph, patches))
     shift = _output_shift(graph, export.int8(graph, ranges), patches)

@@ -2,10 +2,12 @@
 
 import warnings
 
+import numpy as np
 import tensorflow as tf
 
 from tfsr.graph import Graph
 from tfsr.layers import GroupedConv2D
+from tfsr.quiet import quiet_stderr
 from tfsr.tflite.quantize import Ranges
 
 
@@ -23,7 +25,30 @@ def float16(graph: Graph) -> bytes:
     converter = _converter(graph)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
+    return _convert(converter)
+
+
+def dynamic_int8(graph: Graph) -> bytes:
+    """Returns the model with weights in 8 bit, RGB float32 in [0, 1] in and out."""
+    converter = _converter(graph)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return _convert(converter)
+
+
+def stock_int8(graph: Graph, patches: list[np.ndarray]) -> bytes:
+    """Returns the model in 8 bit as TensorFlow's converter calibrates it: the baseline.
+
+    Args:
+        graph: A graph of one input.
+        patches: LR images to calibrate on, float32 `(H, W, C)` in [0, 1].
+    """
+    converter = _converter(graph)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([patch[None]] for patch in patches)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = tf.uint8
+    return _convert(converter)
 
 
 def int8(graph: Graph, ranges: Ranges) -> bytes:
@@ -31,16 +56,13 @@ def int8(graph: Graph, ranges: Ranges) -> bytes:
 
     Args:
         graph: A graph of one input, such as `lower` returns; its size is the file's.
-        ranges: What `quantize.observe` returned for the same graph of open size.
+        ranges: What `quantize.ranges` returned for the same graph of open size.
     """
     converter = _converter(graph, ranges)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.uint8
-    with warnings.catch_warnings():
-        # The ranges are in the graph; the converter looks for them elsewhere.
-        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-        return converter.convert()
+    return _convert(converter)
 
 
 def _converter(graph, ranges=None):
@@ -53,6 +75,13 @@ def _converter(graph, ranges=None):
     return tf.lite.TFLiteConverter.from_concrete_functions(
         [function.get_concrete_function()], trackable_obj=tf.Module()
     )
+
+
+def _convert(converter):
+    with quiet_stderr(), warnings.catch_warnings():
+        # The ranges are in the graph or calibrated; the converter looks elsewhere.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+        return converter.convert()
 
 
 def _with_clip(graph):

@@ -18,6 +18,9 @@ from tfsr.quiet import quiet_stderr
 DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)
 
 
+MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fails
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0 done, 1 a check failed, 2 misuse."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -251,7 +254,13 @@ def _convert(options):
     )
     check = BenchmarkFolder(options.verify or photographs(HELD_OUT), scale, channels)
     written = convert(
-        model, scale, options.format, options.size, options.out, calibration
+        model,
+        scale,
+        options.format,
+        options.size,
+        options.out,
+        calibration,
+        lowering=not options.no_lowering,
     )
     reports = []
     for file in written:
@@ -263,7 +272,7 @@ def _convert(options):
     ]
     report = reports[0] if len(reports) == 1 else {"files": reports}
     _present(options, report, "\n".join(lines))
-    return _exceeds(max(r["loss_db"] for r in reports), options.max_loss)
+    return max(_check(report, options.max_loss) for report in reports)
 
 
 def _verify(options):
@@ -280,7 +289,7 @@ def _verify(options):
     folder = BenchmarkFolder(options.images, scale, converted.channels)
     report = verify(converted, KerasUpscaler(model, scale), folder)
     _present(options, report, f"{options.file}: {_loss(report)}")
-    return _exceeds(report["loss_db"], options.max_loss)
+    return _check(report, options.max_loss)
 
 
 def _benchmark(options):
@@ -300,9 +309,16 @@ def _loss(report):
     )
 
 
-def _exceeds(loss_db, limit):
-    if limit is not None and loss_db > limit:
-        return _fail(f"the loss of {loss_db:.3f} dB is above --max-loss {limit}.", 1)
+def _check(report, max_loss):
+    """Returns the exit code of a verification."""
+    shift = max(report["channel_bias"], key=abs)
+    if abs(shift) > MAX_SHIFT:
+        return _fail(
+            f"a colour channel is shifted by {shift:.2f} of 255, above {MAX_SHIFT}.", 1
+        )
+    loss_db = report["loss_db"]
+    if max_loss is not None and loss_db > max_loss:
+        return _fail(f"the loss of {loss_db:.3f} dB is above --max-loss {max_loss}.", 1)
     return 0
 
 
@@ -509,10 +525,17 @@ def _parser():
         help="LR height x width; dynamic by default",
     )
     convert.add_argument(
-        "--format", required=True, choices=["float32", "float16", "int8"]
+        "--format",
+        required=True,
+        choices=["float32", "float16", "dynamic_int8", "int8"],
     )
     convert.add_argument("--calibrate", metavar="FOLDER", help="images for int8 ranges")
     convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
+    convert.add_argument(
+        "--no-lowering",
+        action="store_true",
+        help="as TensorFlow's converter has it, for comparison",
+    )
     convert.add_argument(
         "--max-loss", type=float, metavar="DB", help="exit with 1 above this loss"
     )

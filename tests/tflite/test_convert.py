@@ -37,6 +37,18 @@ def test_several_sizes_get_their_names(tmp_path, model, folder):
     assert TFLiteUpscaler(files[0]).size == (8, 12)
 
 
+def test_without_lowering_the_converter_calibrates(tmp_path, model, folder):
+    (file,) = convert(
+        model, 2, "int8", [(8, 12)], tmp_path / "m.tflite", folder, lowering=False
+    )
+    upscaler = TFLiteUpscaler(file)
+    operators = [op["op_name"] for op in upscaler.interpreter._get_ops_details()]
+    assert "SPLIT" in operators  # of the authors' pixel shuffle, which lowering removes
+    lr = np.random.default_rng(0).random((8, 12, 3), np.float32)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    assert np.abs(upscaler(lr) - expected).mean() < 4 / 255
+
+
 def test_unknown_format_is_named(tmp_path, model, folder):
     with pytest.raises(ValueError, match="Received: format=int4"):
         convert(model, 2, "int4", [None], tmp_path / "m.tflite", folder)

@@ -29,7 +29,8 @@ def load(tmp_path, content, format="float32"):
 
 @pytest.mark.parametrize("size", [(24, 20), None])
 @pytest.mark.parametrize(
-    ("export_format", "tolerance"), [(export.float32, 1e-5), (export.float16, 2e-3)]
+    ("export_format", "tolerance"),
+    [(export.float32, 1e-5), (export.float16, 2e-3), (export.dynamic_int8, 0.05)],
 )
 def test_float_formats_equal_keras(tmp_path, model, export_format, tolerance, size):
     lr = np.random.default_rng(1).random((24, 20, 3), np.float32)
