@@ -44,7 +44,11 @@ def stock_int8(graph: Graph, patches: list[np.ndarray]) -> bytes:
     """
     converter = _converter(graph)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([patch[None]] for patch in patches)
+    height = min(patch.shape[0] for patch in patches)  # it takes one size only
+    width = min(patch.shape[1] for patch in patches)
+    converter.representative_dataset = lambda: (
+        [patch[None, :height, :width]] for patch in patches
+    )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
     converter.inference_output_type = tf.uint8
