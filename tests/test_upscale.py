@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -177,3 +180,26 @@ def test_tiny_and_narrow_images(tmp_path, model, shape):
     upscale(KerasUpscaler(model, 2), Job(source, tmp_path / "o.png"), 10, tile=64)
     expected = tuple(2 * side for side in shape)
     assert read_photo(tmp_path / "o.png").color.shape[:2] == expected
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, photo):
+    limited = (
+        "import resource, sys; from tfsr.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    out = tmp_path / "out.png"
+    arguments = ["upscale", photo, "-o", out, "--model", "bicubic", "--scale", "4"]
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    (line,) = [x for x in result.stderr.splitlines() if x.startswith("tfsr:")]
+    assert f"{out}: cannot be written" in line
+    assert list(tmp_path.iterdir()) == [photo]
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path, photo):
+    (tmp_path / "tmp-999999999-out.png").touch()
+    upscale(BicubicUpscaler(2), Job(photo, tmp_path / "out.png"), 3, tile=64)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["out.png", "photo.png"]

@@ -1,6 +1,7 @@
 """A `.tflite` file as an upscaler (see `tfsr.inference`), without TensorFlow."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,37 @@ class TFLiteUpscaler:
 def partitions(interpreter: Interpreter) -> int:
     """Returns the number of parts of the graph that the CPU delegate took."""
     return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
+
+
+def inspect(file: str | Path) -> dict:
+    """Returns the report of `tfsr inspect`.
+
+    Returns:
+        `metadata`; `operators`, how many of each name; `partitions`, how many parts of
+        the graph the CPU delegate took; `float_operators`, how many operators read or
+        write floating-point numbers.
+
+    Raises:
+        InputError: If the file was not made by `tfsr convert` or is damaged.
+    """
+    upscaler = TFLiteUpscaler(file)
+    interpreter = upscaler.interpreter
+    floats = {
+        tensor["index"]
+        for tensor in interpreter.get_tensor_details()
+        if np.issubdtype(tensor["dtype"], np.floating)
+    }
+    operators = [
+        op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"
+    ]
+    return {
+        "metadata": upscaler.metadata,
+        "operators": dict(Counter(op["op_name"] for op in operators)),
+        "partitions": partitions(interpreter),
+        "float_operators": sum(
+            not floats.isdisjoint([*op["inputs"], *op["outputs"]]) for op in operators
+        ),
+    }
 
 
 def _encode(lr, details):

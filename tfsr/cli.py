@@ -292,6 +292,20 @@ def _verify(options):
     return _check(report, options.max_loss)
 
 
+def _inspect(options):
+    from tfsr.tflite.runtime import inspect
+
+    report = inspect(options.file)
+    facts = [f"{key}: {value}" for key, value in report["metadata"].items()]
+    operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
+    facts += [
+        f"operators: {operators}",
+        f"partitions of the CPU delegate: {report['partitions']}",
+        f"operators in floating point: {report['float_operators']}",
+    ]
+    _present(options, report, "\n".join(facts))
+
+
 def _benchmark(options):
     from tfsr.tflite.benchmark import benchmark, table
 
@@ -548,6 +562,10 @@ def _parser():
     verify.add_argument("--images", required=True, metavar="FOLDER")
     verify.add_argument("--max-loss", type=float, metavar="DB")
     with_json(verify)
+
+    inspect = command("inspect", _inspect, "What a converted model is and runs.")
+    inspect.add_argument("file", metavar="FILE.tflite")
+    with_json(inspect)
 
     benchmark = command("benchmark", _benchmark, "Time TFLite models on this machine.")
     benchmark.add_argument("files", nargs="+", metavar="FILE.tflite")

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from tfsr.data.images import SUFFIXES
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
+from tfsr.files import remove_stale
 from tfsr.photos import Photo, bleed_opaque, check_writable, read_photo, write_photo
 from tfsr.tiling import bands, tiles
 
@@ -106,6 +107,7 @@ def upscale(
         notes.append(f"16-bit photo upscaled by a model of {upscaler.depth} bits")
     photo = bleed_opaque(photo, reach=radius)
     job.target.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(job.target.parent)
     while True:
         try:
             rows = _enlarged(upscaler, photo, radius, tile, progress)

@@ -5,7 +5,7 @@ from tfsr.errors import InputError
 from tfsr.graph import inline
 from tfsr.models import carn_m
 from tfsr.tflite import export, metadata
-from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.runtime import TFLiteUpscaler, inspect
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +45,14 @@ def test_other_files_are_refused(tmp_path):
             TFLiteUpscaler(file)
     with pytest.raises(InputError, match="no such file"):
         TFLiteUpscaler(tmp_path / "missing.tflite")
+
+
+def test_inspect_counts_operators(tmp_path, content):
+    file = tmp_path / "m.tflite"
+    file.write_bytes(content)
+    report = inspect(file)
+    assert report["metadata"]["scale"] == 2
+    # head, three recursions of (3 convolutions and a fusion), fusion, upsampler, tail
+    assert report["operators"]["CONV_2D"] == 1 + 3 * 4 + 1 + 1 + 1
+    assert report["float_operators"] == sum(report["operators"].values())
+    assert report["partitions"] == 1
