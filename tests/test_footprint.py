@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfsr.footprint import receptive_radius, working_values
+from tfsr.footprint import receptive_radius, taps, working_values
 from tfsr.models import carn, carn_m
 
 
@@ -29,3 +29,9 @@ def test_working_values_cover_the_largest_step():
     # the shuffle to 64 channels at x4 holds its input and its output
     assert working_values(carn_m(scale=4)) >= 2 * 64 * 16
     assert working_values(carn_m(scale=4)) > working_values(carn_m(scale=2))
+
+
+def test_taps_count_kernels_at_their_resolution():
+    model = carn(scale=4, filters=8, blocks=1, units=1)
+    # head and unit at LR, two of the upsampler at 1 and 4 times, tail at 16 times
+    assert taps(model) == 9 * (1 + 2 + 1 + 4 + 16)

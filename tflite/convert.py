@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfsr.data import BenchmarkFolder
 from tfsr.files import replacing
-from tfsr.footprint import receptive_radius, working_values
+from tfsr.footprint import receptive_radius, taps, working_values
 from tfsr.graph import run_node
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.models import single_scale
@@ -133,6 +133,7 @@ def _output_shift(graph, content, patches):
 
 
 def _facts(model, scale, format, size):
+    itemsize = 1 if format == "int8" else 4
     weights = hashlib.sha256()
     for weight in model.weights:
         weights.update(keras.ops.convert_to_numpy(weight).tobytes())
@@ -145,7 +146,8 @@ def _facts(model, scale, format, size):
         "format": format,
         "input": "uint8 RGB pixels" if format == "int8" else "float32 RGB in [0, 1]",
         "receptive_radius": receptive_radius(model),
-        "working_bytes": working_values(model) * (1 if format == "int8" else 4),
+        # XNNPACK keeps a pointer for every tap of a convolution at every pixel.
+        "working_bytes": working_values(model) * itemsize + taps(model) * 8,
     }
 
 

@@ -49,3 +49,19 @@ def working_values(model: keras.Model) -> int:
         peak = max(peak, sum(size.values()))
         size = {x: n for x, n in size.items() if last_use.get(x, i) > i}
     return peak // side**2
+
+
+def taps(model: keras.Model) -> int:
+    """Returns, per LR pixel, the kernel taps of all convolutions but pointwise ones.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+    """
+    side = 16
+    total = 0
+    for node in inline(model, side, side).nodes:
+        operation = node.operation
+        if isinstance(operation, GroupedConv2D) and operation.kernel_size > 1:
+            _, h, w, _ = node.outputs[0].shape
+            total += operation.kernel_size**2 * h * w
+    return total // side**2
