@@ -42,7 +42,7 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path, parent):
     with pytest.raises(OSError, match="a\\.txt") as caught:
         files.write_text(file, "text")
     assert caught.value.filename == str(file)
-    assert "tmp-" not in str(caught.value)
+    assert "tfsr-tmp" not in str(caught.value)
 
 
 def test_a_full_disk_names_the_file(tmp_path):
@@ -71,11 +71,11 @@ def test_stale_temporary_files_are_removed(tmp_path):
         text=True,
         check=True,
     ).stdout.strip()
-    ours = f"tmp-{os.getpid()}-log.csv"
-    for name in (f"tmp-{dead}-log.csv", ours, "tmp-notes-1", "log.csv"):
+    ours = f".tfsr-tmp-{os.getpid()}-log.csv"
+    for name in (f".tfsr-tmp-{dead}-log.csv", ours, f"tmp-{dead}-a.png", "log.csv"):
         (tmp_path / name).touch()
     files.remove_stale(tmp_path)
-    assert set(os.listdir(tmp_path)) == {ours, "tmp-notes-1", "log.csv"}
+    assert set(os.listdir(tmp_path)) == {ours, f"tmp-{dead}-a.png", "log.csv"}
 
 
 def test_json_says_infinity_in_words(tmp_path):

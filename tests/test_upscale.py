@@ -200,6 +200,50 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, photo):
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path, photo):
-    (tmp_path / "tmp-999999999-out.png").touch()
+    (tmp_path / ".tfsr-tmp-999999999-out.png").touch()
+    (tmp_path / ".tfsr-tmp-999999999-b.png").touch()  # of another run, perhaps
     upscale(BicubicUpscaler(2), Job(photo, tmp_path / "out.png"), 3, tile=64)
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["out.png", "photo.png"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == [
+        ".tfsr-tmp-999999999-b.png",
+        "out.png",
+        "photo.png",
+    ]
+
+
+def test_memory_that_litert_lacks_halves_the_tile(tmp_path, model, photo):
+    folder = BenchmarkFolder(tmp_path, 2)
+    (file,) = convert(model, 2, "int8", [None], tmp_path / "m.tflite", folder)
+    upscaler = TFLiteUpscaler(file)
+    whole = upscaler(np.zeros((30, 30, 3), np.float32))
+    resize = upscaler._resize
+
+    def failing(size):
+        raise RuntimeError("XNNPack delegate failed to reshape runtime")
+
+    upscaler._resize = failing
+    with pytest.raises(MemoryError, match="failed to reshape"):
+        upscaler(np.zeros((80, 80, 3), np.float32))
+    upscaler._resize = resize
+    np.testing.assert_array_equal(upscaler(np.zeros((30, 30, 3), np.float32)), whole)
+
+
+def test_output_inside_the_input_is_not_upscaled_again(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    for name in ("a.png", ".hidden.png", "out/b.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    jobs, _ = plan(f"../{tmp_path.name}", "out")
+    assert [job.source.name for job in jobs] == ["a.png"]
+    with pytest.raises(InputError, match="must be another folder"):
+        plan(tmp_path, ".", suffix="_x2")
+
+
+def test_output_that_is_not_finite_is_refused(tmp_path, photo):
+    class Broken(BicubicUpscaler):
+        def __call__(self, lr):
+            return super().__call__(lr) * np.nan
+
+    with pytest.raises(InputError, match=r"photo\.png: the model's output is not"):
+        upscale(Broken(2), Job(photo, tmp_path / "out.png"), 3, tile=64)
+    assert not (tmp_path / "out.png").exists()

@@ -47,16 +47,15 @@ class TFLiteUpscaler:
         except (ValueError, RuntimeError) as error:
             raise InputError(f"{file}: LiteRT cannot run it ({error}).") from None
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the input it is ready for."""
-        return tuple(int(side) for side in self._input["shape"][1:3])
-
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        if lr.shape[:2] != self.size:
-            self._resize(lr.shape[:2])
-        self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
-        self.interpreter.invoke()
+        try:
+            if lr.shape[:2] != self._ready_for:
+                self._resize(lr.shape[:2])
+            self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
+            self.interpreter.invoke()
+        except RuntimeError as error:  # the file is whole, so the memory was not enough
+            self._ready_for = None
+            raise MemoryError(str(error)) from None
         return _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
 
     def fill(self, rng: np.random.Generator) -> None:
@@ -65,6 +64,7 @@ class TFLiteUpscaler:
         self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
 
     def _resize(self, size):
+        self._ready_for = None
         self.interpreter.resize_tensor_input(
             self._input["index"], (1, *size, self.channels)
         )
@@ -72,6 +72,7 @@ class TFLiteUpscaler:
             self.interpreter.allocate_tensors()
         (self._input,) = self.interpreter.get_input_details()
         (self._output,) = self.interpreter.get_output_details()
+        self._ready_for = self.size = tuple(size)
 
 
 def partitions(interpreter: Interpreter) -> int:

@@ -174,6 +174,10 @@ def _upscale(options):
     jobs, done = plan(
         options.input, options.out, options.suffix, options.format, options.overwrite
     )
+    if done:
+        _say(f"{done} done already; --overwrite does them again.")
+    if not jobs:
+        return 0
     upscaler = _upscaler(options.model, options.scale)
     radius, working_bytes = _footprint(upscaler)
     tile = options.tile or automatic_tile(working_bytes, radius)
@@ -183,15 +187,15 @@ def _upscale(options):
         from tfsr.inference import SelfEnsemble
 
         upscaler = SelfEnsemble(upscaler)
-    if done:
-        _say(f"{done} done already; --overwrite does them again.")
     failed = []
     with tqdm(unit="tile", disable=None) as progress:
         for i, job in enumerate(jobs, 1):
             progress.set_description(f"{i}/{len(jobs)} {job.source.name}")
             try:
                 notes = upscale(upscaler, job, radius, tile, progress)
-            except (InputError, OSError) as error:
+            except (InputError, OSError, MemoryError) as error:
+                if isinstance(error, MemoryError):
+                    error = InputError(f"{job.source}: out of memory.")
                 if job.source == Path(options.input):
                     raise
                 failed.append(_one_line(error))
@@ -214,8 +218,12 @@ def _footprint(upscaler):
     if isinstance(upscaler, KerasUpscaler):
         from tfsr.footprint import receptive_radius, working_values
 
-        return receptive_radius(upscaler.model), 4 * working_values(upscaler.model)
-    return (upscaler.metadata[key] for key in ("receptive_radius", "working_bytes"))
+        # float32, and what convolutions take beside their inputs and outputs
+        return receptive_radius(upscaler.model), 12 * working_values(upscaler.model)
+    facts = upscaler.metadata
+    if not {"receptive_radius", "working_bytes"} <= facts.keys():
+        raise InputError("the model was made by an older tfsr; convert it again.")
+    return facts["receptive_radius"], facts["working_bytes"]
 
 
 def _import_carn(options):
@@ -428,6 +436,12 @@ def _positive(text):
     return int(text)
 
 
+def _suffix(text):
+    if set(text) & set("/\\\0"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not part of a file's name")
+    return text
+
+
 def _tile(text):
     return None if text == "auto" else _positive(text)
 
@@ -515,7 +529,10 @@ def _parser():
         help="average over the eight flips and turns",
     )
     upscale.add_argument(
-        "--suffix", default="", help="put behind the names of a folder's files"
+        "--suffix",
+        type=_suffix,
+        default="",
+        help="put behind the names of a folder's files",
     )
     upscale.add_argument(
         "--format",

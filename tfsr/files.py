@@ -1,11 +1,14 @@
 """Files that are whole or not there."""
 
+import glob
 import json
 import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+PREFIX = ".tfsr-tmp-"  # of temporary files, before the process and the name
 
 
 @contextmanager
@@ -18,7 +21,7 @@ def replacing(file: str | Path) -> Iterator[Path]:
         OSError: If it cannot be written; names `file`, not the temporary path.
     """
     file = Path(file)
-    temporary = file.with_name(f"tmp-{os.getpid()}-{file.name}")
+    temporary = file.with_name(f"{PREFIX}{os.getpid()}-{file.name}")
     try:
         yield temporary
         temporary.replace(file)
@@ -33,10 +36,10 @@ def replacing(file: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def remove_stale(folder: str | Path) -> None:
-    """Removes from `folder` the temporary files that killed processes left."""
-    for file in Path(folder).glob("tmp-*-*"):
-        pid = file.name.split("-")[1]
+def remove_stale(folder: str | Path, name: str = "") -> None:
+    """Removes from `folder` what killed processes left of writing `name`, or any."""
+    for file in Path(folder).glob(f"{PREFIX}*-{glob.escape(name) or '*'}"):
+        pid = file.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not _runs(int(pid)):
             file.unlink(missing_ok=True)
 

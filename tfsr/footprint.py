@@ -7,6 +7,8 @@ import keras
 from tfsr.graph import inline
 from tfsr.layers import GroupedConv2D
 
+POINTWISE = ("Add", "ChannelShift", "Concatenate", "ReLU", "Relu", "Split")
+
 
 def receptive_radius(model: keras.Model) -> int:
     """Returns how many LR pixels around its own an output pixel depends on at most.
@@ -25,6 +27,10 @@ def receptive_radius(model: keras.Model) -> int:
             radius += (node.operation.kernel_size // 2) / enlargement
         elif type(node.operation).__name__ == "DepthToSpace":
             enlargement *= node.operation.block_size
+        elif type(node.operation).__name__ not in POINTWISE:
+            raise ValueError(
+                f"The reach of this operation is unknown. Received: {node.operation}."
+            )
         for x in node.outputs:
             seen[id(x)] = (radius, enlargement)
     return math.ceil(max(seen[id(x)][0] for x in graph.outputs))

@@ -107,6 +107,8 @@ def read_photo(file: str | Path) -> Photo:
             return _read(stream)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
+    except MemoryError:
+        raise
     except Exception as error:  # on damaged files decoders raise nearly anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{file}: not a readable image ({reason}).") from error
@@ -211,7 +213,7 @@ def bleed_opaque(photo: Photo, reach: int = 16) -> Photo:
 
     Enlarging mixes neighbours, so the colour under full transparency, mostly black,
     would show as a fringe. Each transparent pixel next to others gets their mean, ring
-    by ring.
+    by ring. Takes up to some ten bytes a pixel of the photograph while it works.
 
     Args:
         photo: A photograph.
@@ -323,7 +325,8 @@ def _open(stream):
         )
     except Image.UnidentifiedImageError:
         raise InputError(
-            "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP), or damaged."
+            "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF), "
+            "or damaged."
         ) from None
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -459,6 +462,8 @@ def _keyed_alpha(key, color, raw_mode):
 
 
 def _dpi(image):
+    if image.format == "TIFF" and Tag.XResolution not in image.tag_v2:
+        return None  # Pillow makes it 1
     try:
         x, y = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):

@@ -14,6 +14,7 @@ from tfsr.files import remove_stale
 from tfsr.photos import Photo, bleed_opaque, check_writable, read_photo, write_photo
 from tfsr.tiling import bands, tiles
 
+PHOTO_SUFFIXES = (*SUFFIXES, ".gif")
 MAX_TILE = 1024  # LR pixels; larger ones save little overlap
 MEMORY_BUDGET = 2**30  # bytes for the tile, or half of what is free if that is less
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -36,6 +37,8 @@ def plan(
 ) -> tuple[list[Job], int]:
     """Returns what is to be done for a file or a folder with its subfolders.
 
+    Hidden files and linked subfolders are left alone; still GIFs become PNGs.
+
     Args:
         source: A file or a folder of images.
         out: The file to write, or for a folder the folder to write to.
@@ -52,7 +55,11 @@ def plan(
             if two files would be written to one.
     """
     source, out = Path(source), Path(out)
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder.")
     if not source.is_dir():
+        if suffix or format:
+            raise InputError(f"{source}: --suffix and --format are for folders.")
         if out.is_dir():
             raise InputError(f"{out}: is a folder; name the file to write.")
         if out.exists() and not overwrite:
@@ -60,24 +67,33 @@ def plan(
         return [Job(source, out)], 0
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; {source} is a folder and wants a folder.")
+    inside, here = out.resolve(), source.resolve()
+    if inside == here:
+        raise InputError(f"{out}: must be another folder than the one upscaled.")
     files = sorted(
-        file
-        for file in source.rglob("*")
-        if file.suffix.lower() in SUFFIXES and out not in file.parents
+        source / file.relative_to(here)
+        for file in here.rglob("*")
+        if file.suffix.lower() in PHOTO_SUFFIXES
+        and not file.name.startswith(".")
+        and not file.is_dir()
+        and inside not in file.parents
     )
     if not files:
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
     jobs, origin = [], {}
     for file in files:
         ending = f".{format}" if format else file.suffix
+        if ending.lower() == ".gif":  # which can be read, not written
+            ending = ".png"
         relative = file.relative_to(source)
         target = out / relative.with_name(f"{file.stem}{suffix}{ending}")
         if target in origin:
             raise InputError(
-                f"{target}: would be written for both {origin[target]} and {file}."
+                f"{target}: would be written for both {origin[target]} and {file}; "
+                "rename one or leave out --format."
             )
         origin[target] = file
-        if overwrite or not target.exists():
+        if overwrite or not target.is_file():
             jobs.append(Job(file, target))
     return jobs, len(files) - len(jobs)
 
@@ -107,10 +123,10 @@ def upscale(
         notes.append(f"16-bit photo upscaled by a model of {upscaler.depth} bits")
     photo = bleed_opaque(photo, reach=radius)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    remove_stale(job.target.parent)
+    remove_stale(job.target.parent, job.target.name)
     while True:
         try:
-            rows = _enlarged(upscaler, photo, radius, tile, progress)
+            rows = _enlarged(upscaler, photo, radius, tile, progress, job.source)
             write_photo(job.target, photo, rows, upscaler.scale)
             return notes
         except MemoryError:
@@ -138,7 +154,9 @@ def available_memory() -> int:
         return 2**31
 
 
-def _enlarged(upscaler, photo: Photo, radius, tile, progress) -> Iterator[np.ndarray]:
+def _enlarged(
+    upscaler, photo: Photo, radius, tile, progress, name
+) -> Iterator[np.ndarray]:
     """Yields the enlargement in bands of the photo's type, alpha as last channel."""
     height, width = photo.color.shape[:2]
     if progress is not None:
@@ -153,6 +171,8 @@ def _enlarged(upscaler, photo: Photo, radius, tile, progress) -> Iterator[np.nda
         if progress is not None:
             progress.update()
         sr = np.concatenate(parts, axis=-1)
+        if not np.isfinite(sr).all():
+            raise InputError(f"{name}: the model's output is not finite.")
         return (np.clip(sr, 0, 1) * peak + 0.5).astype(photo.color.dtype)
 
     channels = photo.color.shape[-1]

@@ -296,7 +296,10 @@ def test_two_trainings_at_once_are_an_error(run, make_config):
 def test_what_a_killed_training_left_is_removed(run, make_config, tmp_path):
     out = shutil.copytree(run[0], tmp_path / "run")
     dead = 2**22 + 1  # beyond Linux' largest process id
-    stale = [out / f"tmp-{dead}-log.csv", out / f"backup/tmp-{dead}-a.weights.h5"]
+    stale = [
+        out / f".tfsr-tmp-{dead}-log.csv",
+        out / f"backup/.tfsr-tmp-{dead}-a.weights.h5",
+    ]
     for file in stale:
         file.touch()
     train(make_config(), out)
