@@ -103,10 +103,14 @@ def test_memory_that_runs_out_halves_the_tile(tmp_path, photo):
     assert not (tmp_path / "2.png").exists()
 
 
-def test_automatic_tile_follows_the_footprint():
+def test_automatic_tile_follows_the_footprint(monkeypatch):
+    monkeypatch.setattr("tfsr.upscale.available_memory", lambda: 2**33)
     assert automatic_tile(2**30, 21) == 58
     assert automatic_tile(1, 21) == 1024
     assert automatic_tile(4000, 21) > automatic_tile(16000, 21)
+    plenty = automatic_tile(16000, 21)
+    monkeypatch.setattr("tfsr.upscale.available_memory", lambda: 2**29)
+    assert automatic_tile(16000, 21) == plenty // 2
 
 
 def test_plan_keeps_subfolders_and_skips_what_is_done(tmp_path):

@@ -149,9 +149,16 @@ def available_memory() -> int:
     """Returns the bytes of memory that can be had now; 2 GiB where unknown."""
     try:
         facts = Path("/proc/meminfo").read_text()
-        return 1024 * int(facts.partition("MemAvailable:")[2].split()[0])
+        free = 1024 * int(facts.partition("MemAvailable:")[2].split()[0])
     except (OSError, IndexError, ValueError):
-        return 2**31
+        free = 2**31
+    group = Path("/sys/fs/cgroup")  # of a container, which has a limit of its own
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # none, or the word "max"
+        return free
+    return max(0, min(free, limit - used))
 
 
 def _enlarged(
