@@ -1,6 +1,8 @@
 """Latency and memory of TFLite models on this machine."""
 
+import contextlib
 import multiprocessing
+import os
 import platform
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ from tqdm import tqdm
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 
 WARMUP_RUNS = 3
+STATUS = Path("/proc/self/status")
 
 
 def benchmark(
@@ -38,7 +41,7 @@ def benchmark(
         for contender in contenders:
             contender.latencies_ms.append(contender.run())
     return {
-        "device": f"{platform.node()}, {platform.machine()}, {platform.system()}",
+        "device": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
         "results": [contender.report() for contender in contenders],
     }
 
@@ -84,11 +87,13 @@ class _Contender:
         }
 
 
-def peak_memory_mb(file: Path, threads: int, size: tuple[int, int]) -> float:
+def peak_memory_mb(file: Path, threads: int, size: tuple[int, int]) -> float | None:
     """Returns by how much one load and one run of a model raise the peak memory.
 
-    Measured in a process of its own; Linux only.
+    Measured in a process of its own; None where the system does not tell.
     """
+    if not STATUS.exists():
+        return None
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measure_memory, (file, threads, size))
 
@@ -103,8 +108,16 @@ def _measure_memory(file, threads, size):
 
 def _peak_kib():
     """Returns the peak memory of this process; `getrusage` counts its parent's too."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0])
+    return int(STATUS.read_text().partition("VmHWM:")[2].split()[0])
+
+
+def _processor():
+    """Returns the name of the processor, which only Linux has in this file."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def table(report: dict) -> str:
@@ -118,10 +131,14 @@ def table(report: dict) -> str:
         "p95 ms": lambda r: f"{r['p95_ms']:.1f}",
         "first ms": lambda r: f"{r['first_ms']:.1f}",
         "load ms": lambda r: f"{r['load_ms']:.1f}",
-        "peak MB": lambda r: f"{r['peak_memory_mb']:.0f}",
+        "peak MB": lambda r: _rounded(r["peak_memory_mb"]),
         "file KB": lambda r: f"{r['size_bytes'] / 1000:.0f}",
         "partitions": lambda r: r["partitions"],
     }
     lines = [list(columns), ["---"] * len(columns)]
     lines += [[str(cell(r)) for cell in columns.values()] for r in report["results"]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _rounded(value):
+    return "-" if value is None else f"{value:.0f}"
