@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.data import list_images, read_image, stored_channels, write_image
+from tfsr.data import list_images, read_image, stored_channels
 from tfsr.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -124,22 +124,6 @@ def test_damaged_png_is_named(tmp_path):
     (tmp_path / "damaged.png").write_bytes(data)
     with pytest.raises(InputError, match=r"damaged\.png: not a readable image"):
         read_image(tmp_path / "damaged.png")
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_written_and_read_again(tmp_path, channels):
-    write_image(tmp_path / "out.png", RGB[..., :channels])
-    pixels = read_image(tmp_path / "out.png", channels)
-    np.testing.assert_array_equal(pixels, RGB[..., :channels])
-    assert [f.name for f in tmp_path.iterdir()] == ["out.png"]
-
-
-def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
-    write_image(tmp_path / "out.png", RGB)
-    with pytest.raises(TypeError):
-        write_image(tmp_path / "out.png", RGB.astype(np.complex128))
-    np.testing.assert_array_equal(read_image(tmp_path / "out.png"), RGB)
-    assert [f.name for f in tmp_path.iterdir()] == ["out.png"]
 
 
 def test_list_images(tmp_path):

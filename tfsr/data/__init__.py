@@ -1,5 +1,5 @@
 from tfsr.data.cache import ImageCache
-from tfsr.data.images import list_images, read_image, stored_channels, write_image
+from tfsr.data.images import list_images, read_image, stored_channels
 from tfsr.data.pairs import BenchmarkFolder, Pair
 from tfsr.data.resize import imresize
 from tfsr.data.sampler import PatchSampler
@@ -13,5 +13,4 @@ __all__ = [
     "list_images",
     "read_image",
     "stored_channels",
-    "write_image",
 ]

@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tfsr.errors import InputError
-from tfsr.files import replacing
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -74,10 +73,3 @@ def stored_channels(files: list[Path]) -> int:
         if not bands <= {"1", "L", "A", "I"} and not image.mode.startswith("I;16"):
             return 3
     return 1
-
-
-def write_image(file: str | Path, pixels: np.ndarray) -> None:
-    """Writes uint8 `(H, W, 3)` or `(H, W, 1)` to `file`, never half of it."""
-    with replacing(file) as temporary:
-        image = pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels
-        Image.fromarray(image).save(temporary)
