@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr import cli
-from tfsr.cli import main
+from tfsr.cli import main, summary
 from tfsr.errors import NotFiniteError
 from tfsr.models import carn_m
 
@@ -222,7 +221,7 @@ def test_a_mistake_is_one_line_and_code_2(
     ],
 )
 def test_what_is_no_bug_is_one_line(capsys, monkeypatch, error, code, message):
-    monkeypatch.setattr(cli, "_summary", Mock(side_effect=error))
+    monkeypatch.setattr(summary, "run", Mock(side_effect=error))
     assert run(capsys, "summary", "carn_m") == (code, "", message)
 
 
@@ -230,7 +229,7 @@ def test_what_is_no_bug_is_one_line(capsys, monkeypatch, error, code, message):
     "error", [OSError("a bug"), OSError(errno.EBADF, "a bug"), ValueError("a bug")]
 )
 def test_a_bug_keeps_its_traceback(monkeypatch, error):
-    monkeypatch.setattr(cli, "_summary", Mock(side_effect=error))
+    monkeypatch.setattr(summary, "run", Mock(side_effect=error))
     with pytest.raises(type(error), match="a bug"):
         main(["summary", "carn_m"])
 

@@ -1,0 +1,156 @@
+"""`tfsr convert`, `tfsr verify` and `tfsr inspect`."""
+
+from tfsr.cli.common import (
+    fail,
+    import_tensorflow,
+    pick_scale,
+    positive,
+    present,
+    say,
+    sizes,
+    with_json,
+)
+from tfsr.errors import InputError
+
+MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fails
+
+
+def add(command):
+    convert = command("convert", _convert, "Convert a model to TFLite.")
+    convert.add_argument("model", help="a run folder or a .keras file")
+    convert.add_argument("--scale", type=positive)
+    convert.add_argument(
+        "--size",
+        type=sizes,
+        default=[None],
+        metavar="HxW[,HxW...]|dynamic",
+        help="LR height x width; dynamic by default",
+    )
+    convert.add_argument(
+        "--format",
+        required=True,
+        choices=["float32", "float16", "dynamic_int8", "int8"],
+    )
+    convert.add_argument("--calibrate", metavar="FOLDER", help="images for int8 ranges")
+    convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
+    convert.add_argument(
+        "--no-lowering",
+        action="store_true",
+        help="as TensorFlow's converter has it, for comparison",
+    )
+    convert.add_argument(
+        "--max-loss", type=float, metavar="DB", help="exit with 1 above this loss"
+    )
+    convert.add_argument("-o", "--out", required=True, metavar="FILE.tflite")
+    with_json(convert)
+
+    verify = command("verify", _verify, "Measure what a converted model loses.")
+    verify.add_argument("file", metavar="FILE.tflite")
+    verify.add_argument("--against", required=True, metavar="MODEL")
+    verify.add_argument("--images", required=True, metavar="FOLDER")
+    verify.add_argument("--max-loss", type=float, metavar="DB")
+    with_json(verify)
+
+    inspect = command("inspect", _inspect, "What a converted model is and runs.")
+    inspect.add_argument("file", metavar="FILE.tflite")
+    with_json(inspect)
+
+
+def _convert(options):
+    import_tensorflow()
+    import tfsr
+    from tfsr.data import BenchmarkFolder
+    from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
+    from tfsr.inference import KerasUpscaler
+    from tfsr.tflite.convert import convert
+    from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.tflite.verify import verify
+
+    if not options.out.endswith(".tflite"):
+        raise InputError(f"{options.out}: the output must end in .tflite.")
+    model = tfsr.load_model(options.model)
+    original = KerasUpscaler(model, pick_scale(options.model, model, options.scale))
+    scale, channels = original.scale, original.channels
+    if options.format == "int8" and not options.calibrate:
+        say(
+            "warning: calibrating on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less."
+        )
+    calibration = BenchmarkFolder(
+        options.calibrate or photographs(TRAINING), scale, channels
+    )
+    check = BenchmarkFolder(options.verify or photographs(HELD_OUT), scale, channels)
+    written = convert(
+        model,
+        scale,
+        options.format,
+        options.size,
+        options.out,
+        calibration,
+        lowering=not options.no_lowering,
+    )
+    reports = []
+    for file in written:
+        report = verify(TFLiteUpscaler(file), original, check)
+        size = file.stat().st_size
+        reports.append({"file": str(file), "size_bytes": size, **report})
+    lines = [
+        f"{r['file']}: {r['size_bytes'] / 1000:.0f} KB, {_loss(r)}" for r in reports
+    ]
+    report = reports[0] if len(reports) == 1 else {"files": reports}
+    present(options, report, "\n".join(lines))
+    return max(_check(report, options.max_loss) for report in reports)
+
+
+def _verify(options):
+    import_tensorflow()
+    import tfsr
+    from tfsr.data import BenchmarkFolder
+    from tfsr.inference import KerasUpscaler
+    from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.tflite.verify import verify
+
+    converted = TFLiteUpscaler(options.file)
+    model = tfsr.load_model(options.against)
+    scale = pick_scale(options.against, model, converted.scale)
+    folder = BenchmarkFolder(options.images, scale, converted.channels)
+    report = verify(converted, KerasUpscaler(model, scale), folder)
+    present(options, report, f"{options.file}: {_loss(report)}")
+    return _check(report, options.max_loss)
+
+
+def _inspect(options):
+    from tfsr.tflite.runtime import inspect
+
+    report = inspect(options.file)
+    facts = [f"{key}: {value}" for key, value in report["metadata"].items()]
+    operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
+    facts += [
+        f"operators: {operators}",
+        f"partitions of the CPU delegate: {report['partitions']}",
+        f"operators in floating point: {report['float_operators']}",
+    ]
+    present(options, report, "\n".join(facts))
+
+
+def _loss(report):
+    bias = ", ".join(f"{b:+.2f}" for b in report["channel_bias"])
+    return (
+        f"{report['psnr_quantized']:.3f} dB against {report['psnr_float']:.3f} dB of "
+        f"the original on {report['folder']}: loses {report['loss_db']:.3f} dB; "
+        f"{report['psnr_between']:.1f} dB between them; "
+        f"mean shift by channel {bias}; worst: {report['worst_image']}"
+    )
+
+
+def _check(report, max_loss):
+    """Returns the exit code of a verification."""
+    shift = max(report["channel_bias"], key=abs)
+    if abs(shift) > MAX_SHIFT:
+        return fail(
+            f"a colour channel is shifted by {shift:.2f} of 255, above {MAX_SHIFT}.", 1
+        )
+    loss_db = report["loss_db"]
+    if max_loss is not None and loss_db > max_loss:
+        return fail(f"the loss of {loss_db:.3f} dB is above --max-loss {max_loss}.", 1)
+    return 0

@@ -1,0 +1,47 @@
+"""`tfsr evaluate`."""
+
+from tfsr.cli.common import (
+    MODEL_HELP,
+    columns,
+    find_upscaler,
+    positive,
+    present,
+    with_json,
+)
+
+
+def add(command):
+    evaluate = command("evaluate", run, "Score a model on a benchmark folder.")
+    evaluate.add_argument("model", help=MODEL_HELP)
+    evaluate.add_argument("folder", help="images, or HR/ and LR_bicubic/X2, X3, X4")
+    evaluate.add_argument("--scale", type=positive)
+    evaluate.add_argument(
+        "--self-ensemble",
+        action="store_true",
+        help="average over the eight flips and turns",
+    )
+    with_json(evaluate)
+
+
+def run(options):
+    upscaler = find_upscaler(options.model, options.scale)
+    from tfsr.data import BenchmarkFolder, stored_channels
+    from tfsr.evaluate import evaluate
+    from tfsr.inference import SelfEnsemble
+
+    folder = BenchmarkFolder(options.folder, upscaler.scale, upscaler.channels)
+    if options.model == "bicubic":  # any number of channels will do
+        folder.channels = upscaler.channels = stored_channels(folder.hr_files)
+    if options.self_ensemble:
+        upscaler = SelfEnsemble(upscaler)
+    report = {"model": options.model, **evaluate(upscaler, folder)}
+    report["protocol"]["self_ensemble"] = options.self_ensemble
+    names = list(report["mean"])
+    rows = [*report["images"], {"name": "mean", **report["mean"]}]
+    lines = [["image", *names]]
+    lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
+    present(
+        options,
+        report,
+        f"{options.model} x{folder.scale} on {options.folder}\n" + columns(lines),
+    )

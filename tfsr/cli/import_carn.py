@@ -1,0 +1,22 @@
+"""`tfsr import-carn`."""
+
+from tfsr import files
+from tfsr.cli.common import import_tensorflow
+from tfsr.errors import InputError
+
+
+def add(command):
+    carn = command("import-carn", run, "Convert the CARN authors' checkpoint.")
+    carn.add_argument("file", metavar="FILE.pth")
+    carn.add_argument("-o", "--out", required=True, metavar="MODEL.keras")
+
+
+def run(options):
+    import_tensorflow()
+    from tfsr.weights import import_carn
+
+    if not options.out.endswith(".keras"):
+        raise InputError(f"{options.out}: the output must end in .keras.")
+    model = import_carn(options.file)
+    with files.replacing(options.out) as temporary:
+        model.save(temporary)

@@ -1,0 +1,40 @@
+"""`tfsr train`."""
+
+import contextlib
+import sys
+
+from tfsr.cli.common import import_tensorflow, present, with_json
+
+
+def add(command):
+    train = command("train", run, "Train a config, or resume it.", True)
+    train.add_argument("config", help="a TOML file, such as configs/carn/carn_m.toml")
+    train.add_argument("--out", required=True, metavar="RUN", help="the run folder")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a value of the config",
+    )
+    train.add_argument(
+        "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
+    )
+    with_json(train)
+
+
+def run(options):
+    import_tensorflow()
+    from tfsr.training import read_config, train
+
+    config = read_config(options.config, options.set)
+    with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+        metrics = train(config, options.out, options.tensorboard)
+    best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
+    base = ", ".join(f"{s} {v:.2f}" for s, v in metrics["val_psnr_y_bicubic"].items())
+    present(
+        options,
+        metrics,
+        f"{options.out}: best after epoch {metrics['best_epoch']} of "
+        f"{metrics['epochs']}: {best} (bicubic {base})",
+    )

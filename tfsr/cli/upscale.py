@@ -1,0 +1,105 @@
+"""`tfsr upscale`."""
+
+import argparse
+from pathlib import Path
+
+from tfsr.cli.common import MODEL_HELP, fail, find_upscaler, one_line, positive, say
+from tfsr.errors import InputError
+
+
+def add(command):
+    upscale = command("upscale", run, "Upscale a photo or a folder of photos.", True)
+    upscale.add_argument("input", help="an image, or a folder with its subfolders")
+    upscale.add_argument("-o", "--out", required=True, metavar="OUTPUT")
+    upscale.add_argument("--model", required=True, help=MODEL_HELP)
+    upscale.add_argument("--scale", type=positive)
+    upscale.add_argument(
+        "--tile", type=_tile, metavar="N", help="LR pixels; by the memory by default"
+    )
+    upscale.add_argument(
+        "--self-ensemble",
+        action="store_true",
+        help="average over the eight flips and turns",
+    )
+    upscale.add_argument(
+        "--suffix",
+        type=_suffix,
+        default="",
+        help="put behind the names of a folder's files",
+    )
+    upscale.add_argument(
+        "--format",
+        choices=["png", "jpg", "webp", "tif", "bmp"],
+        help="of a folder's files; their own by default",
+    )
+    upscale.add_argument("--overwrite", action="store_true")
+
+
+def run(options):
+    from tqdm import tqdm
+
+    from tfsr.upscale import automatic_tile, plan, upscale
+
+    jobs, done = plan(
+        options.input, options.out, options.suffix, options.format, options.overwrite
+    )
+    if done:
+        say(f"{done} done already; --overwrite does them again.")
+    if not jobs:
+        return 0
+    upscaler = find_upscaler(options.model, options.scale)
+    radius, working_bytes = _footprint(upscaler)
+    tile = options.tile or automatic_tile(working_bytes, radius)
+    if tile <= 2 * radius:
+        raise InputError(f"--tile {tile}: must exceed {2 * radius} for this model.")
+    if options.self_ensemble:
+        from tfsr.inference import SelfEnsemble
+
+        upscaler = SelfEnsemble(upscaler)
+    failed = []
+    with tqdm(unit="tile", disable=None) as progress:
+        for i, job in enumerate(jobs, 1):
+            progress.set_description(f"{i}/{len(jobs)} {job.source.name}")
+            try:
+                notes = upscale(upscaler, job, radius, tile, progress)
+            except (InputError, OSError, MemoryError) as error:
+                if isinstance(error, MemoryError):
+                    error = InputError(f"{job.source}: out of memory.")
+                if job.source == Path(options.input):
+                    raise
+                failed.append(one_line(error))
+                continue
+            for note in notes:
+                say(f"{job.source}: {note}")
+    if failed:
+        for message in failed:
+            say(message)
+        return fail(f"{len(failed)} of {len(jobs)} files failed.", 1)
+    return 0
+
+
+def _footprint(upscaler):
+    """Returns receptive radius and working bytes per LR pixel of an upscaler."""
+    from tfsr.inference import BicubicUpscaler, KerasUpscaler
+
+    if isinstance(upscaler, BicubicUpscaler):
+        return 3, 64 * upscaler.scale**2
+    if isinstance(upscaler, KerasUpscaler):
+        from tfsr.footprint import receptive_radius, working_values
+
+        # float32, and what convolutions take beside their inputs and outputs
+        return receptive_radius(upscaler.model), 12 * working_values(upscaler.model)
+    facts = upscaler.metadata
+    if not {"receptive_radius", "working_bytes"} <= facts.keys():
+        raise InputError("the model was made by an older tfsr; convert it again.")
+    return facts["receptive_radius"], facts["working_bytes"]
+
+
+def _suffix(text):
+    if set(text) & set("/\\\0"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not part of a file's name")
+    return text
+
+
+def _tile(text):
+    return None if text == "auto" else positive(text)
