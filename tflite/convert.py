@@ -2,20 +2,17 @@
 
 import hashlib
 import importlib.metadata
-import os
 from pathlib import Path
 
 import keras
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from tfsr.data import BenchmarkFolder
 from tfsr.files import replacing
 from tfsr.footprint import receptive_radius, taps, working_values
 from tfsr.graph import run_node
-from tfsr.inference import from_uint8, to_uint8
+from tfsr.inference import from_uint8
 from tfsr.models import single_scale
-from tfsr.quiet import quiet_stderr
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.lowering import (
     EXACT,
@@ -24,13 +21,14 @@ from tfsr.tflite.lowering import (
     last_convolution,
     lower,
 )
+from tfsr.tflite.simulate import simulate
 
 FLOAT_FORMATS = {
     "float32": export.float32,
     "float16": export.float16,
     "dynamic_int8": export.dynamic_int8,
 }
-FORMATS = (*FLOAT_FORMATS, "int8")
+FORMATS = (*FLOAT_FORMATS, "int8", "int16x8")
 CALIBRATION_PATCHES = 32
 CALIBRATION_SIZE = 72  # LR pixels
 
@@ -52,8 +50,9 @@ def convert(
         format: One of `FORMATS`.
         sizes: Heights and widths of the LR input; `None` for a dynamic size.
         out: The file; for several sizes, each gets `_HxW` before the ending.
-        calibration: Images whose LR patches calibrate the int8 format.
-        lowering: False for what TensorFlow's converter makes of the model as it is.
+        calibration: Images whose LR patches calibrate int8 and int16x8.
+        lowering: False for the model as it is, with int8 calibrated by TensorFlow's
+            converter.
 
     Raises:
         ValueError: If the model lacks the scale or the format is unknown.
@@ -63,12 +62,17 @@ def convert(
             f"`format` must be one of {FORMATS}. Received: format={format}."
         )
     model = single_scale(model, scale)
-    if format != "int8":
-        build = _float(model, FLOAT_FORMATS[format], EXACT if lowering else ())
-    elif lowering:
-        build = _int8(model, calibration_patches(calibration))
+    rules = EXACT if lowering else ()
+    if format in FLOAT_FORMATS:
+        build = _float(model, FLOAT_FORMATS[format], rules)
     else:
-        build = _stock_int8(model, calibration_patches(calibration))
+        patches = calibration_patches(calibration)
+        if format == "int16x8":
+            build = _int16x8(model, patches, rules)
+        elif lowering:
+            build = _int8(model, patches)
+        else:
+            build = _stock_int8(model, patches)
     written = []
     for size in sizes:
         content = build(*(size or (None, None)))
@@ -96,41 +100,44 @@ def _stock_int8(model, patches):
 
 
 def _int8(model, patches):
-    """Returns a function from height and width to the TFLite model.
+    """Returns a function from height and width to the TFLite model."""
+    return _calibrated(
+        model, patches, FOR_INT8, quantize.least_squares, export.int8, bits=8
+    )
 
-    What 8 bits shift the mean of the output by is measured on the calibration patches
-    and taken off the last bias.
-    """
-    graph = lower(model, FOR_INT8)
-    ranges = quantize.ranges(graph, quantize.observe(graph, patches))
-    shift = _output_shift(graph, export.int8(graph, ranges), patches)
+
+def _int16x8(model, patches, rules):
+    """Returns a function from height and width to the TFLite model."""
+    return _calibrated(model, patches, rules, quantize.min_max, export.int16x8, bits=16)
+
+
+def _calibrated(model, patches, rules, choose, save, bits):
+    graph = lower(model, rules)
+    ranges = quantize.ranges(graph, quantize.observe(graph, patches), choose)
+    shift = _output_shift(graph, simulate(graph, ranges, bits), patches)
 
     def build(height, width):
-        lowered = lower(model, FOR_INT8, height, width)
-        return export.int8(add_to_last_bias(lowered, -shift), ranges)
+        lowered = lower(model, rules, height, width)
+        return save(add_to_last_bias(lowered, -shift), ranges)
 
     return build
 
 
-def _output_shift(graph, content, patches):
-    """Returns by how much the 8-bit model's output exceeds that of its float graph.
+def _output_shift(graph, quantized, patches):
+    """Returns by how much quantization moves the mean of the output.
 
-    The mean for each filter of the last convolution.
+    For each filter of the last convolution, so that its bias can take it off.
+
+    Args:
+        graph: The float graph.
+        quantized: The `call` that runs it quantized.
+        patches: LR images.
     """
-    interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
-    (lr,) = interpreter.get_input_details()
-    (sr,) = interpreter.get_output_details()
     filter_of = _filter_of_each_value(graph, CALIBRATION_SIZE)
     sums = np.zeros(last_convolution(graph).filters)
     counts = np.zeros_like(sums)
     for patch in patches:
-        interpreter.resize_tensor_input(lr["index"], (1, *patch.shape))
-        with quiet_stderr():  # LiteRT announces its CPU delegate
-            interpreter.allocate_tensors()
-        interpreter.set_tensor(lr["index"], to_uint8(patch)[None])
-        interpreter.invoke()
-        quantized = from_uint8(interpreter.get_tensor(sr["index"])[0])
-        difference = quantized - np.clip(_run(graph, patch), 0, 1)
+        difference = _run(graph, patch, quantized) - np.clip(_run(graph, patch), 0, 1)
         height, width, _ = difference.shape
         filters = filter_of[:height, :width].ravel()
         sums += np.bincount(filters, difference.ravel(), len(sums))
@@ -146,8 +153,8 @@ def _filter_of_each_value(graph, side):
     return np.rint(numbered - _run(graph, zeros)).astype(int)
 
 
-def _run(graph, lr):
-    (sr,) = graph.run([keras.ops.convert_to_tensor(lr[None])], run_node)
+def _run(graph, lr, call=run_node):
+    (sr,) = graph.run([keras.ops.convert_to_tensor(lr[None])], call)
     return keras.ops.convert_to_numpy(sr)[0]
 
 

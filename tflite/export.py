@@ -9,6 +9,7 @@ from tfsr.graph import Graph
 from tfsr.layers import GroupedConv2D
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.quantize import Ranges
+from tfsr.tflite.widen import widen
 
 
 def float32(graph: Graph) -> bytes:
@@ -69,6 +70,18 @@ def int8(graph: Graph, ranges: Ranges) -> bytes:
     return _convert(converter)
 
 
+def int16x8(graph: Graph, ranges: Ranges) -> bytes:
+    """Returns the model in 8-bit weights and 16-bit activations, float32 in and out.
+
+    Args:
+        graph: As for `int8`.
+        ranges: As for `int8`; 16 bits have room for `min_max`.
+    """
+    converter = _converter(graph, ranges)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return widen(_convert(converter))
+
+
 def _converter(graph, ranges=None):
     run = _with_clip(graph) if ranges is None else _with_ranges(graph, ranges)
     (lr,) = graph.inputs
@@ -89,9 +102,19 @@ def _convert(converter):
 
 
 def _with_clip(graph):
+    """Returns a function that runs `graph` and clips, before the last pixel shuffle."""
+    last = graph.nodes[-1]
+    while type(last.operation).__name__ in ("DepthToSpace", "GetItem"):
+        history = last.input_tensors[0]._keras_history
+        last = history.operation._inbound_nodes[history.node_index]
+
+    def call(node, *args, **kwargs):
+        outputs = _native(node, *args, **kwargs)
+        return tf.clip_by_value(outputs, 0.0, 1.0) if node is last else outputs
+
     def run(lr):
-        (sr,) = graph.run([lr], _native)
-        return tf.clip_by_value(sr, 0.0, 1.0)
+        (sr,) = graph.run([lr], call)
+        return sr
 
     return run
 

@@ -21,19 +21,16 @@ ZEROS = b"0" * 64
 
 def attach(content: bytes, facts: dict) -> bytes:
     """Returns the TFLite model `content` with `facts` as its metadata."""
-    import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
+    from tfsr.tflite.flatbuffer import add_buffer, pack, unpack
+
     text = json.dumps({"tfsr": facts, "file_sha256": ZEROS.decode()}).encode()
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = np.frombuffer(text, np.uint8)
-    model.buffers.append(buffer)
-    entry.name, entry.buffer = b"tfsr", len(model.buffers) - 1
+    model = unpack(content)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = b"tfsr", add_buffer(model, np.frombuffer(text, np.uint8))
     model.metadata = [*(model.metadata or []), entry]
-    builder = flatbuffers.Builder(len(content) + len(text) + 1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    content = bytes(builder.Output())
+    content = pack(model)
     digest = hashlib.sha256(content).hexdigest().encode()
     at = content.index(DIGEST, content.index(BEGIN)) + len(DIGEST)
     return content[:at] + digest + content[at + 64 :]

@@ -9,6 +9,7 @@ from tfsr.tflite.lowering import (
     EXACT,
     add_to_last_bias,
     center_input,
+    concatenate_onto,
     convolve_before_shuffle,
     lower,
     rewrite,
@@ -58,6 +59,14 @@ def test_all_rules_together_are_exact(lr, builder, scale):
     assert error <= 1e-5 * np.abs(expected).max()
     assert "Split" not in kinds(lowered)
     assert kinds(lowered)[-2:] == ["DepthToSpace", "GetItem"]
+
+
+def test_concatenations_join_two_at_a_time(lr):
+    graph = inline(carn(scale=2, filters=8, blocks=3, units=2))
+    lowered = rewrite(graph, concatenate_onto)
+    joined = [n for n in lowered.nodes if type(n.operation).__name__ == "Concatenate"]
+    assert {len(node.input_tensors) for node in joined} == {2}
+    np.testing.assert_array_equal(run(lowered, lr), run(graph, lr))
 
 
 def test_centering_is_exact_inside_the_border():

@@ -29,7 +29,7 @@ def add(command):
     convert.add_argument(
         "--format",
         required=True,
-        choices=["float32", "float16", "dynamic_int8", "int8"],
+        choices=["float32", "float16", "dynamic_int8", "int8", "int16x8"],
     )
     convert.add_argument("--calibrate", metavar="FOLDER", help="images for int8 ranges")
     convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
@@ -71,7 +71,7 @@ def _convert(options):
     model = tfsr.load_model(options.model)
     original = KerasUpscaler(model, pick_scale(options.model, model, options.scale))
     scale, channels = original.scale, original.channels
-    if options.format == "int8" and not options.calibrate:
+    if options.format in ("int8", "int16x8") and not options.calibrate:
         say(
             "warning: calibrating on scikit-image's photographs; "
             "--calibrate FOLDER with images like your own loses less."

@@ -1,0 +1,33 @@
+"""TFLite files as objects, and back."""
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+
+def unpack(content: bytes) -> schema.ModelT:
+    """Returns the model that the bytes of a `.tflite` file hold."""
+    return schema.ModelT.InitFromPackedBuf(content, 0)
+
+
+def pack(model: schema.ModelT) -> bytes:
+    """Returns the bytes of a `.tflite` file that holds `model`."""
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def add_buffer(model: schema.ModelT, values: np.ndarray) -> int:
+    """Adds a buffer with `values` to `model` and returns its number."""
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+    model.buffers.append(buffer)
+    return len(model.buffers) - 1
+
+
+def constant(model: schema.ModelT, tensor: schema.TensorT, dtype) -> np.ndarray | None:
+    """Returns the values of a tensor that is stored in the file, else None."""
+    data = model.buffers[tensor.buffer].data
+    if data is None or not len(data):
+        return None
+    return np.frombuffer(bytes(data), dtype)

@@ -1,0 +1,61 @@
+"""What a quantized graph computes, in Keras: weights and activations rounded."""
+
+from collections.abc import Callable
+
+import numpy as np
+from keras import ops
+
+from tfsr.graph import Graph
+from tfsr.layers import GroupedConv2D
+from tfsr.tflite.lowering import convolution
+from tfsr.tflite.quantize import Ranges
+
+
+def simulate(graph: Graph, ranges: Ranges, bits: int = 8) -> Callable:
+    """Returns the `call` that runs `graph` as quantized, for `Graph.run`.
+
+    Weights take 8 bits, symmetric for each output channel. Biases stay as they are:
+    their 32 bits are exact enough.
+
+    Args:
+        graph: The graph that `ranges` belong to.
+        ranges: What `quantize.ranges` returned for it.
+        bits: 8 for asymmetric activations as in int8, 16 for symmetric ones as in
+            int16x8.
+    """
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    round_activation = {8: to_8_bit, 16: to_16_bit}[bits]
+    rounded = {
+        id(node.operation): _with_8_bit_kernel(node.operation)
+        for node in graph.nodes
+        if isinstance(node.operation, GroupedConv2D)
+    }
+
+    def call(node, *args, **kwargs):
+        operation = rounded.get(id(node.operation), node.operation)
+        outputs = operation(*args, **kwargs)
+        bounds = ranges.get(position[id(node)])
+        return outputs if bounds is None else round_activation(outputs, *bounds)
+
+    return call
+
+
+def to_8_bit(x, low: float, high: float):
+    """Returns x in steps of (high - low) / 255, one of which is 0."""
+    step = (high - low) / 255
+    zero_point = round(-low / step)
+    levels = ops.clip(ops.round(x / step), -zero_point, 255 - zero_point)
+    return levels * step
+
+
+def to_16_bit(x, low: float, high: float):
+    """Returns x in steps of m / 32767, m the larger of -low and high."""
+    step = max(-low, high) / 32767
+    return ops.clip(ops.round(x / step), -32768, 32767) * step
+
+
+def _with_8_bit_kernel(conv):
+    kernel, bias = map(ops.convert_to_numpy, conv.weights)
+    step = np.abs(kernel).max(axis=(0, 1, 2)) / 127
+    step = np.where(step, step, 1)
+    return convolution(np.rint(kernel / step) * step, bias, conv.groups)

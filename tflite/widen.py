@@ -1,0 +1,126 @@
+"""An 8-bit TFLite model with its activations widened to 16 bit.
+
+TensorFlow's converter cannot make this of a model with a pixel shuffle. Weights stay
+as they are, in 8 bit and symmetric for each output channel. An activation's range
+[-a, b] becomes the symmetric [-m, m], m = max(a, b), in steps of m / 32767.
+"""
+
+import copy
+
+import numpy as np
+from ai_edge_litert.schema_py_generated import (
+    BuiltinOperator,
+    BuiltinOptions,
+    CastOptionsT,
+    ModelT,
+    OperatorCodeT,
+    OperatorT,
+    TensorT,
+    TensorType,
+)
+
+from tfsr.tflite.flatbuffer import add_buffer, constant, pack, unpack
+
+LARGEST = 32767
+
+
+def widen(content: bytes) -> bytes:
+    """Returns an 8-bit model, float32 in and out, with 16-bit activations.
+
+    Args:
+        content: A `.tflite` file whose convolutions have 8-bit weights and a bias.
+    """
+    model = unpack(content)
+    (graph,) = model.subgraphs
+    kinds = [_kind(model, operator) for operator in graph.operators]
+    convolutions = [
+        _operands(kind, operator)
+        for kind, operator in zip(kinds, graph.operators, strict=True)
+        if kind in (BuiltinOperator.CONV_2D, BuiltinOperator.TRANSPOSE_CONV)
+    ]
+    kernels = {kernel for _, kernel, _ in convolutions}
+    for i, tensor in enumerate(graph.tensors):
+        if tensor.type == TensorType.INT8 and i not in kernels:
+            _widen_tensor(model, tensor)
+    for operands in convolutions:
+        _widen_bias(model, *(graph.tensors[i] for i in operands))
+    operators = []
+    for kind, operator in zip(kinds, graph.operators, strict=True):
+        if kind == BuiltinOperator.DEPTH_TO_SPACE:
+            operators += _between_casts(model, graph, operator)
+        else:
+            operators.append(operator)
+    graph.operators = operators
+    return pack(model)
+
+
+def _kind(model, operator):
+    return model.operatorCodes[operator.opcodeIndex].builtinCode
+
+
+def _operands(kind, operator):
+    """Returns the numbers of a convolution's input, kernel and bias."""
+    if kind == BuiltinOperator.CONV_2D:
+        return tuple(operator.inputs)
+    _, kernel, x, bias = operator.inputs  # the first is the output's shape
+    return x, kernel, bias
+
+
+def _widen_tensor(model: ModelT, tensor: TensorT):
+    """Makes an 8-bit activation or constant one of 16 bit."""
+    quantization = tensor.quantization
+    (scale,), (zero_point,) = quantization.scale, quantization.zeroPoint
+    values = constant(model, tensor, np.int8)
+    if values is None:
+        largest = max(127 - zero_point, 128 + zero_point) * np.float64(scale)
+    else:
+        values = (values.astype(np.float64) - zero_point) * scale
+        largest = np.abs(values).max()
+        values = np.rint(values / largest * LARGEST).astype(np.int16)
+        tensor.buffer = add_buffer(model, values)
+    tensor.type = TensorType.INT16
+    quantization.scale = np.array([largest / LARGEST], np.float32)
+    quantization.zeroPoint = np.zeros(1, np.int64)
+
+
+def _widen_bias(model: ModelT, x: TensorT, kernel: TensorT, bias: TensorT):
+    """Makes the bias 64 bit, in the steps of the 16-bit input times the kernel's."""
+    values = constant(model, bias, np.int32) * bias.quantization.scale.astype(float)
+    scale = (x.quantization.scale * kernel.quantization.scale).astype(np.float32)
+    bias.buffer = add_buffer(model, np.rint(values / scale).astype(np.int64))
+    bias.type = TensorType.INT64
+    bias.quantization.scale = scale
+
+
+def _between_casts(model, graph, shuffle: OperatorT):
+    """Returns a pixel shuffle in 32 bit, the narrowest above 8 that TFLite has."""
+    (x,), (y,) = shuffle.inputs, shuffle.outputs
+    wide_x, wide_y = (_as_int32(graph, i) for i in (x, y))
+    shuffle.inputs, shuffle.outputs = [wide_x], [wide_y]
+    return [_cast(model, x, wide_x), shuffle, _cast(model, wide_y, y)]
+
+
+def _as_int32(graph, number):
+    tensor = copy.copy(graph.tensors[number])
+    tensor.type, tensor.quantization = TensorType.INT32, None
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _cast(model, source, target):
+    operator = OperatorT()
+    operator.opcodeIndex = _code_of_cast(model)
+    operator.inputs, operator.outputs = [source], [target]
+    operator.builtinOptionsType = BuiltinOptions.CastOptions
+    operator.builtinOptions = CastOptionsT()
+    return operator
+
+
+def _code_of_cast(model):
+    for i, code in enumerate(model.operatorCodes):
+        if code.builtinCode == BuiltinOperator.CAST:
+            return i
+    code = OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = BuiltinOperator.CAST
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
