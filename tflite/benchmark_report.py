@@ -29,7 +29,7 @@ def write(folder: str | Path, report: dict) -> None:
 
 
 def table(report: dict) -> str:
-    """Returns the results of a benchmark as a Markdown table."""
+    """Returns the results of a benchmark as a Markdown table, failed runs below it."""
     columns = {
         "file": lambda r: Path(r["file"]).name,
         "format": lambda r: r["format"],
@@ -49,7 +49,13 @@ def table(report: dict) -> str:
     }
     if any("psnr_db" in r for r in report["results"]):
         columns["PSNR dB to desktop"] = lambda r: _rounded(r["psnr_db"], 1)
-    return _markdown(columns, report["results"])
+    failed = [
+        f"- {Path(f['file']).name}, {f['delegate']}, {_threads(f['threads'])}: "
+        f"{f['error']}"
+        for f in report.get("failures", [])
+    ]
+    failed = ["\n\nFailed:\n", *failed] if failed else []
+    return _markdown(columns, report["results"]) + "\n".join(failed)
 
 
 def profile_table(profile: dict) -> str:
