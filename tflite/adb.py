@@ -59,7 +59,9 @@ class Adb:
         )
         output, mark, code = done.stdout.rpartition(EXIT)
         if not mark or not code.strip().isdigit():
-            raise AdbError(f"{self.serial}: lost the phone ({_reason(done)}).")
+            raise AdbError(
+                f"{self.serial}: lost the phone ({_reason(done, done.stderr)})."
+            )
         return int(code), output
 
     def push(self, file: str | Path, target: str) -> None:
@@ -140,6 +142,8 @@ class Adb:
             ) from None
 
 
-def _reason(done):
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+def _reason(done, text=None):
+    """Returns the last line of what `adb` said; copying, it says it on stdout."""
+    text = done.stdout + done.stderr if text is None else text
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else f"adb's exit code is {done.returncode}"

@@ -31,8 +31,10 @@ shell)
     echo "$output"
     ;;
 push | pull)
-    [ "$3$FAKE_ADB" = pushfull ] &&
-        fail "adb: error: failed to copy '$4' to '$5': remote No space left on device"
+    if [ "$3$FAKE_ADB" = pushfull ]; then # the real one says this on stdout, too
+        echo "adb: error: failed to copy '$4' to '$5': remote No space left on device"
+        exit 1
+    fi
     cp "$(here "$4")" "$(here "$5")"
     ;;
 esac

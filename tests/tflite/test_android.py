@@ -322,6 +322,14 @@ def test_a_phone_that_cannot_be_used(bench, monkeypatch, devices, arguments, exp
     assert lines[0].startswith(expected)
 
 
+def test_real_adb_without_a_phone(real_adb, tool, models, capsys):
+    assert main(["benchmark", "--android", "--tool", tool, models[1]]) == 2
+    assert capsys.readouterr().err == (
+        "tfsr: adb: no phone; connect one by USB and allow USB debugging in its "
+        "developer options.\n"
+    )
+
+
 def test_the_serial_number_chooses(bench, monkeypatch, phone):
     monkeypatch.setenv("FAKE_DEVICES", "a\tdevice\nb\tdevice")
     code, _, report = bench("--serial", "b", "--delegates", "cpu", "--threads", "1")
