@@ -276,7 +276,7 @@ def _run_order(text):
                 rows.append(
                     {
                         "kind": found[1],
-                        "name": found[3].strip("[]"),
+                        "name": re.sub(r"^\[(.*)\](?::\d+)?$", r"\1", found[3]),
                         "count": max(1, int(row["times called"])),
                         "ms": float(row["avg ms"]),
                     }

@@ -2,8 +2,8 @@
 
 LiteRT's Python interface has no profiler. So each operator is cut out into a model of
 its own and timed alone, on the numbers it gets inside the whole model. The sum over
-operators is not the time of the whole: alone, an operator finds its input in memory
-rather than in cache and cannot be fused with its neighbour. The report has both.
+operators is not the time of the whole: alone, an operator has the caches to itself and
+cannot be fused with its neighbour. The report has both.
 """
 
 import copy
@@ -18,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.runtime import TFLiteUpscaler
 
+ACTIVATION = {n: name for name, n in vars(schema.ActivationFunctionType).items()}
 BUILTIN = {n: name for name, n in vars(schema.BuiltinOperator).items()}
 
 
@@ -45,18 +46,27 @@ def profile(
     upscaler.fill(np.random.default_rng(0))
     (lr,) = upscaler.interpreter.get_input_details()
     inputs = {lr["index"]: upscaler.interpreter.get_tensor(lr["index"])}
-    whole_ms = _latencies_ms(upscaler.interpreter, runs)
+    different, counts = {}, Counter()
     graph = IsolatedOperators(Path(file).read_bytes(), inputs)
-    rows = {}
     for operator in graph.run(inputs, threads):
-        row = rows.get(operator.signature)
-        if row is None:
-            row = rows[operator.signature] = operator.describe()
+        different.setdefault(operator.signature, operator)
+        counts[operator.signature] += 1
+    whole_ms, operator_ms = [], {signature: [] for signature in different}
+    upscaler.interpreter.invoke()
+    for _ in range(runs):  # in turns, so that a drifting machine favours none
+        whole_ms.append(_latency_ms(upscaler.interpreter))
+        for signature, operator in different.items():
             if not operator.constant:
-                latencies_ms = _latencies_ms(operator.interpreter, runs)
-                row["ms"] = float(np.median(latencies_ms))
-        row["count"] += 1
-    whole_ms += _latencies_ms(upscaler.interpreter, runs)
+                operator.interpreter.invoke()  # its input is in cache then
+                operator_ms[signature].append(_latency_ms(operator.interpreter))
+    rows = [
+        {
+            **operator.describe(),
+            "count": counts[signature],
+            "ms": float(np.median(operator_ms[signature] or 0)),
+        }
+        for signature, operator in different.items()
+    ]
     height, width = upscaler.size
     return {
         "file": str(file),
@@ -65,7 +75,7 @@ def profile(
         "threads": threads,
         "delegate": "xnnpack",
         "whole_ms": float(np.median(whole_ms)),
-        **summarize(list(rows.values())),
+        **summarize(rows),
     }
 
 
@@ -264,7 +274,7 @@ class IsolatedOperator:
         )
 
     def describe(self) -> dict:
-        """Returns the row of a profile with neither count nor time yet."""
+        """Returns `kind`, `name`, `detail` and `mult_adds` of a profile."""
         kind = self.whole.kind(self.operator)
         output = self.operator.outputs[0]
         kernel = self._kernel(kind)
@@ -275,12 +285,12 @@ class IsolatedOperator:
             detail += f", {kernel[1]}x{kernel[2]}"
             groups = self._groups(kind, kernel)
             detail += f", {groups} groups" if groups > 1 else ""
+        activation = getattr(self.operator.builtinOptions, "fusedActivationFunction", 0)
+        detail += f", {ACTIVATION[activation]}" if activation else ""
         return {
             "kind": kind,
             "name": self.whole.graph.tensors[output].name.decode(),
             "detail": "constant" if self.constant else detail,
-            "count": 0,
-            "ms": 0.0,
             "mult_adds": None if kernel is None else self._mult_adds(kind, kernel),
         }
 
@@ -325,14 +335,10 @@ class IsolatedOperator:
         return "x".join(str(n) for n in self.whole.shapes[i][1:])
 
 
-def _latencies_ms(interpreter, runs):
-    """Returns the times of `runs` runs after one that does not count."""
-    latencies = []
-    for _ in range(runs + 1):
-        started = time.perf_counter()
-        interpreter.invoke()
-        latencies.append((time.perf_counter() - started) * 1e3)
-    return latencies[1:]
+def _latency_ms(interpreter):
+    started = time.perf_counter()
+    interpreter.invoke()
+    return (time.perf_counter() - started) * 1e3
 
 
 def _shapes(content, inputs):

@@ -273,12 +273,12 @@ def test_profile_as_csv(start, zero):
     assert profile(text) == [
         {
             "kind": "CONV_2D",
-            "name": "head/Relu, head/BiasAdd]:0",
+            "name": "head/Relu, head/BiasAdd",
             "count": 1,
             "ms": 4.25,
         },
-        {"kind": "CONV_2D", "name": "body]:1", "count": 3, "ms": 0.4},
-        {"kind": "ADD", "name": "sum]:2", "count": 1, "ms": 1e-5},
+        {"kind": "CONV_2D", "name": "body", "count": 3, "ms": 0.4},
+        {"kind": "ADD", "name": "sum", "count": 1, "ms": 1e-5},
     ]
 
 

@@ -77,7 +77,7 @@ def test_operators_alike_are_one_row(converted):
     report = profile(converted["float32"], threads=1, runs=1)
     counts = {row["detail"]: row["count"] for row in report["operators"]}
     # three recursions of a residual-E block with two grouped convolutions each
-    assert counts["10x12x8 to 10x12x8, 3x3, 4 groups"] == 6
+    assert counts["10x12x8 to 10x12x8, 3x3, 4 groups, RELU"] == 6
 
 
 def test_mult_adds_are_those_of_the_keras_model(converted, model):
