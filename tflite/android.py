@@ -344,9 +344,12 @@ class _Bench:
         if "No space left on device" in log:
             raise RunError("no space left on the phone")
         if code > 128:
-            with contextlib.suppress(ValueError):
-                name = signal.Signals(code - 128).name
-                raise RunError(f"the tool crashed ({name}): {last}")
+            number = code - 128
+            known = number in signal.valid_signals()
+            name = signal.Signals(number).name if known else f"signal {number}"
+            # The shell's own line, such as "Segmentation fault", says no more.
+            said = log.replace(signal.strsignal(number) or "", "") if known else log
+            raise RunError(f"the tool crashed ({name}) after: {_last_line(said)}")
         if reason and (code or delegate.flag):
             raise RunError(f"{delegate.name} refused the model: {reason}")
         if code:

@@ -23,7 +23,7 @@ US = {
 }
 MS = {
     "load_ms": rf"Model initialization: +({NUMBER}) ms",
-    "first_ms": rf"Warmup \(first\): +({NUMBER}) ms",
+    "first_ms": rf"(?:Warmup \(first\)|First inference): +({NUMBER}) ms",
     "mean_ms": rf"Inference \(avg\): +({NUMBER}) ms",
     "min_ms": rf"Inference \(min\): +({NUMBER}) ms",
     "std_ms": rf"Inference \(std\): +({NUMBER})",

@@ -47,7 +47,8 @@ def table(report: dict) -> str:
         "file KB": lambda r: _rounded(r["size_bytes"] / 1000),
         "partitions": lambda r: _rounded(r["partitions"]),
     }
-    if any("psnr_db" in r for r in report["results"]):
+    if "android" in report:
+        columns["delegated"] = _delegated
         columns["PSNR dB to desktop"] = lambda r: _rounded(r["psnr_db"], 1)
     failed = [
         f"- {Path(f['file']).name}, {f['delegate']}, {_threads(f['threads'])}: "
@@ -200,6 +201,13 @@ def _markdown(columns, rows):
     lines = [list(columns), ["---"] * len(columns)]
     lines += [[str(cell(row)) for cell in columns.values()] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _delegated(result):
+    taken, operators = result["delegated_operators"], result["operators"]
+    if taken is not None and operators is not None:
+        return f"{taken} of {operators}"
+    return result["delegated"] or "-"
 
 
 def _threads(threads):

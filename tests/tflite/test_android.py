@@ -195,10 +195,11 @@ def test_output_of_a_wrong_model_shows(bench, monkeypatch):
     assert report["results"][0]["psnr_db"] < 40
 
 
-def test_a_part_of_the_graph(bench, monkeypatch):
+def test_a_part_of_the_graph(bench, monkeypatch, tmp_path):
     monkeypatch.setenv("FAKE_TOOL", "part")
-    _, _, report = bench("--delegates", "gpu")
+    _, _, report = bench("--delegates", "gpu", "-o", str(tmp_path / "out"))
     (r,) = report["results"]
+    assert "| 20 of 27 |" in (tmp_path / "out" / "benchmark.md").read_text()
     assert (r["delegated"], r["partitions"]) == ("part", 3)
     assert (r["delegated_operators"], r["operators"]) == (20, 27)
 
@@ -236,7 +237,7 @@ def test_it_does_not_wait_for_ever(bench, phone):
         ("refuse", "gpu refused the model: Failed to apply GPU delegate."),
         ("ignore", "gpu refused the model: it took no operator of the model."),
         ("silent", "gpu refused the model: the tool does not say that it ran"),
-        ("crash", "the tool crashed (SIGSEGV)"),
+        ("crash", "the tool crashed (SIGSEGV) after: INFO: Explicitly applied GPU"),
         ("fail", "the tool failed (exit code 1): ERROR: Failed to allocate tensors!"),
         ("full", "no space left on the phone."),
         ("hang", "no end within 1 s."),

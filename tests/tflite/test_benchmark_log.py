@@ -94,12 +94,13 @@ def test_runs_that_are_all_the_same():
     }
 
 
-def test_log_of_litert():
-    log = """\
+@pytest.mark.parametrize("first", ["Warmup (first):      ", "First inference:     "])
+def test_log_of_litert(first):
+    log = f"""\
 INFO: [benchmark_litert_model.h:75]
 ========== BENCHMARK RESULTS ==========
 INFO: [benchmark_litert_model.h:76] Model initialization: 21.35 ms
-INFO: [benchmark_litert_model.h:78] Warmup (first):       18.53 ms
+INFO: [benchmark_litert_model.h:78] {first} 18.53 ms
 INFO: [benchmark_litert_model.h:80] Warmup (avg):         14.46 ms (35 runs)
 INFO: [benchmark_litert_model.h:82] Inference (avg):      14.58 ms (69 runs)
 INFO: [benchmark_litert_model.h:86] Inference (min):      14.07 ms
