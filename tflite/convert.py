@@ -17,7 +17,13 @@ from tfsr.inference import from_uint8, to_uint8
 from tfsr.models import single_scale
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite import export, metadata, quantize
-from tfsr.tflite.lowering import EXACT, FOR_INT8, add_to_last_bias, lower
+from tfsr.tflite.lowering import (
+    EXACT,
+    FOR_INT8,
+    add_to_last_bias,
+    last_convolution,
+    lower,
+)
 
 FLOAT_FORMATS = {
     "float32": export.float32,
@@ -109,14 +115,14 @@ def _int8(model, patches):
 def _output_shift(graph, content, patches):
     """Returns by how much the 8-bit model's output exceeds that of its float graph.
 
-    The mean for each filter of the last convolution, before a last pixel shuffle.
+    The mean for each filter of the last convolution.
     """
     interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
     (lr,) = interpreter.get_input_details()
     (sr,) = interpreter.get_output_details()
-    operation = graph.nodes[-1].operation
-    r = operation.block_size if type(operation).__name__ == "DepthToSpace" else 1
-    differences = []
+    filter_of = _filter_of_each_value(graph, CALIBRATION_SIZE)
+    sums = np.zeros(last_convolution(graph).filters)
+    counts = np.zeros_like(sums)
     for patch in patches:
         interpreter.resize_tensor_input(lr["index"], (1, *patch.shape))
         with quiet_stderr():  # LiteRT announces its CPU delegate
@@ -124,12 +130,25 @@ def _output_shift(graph, content, patches):
         interpreter.set_tensor(lr["index"], to_uint8(patch)[None])
         interpreter.invoke()
         quantized = from_uint8(interpreter.get_tensor(sr["index"])[0])
-        (exact,) = graph.run([keras.ops.convert_to_tensor(patch[None])], run_node)
-        difference = quantized - np.clip(keras.ops.convert_to_numpy(exact)[0], 0, 1)
-        h, w, c = difference.shape
-        by_place = difference.reshape(h // r, r, w // r, r, c).mean(axis=(0, 2))
-        differences.append(by_place.ravel())
-    return np.mean(differences, axis=0)
+        difference = quantized - np.clip(_run(graph, patch), 0, 1)
+        height, width, _ = difference.shape
+        filters = filter_of[:height, :width].ravel()
+        sums += np.bincount(filters, difference.ravel(), len(sums))
+        counts += np.bincount(filters, minlength=len(sums))
+    return sums / counts
+
+
+def _filter_of_each_value(graph, side):
+    """Returns which filter of the last convolution gives each value of the output."""
+    zeros = np.zeros((side, side, graph.inputs[0].shape[-1]), np.float32)
+    numbers = np.arange(last_convolution(graph).filters)
+    numbered = _run(add_to_last_bias(graph, numbers), zeros)
+    return np.rint(numbered - _run(graph, zeros)).astype(int)
+
+
+def _run(graph, lr):
+    (sr,) = graph.run([keras.ops.convert_to_tensor(lr[None])], run_node)
+    return keras.ops.convert_to_numpy(sr)[0]
 
 
 def _facts(model, scale, format, size):

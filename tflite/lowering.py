@@ -53,31 +53,43 @@ def shift_into_bias(operation, *args):
 
 
 def convolve_before_shuffle(operation, *args):
-    """k * shuffle(y) = shuffle(k' * y): the convolution moves to the lower resolution.
+    """k * shuffle(y) = crop(shuffle(k' * y)) for a 3x3 convolution k.
 
-    Pixel (r p + i) of shuffle(y) along an axis is channel block i of y at p. Its tap u
-    reads pixel r p + i + u, which is block (i + u) mod r at p + floor((i + u) / r). So
-    k' has the taps of k at those places, zeros elsewhere, and r^2 times the filters:
-    worth it where a wide map at the higher resolution costs more than the zeros.
+    Along an axis, pixel r p + a of shuffle(y) is channel block a of y at p. The r
+    outputs r p + 1 ... r p + r read the pixels r p ... r p + r + 1, all in y at p and
+    p + 1: so k' is 2x2, with r^2 times the filters, the taps of k at those places and
+    zeros elsewhere. It begins at p = -1, and the output one pixel into its last block.
+    Worth it where a wide map at the higher resolution costs more than the zeros.
     """
     if not isinstance(operation, GroupedConv2D) or operation.groups > 1:
         return None
     found = _shuffled(args[0])
-    if found is None or operation.filters >= args[0].shape[-1]:
+    narrows = operation.filters < args[0].shape[-1]
+    if found is None or not narrows or operation.kernel_size != 3:
         return None
     y, r, groups = found
     kernel, bias = _weights(operation)
-    size, _, channels, filters = kernel.shape
-    half, reach = size // 2, -(-(size // 2) // r)
-    low = np.zeros(
-        (2 * reach + 1, 2 * reach + 1, groups, r, r, channels // groups, r, r, filters)
-    )
-    grouped = kernel.reshape(size, size, groups, channels // groups, filters)
-    for i, j, u, v in np.ndindex(r, r, size, size):
-        (dy, a), (dx, b) = divmod(i + u - half, r), divmod(j + v - half, r)
-        low[reach + dy, reach + dx, :, a, b, :, i, j] = grouped[u, v]
-    low = low.reshape(2 * reach + 1, 2 * reach + 1, channels * r**2, filters * r**2)
-    return keras.ops.depth_to_space(convolution(low, np.tile(bias, r**2))(y), r)
+    channels, filters = kernel.shape[2:]
+    grouped = kernel.reshape(3, 3, groups, channels // groups, filters)
+    low = np.zeros((2, 2, groups, r, r, channels // groups, r, r, filters))
+    for i, j, u, v in np.ndindex(r, r, 3, 3):
+        (dy, a), (dx, b) = divmod(i + u, r), divmod(j + v, r)
+        low[dy, dx, :, a, b, :, i, j] = grouped[u, v]
+    low = low.reshape(2, 2, channels * r**2, filters * r**2)
+    sr = _convolve_from_minus_one(convolution(low, np.tile(bias, r**2)), y)
+    return keras.ops.depth_to_space(sr, r)[:, r - 1 : -1, r - 1 : -1]
+
+
+def _convolve_from_minus_one(conv, y):
+    """Returns a 2x2 convolution of y and the zeros around it: one row and column more.
+
+    "same" padding gives the positions from 0. Those at -1 are computed from the first
+    row and column alone, which spares a padded copy of y.
+    """
+    left = keras.ops.pad(y[:, :, :1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+    top = keras.ops.pad(y[:, :1], ((0, 0), (1, 0), (1, 0), (0, 0)))
+    rest = keras.ops.concatenate([conv(left)[:, :, :1], conv(y)], axis=2)
+    return keras.ops.concatenate([conv(top)[:, :1], rest], axis=1)
 
 
 def shuffle_at_once(operation, *args):
@@ -114,6 +126,18 @@ def shuffle_at_once(operation, *args):
     return keras.ops.depth_to_space(keras.ops.concatenate(parts, axis=-1), r)
 
 
+def concatenate_onto(operation, *args):
+    """[a, b, c] = [[a, b], c], where [a, b] is there already.
+
+    The 8-bit delegate copies two inputs much faster than three or four.
+    """
+    if type(operation).__name__ != "Concatenate" or len(args[0]) < 3:
+        return None
+    *first, last = args[0]
+    joined = _joined(first)
+    return None if joined is None else operation([joined, last])
+
+
 def center_input(operation, *args):
     """k * (x + s) + b = k * (x + m) + (b + sum of k (s - m)), one m for all channels.
 
@@ -136,19 +160,27 @@ def center_input(operation, *args):
 
 def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
     """Returns `graph` with `addition`, one number a filter, on its last convolution."""
-    *_, last = (n for n in graph.nodes if isinstance(n.operation, GroupedConv2D))
+    last = last_convolution(graph)
+    kernel, bias = _weights(last)
+    moved = convolution(kernel, bias + addition, last.groups)
+    return rewrite(
+        graph, lambda operation, *args: moved(*args) if operation is last else None
+    )
 
-    def rule(operation, *args):
-        if operation is not last.operation:
-            return None
-        kernel, bias = _weights(operation)
-        return convolution(kernel, bias + addition, operation.groups)(*args)
 
-    return rewrite(graph, rule)
+def last_convolution(graph: Graph) -> GroupedConv2D:
+    """Returns the convolution that computes the output, up to moves of its values."""
+    operations = [node.operation for node in graph.nodes]
+    return [o for o in operations if isinstance(o, GroupedConv2D)][-1]
 
 
 CENTER = -110 / 255  # close to the negative mean of photographs
-EXACT = (shift_into_bias, convolve_before_shuffle, shuffle_at_once)
+EXACT = (
+    shift_into_bias,
+    convolve_before_shuffle,
+    shuffle_at_once,
+    concatenate_onto,
+)
 FOR_INT8 = (*EXACT, center_input)
 
 
@@ -166,6 +198,20 @@ def _producer(x):
     history = x._keras_history
     node = history.operation._inbound_nodes[history.node_index]
     return history.operation, node.input_tensors[0] if node.input_tensors else None
+
+
+def _joined(parts):
+    """Returns the tensor that joins `parts`, two by two from the first, if any does."""
+    if len(parts) == 1:
+        return parts[0]
+    *first, last = parts
+    joined = _joined(first)
+    if joined is not None:
+        for node in joined._keras_history.operation._outbound_nodes:
+            same = [id(x) for x in node.input_tensors] == [id(joined), id(last)]
+            if same and type(node.operation).__name__ == "Concatenate":
+                return node.outputs[0]
+    return None
 
 
 def _weights(conv):

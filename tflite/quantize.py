@@ -13,7 +13,7 @@ Samples = dict[int, np.ndarray]
 Ranges = dict[int, tuple[float, float]]
 
 # These only move values: TFLite demands one quantization of their inputs and outputs.
-MOVES = ("Concatenate", "DepthToSpace", "Split")
+MOVES = ("Concatenate", "DepthToSpace", "GetItem", "Pad", "Split")
 VALUES_PER_PATCH = 4000
 BINS = 2048
 
