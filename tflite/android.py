@@ -6,7 +6,6 @@ threads; it gets a real image, and its output is compared with this machine's.
 """
 
 import contextlib
-import re
 import secrets
 import shlex
 import signal
@@ -26,23 +25,30 @@ from tfsr.errors import InputError, NotFiniteError
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.tflite import benchmark_log
 from tfsr.tflite.adb import Adb, AdbError, AdbTimeoutError
+from tfsr.tflite.phone import (
+    check_program,
+    cpu_mask,
+    describe,
+    phone_facts,
+    thermal_status,
+)
 from tfsr.tflite.profile import summarize
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 ROOT = "/data/local/tmp"  # where the shell's user may run programs
 CLEAN_UP_S = 20
 THERMAL_POLL_S = 5
-MACHINES = {183: "arm64-v8a", 40: "armeabi-v7a", 62: "x86_64", 3: "x86"}  # ELF's
-CORES = """for c in /sys/devices/system/cpu/cpu[0-9]*; do
-echo core $(basename $c) $(cat $c/cpufreq/cpuinfo_max_freq 2>/dev/null); done"""
-PROPERTIES = {
-    "manufacturer": ("ro.product.manufacturer",),
-    "model": ("ro.product.model",),
-    "soc": ("ro.soc.model", "ro.board.platform", "ro.hardware"),
-    "android": ("ro.build.version.release",),
-    "sdk": ("ro.build.version.sdk",),
-    "abis": ("ro.product.cpu.abilist", "ro.product.cpu.abi"),
-}
+TIMINGS = (
+    "load_ms",
+    "first_ms",
+    "runs",
+    "median_ms",
+    "p95_ms",
+    "min_ms",
+    "mean_ms",
+    "std_ms",
+    "peak_memory_mb",
+)
 
 
 class RunError(Exception):
@@ -138,7 +144,7 @@ def benchmark(
     adb = Adb(serial)
     facts = phone_facts(adb)
     check_program(options.tool, facts["abis"])
-    report["device"] = _describe(facts)
+    report["device"] = describe(facts)
     report["android"] = facts
     report["results"], report["failures"] = [], []
     if options.profile:
@@ -240,39 +246,31 @@ class _Bench:
             f"--output_filepath={self.folder}/output",
             f"--result_file_path={self.folder}/result",
         )
-        found = benchmark_log.timings(log)
-        written = self._fetch("result")
-        if written:  # has percentiles, which many logs lack
-            with contextlib.suppress(ValueError):
-                found |= benchmark_log.result(written)
-        if not {"runs", "mean_ms"} <= found.keys():
-            raise RunError(f"the tool printed no timings: {_last_line(log)}")
-        low, median, p95 = (found.get(k) for k in ("min_ms", "median_ms", "p95_ms"))
         output = self._fetch("output")
-        delegation = benchmark_log.delegation(log, cpu=delegate.flag is None)
         return {
             **model.facts,
             "threads": threads,
             "delegate": delegate.name,
-            "load_ms": found.get("load_ms"),
-            "first_ms": found.get("first_ms"),
-            "runs": found["runs"],
-            "median_ms": median,
-            "p95_ms": p95,
-            "min_ms": low,
-            "mean_ms": found["mean_ms"],
-            "std_ms": found.get("std_ms"),
-            "spread": (p95 - low) / median if median and p95 and low else None,
-            "peak_memory_mb": found.get("peak_memory_mb"),
-            "partitions": delegation["partitions"],
+            **self._timings(log),
             "size_bytes": model.size_bytes,
-            "delegated": delegation["delegated"],
-            "delegated_operators": delegation["delegated_operators"],
-            "operators": delegation["operators"],
+            **benchmark_log.delegation(log, cpu=delegate.flag is None),
             "psnr_db": None if output is None else model.psnr(output),
             "cpu_mask": self._mask(threads),
             "thermal_status": [before, thermal_status(self.adb)],
         }
+
+    def _timings(self, log):
+        """Returns the figures of a run from its log and its result file."""
+        found = dict.fromkeys(TIMINGS) | benchmark_log.timings(log)
+        written = self._fetch("result")
+        if written:  # has percentiles, which many logs lack
+            with contextlib.suppress(ValueError):
+                found |= benchmark_log.result(written)
+        if found["runs"] is None or found["mean_ms"] is None:
+            raise RunError(f"the tool printed no timings: {_last_line(log)}")
+        low, median, p95 = (found[key] for key in ("min_ms", "median_ms", "p95_ms"))
+        known = median and p95 and low is not None
+        return {**found, "spread": (p95 - low) / median if known else None}
 
     def profile(self, model, delegate, threads, whole_ms):
         """Returns the profile of the tool's operators, as `tfsr.tflite.profile` has it.
@@ -382,12 +380,12 @@ class _Bench:
 def _folder(adb: Adb) -> Iterator[str]:
     """Yields a new folder on the phone; ends what runs in it and removes it."""
     folder = f"{ROOT}/tfsr-{secrets.token_hex(4)}"
-    code, output = adb.shell(f"mkdir {folder}")
-    if code:
-        full = "No space left" in output
-        reason = "no space left on the phone" if full else _last_line(output)
-        raise AdbError(f"{adb.serial}: cannot make {folder} ({reason}).")
     try:
+        code, output = adb.shell(f"mkdir {folder}")
+        if code:
+            full = "No space left" in output
+            reason = "no space left on the phone" if full else _last_line(output)
+            raise AdbError(f"{adb.serial}: cannot make {folder} ({reason}).")
         yield folder
     finally:
         with contextlib.suppress(AdbError):  # the phone may be what went away
@@ -397,99 +395,6 @@ def _folder(adb: Adb) -> Iterator[str]:
 def _kill(folder):
     """Returns the command that ends the tool in a folder, if it runs."""
     return f"test -f {folder}/pid && kill -9 $(cat {folder}/pid)"
-
-
-def phone_facts(adb: Adb) -> dict:
-    """Returns what is known of the phone.
-
-    Returns:
-        `serial`, `manufacturer`, `model`, `soc`, `android`, `sdk`, `abis`, `max_mhz` of
-        each core (None where it is not told), `taskset`, whether there is that program,
-        and `thermal_status`.
-    """
-    names = [name for names in PROPERTIES.values() for name in names]
-    command = "; ".join(f"echo prop {name} $(getprop {name})" for name in names)
-    _, output = adb.shell(f"{command}; {CORES}; command -v taskset")
-    properties, max_mhz = {}, {}
-    for line in output.splitlines():
-        kind, _, rest = line.partition(" ")
-        name, _, value = rest.partition(" ")
-        if kind == "prop":
-            properties[name] = value.strip()
-        elif kind == "core":
-            khz = value.strip()
-            max_mhz[int(name[3:])] = int(khz) / 1000 if khz.isdigit() else None
-    facts = {"serial": adb.serial}
-    for key, names in PROPERTIES.items():
-        found = (properties.get(name) for name in names)
-        facts[key] = next((value for value in found if value), "unknown")
-    facts["abis"] = facts["abis"].split(",")
-    facts["max_mhz"] = [max_mhz[i] for i in sorted(max_mhz)]
-    facts["taskset"] = output.rstrip().endswith("taskset")
-    facts["thermal_status"] = thermal_status(adb)
-    return facts
-
-
-def thermal_status(adb: Adb) -> int | None:
-    """Returns Android's thermal status: 0 none, 1 light, 2 moderate to 6 shutdown.
-
-    None before Android 10, which does not tell.
-    """
-    _, output = adb.shell("dumpsys thermalservice")
-    found = re.search(r"Thermal Status: (\d+)", output)
-    return None if found is None else int(found[1])
-
-
-def cpu_mask(max_mhz: list[float | None], threads: int) -> str | None:
-    """Returns the mask for `taskset` of the big cores, in hexadecimal.
-
-    Those are all but the slowest kind, and as many of the fastest as there are threads
-    at least. None where all cores are alike or nothing is known of them.
-
-    Args:
-        max_mhz: The highest frequency of each core.
-        threads: CPU threads to run.
-    """
-    known = {i: mhz for i, mhz in enumerate(max_mhz) if mhz}
-    if len(set(known.values())) < 2:
-        return None
-    fastest = sorted(known, key=lambda i: (-known[i], i))
-    big = [i for i in fastest if known[i] > min(known.values())]
-    chosen = big if len(big) >= threads else fastest[:threads]
-    return f"{sum(1 << i for i in chosen):x}"
-
-
-def check_program(file: str | Path, abis: list[str]) -> None:
-    """Checks that the phone can run a program, or load a library.
-
-    Args:
-        file: An ELF file, or a script.
-        abis: Of the phone.
-
-    Raises:
-        InputError: If it is for another kind of processor or system.
-    """
-    content = Path(file).read_bytes()
-    if content.startswith(b"#!"):
-        return
-    if not content.startswith(b"\x7fELF"):
-        raise InputError(f"{file}: not a program for Android (no ELF file).")
-    machine = int.from_bytes(content[18:20], "little")
-    abi = MACHINES.get(machine, f"ELF machine {machine}")
-    if abi not in abis:
-        raise InputError(
-            f"{file}: is for {abi}, the phone runs {', '.join(abis)}; get that one."
-        )
-    if b"/ld-linux" in content[:4096]:  # the loader's name is in front
-        raise InputError(f"{file}: is for Linux; get the one for Android.")
-
-
-def _describe(facts):
-    cores = len(facts["max_mhz"])
-    return (
-        f"{facts['manufacturer']} {facts['model']}, {facts['soc']}, {cores} cores, "
-        f"Android {facts['android']}"
-    )
 
 
 def _fit(pixels, height, width):

@@ -13,10 +13,9 @@ from PIL import Image
 
 from tfsr.cli import main
 from tfsr.data import BenchmarkFolder
-from tfsr.errors import InputError
 from tfsr.models import carn_m
 from tfsr.tflite import android
-from tfsr.tflite.android import Delegate, check_program, cpu_mask
+from tfsr.tflite.android import Delegate
 from tfsr.tflite.convert import convert
 
 HERE = Path(__file__).parent
@@ -204,9 +203,14 @@ def test_a_part_of_the_graph(bench, monkeypatch, tmp_path):
     assert (r["delegated_operators"], r["operators"]) == (20, 27)
 
 
+def elf(machine):
+    """Returns the head of an ELF file for a kind of processor."""
+    return b"\x7fELF\x02\x01\x01" + bytes(11) + machine.to_bytes(2, "little")
+
+
 def test_an_external_delegate_comes_along(bench, phone, tmp_path):
     library = tmp_path / "libnpu.so"
-    library.write_bytes(elf(183))
+    library.write_bytes(elf(machine=183))
     code, _, report = bench("--delegates", f"external:{library}")
     assert code == 0
     assert report["results"][0]["delegate"] == "libnpu.so"
@@ -215,6 +219,17 @@ def test_an_external_delegate_comes_along(bench, phone, tmp_path):
     code, lines, _ = bench("--delegates", f"external:{missing}")
     assert code == 2
     assert lines == [f"{missing}: no such file, neither here nor on the phone."]
+
+
+def test_a_tool_for_another_processor(bench, phone, tmp_path):
+    file = tmp_path / "linux_x86-64_benchmark_model"
+    file.write_bytes(elf(machine=62))
+    code, lines, report = bench(tool=str(file))
+    assert (code, report) == (2, None)
+    assert lines == [
+        f"{file}: is for x86_64, the phone runs arm64-v8a, armeabi-v7a; get that one."
+    ]
+    assert "push" not in (phone / "calls").read_text()
 
 
 def test_it_waits_for_a_warm_phone(bench, phone):
@@ -349,6 +364,17 @@ def test_no_space_for_the_files(bench, monkeypatch, tool):
     ]
 
 
+def test_no_place_on_the_phone(bench, phone):
+    (phone / "bin" / "mkdir").write_text(
+        "#!/bin/sh\necho mkdir: $1: No space left on device; exit 1\n"
+    )
+    (phone / "bin" / "mkdir").chmod(0o755)
+    code, lines, report = bench()
+    assert (code, report) == (2, None)
+    assert lines[0].startswith("phone1: cannot make /data/local/tmp/tfsr-")
+    assert lines[0].endswith("(no space left on the phone).")
+
+
 def test_no_adb(bench, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, lines, _ = bench()
@@ -377,55 +403,6 @@ def test_options_of_a_phone_need_one(capsys, models):
     assert "--tool: is for a phone; add --android." in capsys.readouterr().err
     assert main(["benchmark", models[0], "--android"]) == 2
     assert "--android: needs --tool" in capsys.readouterr().err
-
-
-def elf(machine, content=b""):
-    """Returns the head of a 64-bit little-endian ELF file."""
-    return b"\x7fELF\x02\x01\x01" + bytes(11) + machine.to_bytes(2, "little") + content
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (elf(62), "is for x86_64, the phone runs arm64-v8a, armeabi-v7a"),
-        (elf(8), "is for ELF machine 8"),
-        (elf(183, b"\0/lib/ld-linux-aarch64.so.1\0"), "is for Linux; get the one"),
-        (b"<html>", "not a program for Android"),
-    ],
-)
-def test_programs_for_others_are_refused(bench, tmp_path, content, expected):
-    file = tmp_path / "tool"
-    file.write_bytes(content)
-    code, lines, report = bench(tool=str(file))
-    assert (code, report) == (2, None)
-    assert lines[0].startswith(f"{file}: {expected}")
-
-
-def test_programs_of_either_width_are_accepted(tmp_path):
-    file = tmp_path / "tool"
-    for machine in (183, 40):
-        file.write_bytes(elf(machine, b"\0/system/bin/linker64\0"))
-        check_program(file, ["arm64-v8a", "armeabi-v7a"])
-    with pytest.raises(InputError, match="is for armeabi-v7a, the phone runs arm64"):
-        check_program(file, ["arm64-v8a"])
-
-
-@pytest.mark.parametrize(
-    ("max_mhz", "threads", "mask"),
-    [
-        (MHZ, 1, "f0"),
-        (MHZ, 4, "f0"),
-        (MHZ, 5, "f1"),  # four big cores, so one small one more
-        ([3000, 2400, 1800], 1, "3"),  # the big ones need not be last
-        ([2000] * 6 + [2400] * 2, 4, "c3"),  # two big cores for four threads
-        ([2000] * 4, 2, None),
-        ([None] * 4, 2, None),
-        ([None, 1800, None, 2400], 1, "8"),
-        ([], 1, None),
-    ],
-)
-def test_masks_have_the_big_cores(max_mhz, threads, mask):
-    assert cpu_mask(max_mhz, threads) == mask
 
 
 def test_images_are_cut_or_mirrored():
