@@ -12,12 +12,15 @@ from tqdm import tqdm
 
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 
-WARMUP_RUNS = 3
 STATUS = Path("/proc/self/status")
 
 
 def benchmark(
-    files: list[Path], threads: list[int], runs: int = 30, size: tuple | None = None
+    files: list[Path],
+    threads: list[int],
+    runs: int = 30,
+    warmup: int = 3,
+    size: tuple[int, int] | None = None,
 ) -> dict:
     """Returns the report of `tfsr benchmark`.
 
@@ -28,13 +31,14 @@ def benchmark(
         files: `.tflite` files.
         threads: Numbers of CPU threads to try for each.
         runs: Timed runs of each.
+        warmup: Runs of each before those, beside the first.
         size: Height and width of the input of dynamic models.
 
     Raises:
         InputError: If a file is not a TFLite model.
     """
     contenders = [_Contender(file, n, size) for file in files for n in threads]
-    for _ in tqdm(range(WARMUP_RUNS), desc="warm-up", disable=None):
+    for _ in tqdm(range(warmup), desc="warm-up", disable=None):
         for contender in contenders:
             contender.run()
     for _ in tqdm(range(runs), desc="timing", unit="round", disable=None):
@@ -65,7 +69,6 @@ class _Contender:
         return (time.perf_counter() - started) * 1e3
 
     def report(self):
-        latencies = np.array(self.latencies_ms)
         height, width = self.upscaler.size
         return {
             "file": str(self.file),
@@ -73,18 +76,35 @@ class _Contender:
             "size": f"{height}x{width}",
             "threads": self.threads,
             "delegate": "xnnpack",
-            "runs": len(latencies),
             "load_ms": self.load_ms,
             "first_ms": self.first_ms,
-            "median_ms": float(np.median(latencies)),
-            "p95_ms": float(np.percentile(latencies, 95)),
-            "min_ms": float(latencies.min()),
-            "mean_ms": float(latencies.mean()),
-            "std_ms": float(latencies.std()),
+            **statistics(self.latencies_ms),
             "peak_memory_mb": peak_memory_mb(self.file, self.threads, (height, width)),
             "partitions": partitions(self.upscaler.interpreter),
             "size_bytes": self.file.stat().st_size,
         }
+
+
+def statistics(latencies_ms: list[float]) -> dict:
+    """Returns what a report says of the latencies of one model.
+
+    `spread` is (95th percentile - minimum) / median: how far runs lie apart.
+    """
+    latencies = np.array(latencies_ms)
+    median, p95, low = (
+        np.median(latencies),
+        np.percentile(latencies, 95),
+        latencies.min(),
+    )
+    return {
+        "runs": len(latencies),
+        "median_ms": float(median),
+        "p95_ms": float(p95),
+        "min_ms": float(low),
+        "mean_ms": float(latencies.mean()),
+        "std_ms": float(latencies.std()),
+        "spread": float((p95 - low) / median),
+    }
 
 
 def peak_memory_mb(file: Path, threads: int, size: tuple[int, int]) -> float | None:
@@ -118,27 +138,3 @@ def _processor():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def table(report: dict) -> str:
-    """Returns a benchmark report as a Markdown table."""
-    columns = {
-        "file": lambda r: Path(r["file"]).name,
-        "format": lambda r: r["format"],
-        "size": lambda r: r["size"],
-        "threads": lambda r: r["threads"],
-        "median ms": lambda r: f"{r['median_ms']:.1f}",
-        "p95 ms": lambda r: f"{r['p95_ms']:.1f}",
-        "first ms": lambda r: f"{r['first_ms']:.1f}",
-        "load ms": lambda r: f"{r['load_ms']:.1f}",
-        "peak MB": lambda r: _rounded(r["peak_memory_mb"]),
-        "file KB": lambda r: f"{r['size_bytes'] / 1000:.0f}",
-        "partitions": lambda r: r["partitions"],
-    }
-    lines = [list(columns), ["---"] * len(columns)]
-    lines += [[str(cell(r)) for cell in columns.values()] for r in report["results"]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _rounded(value):
-    return "-" if value is None else f"{value:.0f}"

@@ -58,6 +58,15 @@ class TFLiteUpscaler:
             raise MemoryError(str(error)) from None
         return _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
 
+    def input_bytes(self, lr: np.ndarray) -> bytes:
+        """Returns an image as the model's input tensor holds it."""
+        return _encode(lr, self._input).tobytes()
+
+    def from_bytes(self, content: bytes) -> np.ndarray:
+        """Returns the image that the bytes of the model's output tensor mean."""
+        output = np.frombuffer(content, self._output["dtype"])
+        return _decode(output.reshape(self._output["shape"]), self._output)
+
     def fill(self, rng: np.random.Generator) -> None:
         """Fills the input with noise, for timing."""
         lr = rng.random((*self.size, self.channels), np.float32)

@@ -6,7 +6,6 @@ from tfsr.data import BenchmarkFolder
 from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
-from tfsr.tflite.benchmark import benchmark, table
 from tfsr.tflite.convert import calibration_patches, convert
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.tflite.verify import verify
@@ -90,27 +89,3 @@ def test_converted_loses_little(tmp_path, model, folder):
     report = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
     assert abs(report["loss_db"]) < 0.001
     assert report["psnr_between"] > 60
-
-
-def test_benchmark_reports_every_file_and_thread_count(tmp_path, model, folder):
-    files = [
-        convert(model, 2, f, [(8, 8)], tmp_path / f"{f}.tflite", folder)[0]
-        for f in ("float32", "int8")
-    ]
-    report = benchmark(files, threads=[1, 2], runs=4)
-    results = report["results"]
-    assert [(r["format"], r["threads"]) for r in results] == [
-        ("float32", 1),
-        ("float32", 2),
-        ("int8", 1),
-        ("int8", 2),
-    ]
-    for r in results:
-        assert r["runs"] == 4
-        assert 0 < r["min_ms"] <= r["median_ms"] <= r["p95_ms"]
-        assert r["min_ms"] <= r["mean_ms"]
-        assert r["size"] == "8x8"
-        assert r["size_bytes"] > 1000
-        assert r["partitions"] == 1
-        assert r["peak_memory_mb"] > 0
-    assert len(table(report).splitlines()) == 2 + 4

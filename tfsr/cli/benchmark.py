@@ -1,13 +1,28 @@
 """`tfsr benchmark`."""
 
-from tfsr.cli.common import positive, positives, present, size, with_json
+from tfsr.cli.common import fail, positive, positives, present, say, size, with_json
+from tfsr.errors import InputError
+
+PHONE_ONLY = ("serial", "tool", "delegates", "image", "timeout", "cool")
 
 
 def add(command):
-    benchmark = command("benchmark", run, "Time TFLite models on this machine.")
+    help = "Time TFLite models on this machine or on a phone."
+    benchmark = command("benchmark", run, help, makes_folders=True)
     benchmark.add_argument("files", nargs="+", metavar="FILE.tflite")
-    benchmark.add_argument("--threads", type=positives, default=[1], metavar="N[,N]")
-    benchmark.add_argument("--runs", type=positive, default=30)
+    benchmark.add_argument(
+        "--threads",
+        type=positives,
+        metavar="N[,N]",
+        help="CPU threads; 1 by default, on a phone 1,2,4",
+    )
+    benchmark.add_argument("--runs", type=positive, default=30, help="timed runs")
+    benchmark.add_argument(
+        "--warmup", type=positive, default=3, metavar="N", help="runs before those"
+    )
+    benchmark.add_argument(
+        "--profile", action="store_true", help="time every operator as well"
+    )
     benchmark.add_argument(
         "--size",
         type=size,
@@ -15,11 +30,95 @@ def add(command):
         metavar="HxW",
         help="input of dynamic models; 180x320 by default",
     )
+    benchmark.add_argument(
+        "-o", "--out", metavar="DIR", help="folder for JSON, CSV, Markdown and pictures"
+    )
     with_json(benchmark)
+    phone = benchmark.add_argument_group("on a phone (see tflite/README.md)")
+    phone.add_argument("--android", action="store_true", help="on a phone, over adb")
+    phone.add_argument("--serial", metavar="S", help="which, if there are several")
+    phone.add_argument(
+        "--tool", metavar="FILE", help="TensorFlow Lite's or LiteRT's benchmark_model"
+    )
+    phone.add_argument(
+        "--delegates",
+        metavar="LIST",
+        help="of cpu, gpu, external:LIBRARY; cpu,gpu by default",
+    )
+    phone.add_argument(
+        "--image", metavar="IMG", help="input of the models; a photograph by default"
+    )
+    phone.add_argument(
+        "--timeout",
+        type=positive,
+        metavar="SECONDS",
+        help="for one model on one delegate; 600 by default",
+    )
+    phone.add_argument(
+        "--cool",
+        type=positive,
+        metavar="SECONDS",
+        help="to wait at most while the phone is warm; 120 by default",
+    )
 
 
 def run(options):
-    from tfsr.tflite.benchmark import benchmark, table
+    if options.android:
+        return _on_phone(options)
+    for name in PHONE_ONLY:
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name}: is for a phone; add --android.")
+    from tfsr.tflite.benchmark import benchmark
+    from tfsr.tflite.profile import profile
 
-    report = benchmark(options.files, options.threads, options.runs, options.size)
-    present(options, report, table(report))
+    threads = options.threads or [1]
+    report = benchmark(
+        options.files, threads, options.runs, options.warmup, options.size
+    )
+    if options.profile:
+        report["profiles"] = [
+            profile(file, n, options.size) for file in options.files for n in threads
+        ]
+    _present(options, report)
+    return 0
+
+
+def _on_phone(options):
+    from tfsr.tflite.android import Delegate, Options, benchmark
+
+    if options.tool is None:
+        raise InputError("--android: needs --tool, the phone's benchmark_model.")
+    what = Options(
+        tool=options.tool,
+        threads=options.threads or [1, 2, 4],
+        delegates=[Delegate(d) for d in (options.delegates or "cpu,gpu").split(",")],
+        runs=options.runs,
+        warmup=options.warmup,
+        size=options.size,
+        image=options.image,
+        timeout_s=options.timeout or 600,
+        cool_s=options.cool or 120,
+        profile=options.profile,
+    )
+    report = {}
+    try:
+        benchmark(options.files, what, report, options.serial)
+    finally:  # what was measured is kept, whatever happened then
+        failures = report.get("failures", [])
+        for f in failures:
+            say(f"{f['file']}, {f['delegate']}, {f['threads']} threads: {f['error']}.")
+        if report.get("results") or failures:
+            _present(options, report)
+    if failures:
+        runs = len(report["results"]) + len(failures)
+        return fail(f"{len(failures)} of {runs} runs failed.", 1)
+    return 0
+
+
+def _present(options, report):
+    from tfsr.tflite.benchmark_report import profile_table, table, write
+
+    if options.out:
+        write(options.out, report)
+    tables = [table(report), *map(profile_table, report.get("profiles", []))]
+    present(options, report, "\n\n".join(tables))
