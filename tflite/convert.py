@@ -77,14 +77,17 @@ def convert(
     for size in sizes:
         content = build(*(size or (None, None)))
         content = metadata.attach(content, _facts(model, scale, format, size))
-        file = Path(out)
-        if len(sizes) > 1:
-            label = f"{size[0]}x{size[1]}" if size else "dynamic"
-            file = file.with_name(f"{file.stem}_{label}{file.suffix}")
+        file = name_of_size(out, size) if len(sizes) > 1 else Path(out)
         with replacing(file) as temporary:
             temporary.write_bytes(content)
         written.append(file)
     return written
+
+
+def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
+    """Returns `file` with `_HxW` or `_dynamic` before its ending."""
+    label = f"{size[0]}x{size[1]}" if size else "dynamic"
+    return Path(file).with_stem(f"{Path(file).stem}_{label}")
 
 
 def _float(model, save, rules):

@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfsr.quiet import quiet_stderr
+from tfsr.tflite.flatbuffer import pack, unpack
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 ACTIVATION = {n: name for name, n in vars(schema.ActivationFunctionType).items()}
@@ -127,7 +128,7 @@ class IsolatedOperators:
     """
 
     def __init__(self, content: bytes, inputs: dict[int, np.ndarray]):
-        self.model = schema.ModelT.InitFromPackedBuf(content, 0)
+        self.model = unpack(content)
         (self.graph,) = self.model.subgraphs
         self.shapes = _shapes(content, inputs)
         self.constants = {
@@ -193,7 +194,7 @@ class IsolatedOperators:
         model = schema.ModelT()
         model.version, model.operatorCodes = 3, self.model.operatorCodes
         model.subgraphs, model.buffers = [graph], buffers
-        return _pack(model)
+        return pack(model)
 
     def _constant_operators(self, tensors):
         """Returns the operators that compute the constants among `tensors`, in order.
@@ -351,11 +352,3 @@ def _shapes(content, inputs):
         interpreter.resize_tensor_input(i, value.shape)
     interpreter.allocate_tensors()
     return {d["index"]: d["shape"] for d in interpreter.get_tensor_details()}
-
-
-def _pack(model):
-    import flatbuffers
-
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())

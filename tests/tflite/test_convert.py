@@ -84,6 +84,42 @@ def test_verify_measures_loss_and_bias(folder):
     assert report["images"][0]["psnr_float"] == psnr(black + 100, pair.hr, 2)
 
 
+def test_the_picture_is_the_worst_crop(tmp_path, folder):
+    class Black:
+        scale, channels = 2, 3
+
+        def __call__(self, lr):
+            return np.zeros((2 * lr.shape[0], 2 * lr.shape[1], 3), np.float32)
+
+    class Flawed(Black):
+        def __call__(self, lr):
+            sr = super().__call__(lr)
+            sr[:8] = 0.5  # worth most in the lower image
+            return sr
+
+    report = verify(Flawed(), Black(), folder, tmp_path / "worst.png")
+    losses = {
+        i["name"]: i["psnr_float"] - i["psnr_quantized"] for i in report["images"]
+    }
+    assert report["worst_image"] == max(losses, key=losses.get)
+    with Image.open(tmp_path / "worst.png") as picture:
+        width, height = picture.size
+    assert width > 3 * height  # four crops in a row
+
+
+@pytest.mark.parametrize("lowering", [True, False])
+def test_int16x8_loses_next_to_nothing(tmp_path, model, folder, lowering):
+    (file,) = convert(
+        model, 2, "int16x8", [None], tmp_path / "m.tflite", folder, lowering
+    )
+    upscaler = TFLiteUpscaler(file)
+    kinds = {d["dtype"] for d in upscaler.interpreter.get_tensor_details()}
+    assert np.int16 in kinds
+    report = verify(upscaler, KerasUpscaler(model, 2), folder)
+    assert abs(report["loss_db"]) < 0.02
+    assert report["psnr_between"] > 45
+
+
 def test_converted_loses_little(tmp_path, model, folder):
     (file,) = convert(model, 2, "float32", [None], tmp_path / "m.tflite", folder)
     report = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)

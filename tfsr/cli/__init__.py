@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _check_targets(options):
     """Checks, before any work, that what the options name can be written there."""
-    for key in ("out", "json"):
+    for key in ("out", "json", "picture"):
         target = getattr(options, key, None)
         if target in (None, "-"):
             continue

@@ -41,6 +41,7 @@ def add(command):
     convert.add_argument(
         "--max-loss", type=float, metavar="DB", help="exit with 1 above this loss"
     )
+    _with_picture(convert)
     convert.add_argument("-o", "--out", required=True, metavar="FILE.tflite")
     with_json(convert)
 
@@ -49,11 +50,18 @@ def add(command):
     verify.add_argument("--against", required=True, metavar="MODEL")
     verify.add_argument("--images", required=True, metavar="FOLDER")
     verify.add_argument("--max-loss", type=float, metavar="DB")
+    _with_picture(verify)
     with_json(verify)
 
     inspect = command("inspect", _inspect, "What a converted model is and runs.")
     inspect.add_argument("file", metavar="FILE.tflite")
     with_json(inspect)
+
+
+def _with_picture(command):
+    command.add_argument(
+        "--picture", metavar="FILE.png", help="the crop where the two differ most"
+    )
 
 
 def _convert(options):
@@ -62,7 +70,7 @@ def _convert(options):
     from tfsr.data import BenchmarkFolder
     from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
     from tfsr.inference import KerasUpscaler
-    from tfsr.tflite.convert import convert
+    from tfsr.tflite.convert import convert, name_of_size
     from tfsr.tflite.runtime import TFLiteUpscaler
     from tfsr.tflite.verify import verify
 
@@ -90,10 +98,13 @@ def _convert(options):
         lowering=not options.no_lowering,
     )
     reports = []
-    for file in written:
-        report = verify(TFLiteUpscaler(file), original, check)
-        size = file.stat().st_size
-        reports.append({"file": str(file), "size_bytes": size, **report})
+    for file, size in zip(written, options.size, strict=True):
+        picture = options.picture
+        if picture and len(written) > 1:
+            picture = name_of_size(picture, size)
+        report = verify(TFLiteUpscaler(file), original, check, picture)
+        size_bytes = file.stat().st_size
+        reports.append({"file": str(file), "size_bytes": size_bytes, **report})
     lines = [
         f"{r['file']}: {r['size_bytes'] / 1000:.0f} KB, {_loss(r)}" for r in reports
     ]
@@ -114,7 +125,8 @@ def _verify(options):
     model = tfsr.load_model(options.against)
     scale = pick_scale(options.against, model, converted.scale)
     folder = BenchmarkFolder(options.images, scale, converted.channels)
-    report = verify(converted, KerasUpscaler(model, scale), folder)
+    original = KerasUpscaler(model, scale)
+    report = verify(converted, original, folder, options.picture)
     present(options, report, f"{options.file}: {_loss(report)}")
     return _check(report, options.max_loss)
 
