@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from PIL import Image
 
 import tfsr
 from tfsr import complexity, study
+from tfsr.cli import main
 from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import evaluate
 from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
+from tfsr.tflite import benchmark
 from tfsr.tflite import study as queue
 from tfsr.training import read_config, train
 from tfsr.training.callbacks import read_log
@@ -34,8 +37,8 @@ val = "{photographs}"
 cache = "{cache}"
 
 [train]
-epochs = 2
-steps_per_epoch = 1
+epochs = 1
+steps_per_epoch = 2
 batch = 1
 patch = 8
 learning_rate = 1e-2
@@ -77,6 +80,8 @@ def interrupted(configs, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "train", train_three)
+        patch.setattr(study.pictures, "scatter", Mock())  # drawn once it is finished
+        patch.setattr(study.pictures, "curves", Mock())
         with pytest.raises(KeyboardInterrupt):
             queue.run(study.plan([configs], out, [0, 1], size=SIZE), latency=False)
     assert trained == ["narrow/seed_0", "wide/seed_0", "narrow/seed_1"]
@@ -95,7 +100,9 @@ def finished(interrupted, configs):
     out = shutil.copytree(interrupted, interrupted.with_name("resumed"))
     planned = study.plan([configs], out, [0, 1], size=SIZE)
     assert names(planned) == {"narrow_0", "narrow_1", "wide_0"}
-    report = queue.run(planned)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(benchmark, "peak_memory_mb", Mock(return_value=None))
+        report = queue.run(planned)
     for file, time in before.items():  # finished runs are left as they were
         assert (out / file.relative_to(interrupted)).stat().st_mtime_ns == time
     return planned, report
@@ -183,10 +190,9 @@ def test_latency_is_timed_once_in_one_run(finished, monkeypatch):
     assert wide["float32"]["ratio"] == times[2] / times[0]
     assert wide["int8"]["ratio"] == times[3] / times[1]
 
-    def again(*_):
-        raise AssertionError("timed again")
-
+    again = Mock(side_effect=AssertionError("timed again"))
     monkeypatch.setattr(queue, "benchmark", again)
+    monkeypatch.setattr(queue, "convert", Mock())
     assert queue.time_networks(planned)["median_ms"]["int8"]["wide"] == times[3]
     other = study.plan(
         [n.file for n in planned.networks], planned.out, [0], size=(9, 9)
@@ -220,11 +226,11 @@ def test_other_test_folders_need_no_training(finished, photographs, tmp_path):
     )
 
 
-def test_a_diverging_run_is_named(configs, tmp_path):
-    diverging = ["train.learning_rate=1e38", "train.epochs=3"]
-    planned = study.plan([configs], tmp_path, [0], diverging)
-    with pytest.raises(NotFiniteError, match=r"narrow/seed_0: .* at step"):
-        queue.run(planned)
+def test_a_diverging_run_is_named(configs, tmp_path, monkeypatch):
+    error = NotFiniteError("the loss is nan at step 2")
+    monkeypatch.setattr(study, "train", Mock(side_effect=error))
+    with pytest.raises(NotFiniteError, match=r"narrow/seed_0: the loss is nan"):
+        queue.run(study.plan([configs], tmp_path, [0]))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +242,7 @@ def test_a_diverging_run_is_named(configs, tmp_path):
             r"b\.toml: train\.batch is 2 where .*a\.toml has 1;",
         ),
         ("patch = 8", "patch = 9", r"b\.toml: train\.patch is 9 where"),
-        ("epochs = 2", "epochs = 3", r"b\.toml: train\.epochs is 3 where"),
+        ("epochs = 1", "epochs = 3", r"b\.toml: train\.epochs is 3 where"),
         ("train = [", 'train = ["more", ', r"b\.toml: data\.train is \['more', "),
         ("scale = 2", "scale = [2, 3]", r"b\.toml: model\.scale is \(2, 3\) where"),
         ("units = 1", "units = 0", r"b\.toml: \[model\] .*units=0"),
@@ -279,3 +285,13 @@ def test_what_else_is_refused(configs, photographs, tmp_path):
         study.plan([configs], tmp_path, [0], tests=["nowhere"])
     with pytest.raises(InputError, match=r"narrow\.toml: has x2; not x3"):
         study.plan([configs], tmp_path, [0], scale=3)
+
+
+def test_the_command_prints_only_json(finished, configs, capsys, monkeypatch):
+    planned, report = finished
+    monkeypatch.setattr(study.pictures, "scatter", Mock())
+    monkeypatch.setattr(study.pictures, "curves", Mock())
+    arguments = ["study", str(configs), "--out", str(planned.out), "--seeds", "0,1"]
+    assert main([*arguments, "--size", "12x16", "--json"]) == 0
+    out, _ = capsys.readouterr()
+    assert json.loads(out) == json.loads(tfsr.files.to_json(report))

@@ -104,86 +104,85 @@ def scatter(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5 * len(panels), 4.8), layout="constrained", dpi=120)
-    for axes, (title, points) in zip(
-        figure.subplots(1, len(panels), squeeze=False).flat,
-        panels.items(),
-        strict=True,
-    ):
-        drawn = {}
-        for (label, (x, values)), colour in zip(
-            points.items(), _colours(points), strict=True
-        ):
+    grid = figure.subplots(1, len(panels), squeeze=False).flat
+    for axes, (title, points) in zip(grid, panels.items(), strict=True):
+        for (x, values), colour in zip(points.values(), _colours(points), strict=True):
             if values:
                 mean = np.mean(values)
                 spread = [[mean - min(values)], [max(values) - mean]]
                 axes.errorbar(x, mean, spread, fmt="o", color=colour, capsize=3)
-                drawn[label] = (x, mean, min(values), max(values), colour)
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.margins(0.15)
         axes.grid(alpha=0.3)
-        figure.draw_without_rendering()  # settles where the axes are
-        _place_labels(axes, drawn)
+    figure.draw_without_rendering()  # settles where the axes are
+    for axes, points in zip(figure.axes, panels.values(), strict=True):
+        _place_labels(axes, points)
     with replacing(file) as temporary:
         figure.savefig(temporary)
 
 
 def _place_labels(axes, points):
     """Writes each label near its point, clear of other labels, points and bars."""
-    from matplotlib.transforms import Bbox
-
     pixels = axes.figure.dpi / 72  # a point of type
-    taken = []
-    for x, _, low, high, _ in points.values():
-        (left, bottom), (_, top) = axes.transData.transform([(x, low), (x, high)])
-        around = 5 * pixels
-        taken.append(
-            Bbox([[left - around, bottom - around], [left + around, top + around]])
+    shown = [
+        (label, x, values, colour)
+        for (label, (x, values)), colour in zip(
+            points.items(), _colours(points), strict=True
         )
-
-    def cost(box):
-        outside = not (axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1))
-        outside |= not (axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1))
-        return box.count_overlaps(taken) + 100 * outside
-
-    for label, (x, mean, _, _, colour) in points.items():
-        text = axes.annotate(
-            label,
-            (x, mean),
-            (0, 0),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=8,
-            color=[0.6 * c for c in colour],  # dark enough to read
-        )
-        text.set_in_layout(False)
-        box = text.get_window_extent()
-        width, height = box.width / pixels, box.height / pixels
-        offsets = [
-            (np.cos(a) * (r + width / 2), np.sin(a) * (r + height / 2))
-            for r in (9, 16, 25, 36, 50, 66, 84, 110)
-            for a in np.arange(16) * np.pi / 8
-        ]
-        dx, dy = min(offsets, key=lambda o: cost(_moved(box, o, pixels)))
-        text.set_position((dx, dy))
-        taken.append(_moved(box, (dx, dy), pixels).padded(2 * pixels))
-        # From the point to the nearest spot of the label.
-        end = (
-            np.clip(0, dx - width / 2, dx + width / 2),
-            np.clip(0, dy - height / 2, dy + height / 2),
-        )
+        if values
+    ]
+    outwards = np.array([[-pixels], [pixels]])
+    taken = [
+        axes.transData.transform([(x, min(v)), (x, max(v))]) + 5 * outwards
+        for _, x, v, _ in shown
+    ]
+    for label, x, values, colour in shown:
+        point = (x, np.mean(values))
+        style = {"textcoords": "offset points", "ha": "center", "va": "center"}
+        text = axes.annotate(label, point, (0, 0), fontsize=8, **style)
+        text.set_color([0.6 * c for c in colour])  # dark enough to read
+        box = text.get_window_extent().get_points()  # lower left, upper right
+        offset = _free_place(box, axes.bbox.get_points(), np.array(taken))
+        line = _leader(box, offset)
+        taken += [box + offset + 2 * outwards, *(spot + outwards / 2 for spot in line)]
+        text.set_position(offset / pixels)
+        end = (line[-1] - line[0]) / pixels
         if np.hypot(*end) > 12:
-            axes.annotate(
-                "",
-                (x, mean),
-                end,
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7},
-            ).set_in_layout(False)
+            arrow = {"arrowstyle": "-", "color": colour, "lw": 0.7}
+            axes.annotate("", point, end, arrowprops=arrow, **style)
 
 
-def _moved(box, offset, pixels):
-    return box.translated(offset[0] * pixels, offset[1] * pixels)
+def _free_place(box, frame, taken):
+    """Returns where to move a box centred on its point: nearest where least is crossed.
+
+    Args:
+        box: Lower left and upper right, `(2, 2)`, in pixels.
+        frame: The box to stay in.
+        taken: Boxes to keep clear of, `(n, 2, 2)`.
+    """
+
+    def cost(offset):
+        low, high = box + offset
+        outside = np.any(low < frame[0]) or np.any(high > frame[1])
+        covered = np.all((low < taken[:, 1]) & (high > taken[:, 0]), axis=1)
+        line = _leader(box, offset)[:, None]
+        inside = np.all((line > taken[:, 0]) & (line < taken[:, 1]), axis=2)
+        return 1000 * outside + 10 * covered.sum() + inside.any(axis=0).sum()
+
+    width, height = box[1] - box[0]
+    offsets = [
+        np.array([np.cos(a) * (r + width / 2), np.sin(a) * (r + height / 2)])
+        for r in 15 * 1.25 ** np.arange(12)
+        for a in np.arange(16) * np.pi / 8
+    ]
+    return min(offsets, key=cost)
+
+
+def _leader(box, offset):
+    """Returns spots from a box's centre to the nearest one of the box when moved."""
+    reach = (box[1] - box[0]) / 2
+    end = np.clip(0, offset - reach, offset + reach)
+    return box.mean(axis=0) + np.linspace(0, 1, 12)[:, None] * end
 
 
 def _colours(labels):
