@@ -65,6 +65,12 @@ def names(planned):
     }
 
 
+def draw_nothing(patch):
+    """Leaves out the pictures, which take longer than the tiny trainings."""
+    patch.setattr(study.pictures, "scatter", Mock())
+    patch.setattr(study.pictures, "curves", Mock())
+
+
 @pytest.fixture(scope="module")
 def interrupted(configs, tmp_path_factory):
     """The folder of a study killed in its fourth training."""
@@ -80,8 +86,7 @@ def interrupted(configs, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(study, "train", train_three)
-        patch.setattr(study.pictures, "scatter", Mock())  # drawn once it is finished
-        patch.setattr(study.pictures, "curves", Mock())
+        draw_nothing(patch)
         with pytest.raises(KeyboardInterrupt):
             queue.run(study.plan([configs], out, [0, 1], size=SIZE), latency=False)
     assert trained == ["narrow/seed_0", "wide/seed_0", "narrow/seed_1"]
@@ -102,7 +107,9 @@ def finished(interrupted, configs):
     assert names(planned) == {"narrow_0", "narrow_1", "wide_0"}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(benchmark, "peak_memory_mb", Mock(return_value=None))
+        draw_nothing(patch)
         report = queue.run(planned)
+    study.write(planned, report)
     for file, time in before.items():  # finished runs are left as they were
         assert (out / file.relative_to(interrupted)).stat().st_mtime_ns == time
     return planned, report
@@ -221,8 +228,9 @@ def test_other_test_folders_need_no_training(finished, photographs, tmp_path):
     scored = planned.out / "wide" / "seed_1" / "other_x2.json"
     by_seed = report["networks"][1]["psnr"]["other"]["by_seed"]
     assert json.loads(scored.read_text())["mean"]["psnr_y"] == by_seed[1]
-    assert report["networks"][0]["mult_adds"] == complexity.mult_adds_720p(
-        carn_m(2, filters=4, blocks=1, units=1, groups=2), 2
+    assert report["size"] == (360, 640)  # for an output of 1280x720
+    assert report["networks"][0]["mult_adds"] == complexity.mult_adds(
+        carn_m(2, filters=4, blocks=1, units=1, groups=2), 360, 640
     )
 
 
@@ -289,8 +297,7 @@ def test_what_else_is_refused(configs, photographs, tmp_path):
 
 def test_the_command_prints_only_json(finished, configs, capsys, monkeypatch):
     planned, report = finished
-    monkeypatch.setattr(study.pictures, "scatter", Mock())
-    monkeypatch.setattr(study.pictures, "curves", Mock())
+    draw_nothing(monkeypatch)
     arguments = ["study", str(configs), "--out", str(planned.out), "--seeds", "0,1"]
     assert main([*arguments, "--size", "12x16", "--json"]) == 0
     out, _ = capsys.readouterr()

@@ -31,11 +31,3 @@ def mult_adds(model: keras.Model, height: int, width: int) -> int:
             _, h, w, _ = node.outputs[0].shape
             total += math.prod(node.operation.kernel.shape) * h * w
     return total
-
-
-def mult_adds_720p(model: keras.Model, scale: int) -> int:
-    """Returns the mult-adds for an output of 1280x720, as the CARN paper counts.
-
-    At x3, where such an input has no whole width, in proportion to its area.
-    """
-    return round(mult_adds(model, 720, 1280) / scale**2)

@@ -66,7 +66,7 @@ class Study:
     out: Path
     seeds: list[int]
     scale: int
-    size: tuple[int, int]  # LR height and width, of the latency
+    size: tuple[int, int]  # LR height and width, of mult-adds and latency
     networks: list[Network]  # the first is what the others are compared with
     tests: dict[str, BenchmarkFolder]  # by name
 
@@ -116,8 +116,7 @@ def plan(
         if name in folders:
             raise InputError(f"{test}: another test folder is named {name} too.")
         folders[name] = BenchmarkFolder(test, scale, data.channels)
-    size = size or (720 // scale, 1280 // scale)
-    return Study(out, seeds, scale, size, networks, folders)
+    return Study(out, seeds, scale, size or _size_of_720p(scale), networks, folders)
 
 
 def train_run(run: Run) -> bool:
@@ -255,12 +254,17 @@ def _network(file, out, seeds, overrides, scale, size):
     model = build_model(run.config.model, file)
     scale = pick_scale(str(file), model, scale)
     single = single_scale(model, scale)
-    mult_adds = (
-        complexity.mult_adds(single, *size)
-        if size
-        else complexity.mult_adds_720p(single, scale)
+    return Network(
+        file,
+        runs,
+        scales(model),
+        complexity.params(single),
+        complexity.mult_adds(single, *(size or _size_of_720p(scale))),
     )
-    return Network(file, runs, scales(model), complexity.params(single), mult_adds)
+
+
+def _size_of_720p(scale):
+    return 720 // scale, 1280 // scale
 
 
 def _check_run(run):
@@ -362,14 +366,14 @@ def _conditions(report):
     text = (
         f"x{report['scale']}, {report['steps']} steps of {batch} patches of "
         f"{patch}x{patch} LR pixels. PSNR in dB of the best epoch: mean over the seeds "
-        "and sample standard deviation."
+        f"and sample standard deviation. Mult-adds for {width}x{height} LR."
     )
     if report["latency"]:
         timed = report["latency"]
         text += (
-            f" Latency: TFLite on {timed['device']}, {timed['threads']} thread, "
-            f"{width}x{height} LR, median of {timed['runs']} runs in turns, and its "
-            "ratio to the first config."
+            f" Latency at that size: TFLite on {timed['device']}, {timed['threads']} "
+            f"thread, median of {timed['runs']} runs in turns, and its ratio to the "
+            "first config."
         )
     return text
 
