@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tfsr.cli import main, summary
+from tfsr.data import imresize, read_image
 from tfsr.errors import NotFiniteError
 from tfsr.models import carn_m
 
@@ -95,6 +96,25 @@ def test_evaluate_writes_json(capsys, tmp_path, model, images):
     assert f"{report['mean']['psnr_y']:.4f}" in out
 
 
+def test_evaluate_rescaled_images(capsys, tmp_path, images):
+    def evaluate(folder, *options):
+        arguments = ["evaluate", "bicubic", str(folder), "--scale", "2", "--json"]
+        code, out, _ = run(capsys, *arguments, *options)
+        assert code == 0
+        return json.loads(out)
+
+    report = evaluate(images, "--rescale", "0.6")
+    assert report["protocol"]["rescale"] == 0.6
+
+    # By hand: the folder of rescaled images, scored as usual.
+    (tmp_path / "rescaled").mkdir()
+    pixels = imresize(read_image(Path(images, "noise.png")), 0.6)
+    Image.fromarray(pixels).save(tmp_path / "rescaled" / "noise.png")
+    by_hand = evaluate(tmp_path / "rescaled")
+    assert by_hand["protocol"]["rescale"] == 1
+    assert report["mean"] == by_hand["mean"]
+
+
 def test_json_without_a_file_prints_only_json(capsys, images):
     code, out, _ = run(capsys, "evaluate", "bicubic", images, "--scale", "2", "--json")
     assert code == 0
@@ -170,10 +190,17 @@ def test_convert_verify_benchmark(capsys, tmp_path, model, images):
         (["evaluate", "{model}", "{images}", "--scale", "3"], "has x2, x4; not x3"),
         (["evaluate", "bicubic", "{images}"], "needs --scale"),
         (["evaluate", "bicubic", "nowhere", "--scale", "2"], "nowhere"),
+        (["evaluate", "bicubic", "{images}", "--rescale", "2"], "'2' is not above 0"),
+        (["evaluate", "bicubic", "{images}", "--rescale", "x"], "'x' is not above 0"),
         (["import-carn", "nope.pth", "-o", "m.keras"], "nope.pth"),
         (["import-carn", "nope.pth", "-o", "m.h5"], "m.h5"),
         (["convert", "{model}", "--format", "int8", "-o", "m.bin"], "m.bin"),
         (["convert", "{model}", "--format", "int4", "-o", "m.tflite"], "int4"),
+        (["study", "nope.toml", "--out", "s"], "nope.toml"),
+        (["study", "images", "--out", "s"], "images: no config in it"),
+        (["study", "a", "--out", "s", "--seeds", "0,0"], "'0,0' is not a list of"),
+        (["study", "a", "--out", "s", "--seeds", "-1"], "--seeds"),
+        (["study", "a", "--out", "s", "--set", "train.seed=1"], "given by --seeds"),
         (["benchmark", "nope.tflite"], "nope.tflite"),
         (["benchmark", "{model}"], "not a TFLite model"),
         (["benchmark", "x.tflite", "--size", "8"], "HEIGHTxWIDTH"),

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
-from tfsr.pictures import most_different, side_by_side
+from tfsr.pictures import curves, most_different, scatter, side_by_side
 
 
 def test_most_different_finds_the_square():
@@ -30,3 +32,61 @@ def test_side_by_side_draws_rows_of_crops(tmp_path, channels):
     assert abs(width / height - 2.6 / 2.9) < 0.05
     counts = {colour: count for count, colour in colours}
     assert counts[200, 200, 200] > 1.5 * counts[0, 0, 0] > 0
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures saved so far."""
+    saved, save = [], Figure.savefig
+
+    def savefig(self, *args, **kwargs):
+        saved.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return saved
+
+
+def test_labels_of_a_scatter_are_clear_of_each_other(tmp_path, figures):
+    rng = np.random.default_rng(0)
+    panels = {
+        title: {
+            f"network_{i}": (rng.uniform(15, 20), [y, y + 0.05])
+            for i, y in enumerate(rng.normal(27, 0.1, 15))
+        }
+        for title in ("Set5", "B100")
+    }
+    panels["B100"]["network_3"] = (16, [])  # not trained yet
+    scatter(tmp_path / "scatter.png", "cost", "PSNR", panels)
+    (figure,) = figures
+    for axes, points in zip(figure.axes, panels.values(), strict=True):
+        texts = [text for text in axes.texts if text.get_text()]
+        shown = [label for label, (_, values) in points.items() if values]
+        assert [text.get_text() for text in texts] == shown
+        boxes = [text.get_window_extent() for text in texts]
+        for i, box in enumerate(boxes):
+            assert box.count_overlaps(boxes[:i]) == 0
+            assert axes.bbox.fully_containsx(box.x0)
+            assert axes.bbox.fully_containsx(box.x1)
+        for x, values in points.values():
+            for y in values:
+                mark = Bbox([axes.transData.transform((x, y))] * 2).padded(3)
+                assert mark.count_overlaps(boxes) == 0
+
+
+def test_a_label_keeps_its_colour(tmp_path, figures):
+    lines = {"a": [([1, 2], [3, 4])] * 2, "b": [], "c": [([1, 2, 3], [4, 5, 6])]}
+    curves(tmp_path / "curves.png", "step", "PSNR", lines)
+    panel = {
+        label: (1, [v for _, y in runs for v in y]) for label, runs in lines.items()
+    }
+    scatter(tmp_path / "scatter.png", "cost", "PSNR", {"Set5": panel})
+    drawn, points = figures
+    whole, end = drawn.axes
+    a, again, c = (line.get_color() for line in whole.lines)
+    assert a == again != c
+    assert [bar[0].get_color() for bar in points.axes[0].containers] == [a, c]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a", "c"]
+    assert [list(line.get_xdata()) for line in end.lines] == [[2], [2], [2, 3]]
+    means = [bar[0].get_ydata()[0] for bar in points.axes[0].containers]
+    assert means == [3.5, 5]

@@ -36,6 +36,7 @@ def evaluate(upscaler, folder: BenchmarkFolder) -> dict:
             "border": folder.scale,
             "sr": "clipped and rounded to 8 bit",
             "lr": "imresize" if folder.lr_files is None else "files",
+            "rescale": folder.rescale,
         },
         "folder": str(folder.folder),
         "scale": folder.scale,

@@ -48,3 +48,145 @@ def most_different(a: np.ndarray, b: np.ndarray, side: int) -> tuple[slice, slic
     )
     y, x = np.unravel_index(np.argmax(windows), windows.shape)
     return slice(y, y + side), slice(x, x + side)
+
+
+def curves(
+    file: str | Path,
+    xlabel: str,
+    ylabel: str,
+    lines: dict[str, list[tuple[list[float], list[float]]]],
+) -> None:
+    """Draws several lines, x and y each, in one colour a label; their end enlarged.
+
+    Args:
+        file: The picture to write, `.png`.
+        xlabel: Of the axes.
+        ylabel: Of the axes.
+        lines: By label; a label may have none.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    whole, end = figure.subplots(1, 2)
+    last = max(x[-1] for pairs in lines.values() for x, _ in pairs)
+    for (label, pairs), colour in zip(lines.items(), _colours(lines), strict=True):
+        for i, (x, y) in enumerate(pairs):
+            style = {"color": colour, "lw": 1.2, "marker": ".", "ms": 4}
+            whole.plot(x, y, label=None if i else label, **style)
+            half = np.searchsorted(x, last / 2)
+            end.plot(x[half:], y[half:], **style)
+    whole.set(xlabel=xlabel, ylabel=ylabel)
+    end.set(xlabel=xlabel, title="last half")
+    for axes in (whole, end):
+        axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize=8)
+    with replacing(file) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def scatter(
+    file: str | Path,
+    xlabel: str,
+    ylabel: str,
+    panels: dict[str, dict[str, tuple[float, list[float]]]],
+) -> None:
+    """Draws labelled points side by side, each the mean of its values.
+
+    A bar spans a point's values, from the least to the greatest.
+
+    Args:
+        file: The picture to write, `.png`.
+        xlabel: Of all panels.
+        ylabel: Of all panels.
+        panels: By title, x and values of each label; the same labels in every panel. A
+            label without values is left out, and keeps its colour.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5 * len(panels), 4.8), layout="constrained", dpi=120)
+    grid = figure.subplots(1, len(panels), squeeze=False).flat
+    for axes, (title, points) in zip(grid, panels.items(), strict=True):
+        for (x, values), colour in zip(points.values(), _colours(points), strict=True):
+            if values:
+                mean = np.mean(values)
+                spread = [[mean - min(values)], [max(values) - mean]]
+                axes.errorbar(x, mean, spread, fmt="o", color=colour, capsize=3)
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.margins(0.15)
+        axes.grid(alpha=0.3)
+    figure.draw_without_rendering()  # settles where the axes are
+    for axes, points in zip(figure.axes, panels.values(), strict=True):
+        _place_labels(axes, points)
+    with replacing(file) as temporary:
+        figure.savefig(temporary)
+
+
+def _place_labels(axes, points):
+    """Writes each label near its point, clear of other labels, points and bars."""
+    pixels = axes.figure.dpi / 72  # a point of type
+    shown = [
+        (label, x, values, colour)
+        for (label, (x, values)), colour in zip(
+            points.items(), _colours(points), strict=True
+        )
+        if values
+    ]
+    outwards = np.array([[-pixels], [pixels]])
+    taken = [
+        axes.transData.transform([(x, min(v)), (x, max(v))]) + 5 * outwards
+        for _, x, v, _ in shown
+    ]
+    for label, x, values, colour in shown:
+        point = (x, np.mean(values))
+        style = {"textcoords": "offset points", "ha": "center", "va": "center"}
+        text = axes.annotate(label, point, (0, 0), fontsize=8, **style)
+        text.set_color([0.6 * c for c in colour])  # dark enough to read
+        box = text.get_window_extent().get_points()  # lower left, upper right
+        offset = _free_place(box, axes.bbox.get_points(), np.array(taken))
+        line = _leader(box, offset)
+        taken += [box + offset + 2 * outwards, *(spot + outwards / 2 for spot in line)]
+        text.set_position(offset / pixels)
+        end = (line[-1] - line[0]) / pixels
+        if np.hypot(*end) > 12:
+            arrow = {"arrowstyle": "-", "color": colour, "lw": 0.7}
+            axes.annotate("", point, end, arrowprops=arrow, **style)
+
+
+def _free_place(box, frame, taken):
+    """Returns where to move a box centred on its point: nearest where least is crossed.
+
+    Args:
+        box: Lower left and upper right, `(2, 2)`, in pixels.
+        frame: The box to stay in.
+        taken: Boxes to keep clear of, `(n, 2, 2)`.
+    """
+
+    def cost(offset):
+        low, high = box + offset
+        outside = np.any(low < frame[0]) or np.any(high > frame[1])
+        covered = np.all((low < taken[:, 1]) & (high > taken[:, 0]), axis=1)
+        line = _leader(box, offset)[:, None]
+        inside = np.all((line > taken[:, 0]) & (line < taken[:, 1]), axis=2)
+        return 1000 * outside + 10 * covered.sum() + inside.any(axis=0).sum()
+
+    width, height = box[1] - box[0]
+    offsets = [
+        np.array([np.cos(a) * (r + width / 2), np.sin(a) * (r + height / 2)])
+        for r in 15 * 1.25 ** np.arange(12)
+        for a in np.arange(16) * np.pi / 8
+    ]
+    return min(offsets, key=cost)
+
+
+def _leader(box, offset):
+    """Returns spots from a box's centre to the nearest one of the box when moved."""
+    reach = (box[1] - box[0]) / 2
+    end = np.clip(0, offset - reach, offset + reach)
+    return box.mean(axis=0) + np.linspace(0, 1, 12)[:, None] * end
+
+
+def _colours(labels):
+    from matplotlib import colormaps
+
+    colours = colormaps["tab10" if len(labels) <= 10 else "tab20"].colors
+    return [colours[i % len(colours)] for i in range(len(labels))]

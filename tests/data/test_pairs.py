@@ -67,6 +67,26 @@ def test_grayscale(benchmark):
             assert pair.lr.shape[-1] == pair.hr.shape[-1] == 1
 
 
+@pytest.mark.parametrize("rescale", [0.8, 0.6, 0.5])
+def test_rescaled_images_come_before_the_crop_and_without_files(benchmark, rescale):
+    add_lr(benchmark, 2, a=noise(6, 9))  # of `a` alone, and not looked at
+    for pair, size in zip(
+        BenchmarkFolder(benchmark, 2, rescale=rescale),
+        [(13, 18), (12, 16)],
+        strict=True,
+    ):
+        hr = imresize(noise(*size), rescale)
+        hr = hr[: hr.shape[0] // 2 * 2, : hr.shape[1] // 2 * 2]
+        np.testing.assert_array_equal(pair.hr, hr)
+        np.testing.assert_array_equal(pair.lr, imresize(hr, 1 / 2))
+
+
+@pytest.mark.parametrize("rescale", [0, -0.5, 1.25, float("nan")])
+def test_rescaling_only_shrinks(benchmark, rescale):
+    with pytest.raises(ValueError, match=rf"Received: rescale={rescale}\."):
+        BenchmarkFolder(benchmark, 2, rescale=rescale)
+
+
 def test_a_missing_lr_file_is_an_error(benchmark):
     add_lr(benchmark, 2, a=noise(6, 9))
     with pytest.raises(InputError, match=r"X2/bx2\.png: missing.*each of the 2"):

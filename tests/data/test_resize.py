@@ -41,7 +41,7 @@ def to_bytes(values):
     return np.floor(np.clip(values, 0, 255) + 0.5)
 
 
-@pytest.mark.parametrize("scale", [1 / 4, 1 / 3, 1 / 2, 0.3, 0.9, 1, 1.5, 2, 3, 4])
+@pytest.mark.parametrize("scale", [1 / 4, 1 / 3, 1 / 2, 0.3, 0.6, 0.8, 1, 1.5, 2, 3, 4])
 def test_equals_the_definition(scale):
     image = np.random.default_rng(0).integers(0, 256, (13, 9, 3), dtype=np.uint8)
     result = imresize(image, scale)
@@ -92,6 +92,8 @@ def test_clips_to_the_type(dtype):
         ((9, 10, 3), 1 / 4, (3, 3, 3)),
         ((1, 1, 1), 4, (4, 4, 1)),
         ((2, 3), 1 / 4, (1, 1)),
+        ((321, 481), 0.8, (257, 385)),
+        ((55, 15), 0.6, (33, 9)),
     ],
 )
 def test_size_is_rounded_up(shape, scale, expected):

@@ -75,23 +75,10 @@ def find_upscaler(model, scale):
     import_tensorflow()
     import tfsr
     from tfsr.inference import KerasUpscaler
+    from tfsr.models import pick_scale
 
     loaded = tfsr.load_model(model)
     return KerasUpscaler(loaded, pick_scale(model, loaded, scale))
-
-
-def pick_scale(name, model, scale):
-    """Returns the scale to use: the one asked for, or the only one there is."""
-    from tfsr.models import scales
-
-    available = scales(model)
-    if scale is None and len(available) == 1:
-        return available[0]
-    if scale not in available:
-        has = ", ".join(f"x{s}" for s in available)
-        asked = "choose one with --scale" if scale is None else f"not x{scale}"
-        raise InputError(f"{name}: has {has}; {asked}.")
-    return scale
 
 
 def or_input_error(function, *arguments):

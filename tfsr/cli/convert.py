@@ -3,7 +3,6 @@
 from tfsr.cli.common import (
     fail,
     import_tensorflow,
-    pick_scale,
     positive,
     present,
     say,
@@ -70,6 +69,7 @@ def _convert(options):
     from tfsr.data import BenchmarkFolder
     from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
     from tfsr.inference import KerasUpscaler
+    from tfsr.models import pick_scale
     from tfsr.tflite.convert import convert, name_of_size
     from tfsr.tflite.runtime import TFLiteUpscaler
     from tfsr.tflite.verify import verify
@@ -118,6 +118,7 @@ def _verify(options):
     import tfsr
     from tfsr.data import BenchmarkFolder
     from tfsr.inference import KerasUpscaler
+    from tfsr.models import pick_scale
     from tfsr.tflite.runtime import TFLiteUpscaler
     from tfsr.tflite.verify import verify
 

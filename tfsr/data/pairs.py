@@ -26,19 +26,35 @@ class BenchmarkFolder:
     `folder` holds images, or `HR/` and optionally `LR_bicubic/X{scale}/` with
     `NAMEx{scale}.png`. HR is cropped from the top left to a multiple of the scale.
 
+    With `rescale`, every HR image is first shrunk by that factor, as in Fig. 10 of the
+    MS3-Conv paper (0.8, 0.6, 0.5), so that the same pattern comes at other
+    frequencies; then as above, except that LR is always made.
+
     Args:
         folder: Path of the folder, or a list of HR files.
         scale: Upscaling factor.
         channels: 3 for RGB, 1 for grayscale.
+        rescale: Factor of `imresize` for the HR images, above 0 and at most 1.
 
     Raises:
         InputError: If the folder is missing or empty, if LR files exist for some
             images only, or if sizes do not match.
     """
 
-    def __init__(self, folder: str | Path | list[Path], scale: int, channels: int = 3):
+    def __init__(
+        self,
+        folder: str | Path | list[Path],
+        scale: int,
+        channels: int = 3,
+        rescale: float = 1,
+    ):
+        if not 0 < rescale <= 1:
+            raise ValueError(
+                f"`rescale` must be above 0 and at most 1. Received: rescale={rescale}."
+            )
         self.scale = scale
         self.channels = channels
+        self.rescale = rescale
         self.lr_files = None
         if isinstance(folder, list):
             self.folder = folder[0].parent
@@ -48,7 +64,7 @@ class BenchmarkFolder:
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         lr = self.folder / "LR_bicubic" / f"X{scale}"
-        if hr.is_dir() and lr.is_dir():
+        if hr.is_dir() and lr.is_dir() and rescale == 1:
             self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
             missing = [f for f in self.lr_files if not f.is_file()]
             if missing:
@@ -62,7 +78,10 @@ class BenchmarkFolder:
 
     def __iter__(self) -> Iterator[Pair]:
         for i, file in enumerate(self.hr_files):
-            hr = crop_to_multiple(read_image(file, self.channels), self.scale)
+            hr = read_image(file, self.channels)
+            if self.rescale != 1:
+                hr = imresize(hr, self.rescale)
+            hr = crop_to_multiple(hr, self.scale)
             if self.lr_files is None:
                 if 0 in hr.shape:
                     raise InputError(f"{file}: smaller than the scale {self.scale}.")

@@ -97,13 +97,7 @@ class RunLog(keras.callbacks.Callback):
         self.bicubic = bicubic
         self.rows = []
         if epoch:
-            with open(out / "log.csv", newline="") as file:
-                self.rows = [
-                    {key: float(value) for key, value in row.items()}
-                    for row in csv.DictReader(file)
-                ][:epoch]
-            for row in self.rows:
-                row["epoch"] = int(row["epoch"])
+            self.rows = read_log(out)[:epoch]
 
     def best(self):
         return max(self.rows, key=lambda row: row["val_psnr"])
@@ -141,6 +135,18 @@ class RunLog(keras.callbacks.Callback):
             axes.grid(alpha=0.3)
         with files.replacing(self.out / "curve.png") as temporary:
             figure.savefig(temporary, dpi=120)
+
+
+def read_log(out) -> list[dict]:
+    """Returns the rows of `log.csv` in the run folder `out`, one an epoch."""
+    with open(out / "log.csv", newline="") as file:
+        rows = [
+            {key: float(value) for key, value in row.items()}
+            for row in csv.DictReader(file)
+        ]
+    for row in rows:
+        row["epoch"] = int(row["epoch"])
+    return rows
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -93,6 +93,25 @@ class Config:
     text: str  # TOML that reads as this config; the file's own if nothing is overridden
     source: str  # the file, for messages
 
+    def values(self) -> dict:
+        """Returns every value by its `section.key`."""
+        tables = {
+            "model": self.model,
+            "data": vars(self.data),
+            "train": vars(self.train),
+        }
+        return {
+            f"{section}.{key}": value
+            for section, table in tables.items()
+            for key, value in table.items()
+        }
+
+    def differing(self, other: "Config") -> list[str]:
+        """Returns the `section.key`s whose values are others in `other`, sorted."""
+        ours, theirs = self.values(), other.values()
+        keys = ours.keys() | theirs.keys()
+        return sorted(key for key in keys if ours.get(key) != theirs.get(key))
+
 
 def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
     """Returns the experiment in `file`.

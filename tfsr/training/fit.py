@@ -207,16 +207,15 @@ def _check_free(out, config):
                 f"{out}: exists and is not a run folder; give a new --out."
             )
         return []
-    old, new = _values(read_config(saved)), _values(config)
-    changed = sorted(
-        key for key in old.keys() | new.keys() if old.get(key) != new.get(key)
-    )
+    before = read_config(saved)
+    changed = before.differing(config)
     fixed = [key for key in changed if key not in CHANGEABLE]
     if fixed:
         raise InputError(
             f"{out}: holds a run of another config, which differs in "
             f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
         )
+    old, new = before.values(), config.values()
     return [f"{key} was {old[key]}, now {new[key]}" for key in changed]
 
 
@@ -227,19 +226,6 @@ def _locked(out):
             yield
     except filelock.Timeout:
         raise InputError(f"{out}: another training is running there.") from None
-
-
-def _values(config):
-    tables = {
-        "model": config.model,
-        "data": vars(config.data),
-        "train": vars(config.train),
-    }
-    return {
-        f"{section}.{key}": value
-        for section, table in tables.items()
-        for key, value in table.items()
-    }
 
 
 def _bicubic(folders):

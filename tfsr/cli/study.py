@@ -1,0 +1,68 @@
+"""`tfsr study`."""
+
+import argparse
+import contextlib
+import sys
+
+from tfsr.cli.common import import_tensorflow, positive, present, size, with_json
+from tfsr.errors import InputError
+
+
+def add(command):
+    study = command("study", run, "Train and compare networks on one budget.", True)
+    study.add_argument(
+        "configs", nargs="+", help="folders of TOML files, or the files; first is 1.00"
+    )
+    study.add_argument("--out", required=True, metavar="DIR")
+    study.add_argument("--seeds", type=_seeds, default=[0], metavar="N[,N]")
+    study.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a value of every config",
+    )
+    study.add_argument("--scale", type=positive, help="of networks with several")
+    study.add_argument(
+        "--size", type=size, metavar="HxW", help="LR size; for 1280x720 HR by default"
+    )
+    study.add_argument(
+        "--test",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="benchmark folders; the validation images by default",
+    )
+    study.add_argument(
+        "--no-latency", action="store_true", help="neither convert nor time"
+    )
+    with_json(study)
+
+
+def run(options):
+    for override in options.set:
+        if override.startswith("train.seed"):
+            raise InputError(f"--set {override}: the seeds are given by --seeds.")
+    import_tensorflow()
+    from tfsr import study
+    from tfsr.tflite.study import run
+
+    planned = study.plan(
+        options.configs,
+        options.out,
+        options.seeds,
+        options.set,
+        options.scale,
+        options.size,
+        options.test,
+    )
+    with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+        report = run(planned, latency=not options.no_latency)
+    present(options, report, study.table(report))
+
+
+def _seeds(text):
+    seeds = text.split(",")
+    if not all(seed.isdigit() for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of seeds, as 0,1")
+    return [int(seed) for seed in seeds]
