@@ -29,7 +29,9 @@ from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 
 
 def ms3_network(name, body, scale, conv, levels, filters, channels):
-    """Builds a backbone, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
+    """Builds a backbone around its body.
+
+    From `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
         name: Name of the model.

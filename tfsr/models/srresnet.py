@@ -13,9 +13,7 @@ https://arxiv.org/abs/1609.04802. `ms3.py` has the rest.
 from tfsr.models.ms3 import add, check_positive, ms3_network, relu
 
 
-def srresnet(
-    scale=4, conv="standard", levels=None, filters=64, blocks=16, channels=3
-):
+def srresnet(scale=4, conv="standard", levels=None, filters=64, blocks=16, channels=3):
     """Builds SRResNet, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
