@@ -15,16 +15,20 @@ def check_layer(tmp_path):
     def shapes(tensors):
         return keras.tree.map_structure(lambda x: tuple(x.shape), tensors)
 
-    def random_inputs(channels, count, height, width):
+    def random_inputs(channels, count, step, height, width):
         rng = np.random.default_rng(height)
-        arrays = [
-            rng.standard_normal((6, height, width, channels)).astype("float32")
-            for _ in range(count or 1)
-        ]
+        largest = step ** ((count or 1) - 1)
+        arrays = []
+        for i in range(count or 1):
+            size = (height * largest // step**i, width * largest // step**i)
+            arrays.append(rng.standard_normal((6, *size, channels)).astype("float32"))
         return arrays if count else arrays[0]
 
-    def check(layer, channels, count=None):
-        """`count` is given for a layer that takes a list of so many tensors."""
+    def check(layer, channels, count=None, step=1):
+        """`count` is given for a layer that takes a list of so many tensors.
+
+        Each of them is `step` times smaller than the one before.
+        """
         inputs = keras.Input((None, None, channels))
         if count:
             inputs = [keras.Input((None, None, channels)) for _ in range(count)]
@@ -44,7 +48,7 @@ def check_layer(tmp_path):
         model.save(file)
         reloaded = keras.saving.load_model(file)
         for height, width in ((5, 7), (8, 3)):
-            x = random_inputs(channels, count, height, width)
+            x = random_inputs(channels, count, step, height, width)
             y = model(x)
             promised = layer.compute_output_shape(shapes(x))
             assert shapes(y) == keras.tree.map_shape_structure(tuple, promised)

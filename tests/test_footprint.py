@@ -1,8 +1,11 @@
+import keras
 import numpy as np
 import pytest
 
-from tfsr.footprint import receptive_radius, taps, working_values
-from tfsr.models import carn, carn_m
+from tfsr.complexity import mult_adds
+from tfsr.footprint import alignment, receptive_radius, taps, working_values
+from tfsr.layers import CONVS, GroupedConv2D, MultiScaleConv2D
+from tfsr.models import carn, carn_m, ms3_carn, srresnet
 
 
 def test_carn_radius_is_the_sum_of_its_kernels():
@@ -23,6 +26,100 @@ def test_pixels_beyond_the_radius_change_nothing(scale):
     touched = np.flatnonzero(difference)[-1] // scale
     assert touched <= radius
     assert touched >= radius - 1
+
+
+def farthest(model, scale, radius, step):
+    """How far a change of one pixel is seen, at every place on the coarsest grid."""
+    size = -(-(2 * radius + 3 * step) // step) * step
+    lr = np.random.default_rng(0).random((1, size, size, 3), np.float32)
+    before = np.asarray(model(lr))
+    reach = 0
+    for place in range(size // 2 // step * step, size // 2 // step * step + step):
+        changed = lr.copy()
+        changed[0, place, place] += 1
+        difference = np.abs(model(changed) - before).max(axis=(0, 2, 3))
+        rows = np.flatnonzero(difference) // scale
+        reach = max(reach, place - rows[0], rows[-1] - place)
+    return reach
+
+
+# Only what reads averages of stride 1 or every second pixel is not followed exactly.
+@pytest.mark.parametrize(
+    ("builder", "conv", "levels", "scale", "excess"),
+    [
+        *((srresnet, conv, None, 2, 0) for conv in CONVS if "w_d2" not in conv),
+        (srresnet, "w_d2", None, 2, 1),
+        (srresnet, "w_d2_d2u2", None, 2, 0),
+        (srresnet, "pool_w_d2_d2u2", None, 2, 9),
+        (srresnet, "ms3", 3, 3, 0),
+        (srresnet, "ms2", 2, 4, 0),
+        (ms3_carn, "ms3", 2, 3, 0),
+        (ms3_carn, "multigrid", 3, 2, 0),
+    ],
+)
+def test_radius_across_levels(builder, conv, levels, scale, excess):
+    keras.utils.set_random_seed(0)
+    sizes = {"units": 1} if builder is ms3_carn else {}
+    model = builder(scale, conv, levels, filters=8, blocks=1, **sizes)
+    radius = receptive_radius(model)
+    seen = farthest(model, scale, radius, alignment(model))
+    assert seen <= radius <= seen + excess
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"down": "max", "up": "bilinear"},
+        {"down": "nearest", "down_first": False},
+        {"up": "bilinear", "up_first": True},
+        {"kernel_size": 5, "path_kernel_size": 1},
+    ],
+    ids=str,
+)
+def test_radius_of_every_resampling(arguments):
+    keras.utils.set_random_seed(0)
+    lr = keras.Input((None, None, 3))
+    x = MultiScaleConv2D((4, 4, 4), **arguments)([lr])
+    x = MultiScaleConv2D((4, 4, 4), **arguments)(x)
+    model = keras.Model(lr, MultiScaleConv2D((3,), **arguments)(x)[0])
+    radius = receptive_radius(model)
+    assert alignment(model) == 4
+    seen = farthest(model, 1, radius, 4)
+    assert seen <= radius
+    # a bilinear kernel is taken to read pixels on both sides of its own
+    assert radius <= seen + (12 if arguments.get("up") == "bilinear" else 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "step"),
+    [
+        ({}, 1),
+        ({"conv": "ms3"}, 2),
+        ({"conv": "ms3", "levels": 4, "scale": 3}, 8),
+        ({"conv": "w_d2"}, 2),
+    ],
+)
+def test_alignment_is_the_coarsest_pixel(arguments, step):
+    assert alignment(srresnet(filters=8, blocks=1, **arguments)) == step
+
+
+def test_levels_cost_by_their_resolution():
+    lr = keras.Input((None, None, 4))
+    x = MultiScaleConv2D((4, 4, 4))([lr])
+    model = keras.Model(lr, MultiScaleConv2D((4,), 3, up_first=True)(x)[0])
+    kernel = 9 * 4 * 4
+    # split: at 1, 1/4 and 1/16; aggregated after upsampling, so all at 1
+    assert mult_adds(model, 16, 32) == kernel * 16 * 32 * (1 + 1 / 4 + 1 / 16 + 3)
+    assert taps(model) == int(9 * (1 + 1 / 4 + 1 / 16 + 3))
+    # the two enlarged maps, one convolution's input and output
+    assert working_values(model) >= 4 * 4
+
+
+def test_what_is_not_known_is_refused():
+    x = keras.Input((None, None, 4))
+    model = keras.Model(x, keras.layers.LayerNormalization()(GroupedConv2D(4, 3)(x)))
+    with pytest.raises(ValueError, match=r"Received: .*LayerNormalization"):
+        receptive_radius(model)
 
 
 def test_working_values_cover_the_largest_step():

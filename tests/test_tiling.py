@@ -30,6 +30,22 @@ def test_tiles_give_what_the_whole_image_gives(height, width, tile):
     assert set(seen) == {(min(tile, height), min(tile, width), 3)}
 
 
+def on_a_grid(lr):
+    """The mean of each 4x4 pixels and of the eight means around it."""
+    h, w, c = lr.shape
+    means = lr.reshape(h // 4, 4, w // 4, 4, c).mean((1, 3))
+    return blur(means).repeat(2, axis=0).repeat(2, axis=1)
+
+
+@pytest.mark.parametrize(("height", "width", "tile"), [(22, 35, 16), (7, 61, 20)])
+def test_tiles_keep_to_the_grid_of_coarse_pixels(height, width, tile):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    missing = ((0, -height % 4), (0, -width % 4), (0, 0))
+    whole = on_a_grid(np.pad(image, missing, mode="edge").astype(np.float32) / 255)
+    parts = list(bands(on_a_grid, 1, [image], tile, overlap=4, step=4))
+    np.testing.assert_array_equal(np.concatenate(parts), whole[:height, :width])
+
+
 def test_layers_become_channels():
     color = np.full((4, 6, 3), 65535, np.uint16)
     alpha = np.zeros((4, 6), np.uint16)
@@ -41,3 +57,8 @@ def test_layers_become_channels():
 def test_overlap_must_leave_something():
     with pytest.raises(ValueError, match="Received: tile=8"):
         list(bands(blur, 2, [np.zeros((9, 9, 3), np.uint8)], 8, 4))
+
+
+def test_the_step_must_divide():
+    with pytest.raises(ValueError, match="Received: step=4, tile=18, overlap=4"):
+        list(bands(blur, 2, [np.zeros((9, 9, 3), np.uint8)], 18, 4, step=4))

@@ -1,15 +1,16 @@
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.cli import main
+from tfsr.cli import _footprint, main
 from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
 from tfsr.inference import BicubicUpscaler, KerasUpscaler
-from tfsr.models import carn_m
+from tfsr.models import carn_m, srresnet
 from tfsr.photos import read_photo
 from tfsr.tflite.convert import convert
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -44,6 +45,26 @@ def test_tiles_equal_the_whole(tmp_path, model, photo, kind):
     difference = np.abs(results[0] - results[1])
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["keras", "tflite"])
+@pytest.mark.parametrize("levels", [2, 3])
+def test_tiles_equal_the_whole_across_levels(tmp_path, levels, kind):
+    keras.utils.set_random_seed(0)
+    model = srresnet(2, "ms3", levels, filters=8, blocks=1)
+    pixels = np.random.default_rng(0).integers(0, 256, (91, 123, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "odd.png")
+    upscaler = KerasUpscaler(model, 2)
+    if kind == "tflite":
+        folder = BenchmarkFolder(tmp_path, 2)
+        (file,) = convert(model, 2, "float32", [None], tmp_path / "m.tflite", folder)
+        upscaler = TFLiteUpscaler(file)
+    lr = pixels.astype(np.float32) / 255
+    expected = np.clip(np.asarray(model(lr[None])[0]), 0, 1) * 255
+    radius, step, _ = _footprint(upscaler)
+    job = Job(tmp_path / "odd.png", tmp_path / "tiled.png")
+    upscale(upscaler, job, radius, tile=2 * radius + 19, step=step)
+    assert np.abs(read_photo(job.target).color - expected).max() <= 0.51
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16", "P", "1"])

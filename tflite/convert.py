@@ -9,7 +9,7 @@ import numpy as np
 
 from tfsr.data import BenchmarkFolder
 from tfsr.files import replacing
-from tfsr.footprint import receptive_radius, taps, working_values
+from tfsr.footprint import alignment, receptive_radius, taps, working_values
 from tfsr.graph import run_node
 from tfsr.inference import from_uint8
 from tfsr.models import single_scale
@@ -175,6 +175,7 @@ def _facts(model, scale, format, size):
         "format": format,
         "input": "uint8 RGB pixels" if format == "int8" else "float32 RGB in [0, 1]",
         "receptive_radius": receptive_radius(model),
+        "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.
         "working_bytes": working_values(model) * itemsize + taps(model) * 8,
     }

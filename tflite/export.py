@@ -1,7 +1,9 @@
 """Keras model to TFLite bytes, one short function a format."""
 
+import math
 import warnings
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -145,12 +147,24 @@ def _with_ranges(graph: Graph, ranges: Ranges):
 
 
 def _native(node, *args, **kwargs):
-    """Runs a node, a grouped convolution as one native operation.
+    """Runs a node, a convolution and nearest upsampling as TensorFlow's own operations.
 
-    As TensorFlow's own: Keras' would wrap it in XLA, which TFLite cannot convert.
+    Keras' grouped convolution would wrap one in XLA, which TFLite cannot convert; its
+    upsampling would become five-dimensional tiles, which no delegate takes.
     """
     operation = node.operation
+    if isinstance(operation, keras.layers.UpSampling2D):
+        return _upsample(operation, args[0])
     if isinstance(operation, GroupedConv2D):
         x = tf.nn.conv2d(args[0], operation.kernel, strides=1, padding="SAME")
         return tf.nn.bias_add(x, operation.bias)
     return operation(*args, **kwargs)
+
+
+def _upsample(operation, x):
+    """Runs an upsampling by a power of two, nearest by shuffles of equal pixels."""
+    if operation.interpolation != "nearest":
+        return operation(x)
+    for _ in range(int(math.log2(operation.size[0]))):
+        x = tf.nn.depth_to_space(tf.concat([x] * 4, axis=-1), 2)
+    return x

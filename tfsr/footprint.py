@@ -1,39 +1,116 @@
 """What running a model takes: how far a pixel sees, and how much memory."""
 
 import math
+from dataclasses import dataclass
+from fractions import Fraction
 
 import keras
 
 from tfsr.graph import inline
 from tfsr.layers import GroupedConv2D
 
-POINTWISE = ("Add", "ChannelShift", "Concatenate", "ReLU", "Relu", "Split")
+POINTWISE = (
+    "Add",
+    "ChannelShift",
+    "Concatenate",
+    "CropToScale",
+    "PadToMultiple",
+    "ReLU",
+    "Relu",
+    "Split",
+)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Where the LR pixels lie that a pixel of a feature map depends on.
+
+    At most `radius` outside the cell that holds the pixel, of a grid that begins at the
+    corner of the image. All lengths are in LR pixels.
+    """
+
+    radius: Fraction
+    cell: Fraction  # side of the grid's cells, a multiple of `pixel`
+    pixel: Fraction  # side of the map's own pixels
+
+    def on(self, cell: Fraction) -> "Reach":
+        """Returns the reach by a grid of other cells, also multiples of `pixel`."""
+        nested = cell % self.cell == 0
+        radius = self.radius if nested else self.radius + self.cell - self.pixel
+        return Reach(radius, cell, self.pixel)
+
+    def with_neighbours(self, pixels: int) -> "Reach":
+        """Returns the reach of a pixel and so many on each side of it."""
+        if pixels == 0:
+            return self
+        own = self.on(self.pixel)
+        return Reach(own.radius + pixels * self.pixel, self.pixel, self.pixel)
+
+    def resized(self, factor: Fraction) -> "Reach":
+        """Returns the reach of a map enlarged by `factor`, each pixel by itself."""
+        pixel = self.pixel / factor
+        cell = self.cell if self.cell % pixel == 0 else pixel
+        return Reach(self.on(cell).radius, cell, pixel)
 
 
 def receptive_radius(model: keras.Model) -> int:
     """Returns how many LR pixels around its own an output pixel depends on at most.
 
-    Tiles that overlap by this much on each side give what the whole image gives.
+    Tiles that overlap by this much on each side give what the whole image gives, if
+    they begin at multiples of `alignment`.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
     """
+    graph, reaches = _reaches(model)
+    return max(math.floor(reaches[id(x)].on(Fraction(1)).radius) for x in graph.outputs)
+
+
+def alignment(model: keras.Model) -> int:
+    """Returns the side, in LR pixels, of the coarsest pixels inside the model.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+    """
+    _, reaches = _reaches(model)
+    return math.ceil(max(r.pixel for r in reaches.values()))
+
+
+def _reaches(model):
+    """Returns the graph of `model` and the reach of every tensor by its id."""
     graph = inline(model)
-    seen = {id(x): (0.0, 1) for x in graph.inputs}  # radius in LR pixels, enlargement
+    reaches = {
+        id(x): Reach(Fraction(0), Fraction(1), Fraction(1)) for x in graph.inputs
+    }
     for node in graph.nodes:
-        radius = max(seen[id(x)][0] for x in node.input_tensors)
-        enlargement = max(seen[id(x)][1] for x in node.input_tensors)
-        if isinstance(node.operation, GroupedConv2D):
-            radius += (node.operation.kernel_size // 2) / enlargement
-        elif type(node.operation).__name__ == "DepthToSpace":
-            enlargement *= node.operation.block_size
-        elif type(node.operation).__name__ not in POINTWISE:
-            raise ValueError(
-                f"The reach of this operation is unknown. Received: {node.operation}."
-            )
-        for x in node.outputs:
-            seen[id(x)] = (radius, enlargement)
-    return math.ceil(max(seen[id(x)][0] for x in graph.outputs))
+        inputs = [reaches[id(x)] for x in node.input_tensors]
+        cell = max(r.cell for r in inputs)
+        radius = max(r.on(cell).radius for r in inputs)
+        joined = Reach(radius, cell, min(r.pixel for r in inputs))
+        reach = _reach(node.operation, joined)
+        reaches.update({id(x): reach for x in node.outputs})
+    return graph, reaches
+
+
+def _reach(operation, reach):
+    """Returns the reach of an operation's outputs from that of its inputs."""
+    name = type(operation).__name__
+    if name in POINTWISE:
+        return reach
+    if isinstance(operation, GroupedConv2D):
+        return reach.with_neighbours(operation.kernel_size // 2)
+    if name == "DepthToSpace":
+        return reach.resized(operation.block_size)
+    if name == "SpaceToDepth":
+        return reach.resized(Fraction(1, operation.block_size))
+    if name in ("AveragePooling2D", "MaxPooling2D"):
+        stride = operation.strides[0]
+        overlap = max(0, operation.pool_size[0] - stride)
+        return reach.with_neighbours(overlap).resized(Fraction(1, stride))
+    if name == "UpSampling2D":
+        beside = 1 if operation.interpolation == "bilinear" else 0
+        return reach.with_neighbours(beside).resized(operation.size[0])
+    raise ValueError(f"The reach of this operation is unknown. Received: {operation}.")
 
 
 def working_values(model: keras.Model) -> int:

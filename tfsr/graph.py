@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import keras
 
-from tfsr.layers import ChannelShift, GroupedConv2D
+from tfsr.layers import ChannelShift, CropToScale, GroupedConv2D, PadToMultiple
 
-PRIMITIVES = (ChannelShift, GroupedConv2D)
+PRIMITIVES = (ChannelShift, CropToScale, GroupedConv2D, PadToMultiple)
 
 
 class Graph:

@@ -99,7 +99,12 @@ def plan(
 
 
 def upscale(
-    upscaler, job: Job, radius: int, tile: int, progress: tqdm | None = None
+    upscaler,
+    job: Job,
+    radius: int,
+    tile: int,
+    progress: tqdm | None = None,
+    step: int = 1,
 ) -> list[str]:
     """Upscales one photograph; returns one-line notes on what changed on the way.
 
@@ -111,8 +116,9 @@ def upscale(
         upscaler: See `tfsr.inference`.
         job: The files.
         radius: How far a pixel of the upscaler sees, in LR pixels.
-        tile: Side of the tiles in LR pixels.
+        tile: Side of the tiles in LR pixels; taken down to a multiple of `step`.
         progress: A bar that counts tiles; its total is set here.
+        step: Where tiles may begin; must divide `radius`.
 
     Raises:
         InputError: If the photograph cannot be read or written in full.
@@ -126,11 +132,13 @@ def upscale(
     remove_stale(job.target.parent, job.target.name)
     while True:
         try:
-            rows = _enlarged(upscaler, photo, radius, tile, progress, job.source)
+            rows = _enlarged(
+                upscaler, photo, radius, tile - tile % step, step, progress, job.source
+            )
             write_photo(job.target, photo, rows, upscaler.scale)
             return notes
         except MemoryError:
-            if tile // 2 <= 2 * radius:
+            if tile // 2 < 2 * radius + step:
                 raise InputError(
                     f"{job.source}: too little memory even for tiles of {tile} pixels."
                 ) from None
@@ -162,12 +170,12 @@ def available_memory() -> int:
 
 
 def _enlarged(
-    upscaler, photo: Photo, radius, tile, progress, name
+    upscaler, photo: Photo, radius, tile, step, progress, name
 ) -> Iterator[np.ndarray]:
     """Yields the enlargement in bands of the photo's type, alpha as last channel."""
     height, width = photo.color.shape[:2]
     if progress is not None:
-        progress.reset(total=tiles(height, width, tile, radius))
+        progress.reset(total=tiles(height, width, tile, radius, step))
     peak = np.iinfo(photo.color.dtype).max
 
     def enlarge(lr):  # float32 (h, w, C), with alpha if the photo has it
@@ -185,7 +193,7 @@ def _enlarged(
     channels = photo.color.shape[-1]
     upscaler_of_channels = _for_channels(upscaler, channels)
     layers = [photo.color] if photo.alpha is None else [photo.color, photo.alpha]
-    yield from bands(enlarge, upscaler.scale, layers, tile, radius)
+    yield from bands(enlarge, upscaler.scale, layers, tile, radius, step)
 
 
 def _for_channels(upscaler, channels):

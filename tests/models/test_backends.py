@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -11,14 +12,15 @@ from tfsr.models import MODELS, scales, single_scale
 pytest.importorskip("jax", reason="Keras' NumPy backend needs jax")
 
 FORWARD = """
+import json
 import sys
 import numpy as np
 import keras
 from tfsr.models import MODELS, scales, single_scale
 
-name, folder = sys.argv[1:]
-assert keras.backend.backend() == "numpy"
-model = MODELS[name]()
+backend, name, arguments, folder = sys.argv[1:]
+assert keras.backend.backend() == backend
+model = MODELS[name](**json.loads(arguments))
 model.load_weights(f"{folder}/model.weights.h5")
 lr = np.load(f"{folder}/lr.npy")
 for s in scales(model):
@@ -27,17 +29,23 @@ assert "tensorflow" not in sys.modules
 """
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_numpy_backend_agrees_with_tensorflow(tmp_path, name):
+LEVELS = ("srresnet", {"conv": "ms3", "levels": 3, "blocks": 1})
+
+
+@pytest.mark.parametrize(
+    ("backend", "name", "arguments"),
+    [*(("numpy", name, {}) for name in MODELS), ("numpy", *LEVELS), ("jax", *LEVELS)],
+)
+def test_backends_agree_with_tensorflow(tmp_path, backend, name, arguments):
     keras.utils.set_random_seed(0)
-    model = MODELS[name]()
+    model = MODELS[name](**arguments)
     model.save_weights(tmp_path / "model.weights.h5")
     lr = np.random.default_rng(0).random((1, 5, 7, 3), dtype="float32")
     np.save(tmp_path / "lr.npy", lr)
 
     subprocess.run(
-        [sys.executable, "-c", FORWARD, name, tmp_path],
-        env={**os.environ, "KERAS_BACKEND": "numpy"},
+        [sys.executable, "-c", FORWARD, backend, name, json.dumps(arguments), tmp_path],
+        env={**os.environ, "KERAS_BACKEND": backend},
         check=True,
         timeout=120,
     )

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from tfsr.graph import inline
 from tfsr.inference import KerasUpscaler
-from tfsr.models import carn_m
+from tfsr.models import carn_m, srresnet
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
@@ -38,6 +39,30 @@ def test_float_formats_equal_keras(tmp_path, model, export_format, tolerance, si
     graph = lower(model, EXACT, *(size or (None, None)))
     sr = load(tmp_path, export_format(graph))(lr)
     np.testing.assert_allclose(sr, expected, atol=tolerance)
+
+
+@pytest.mark.parametrize("size", [(24, 20), (23, 21), None])
+@pytest.mark.parametrize(
+    ("conv", "levels"),
+    [("ms3", 2), ("ms3", 3), ("multigrid", 3), ("unet", 2), ("pool_w_d2_d2u2", None)],
+)
+def test_levels_equal_keras(tmp_path, conv, levels, size):
+    model = srresnet(2, conv, levels, filters=8, blocks=1)
+    upscaler = load(tmp_path, export.float32(inline(model, *(size or (None, None)))))
+    for shape in [size] if size else [(23, 21), (9, 12)]:
+        lr = np.random.default_rng(1).random((*shape, 3), np.float32)
+        expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+        np.testing.assert_allclose(upscaler(lr), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 20), (23, 21)])
+def test_levels_are_one_partition_of_operations_for_images(tmp_path, height, width):
+    model = srresnet(2, "ms3", filters=8, blocks=1)
+    content = export.float32(inline(model, height, width))
+    interpreter = load(tmp_path, content).interpreter
+    assert partitions(interpreter) == 1
+    operators = {op["op_name"] for op in interpreter._get_ops_details()}
+    assert not operators & {"TILE", "RESHAPE", "BROADCAST_TO", "GATHER", "TRANSPOSE"}
 
 
 @pytest.mark.parametrize("size", [(24, 20), None])

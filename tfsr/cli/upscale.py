@@ -48,10 +48,11 @@ def run(options):
     if not jobs:
         return 0
     upscaler = find_upscaler(options.model, options.scale)
-    radius, working_bytes = _footprint(upscaler)
+    radius, step, working_bytes = _footprint(upscaler)
     tile = options.tile or automatic_tile(working_bytes, radius)
-    if tile <= 2 * radius:
-        raise InputError(f"--tile {tile}: must exceed {2 * radius} for this model.")
+    least = 2 * radius + step
+    if tile < least:
+        raise InputError(f"--tile {tile}: must exceed {least - 1} for this model.")
     if options.self_ensemble:
         from tfsr.inference import SelfEnsemble
 
@@ -61,7 +62,7 @@ def run(options):
         for i, job in enumerate(jobs, 1):
             progress.set_description(f"{i}/{len(jobs)} {job.source.name}")
             try:
-                notes = upscale(upscaler, job, radius, tile, progress)
+                notes = upscale(upscaler, job, radius, tile, progress, step)
             except (InputError, OSError, MemoryError) as error:
                 if isinstance(error, MemoryError):
                     error = InputError(f"{job.source}: out of memory.")
@@ -79,20 +80,25 @@ def run(options):
 
 
 def _footprint(upscaler):
-    """Returns receptive radius and working bytes per LR pixel of an upscaler."""
+    """Returns radius, step (see `upscale`) and bytes per LR pixel of an upscaler."""
     from tfsr.inference import BicubicUpscaler, KerasUpscaler
 
     if isinstance(upscaler, BicubicUpscaler):
-        return 3, 64 * upscaler.scale**2
+        return 3, 1, 64 * upscaler.scale**2
     if isinstance(upscaler, KerasUpscaler):
-        from tfsr.footprint import receptive_radius, working_values
+        from tfsr.footprint import alignment, receptive_radius, working_values
 
+        model = upscaler.model
+        step, radius = alignment(model), receptive_radius(model)
         # float32, and what convolutions take beside their inputs and outputs
-        return receptive_radius(upscaler.model), 12 * working_values(upscaler.model)
-    facts = upscaler.metadata
-    if not {"receptive_radius", "working_bytes"} <= facts.keys():
-        raise InputError("the model was made by an older tfsr; convert it again.")
-    return facts["receptive_radius"], facts["working_bytes"]
+        working_bytes = 12 * working_values(model)
+    else:
+        facts = upscaler.metadata
+        if not {"receptive_radius", "alignment", "working_bytes"} <= facts.keys():
+            raise InputError("the model was made by an older tfsr; convert it again.")
+        step, radius = facts["alignment"], facts["receptive_radius"]
+        working_bytes = facts["working_bytes"]
+    return radius + -radius % step, step, working_bytes
 
 
 def _suffix(text):

@@ -1,9 +1,22 @@
 from tfsr.models.carn import carn, carn_m
+from tfsr.models.ms3_carn import ms3_carn
 from tfsr.models.scales import pick_scale, scales, single_scale
+from tfsr.models.srresnet import srresnet
 
 MODELS = {
     "carn": carn,
     "carn_m": carn_m,
+    "ms3_carn": ms3_carn,
+    "srresnet": srresnet,
 }
 
-__all__ = ["MODELS", "carn", "carn_m", "pick_scale", "scales", "single_scale"]
+__all__ = [
+    "MODELS",
+    "carn",
+    "carn_m",
+    "ms3_carn",
+    "pick_scale",
+    "scales",
+    "single_scale",
+    "srresnet",
+]

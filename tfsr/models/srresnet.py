@@ -1,0 +1,39 @@
+"""SRResNet with multi-scale convolutions.
+
+Feng, Guan, Qiao and Dong, "Exploring Multi-Scale Feature Propagation and Communication
+for Image Super Resolution", ECCV 2020, https://arxiv.org/abs/2008.00239
+
+The paper has 16 residual blocks and no batch normalization; its tables count 34
+convolutions at the LR resolution and one at the HR resolution before the last. Not the
+paper's word: the two convolutions beyond the blocks end the body, a ReLU between them,
+and a ReLU follows the first convolution, as in the SRResNet of Ledig et al.,
+https://arxiv.org/abs/1609.04802. `ms3.py` has the rest.
+"""
+
+from tfsr.models.ms3 import add, check_positive, ms3_network, relu
+
+
+def srresnet(scale=4, conv="standard", levels=None, filters=64, blocks=16, channels=3):
+    """Builds SRResNet, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
+
+    Args:
+        scale: Upscaling factor 2, 3 or 4.
+        conv: Convolution of the body and of the upsampler, a key of
+            `tfsr.layers.CONVS`.
+        levels: Number of levels, 1 to 4; `None` for that of the convolution's equation.
+        filters: Channels of the standard network; a level has half of them if there are
+            several.
+        blocks: Number of residual blocks.
+        channels: 3 for RGB, 1 for grayscale.
+    """
+    check_positive(blocks=blocks)
+
+    def body(x, conv2d):
+        x = long_skip = relu(x)
+        for b in range(blocks):
+            y = relu(conv2d(filters, name=f"block_{b}_conv_0")(x))
+            x = add(x, conv2d(filters, name=f"block_{b}_conv_1")(y))
+        x = relu(conv2d(filters, name="body_conv_0")(x))
+        return add(long_skip, conv2d(filters, name="body_conv_1")(x))
+
+    return ms3_network("srresnet", body, scale, conv, levels, filters, channels)
