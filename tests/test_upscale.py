@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.cli import _footprint, main
+from tfsr.cli import main
+from tfsr.cli.upscale import _footprint
 from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
 from tfsr.inference import BicubicUpscaler, KerasUpscaler
