@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfsr.graph import Graph, inline
-from tfsr.layers import ChannelShift, GroupedConv2D
+from tfsr.layers import ChannelShift, GroupedConv2D, PadToMultiple
 
 
 def lower(model: keras.Model, rules: tuple, height=None, width=None) -> Graph:
@@ -50,6 +50,78 @@ def shift_into_bias(operation, *args):
         return None
     kernel, bias = _weights(conv)
     return convolution(kernel, bias + np.array(operation.offset), conv.groups)(x)
+
+
+def fold_batch_normalization(operation, *args):
+    """g (k * x + b - m) / d + a = (g k / d) * x + (g (b - m) / d + a).
+
+    With mean m, deviation d, scale g and offset a as the training left them.
+    """
+    if not isinstance(operation, keras.layers.BatchNormalization):
+        return None
+    conv, x = _producer(args[0])
+    if not isinstance(conv, GroupedConv2D):
+        return None
+    kernel, bias = _weights(conv)
+    mean, variance, scale, offset = (
+        0.0 if w is None else _values(w)
+        for w in (
+            operation.moving_mean,
+            operation.moving_variance,
+            operation.gamma,
+            operation.beta,
+        )
+    )
+    factor = (scale if operation.scale else 1) / np.sqrt(variance + operation.epsilon)
+    return convolution(kernel * factor, (bias - mean) * factor + offset, conv.groups)(x)
+
+
+def pool_in_convolution(operation, *args):
+    """k * mean(x) = k' * x for a 1x1 convolution k of the means of s x s pixels.
+
+    k' is s x s with stride s: k / s^2 at every tap.
+    """
+    if not _is_pointwise(operation):
+        return None
+    pool, x = _producer(args[0])
+    if not _is_block_mean(pool):
+        return None
+    s = pool.pool_size[0]
+    kernel, bias = _weights(operation)
+    kernel = np.tile(kernel / s**2, (s, s, 1, 1))
+    layer = keras.layers.Conv2D(operation.filters, s, strides=s)
+    return _built(layer, x, [kernel, bias])(x)
+
+
+def pool_as_convolution(operation, *args):
+    """The mean of s x s pixels is a convolution of each channel with 1 / s^2, stride s.
+
+    The 8-bit delegate has no average pooling.
+    """
+    if not _is_block_mean(operation):
+        return None
+    (x,) = args
+    s = operation.pool_size[0]
+    kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
+    layer = keras.layers.DepthwiseConv2D(s, strides=s, use_bias=False)
+    return _built(layer, x, [kernel])(x)
+
+
+def upsample_in_convolution(operation, *args):
+    """Each pixel of k * x, repeated s x s times, for a 1x1 convolution k.
+
+    That is one transposed convolution of stride s, with k at every one of its taps.
+    """
+    if getattr(operation, "interpolation", None) != "nearest":
+        return None
+    conv, x = _producer(args[0])
+    if not _is_pointwise(conv):
+        return None
+    s = operation.size[0]
+    kernel, bias = _weights(conv)
+    kernel = np.tile(kernel.transpose(0, 1, 3, 2), (s, s, 1, 1))
+    layer = keras.layers.Conv2DTranspose(conv.filters, s, strides=s)
+    return _built(layer, x, [kernel, bias])(x)
 
 
 def convolve_before_shuffle(operation, *args):
@@ -139,23 +211,41 @@ def concatenate_onto(operation, *args):
 
 
 def center_input(operation, *args):
-    """k * (x + s) + b = k * (x + m) + (b + sum of k (s - m)), one m for all channels.
+    """x + s = (x + m) + (s - m), one m for all channels.
 
-    For 8 bits only: with m = -110 / 255 the shifted pixels are whole steps of 1 / 255
-    and nothing is lost, while shifts of their own cost each channel up to half a step.
-    Where the convolution reads zeros beyond the image's border, s - m, at most 0.027,
-    is added there too, which makes this rule alone inexact, at the outermost pixels.
+    For 8 bits: with m = -110 / 255 the shifted pixels are whole steps of 1 / 255 and
+    nothing is lost, while shifts of their own cost each channel up to half a step.
+    What remains is for `shift_after_pool` and `shift_out_of_convolution`.
+    """
+    if not isinstance(operation, ChannelShift) or not is_input(args[0]):
+        return None
+    rest = np.array(operation.offset) - CENTER
+    centered = ChannelShift((CENTER,) * len(rest))(args[0])
+    return ChannelShift(rest.tolist())(centered)
+
+
+def shift_after_pool(operation, *args):
+    """mean(x + s) = mean(x) + s."""
+    if not _is_block_mean(operation):
+        return None
+    shift, x = _producer(args[0])
+    return shift(operation(x)) if isinstance(shift, ChannelShift) else None
+
+
+def shift_out_of_convolution(operation, *args):
+    """k * (x + s) + b = k * x + (b + the sum of k s), for what `center_input` leaves.
+
+    Where the convolution reads zeros beyond the image's border, s, at most 0.027, is
+    added there too, which makes this rule alone inexact, at the outermost pixels.
     """
     if not isinstance(operation, GroupedConv2D):
         return None
     shift, x = _producer(args[0])
-    if not isinstance(shift, ChannelShift) or _producer(x)[1] is not None:
+    if not isinstance(shift, ChannelShift) or set(shift.offset) == {CENTER}:
         return None
     kernel, bias = _weights(operation)
-    rest = np.array(shift.offset) - CENTER
-    bias = bias + np.einsum("yxcf,c->f", kernel, rest)
-    centered = ChannelShift((CENTER,) * len(rest))(x)
-    return convolution(kernel, bias, operation.groups)(centered)
+    bias = bias + np.einsum("yxcf,c->f", kernel, np.array(shift.offset))
+    return convolution(kernel, bias, operation.groups)(x)
 
 
 def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
@@ -176,21 +266,30 @@ def last_convolution(graph: Graph) -> GroupedConv2D:
 
 CENTER = -110 / 255  # close to the negative mean of photographs
 EXACT = (
+    fold_batch_normalization,
     shift_into_bias,
+    pool_in_convolution,
+    pool_as_convolution,
+    upsample_in_convolution,
     convolve_before_shuffle,
     shuffle_at_once,
     concatenate_onto,
 )
-FOR_INT8 = (*EXACT, center_input)
+FOR_INT8 = (center_input, shift_after_pool, shift_out_of_convolution, *EXACT)
 
 
 def convolution(kernel: np.ndarray, bias: np.ndarray, groups: int = 1) -> GroupedConv2D:
     """Returns a built convolution with these weights."""
     size, _, channels, filters = kernel.shape
     layer = GroupedConv2D(filters, size, groups)
-    layer.build((None, None, None, channels * groups))
-    layer.set_weights([kernel, bias])
-    return layer
+    return _built(layer, keras.Input((None, None, channels * groups)), [kernel, bias])
+
+
+def is_input(x) -> bool:
+    """Returns whether `x` is the model's input, perhaps padded."""
+    operation, before = _producer(x)
+    padded = isinstance(operation, PadToMultiple)
+    return _producer(before)[1] is None if padded else before is None
 
 
 def _producer(x):
@@ -214,8 +313,28 @@ def _joined(parts):
     return None
 
 
+def _is_pointwise(operation):
+    conv = isinstance(operation, GroupedConv2D)
+    return conv and operation.kernel_size == operation.groups == 1
+
+
+def _is_block_mean(operation):
+    pool = isinstance(operation, keras.layers.AveragePooling2D)
+    return pool and operation.pool_size == operation.strides
+
+
+def _built(layer, x, weights):
+    layer.build(x.shape)
+    layer.set_weights(weights)
+    return layer
+
+
 def _weights(conv):
-    return [np.asarray(keras.ops.convert_to_numpy(w), np.float64) for w in conv.weights]
+    return [_values(w) for w in conv.weights]
+
+
+def _values(weight):
+    return np.asarray(keras.ops.convert_to_numpy(weight), np.float64)
 
 
 def _shuffled(x):

@@ -7,13 +7,27 @@ import numpy as np
 
 from tfsr.graph import Graph
 from tfsr.layers import ChannelShift
+from tfsr.tflite.lowering import is_input
 
 # By the position of the node in the graph.
 Samples = dict[int, np.ndarray]
 Ranges = dict[int, tuple[float, float]]
 
-# These only move values: TFLite demands one quantization of their inputs and outputs.
-MOVES = ("Concatenate", "DepthToSpace", "GetItem", "Pad", "Split")
+# These move values or take some among them: TFLite demands one quantization of their
+# inputs and outputs.
+MOVES = (
+    "AveragePooling2D",
+    "Concatenate",
+    "CropToScale",
+    "DepthToSpace",
+    "GetItem",
+    "MaxPooling2D",
+    "Pad",
+    "PadToMultiple",
+    "SpaceToDepth",
+    "Split",
+    "UpSampling2D",
+)
 VALUES_PER_PATCH = 4000
 BINS = 2048
 
@@ -121,8 +135,7 @@ def _shift_of_input(graph, position):
     if not isinstance(node.operation, ChannelShift):
         return None
     (offset, *others) = set(node.operation.offset)
-    from_input = node.input_tensors[0] is graph.inputs[0]
-    return offset if from_input and not others else None
+    return offset if is_input(node.input_tensors[0]) and not others else None
 
 
 def _fused_into_relu(graph: Graph):
@@ -146,6 +159,7 @@ def _same_range(graph: Graph):
     for i, node in enumerate(graph.nodes):
         if _moves(node):
             for x in node.input_tensors:
-                merged = group[i] | group[producer[id(x)]]
-                group.update(dict.fromkeys(merged, merged))
+                if id(x) in producer:  # not the model's input
+                    merged = group[i] | group[producer[id(x)]]
+                    group.update(dict.fromkeys(merged, merged))
     return list({id(g): g for g in group.values()}.values())

@@ -48,15 +48,22 @@ class TFLiteUpscaler:
             raise InputError(f"{file}: LiteRT cannot run it ({error}).") from None
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
+        height, width = lr.shape[:2]
+        # A fixed size that the network need not pad leaves its padding out of the file.
+        step = self.metadata.get("alignment", 1)
+        padded = np.pad(lr, ((0, -height % step), (0, -width % step), (0, 0)), "edge")
         try:
-            if lr.shape[:2] != self._ready_for:
-                self._resize(lr.shape[:2])
-            self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
+            if padded.shape[:2] != self._ready_for:
+                self._resize(padded.shape[:2])
+            self.interpreter.set_tensor(
+                self._input["index"], _encode(padded, self._input)
+            )
             self.interpreter.invoke()
         except RuntimeError as error:  # the file is whole, so the memory was not enough
             self._ready_for = None
             raise MemoryError(str(error)) from None
-        return _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
+        sr = _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
+        return sr[: height * self.scale, : width * self.scale]
 
     def input_bytes(self, lr: np.ndarray) -> bytes:
         """Returns an image as the model's input tensor holds it."""

@@ -2,13 +2,20 @@
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
 from keras import ops
 
 from tfsr.graph import Graph
 from tfsr.layers import GroupedConv2D
-from tfsr.tflite.lowering import convolution
 from tfsr.tflite.quantize import Ranges
+
+OTHER_AXES = {  # of a kernel: all but the output channels
+    GroupedConv2D: (0, 1, 2),
+    keras.layers.Conv2D: (0, 1, 2),
+    keras.layers.DepthwiseConv2D: (0, 1, 3),
+    keras.layers.Conv2DTranspose: (0, 1, 3),
+}
 
 
 def simulate(graph: Graph, ranges: Ranges, bits: int = 8) -> Callable:
@@ -26,9 +33,9 @@ def simulate(graph: Graph, ranges: Ranges, bits: int = 8) -> Callable:
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     round_activation = {8: to_8_bit, 16: to_16_bit}[bits]
     rounded = {
-        id(node.operation): _with_8_bit_kernel(node.operation)
+        id(node.operation): _with_8_bit_kernel(node)
         for node in graph.nodes
-        if isinstance(node.operation, GroupedConv2D)
+        if isinstance(node.operation, tuple(OTHER_AXES))
     }
 
     def call(node, *args, **kwargs):
@@ -54,8 +61,13 @@ def to_16_bit(x, low: float, high: float):
     return ops.clip(ops.round(x / step), -32768, 32767) * step
 
 
-def _with_8_bit_kernel(conv):
-    kernel, bias = map(ops.convert_to_numpy, conv.weights)
-    step = np.abs(kernel).max(axis=(0, 1, 2)) / 127
-    step = np.where(step, step, 1)
-    return convolution(np.rint(kernel / step) * step, bias, conv.groups)
+def _with_8_bit_kernel(node):
+    """Returns the convolution of a node with its kernel rounded."""
+    conv = node.operation
+    kernel, *bias = map(ops.convert_to_numpy, conv.weights)
+    largest = np.abs(kernel).max(axis=OTHER_AXES[type(conv)], keepdims=True)
+    step = np.where(largest, largest, 1) / 127
+    layer = type(conv).from_config(conv.get_config())
+    layer.build(node.input_tensors[0].shape)
+    layer.set_weights([np.rint(kernel / step) * step, *bias])
+    return layer

@@ -5,9 +5,9 @@ from PIL import Image
 from tfsr.data import BenchmarkFolder
 from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler
-from tfsr.models import carn_m
+from tfsr.models import carn_m, srresnet
 from tfsr.tflite.convert import calibration_patches, convert
-from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.runtime import TFLiteUpscaler, inspect
 from tfsr.tflite.verify import verify
 
 
@@ -118,6 +118,25 @@ def test_int16x8_loses_next_to_nothing(tmp_path, model, folder, lowering):
     report = verify(upscaler, KerasUpscaler(model, 2), folder)
     assert abs(report["loss_db"]) < 0.02
     assert report["psnr_between"] > 45
+
+
+@pytest.mark.parametrize("conv", ["ms", "ms2", "ms3", "multigrid", "unet", "w_d2"])
+def test_multi_scale_networks_in_8_bit(tmp_path, folder, conv):
+    model = srresnet(scale=2, conv=conv, filters=8, blocks=1)
+    (file,) = convert(model, 2, "int8", [(24, 32)], tmp_path / "m.tflite", folder)
+    assert inspect(file)["float_operators"] == 0
+    assert inspect(file)["partitions"] <= 2
+    lr = np.random.default_rng(0).integers(0, 256, (24, 32, 3)) / np.float32(255)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 1.5 / 255
+
+
+def test_a_fixed_size_serves_images_that_the_levels_do_not_divide(tmp_path, folder):
+    model = srresnet(scale=2, conv="ms3", levels=3, filters=8, blocks=1)
+    (file,) = convert(model, 2, "float32", [(8, 16)], tmp_path / "m.tflite", folder)
+    lr = np.random.default_rng(0).random((13, 11, 3), np.float32)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    np.testing.assert_allclose(TFLiteUpscaler(file)(lr), expected, atol=1e-5)
 
 
 def test_converted_loses_little(tmp_path, model, folder):

@@ -1,21 +1,48 @@
+import functools
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 
 from tfsr.graph import inline, run_node
-from tfsr.models import carn, carn_m, single_scale
+from tfsr.layers import CONVS, GroupedConv2D
+from tfsr.models import (
+    MODELS,
+    carn,
+    carn_m,
+    ms3_carn,
+    scales,
+    single_scale,
+    srresnet,
+)
 from tfsr.tflite.lowering import (
     CENTER,
     EXACT,
+    FOR_INT8,
     add_to_last_bias,
-    center_input,
     concatenate_onto,
     convolve_before_shuffle,
+    fold_batch_normalization,
     lower,
+    pool_as_convolution,
+    pool_in_convolution,
     rewrite,
     shift_into_bias,
     shuffle_at_once,
+    upsample_in_convolution,
 )
+
+NETWORKS = {  # every model of MODELS and every kind of convolution, small
+    "carn": partial(carn, scale=(2, 3, 4), filters=16, blocks=2, units=2),
+    "carn_m": partial(carn_m, scale=(2, 3, 4), filters=16, blocks=2, units=2),
+    "ms3_carn": partial(ms3_carn, conv="ms3", filters=8, blocks=1, units=1),
+    "srresnet": partial(srresnet, filters=8, blocks=1),
+    **{
+        f"srresnet_{conv}": partial(srresnet, conv=conv, filters=8, blocks=1)
+        for conv in CONVS
+    },
+}
 
 
 def run(graph, lr):
@@ -33,32 +60,54 @@ def lr():
     return np.random.default_rng(0).random((1, 9, 12, 3), np.float32)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("builder", [carn, carn_m])
+def test_every_model_is_here():
+    assert set(MODELS) <= set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_rule_is_exact(lr, name):
+    whole = NETWORKS[name]()
+    for scale in scales(whole):
+        graph = inline(single_scale(whole, scale))
+        expected = run(graph, lr)
+        lowered = [rewrite(graph, rule) for rule in EXACT]
+        for rewritten in (*lowered, functools.reduce(rewrite, EXACT, graph)):
+            error = np.abs(run(rewritten, lr) - expected).max()
+            assert error <= 1e-5 * np.abs(expected).max()
+
+
 @pytest.mark.parametrize(
-    "rule", [shift_into_bias, convolve_before_shuffle, shuffle_at_once]
+    ("rule", "name", "replaced", "replacement"),
+    [
+        (shift_into_bias, "carn", "ChannelShift", None),
+        (convolve_before_shuffle, "carn", None, "GetItem"),
+        (shuffle_at_once, "carn_m", "Split", None),
+        (pool_in_convolution, "srresnet_ms3", "AveragePooling2D", "Conv2D"),
+        (pool_as_convolution, "srresnet_ms2", "AveragePooling2D", "DepthwiseConv2D"),
+        (upsample_in_convolution, "srresnet_ms3", "UpSampling2D", "Conv2DTranspose"),
+    ],
 )
-def test_each_rule_is_exact(lr, builder, scale, rule):
-    model = builder(scale=scale, filters=16, blocks=1, units=1)
-    graph = inline(model)
-    lowered = rewrite(graph, rule)
-    expected = run(graph, lr)
-    error = np.abs(run(lowered, lr) - expected).max()
-    assert error <= 1e-5 * np.abs(expected).max()
-    if not (rule is shuffle_at_once and builder is carn):  # which has no groups
-        assert kinds(lowered) != kinds(graph)
+def test_each_rule_fits(rule, name, replaced, replacement):
+    graph = inline(single_scale(NETWORKS[name](), 4))
+    before, after = kinds(graph), kinds(rewrite(graph, rule))
+    assert replaced is None or after.count(replaced) < before.count(replaced)
+    assert replacement is None or after.count(replacement) > before.count(replacement)
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("builder", [carn, carn_m])
-def test_all_rules_together_are_exact(lr, builder, scale):
-    model = single_scale(builder(filters=16, blocks=1), scale)
-    expected = np.asarray(model(lr))
-    lowered = lower(model, EXACT)
-    error = np.abs(run(lowered, lr) - expected).max()
-    assert error <= 1e-5 * np.abs(expected).max()
-    assert "Split" not in kinds(lowered)
-    assert kinds(lowered)[-2:] == ["DepthToSpace", "GetItem"]
+def test_batch_normalization_is_folded(lr):
+    rng = np.random.default_rng(1)
+    inputs = keras.Input((None, None, 3))
+    x = GroupedConv2D(6, 3, groups=3)(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    x = GroupedConv2D(4, 3)(x)
+    x = keras.layers.BatchNormalization(center=False, scale=False)(x)
+    model = keras.Model(inputs, x)
+    for weight in model.weights:
+        weight.assign(rng.uniform(0.5, 2, weight.shape))
+    lowered = rewrite(inline(model), fold_batch_normalization)
+    assert kinds(lowered) == ["GroupedConv2D"] * 2
+    expected = np.asarray(model(lr, training=False))
+    np.testing.assert_allclose(run(lowered, lr), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_concatenations_join_two_at_a_time(lr):
@@ -73,7 +122,7 @@ def test_centering_is_exact_inside_the_border():
     model = carn_m(scale=2, filters=8, blocks=1, units=1)
     lr = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
     graph = lower(model, EXACT)
-    centered = rewrite(graph, center_input)
+    centered = lower(model, FOR_INT8)
     assert centered.nodes[0].operation.offset == (CENTER,) * 3
     difference = np.abs(run(centered, lr) - run(graph, lr))
     inside = difference[:, 10:-10, 10:-10]  # five convolutions see 5 LR pixels
