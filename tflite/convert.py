@@ -117,7 +117,7 @@ def _int16x8(model, patches, rules):
 def _calibrated(model, patches, rules, choose, save, bits):
     graph = lower(model, rules)
     ranges = quantize.ranges(graph, quantize.observe(graph, patches), choose)
-    shift = _output_shift(graph, simulate(graph, ranges, bits), patches)
+    shift = output_shift(graph, simulate(graph, ranges, bits), patches)
 
     def build(height, width):
         lowered = lower(model, rules, height, width)
@@ -126,7 +126,7 @@ def _calibrated(model, patches, rules, choose, save, bits):
     return build
 
 
-def _output_shift(graph, quantized, patches):
+def output_shift(graph, quantized, patches):
     """Returns by how much quantization moves the mean of the output.
 
     For each filter of the last convolution, so that its bias can take it off.

@@ -1,0 +1,81 @@
+"""What each choice in 8-bit quantization brings: loss in dB against float, simulated.
+
+python benchmarks/quantization.py MODEL --scale 4 --calibrate FOLDER --images FOLDER
+"""
+
+import argparse
+
+import keras
+import numpy as np
+
+import tfsr
+from tfsr.data import BenchmarkFolder
+from tfsr.evaluate import psnr
+from tfsr.graph import run_node
+from tfsr.inference import from_uint8, to_uint8
+from tfsr.models import single_scale
+from tfsr.tflite import quantize
+from tfsr.tflite.convert import calibration_patches, output_shift
+from tfsr.tflite.lowering import EXACT, FOR_INT8, add_to_last_bias, lower
+from tfsr.tflite.simulate import simulate
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("--scale", type=int, required=True)
+    parser.add_argument("--calibrate", required=True)
+    parser.add_argument("--images", required=True)
+    options = parser.parse_args()
+    model = single_scale(tfsr.load_model(options.model), options.scale)
+    channels = model.input.shape[-1]
+    folder = BenchmarkFolder(options.calibrate, options.scale, channels)
+    images = list(BenchmarkFolder(options.images, options.scale, channels))
+    exact = lower(model, EXACT)
+    in_float = mean_psnr(exact, run_node, images, options.scale)
+    print(f"float: {in_float:.3f} dB on {options.images}, x{options.scale}\n")
+    print("| choice | loss, dB |\n| --- | --- |")
+    for name, graph, call in choices(model, calibration_patches(folder)):
+        loss = in_float - mean_psnr(graph, call, images, options.scale)
+        print(f"| {name} | {loss:.3f} |", flush=True)
+
+
+def choices(model, patches):
+    """Yields a name, a graph and the `call` that runs it, for each row."""
+    exact, centered = lower(model, EXACT), lower(model, FOR_INT8)
+    samples = quantize.observe(exact, patches)
+    for choose in (quantize.min_max, quantize.percentile, quantize.least_squares):
+        ranges = quantize.ranges(exact, samples, choose)
+        yield f"ranges by {choose.__name__}", exact, simulate(exact, ranges)
+    ranges = quantize.ranges(centered, quantize.observe(centered, patches))
+    call = simulate(centered, ranges)
+    yield "least_squares, input centered", centered, call
+    shift = output_shift(centered, call, patches)
+    corrected = add_to_last_bias(centered, -shift)
+    call = simulate(corrected, ranges)
+    yield "the same with bias correction: int8", corrected, call
+    convolutions = [
+        i for i, node in enumerate(corrected.nodes) if hasattr(node.operation, "kernel")
+    ]
+    for name, first, last in (
+        ("int8, but the first layer's output", 0, convolutions[1]),
+        ("int8, but the last layer's output", convolutions[-3], len(corrected.nodes)),
+        ("int8 weights alone", 0, len(corrected.nodes)),
+    ):
+        kept = {i: r for i, r in ranges.items() if not first <= i < last}
+        yield name, corrected, simulate(corrected, kept)
+
+
+def mean_psnr(graph, call, images, scale):
+    values = []
+    for pair in images:
+        (sr,) = graph.run(
+            [keras.ops.convert_to_tensor(from_uint8(pair.lr)[None])], call
+        )
+        sr = to_uint8(np.clip(keras.ops.convert_to_numpy(sr)[0], 0, 1))
+        values.append(psnr(sr, pair.hr, scale))
+    return np.mean(values)
+
+
+if __name__ == "__main__":
+    main()
