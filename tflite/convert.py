@@ -139,10 +139,12 @@ def output_shift(graph, quantized, patches):
     filter_of = _filter_of_each_value(graph, CALIBRATION_SIZE)
     sums = np.zeros(last_convolution(graph).filters)
     counts = np.zeros_like(sums)
-    for patch in patches:
-        difference = _run(graph, patch, quantized) - np.clip(_run(graph, patch), 0, 1)
-        height, width, _ = difference.shape
-        filters = filter_of[:height, :width].ravel()
+    for batch in quantize.batches(patches):
+        exact = np.clip(_run(graph, batch), 0, 1)
+        difference = _run(graph, batch, quantized) - exact
+        _, height, width, _ = difference.shape
+        filters = np.broadcast_to(filter_of[:, :height, :width], difference.shape)
+        filters = filters.ravel()
         sums += np.bincount(filters, difference.ravel(), len(sums))
         counts += np.bincount(filters, minlength=len(sums))
     return sums / counts
@@ -150,15 +152,15 @@ def output_shift(graph, quantized, patches):
 
 def _filter_of_each_value(graph, side):
     """Returns which filter of the last convolution gives each value of the output."""
-    zeros = np.zeros((side, side, graph.inputs[0].shape[-1]), np.float32)
+    zeros = keras.ops.zeros((1, side, side, graph.inputs[0].shape[-1]))
     numbers = np.arange(last_convolution(graph).filters)
     numbered = _run(add_to_last_bias(graph, numbers), zeros)
     return np.rint(numbered - _run(graph, zeros)).astype(int)
 
 
 def _run(graph, lr, call=run_node):
-    (sr,) = graph.run([keras.ops.convert_to_tensor(lr[None])], call)
-    return keras.ops.convert_to_numpy(sr)[0]
+    (sr,) = graph.run([lr], call)
+    return keras.ops.convert_to_numpy(sr)
 
 
 def _facts(model, scale, format, size):

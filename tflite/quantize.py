@@ -1,6 +1,6 @@
 """Ranges of a graph's activations, chosen from values observed by running it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
@@ -30,6 +30,7 @@ MOVES = (
 )
 VALUES_PER_PATCH = 4000
 BINS = 2048
+BATCH = 8  # patches run at once
 
 
 def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
@@ -49,15 +50,26 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
     def call(node, *args, **kwargs):
         outputs = node.operation(*args, **kwargs)
         if not _moves(node):
-            values = keras.ops.convert_to_numpy(outputs).ravel()
-            kept = rng.choice(values, VALUES_PER_PATCH)
+            values = keras.ops.convert_to_numpy(outputs)
+            count = VALUES_PER_PATCH * len(values)
+            kept = rng.choice(values.ravel(), count)
             kept = np.concatenate([kept, [values.min(), values.max()]])
             samples.setdefault(position[id(node)], []).append(kept)
         return outputs
 
-    for patch in patches:
-        graph.run([keras.ops.convert_to_tensor(patch[None])], call)
+    for batch in batches(patches):
+        graph.run([batch], call)
     return {i: np.concatenate(kept) for i, kept in samples.items()}
+
+
+def batches(patches: Iterable[np.ndarray]) -> Iterator:
+    """Yields tensors `(B, H, W, C)` of patches alike in size, as many as `BATCH`."""
+    by_shape = {}
+    for patch in patches:
+        by_shape.setdefault(patch.shape, []).append(patch)
+    for alike in by_shape.values():
+        for i in range(0, len(alike), BATCH):
+            yield keras.ops.convert_to_tensor(np.stack(alike[i : i + BATCH]))
 
 
 def min_max(values: np.ndarray) -> tuple[float, float]:
