@@ -1,14 +1,8 @@
 """`tfsr convert`, `tfsr verify` and `tfsr inspect`."""
 
-from tfsr.cli.common import (
-    fail,
-    import_tensorflow,
-    positive,
-    present,
-    say,
-    sizes,
-    with_json,
-)
+from tfsr.cli.arguments import positive, sizes, with_json
+from tfsr.cli.models import import_tensorflow
+from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
 
 MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fails
