@@ -8,6 +8,7 @@ from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler
 from tfsr.layers import GroupedConv2D
 from tfsr.models import carn_m, srresnet
+from tfsr.tflite import metadata
 from tfsr.tflite.convert import calibration_patches, convert
 from tfsr.tflite.runtime import TFLiteUpscaler, inspect
 from tfsr.tflite.verify import verify
@@ -36,6 +37,14 @@ def test_several_sizes_get_their_names(tmp_path, model, folder):
     assert [file.name for file in files] == names
     assert sorted(tmp_path.iterdir()) == sorted(files)
     assert TFLiteUpscaler(files[0]).size == (8, 12)
+
+
+def test_metadata_tells_gray_from_color(tmp_path, photographs):
+    gray = BenchmarkFolder(photographs, 2, channels=1)
+    model = carn_m(scale=2, channels=1, filters=8, blocks=1)
+    file = tmp_path / "m.tflite"
+    convert(model, 2, "float32", [None], file, gray)
+    assert metadata.read(file)["input"] == "float32 gray in [0, 1]"
 
 
 def test_without_lowering_the_converter_calibrates(tmp_path, model, folder):
