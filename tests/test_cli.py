@@ -170,6 +170,10 @@ def test_convert_verify_benchmark(capsys, tmp_path, model, images):
     code, _, err = run(capsys, *verify, "--max-loss", "-10")
     assert code == 1
     assert err.startswith(f"tfsr: {file}: the loss of ")
+    gray = verify[3] = str(tmp_path / "gray.keras")
+    carn_m(scale=2, channels=1, filters=8, blocks=1).save(gray)
+    code, _, err = run(capsys, *verify)
+    assert (code, err) == (2, f"tfsr: {gray}: has 1 channels, {file} 3.\n")
     verify[3] = file
     code, out, _ = run(capsys, *verify, "--json")
     assert code == 0

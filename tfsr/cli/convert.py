@@ -117,6 +117,11 @@ def _verify(options):
 
     converted = TFLiteUpscaler(options.file)
     original = find_upscaler(options.against, converted.scale)
+    if original.channels != converted.channels:
+        raise InputError(
+            f"{options.against}: has {original.channels} channels, {options.file} "
+            f"{converted.channels}."
+        )
     folder = BenchmarkFolder(options.images, converted.scale, converted.channels)
     report = verify(converted, original, folder, options.picture)
     present(options, report, f"{options.file}: {_loss(report)}")
