@@ -165,6 +165,7 @@ def _run(graph, lr, call=run_node):
 
 def _facts(model, scale, format, size):
     itemsize = 1 if format == "int8" else 4
+    color = "RGB" if model.input.shape[-1] == 3 else "gray"
     weights = hashlib.sha256()
     for weight in model.weights:
         weights.update(keras.ops.convert_to_numpy(weight).tobytes())
@@ -175,7 +176,9 @@ def _facts(model, scale, format, size):
         "scale": scale,
         "size": size,
         "format": format,
-        "input": "uint8 RGB pixels" if format == "int8" else "float32 RGB in [0, 1]",
+        "input": f"uint8 {color} pixels"
+        if format == "int8"
+        else f"float32 {color} in [0, 1]",
         "receptive_radius": receptive_radius(model),
         "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.

@@ -56,9 +56,12 @@ def to_8_bit(x, low: float, high: float):
 
 
 def to_16_bit(x, low: float, high: float):
-    """Returns x in steps of m / 32767, m the larger of -low and high."""
+    """Returns x in steps of m / 32767, m the larger of -low and high.
+
+    A range from 0 clips there, any other one at -m.
+    """
     step = max(-low, high) / 32767
-    return ops.clip(ops.round(x / step), -32768, 32767) * step
+    return ops.clip(ops.round(x / step), -32768 if low else 0, 32767) * step
 
 
 def _with_8_bit_kernel(node):

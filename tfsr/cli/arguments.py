@@ -25,7 +25,16 @@ def size(text):
 
 
 def sizes(text):
-    return [size(part) for part in text.split(",")]
+    found = [size(part) for part in text.split(",")]
+    if len(set(found)) < len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} has a size twice")
+    return found
+
+
+def png(text):
+    if not text.lower().endswith(".png"):
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png")
+    return text
 
 
 def positive(text):

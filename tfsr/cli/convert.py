@@ -1,7 +1,7 @@
 """`tfsr convert`, `tfsr verify` and `tfsr inspect`."""
 
-from tfsr.cli.arguments import positive, sizes, with_json
-from tfsr.cli.models import import_tensorflow
+from tfsr.cli.arguments import MODEL_HELP, png, positive, sizes, with_json
+from tfsr.cli.models import find_upscaler, import_tensorflow
 from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
 
@@ -40,7 +40,7 @@ def add(command):
 
     verify = command("verify", _verify, "Measure what a converted model loses.")
     verify.add_argument("file", metavar="FILE.tflite")
-    verify.add_argument("--against", required=True, metavar="MODEL")
+    verify.add_argument("--against", required=True, metavar="MODEL", help=MODEL_HELP)
     verify.add_argument("--images", required=True, metavar="FOLDER")
     verify.add_argument("--max-loss", type=float, metavar="DB")
     _with_picture(verify)
@@ -53,7 +53,10 @@ def add(command):
 
 def _with_picture(command):
     command.add_argument(
-        "--picture", metavar="FILE.png", help="the crop where the two differ most"
+        "--picture",
+        type=png,
+        metavar="FILE.png",
+        help="the crop where the two differ most",
     )
 
 
@@ -104,26 +107,25 @@ def _convert(options):
     ]
     report = reports[0] if len(reports) == 1 else {"files": reports}
     present(options, report, "\n".join(lines))
-    return max(_check(report, options.max_loss) for report in reports)
+    return max(_check(r["file"], r, options.max_loss) for r in reports)
 
 
 def _verify(options):
-    import_tensorflow()
-    import tfsr
     from tfsr.data import BenchmarkFolder
-    from tfsr.inference import KerasUpscaler
-    from tfsr.models import pick_scale
     from tfsr.tflite.runtime import TFLiteUpscaler
     from tfsr.tflite.verify import verify
 
     converted = TFLiteUpscaler(options.file)
-    model = tfsr.load_model(options.against)
-    scale = pick_scale(options.against, model, converted.scale)
-    folder = BenchmarkFolder(options.images, scale, converted.channels)
-    original = KerasUpscaler(model, scale)
+    original = find_upscaler(options.against, converted.scale)
+    if original.channels != converted.channels:
+        raise InputError(
+            f"{options.against}: has {original.channels} channels, {options.file} "
+            f"{converted.channels}."
+        )
+    folder = BenchmarkFolder(options.images, converted.scale, converted.channels)
     report = verify(converted, original, folder, options.picture)
     present(options, report, f"{options.file}: {_loss(report)}")
-    return _check(report, options.max_loss)
+    return _check(options.file, report, options.max_loss)
 
 
 def _inspect(options):
@@ -150,14 +152,18 @@ def _loss(report):
     )
 
 
-def _check(report, max_loss):
+def _check(file, report, max_loss):
     """Returns the exit code of a verification."""
     shift = max(report["channel_bias"], key=abs)
     if abs(shift) > MAX_SHIFT:
         return fail(
-            f"a colour channel is shifted by {shift:.2f} of 255, above {MAX_SHIFT}.", 1
+            f"{file}: a colour channel is shifted by {shift:.2f} of 255, above "
+            f"{MAX_SHIFT}.",
+            1,
         )
     loss_db = report["loss_db"]
-    if max_loss is not None and loss_db > max_loss:
-        return fail(f"the loss of {loss_db:.3f} dB is above --max-loss {max_loss}.", 1)
+    if max_loss is not None and not loss_db <= max_loss:
+        return fail(
+            f"{file}: the loss of {loss_db:.3f} dB is above --max-loss {max_loss}.", 1
+        )
     return 0
