@@ -320,8 +320,11 @@ def _is_pointwise(operation):
 
 
 def _is_block_mean(operation):
-    pool = isinstance(operation, keras.layers.AveragePooling2D)
-    return pool and operation.pool_size == operation.strides
+    if not isinstance(operation, keras.layers.AveragePooling2D):
+        return False
+    height, width = operation.pool_size
+    whole = operation.strides == operation.pool_size and operation.padding == "valid"
+    return whole and height == width
 
 
 def _built(layer, x, weights):

@@ -16,8 +16,6 @@ def with_json(command):
 
 
 def size(text):
-    if text == "dynamic":
-        return None
     height, _, width = text.partition("x")
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, as 180x320")
@@ -25,7 +23,7 @@ def size(text):
 
 
 def sizes(text):
-    found = [size(part) for part in text.split(",")]
+    found = [None if t == "dynamic" else size(t) for t in text.split(",")]
     if len(set(found)) < len(found):
         raise argparse.ArgumentTypeError(f"{text!r} has a size twice")
     return found

@@ -24,7 +24,11 @@ def add(command):
         required=True,
         choices=["float32", "float16", "dynamic_int8", "int8", "int16x8"],
     )
-    convert.add_argument("--calibrate", metavar="FOLDER", help="images for int8 ranges")
+    convert.add_argument(
+        "--calibrate",
+        metavar="FOLDER",
+        help="images for the ranges of int8 and int16x8",
+    )
     convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
     convert.add_argument(
         "--no-lowering",
@@ -76,15 +80,15 @@ def _convert(options):
     model = tfsr.load_model(options.model)
     original = KerasUpscaler(model, pick_scale(options.model, model, options.scale))
     scale, channels = original.scale, original.channels
-    if options.format in ("int8", "int16x8") and not options.calibrate:
-        say(
-            "warning: calibrating on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less."
-        )
     calibration = BenchmarkFolder(
         options.calibrate or photographs(TRAINING), scale, channels
     )
     check = BenchmarkFolder(options.verify or photographs(HELD_OUT), scale, channels)
+    if options.format.startswith("int") and not options.calibrate:
+        say(
+            "warning: calibrating on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less."
+        )
     written = convert(
         model,
         scale,
@@ -132,11 +136,14 @@ def _inspect(options):
     from tfsr.tflite.runtime import inspect
 
     report = inspect(options.file)
-    facts = [f"{key}: {value}" for key, value in report["metadata"].items()]
+    metadata = {**report["metadata"]}
+    metadata["size"] = metadata["size"] or "dynamic"
+    facts = [f"{key}: {value}" for key, value in metadata.items()]
     operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
     facts += [
         f"operators: {operators}",
-        f"partitions of the CPU delegate: {report['partitions']}",
+        f"taken by the CPU delegate: {report['delegated']} operators of "
+        f"{sum(report['operators'].values())}; partitions: {report['partitions']}",
         f"operators in floating point: {report['float_operators']}",
     ]
     present(options, report, "\n".join(facts))
@@ -144,9 +151,10 @@ def _inspect(options):
 
 def _loss(report):
     bias = ", ".join(f"{b:+.2f}" for b in report["channel_bias"])
+    loss_db = round(report["loss_db"], 3) + 0.0  # no -0.000
     return (
         f"{report['psnr_quantized']:.3f} dB against {report['psnr_float']:.3f} dB of "
-        f"the original on {report['folder']}: loses {report['loss_db']:.3f} dB; "
+        f"the original on {report['folder']}: loses {loss_db:.3f} dB; "
         f"{report['psnr_between']:.1f} dB between them; "
         f"mean shift by channel {bias}; worst: {report['worst_image']}"
     )
