@@ -21,7 +21,7 @@ from tfsr.cli import (
     upscale,
 )
 from tfsr.cli.common import fail
-from tfsr.errors import InputError, NotFiniteError
+from tfsr.errors import InputError, NotFiniteError, WorkerLostError
 
 COMMANDS = (
     demo,
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         return options.run(options) or 0
     except InputError as error:
         return fail(error)
-    except NotFiniteError as error:
+    except (NotFiniteError, WorkerLostError) as error:
         return fail(error, code=1)
     except OSError as error:
         if not error.filename and error.errno not in DISK_ERRORS:
