@@ -7,6 +7,7 @@ its share of the same global batch, and their gradients are summed.
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator
 
 import keras
@@ -32,8 +33,13 @@ class OneDevice:
         """Returns the context in which model and optimizer are to be built."""
         return contextlib.nullcontext()
 
-    def prepare(self, optimizer: keras.Optimizer) -> None:
-        """Makes `optimizer` clip the gradient of the global batch."""
+    def prepare(self, trainee: keras.Model) -> None:
+        """Makes the optimizer of `trainee` clip the gradient of the global batch.
+
+        Raises:
+            InputError: If `trainee` is compiled in a way that several replicas cannot
+                be trained.
+        """
 
     def distribute(self, batches):
         """Returns what `fit` reads `batches`, a `fit.Batches`, from."""
@@ -65,10 +71,19 @@ class TensorFlowReplicas(OneDevice):
     def scope(self):
         return self.strategy.scope()
 
-    def prepare(self, optimizer):
+    def prepare(self, trainee):
         import tensorflow as tf
 
-        # Keras 3 clips what each replica has and sums after: other than on one device.
+        # Both fail inside Keras 3.15: it branches where replicas cannot meet.
+        if trainee.steps_per_execution > 1 or (
+            trainee.optimizer.gradient_accumulation_steps
+        ):
+            raise InputError(
+                f"{self.count} replicas cannot accumulate gradients or take several "
+                "steps an execution; raise batch instead, or set strategy single."
+            )
+        # Keras 3.15 clips what each replica has and sums after: not as on one device.
+        optimizer = trainee.optimizer
         apply = optimizer.apply
 
         def apply_sum(grads, trainable_variables=None):
@@ -216,8 +231,10 @@ def _mirrored():
 def _multi_worker():
     import tensorflow as tf
 
-    if worker_count() < 2:
+    workers = worker_count()
+    if workers < 2:
         raise InputError("strategy multi_worker: TF_CONFIG must name several workers.")
+    print(f"waiting until all {workers} workers have started.", file=sys.stderr)
     lost = (
         tf.errors.AbortedError,
         tf.errors.CancelledError,
@@ -229,6 +246,7 @@ def _multi_worker():
         with keras_20585.mended():
             yield TensorFlowReplicas(strategy, _is_chief(strategy.cluster_resolver))
     except lost:
+        print()  # ends the line of Keras' progress bar
         raise WorkerLostError(
             "another worker has stopped or cannot be reached; start all again to go on "
             "from the last epoch."

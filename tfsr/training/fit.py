@@ -111,7 +111,7 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
         trainee = keras.Model(model.input, model.output, name=model.name)
         compile_model(trainee, config)
         trainee.optimizer.build(trainee.trainable_variables)
-    replicas.prepare(trainee.optimizer)
+    replicas.prepare(trainee)
     epoch = completed_epochs(out)
     replicas.check_same("completed epochs; --out must be a folder they share", epoch)
     callbacks = [StopOnNaN()]
