@@ -242,7 +242,7 @@ def _multi_worker():
         tf.errors.UnavailableError,
     )
     try:
-        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        strategy = _connect()
         with keras_20585.mended():
             yield TensorFlowReplicas(strategy, _is_chief(strategy.cluster_resolver))
     except lost:
@@ -250,6 +250,20 @@ def _multi_worker():
         raise WorkerLostError(
             "another worker has stopped or cannot be reached; start all again to go on "
             "from the last epoch."
+        ) from None
+
+
+def _connect():
+    import tensorflow as tf
+
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.UnknownError as error:
+        if "gRPC server" not in error.message:
+            raise
+        raise InputError(
+            "TF_CONFIG: the address of this worker cannot be listened on; "
+            "is its port in use, or is it another machine's?"
         ) from None
 
 
