@@ -64,9 +64,18 @@ class TensorFlowReplicas(OneDevice):
     """The replicas of a `tf.distribute.Strategy`."""
 
     def __init__(self, strategy, chief=True):
+        import tensorflow as tf
+
         self.strategy = strategy
         self.count = strategy.num_replicas_in_sync
         self.chief = chief
+
+        @tf.function
+        def gather(value):
+            values = strategy.run(lambda: tf.reshape(value, [1]))
+            return strategy.gather(values, axis=0)
+
+        self._gather_all = gather
 
     def scope(self):
         return self.strategy.scope()
@@ -134,12 +143,7 @@ class TensorFlowReplicas(OneDevice):
     def _gather(self, value):
         import tensorflow as tf
 
-        @tf.function
-        def gather(value):
-            values = self.strategy.run(lambda: tf.reshape(value, [1]))
-            return self.strategy.gather(values, axis=0)
-
-        return gather(tf.constant(value)).numpy().tolist()
+        return self._gather_all(tf.constant(value)).numpy().tolist()
 
 
 @contextlib.contextmanager
@@ -161,7 +165,7 @@ def replicas(strategy: str, batch: int) -> Iterator[OneDevice]:
     backend = keras.backend.backend()
     if strategy not in BACKENDS[backend]:
         raise InputError(
-            f"strategy {strategy} is not there with KERAS_BACKEND={backend}."
+            f"strategy {strategy} is not available with KERAS_BACKEND={backend}."
         )
     start = {
         "single": _single,
