@@ -16,11 +16,11 @@ pytest.importorskip("jax")
 
 ROOT = Path(__file__).parents[2]
 
-TRAIN = """
+TFSR = """
 import sys
 sys.modules["tensorflow"] = None  # to import it is now an error
 from tfsr.cli import main
-sys.exit(main(["train", *sys.argv[1:]]))
+sys.exit(main(sys.argv[1:]))
 """
 
 CONFIG = """
@@ -53,9 +53,9 @@ def config(photographs, tmp_path_factory):
     return file
 
 
-def run(config, out, *options, devices=1):
+def run(*arguments, devices=1):
     return subprocess.run(
-        [sys.executable, "-c", TRAIN, config, "--out", out, *options],
+        [sys.executable, "-c", TFSR, *arguments],
         env={
             **os.environ,
             "KERAS_BACKEND": "jax",
@@ -70,7 +70,7 @@ def run(config, out, *options, devices=1):
 def test_two_devices_equal_one_and_convert(config, tmp_path):
     outs = [tmp_path / "one", tmp_path / "two"]
     for devices, out in enumerate(outs, start=1):
-        done = run(config, out, devices=devices)
+        done = run("train", config, "--out", out, devices=devices)
         assert done.returncode == 0, done.stderr
     for ours, theirs in zip(*map(read_log, outs), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-6)
@@ -85,9 +85,16 @@ def test_two_devices_equal_one_and_convert(config, tmp_path):
     lr = np.random.default_rng(0).random((8, 8, 3), "float32")
     assert KerasUpscaler(one, 2)(lr).shape == (16, 16, 3)
 
+    done = run("convert", outs[0], "-o", tmp_path / "model.tflite")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "tfsr: this needs TensorFlow, which is not installed here."
+    )
+
 
 def test_devices_share_a_batch_equally(config, tmp_path):
-    done = run(config, tmp_path / "run", "--set", "train.batch=3", devices=2)
+    wrong = ("--set", "train.batch=3")
+    done = run("train", config, "--out", tmp_path / "run", *wrong, devices=2)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         "tfsr: [train] batch is 3, which 2 replicas cannot share equally; "
@@ -96,7 +103,8 @@ def test_devices_share_a_batch_equally(config, tmp_path):
 
 
 def test_several_machines_need_tensorflow(config, tmp_path):
-    done = run(config, tmp_path / "run", "--set", "train.strategy=multi_worker")
+    wrong = ("--set", "train.strategy=multi_worker")
+    done = run("train", config, "--out", tmp_path / "run", *wrong)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         "tfsr: strategy multi_worker is not available with KERAS_BACKEND=jax."

@@ -54,6 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}.")
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        return fail("this needs TensorFlow, which is not installed here.")
     except MemoryError:
         return fail("out of memory.")
     except KeyboardInterrupt:

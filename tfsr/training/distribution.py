@@ -105,10 +105,9 @@ class TensorFlowReplicas(OneDevice):
     def distribute(self, batches):
         import tensorflow as tf
 
-        types = keras.tree.map_structure(lambda a: tf.as_dtype(a.dtype), batches[0])
-        shapes = keras.tree.map_structure(
-            lambda a: (a.shape[0] // self.count, *a.shape[1:]), batches[0]
-        )
+        sample = batches.share(0, 0, self.count)
+        types = keras.tree.map_structure(lambda a: tf.as_dtype(a.dtype), sample)
+        shapes = keras.tree.map_structure(lambda a: a.shape, sample)
 
         def share(step, replica):
             def draw(step, replica):
@@ -134,7 +133,7 @@ class TensorFlowReplicas(OneDevice):
     def check_same(self, what, value):
         values = self._gather(value)
         if len(set(values)) > 1:
-            raise InputError(f"the workers have different {what}: {values}.")
+            raise InputError(f"the workers disagree on {what}: {values}.")
 
     def callbacks(self):
         # The chief validates and saves meanwhile; none must leave the other alone.
@@ -143,7 +142,7 @@ class TensorFlowReplicas(OneDevice):
     def _gather(self, value):
         import tensorflow as tf
 
-        return self._gather_all(tf.constant(value)).numpy().tolist()
+        return self._gather_all(tf.constant(value, tf.int64)).numpy().tolist()
 
 
 @contextlib.contextmanager

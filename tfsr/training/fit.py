@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import filelock
@@ -113,7 +114,13 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
         trainee.optimizer.build(trainee.trainable_variables)
     replicas.prepare(trainee)
     epoch = completed_epochs(out)
-    replicas.check_same("completed epochs; --out must be a folder they share", epoch)
+    images = sampler.images
+    for what, value in {
+        "the config": _checksum([config.model, options]),
+        "the training images": _checksum(list(map(images.shapes, images.scales))),
+        "the completed epochs (--out must be a folder they share)": epoch,
+    }.items():
+        replicas.check_same(what, value)
     callbacks = [StopOnNaN()]
     if replicas.chief:
         log = RunLog(out, epoch, _bicubic(folders))
@@ -213,6 +220,10 @@ def _learning_rate(options):
                 warmup_target=options.learning_rate,
                 warmup_steps=steps,
             )
+
+
+def _checksum(value):
+    return zlib.crc32(repr(value).encode())
 
 
 def _say(message):
