@@ -85,7 +85,8 @@ def test_two_devices_equal_one_and_convert(config, tmp_path):
     lr = np.random.default_rng(0).random((8, 8, 3), "float32")
     assert KerasUpscaler(one, 2)(lr).shape == (16, 16, 3)
 
-    done = run("convert", outs[0], "-o", tmp_path / "model.tflite")
+    target = ("--format", "float32", "-o", tmp_path / "model.tflite")
+    done = run("convert", outs[0], *target)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
         "tfsr: this needs TensorFlow, which is not installed here."
@@ -107,7 +108,7 @@ def test_several_machines_need_tensorflow(config, tmp_path):
     done = run("train", config, "--out", tmp_path / "run", *wrong)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "tfsr: strategy multi_worker is not available with KERAS_BACKEND=jax."
+        "tfsr: strategy multi_worker needs KERAS_BACKEND=tensorflow, not jax."
     )
 
 

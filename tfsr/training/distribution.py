@@ -16,10 +16,9 @@ from tfsr.errors import InputError, WorkerLostError
 from tfsr.training import keras_20585
 
 STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
-BACKENDS = {
-    "tensorflow": STRATEGIES,
-    "jax": ("auto", "single", "mirrored"),
-    "torch": ("auto", "single"),
+BACKENDS = {  # that each strategy needs; a single device needs none in particular
+    "mirrored": ("tensorflow", "jax"),
+    "multi_worker": ("tensorflow",),
 }
 
 
@@ -162,9 +161,11 @@ def replicas(strategy: str, batch: int) -> Iterator[OneDevice]:
         several = "mirrored" if _gpus() > 1 else "single"
         strategy = "multi_worker" if worker_count() > 1 else several
     backend = keras.backend.backend()
-    if strategy not in BACKENDS[backend]:
+    needed = BACKENDS.get(strategy, (backend,))
+    if backend not in needed:
         raise InputError(
-            f"strategy {strategy} is not available with KERAS_BACKEND={backend}."
+            f"strategy {strategy} needs KERAS_BACKEND={' or '.join(needed)}, "
+            f"not {backend}."
         )
     start = {
         "single": _single,
