@@ -169,7 +169,15 @@ def test_convert_verify_benchmark(capsys, tmp_path, model, images):
     assert json.loads(out)["loss_db"] == pytest.approx(report["loss_db"])
     code, _, err = run(capsys, *verify, "--max-loss", "-10")
     assert code == 1
-    assert "--max-loss" in err
+    assert err.startswith(f"tfsr: {file}: the loss of ")
+    gray = verify[3] = str(tmp_path / "gray.keras")
+    carn_m(scale=2, channels=1, filters=8, blocks=1).save(gray)
+    code, _, err = run(capsys, *verify)
+    assert (code, err) == (2, f"tfsr: {gray}: has 1 channels, {file} 3.\n")
+    verify[3] = file
+    code, out, _ = run(capsys, *verify, "--json")
+    assert code == 0
+    assert json.loads(out)["psnr_between"] == "inf"
     code, out, _ = run(
         capsys, "benchmark", file, "--runs", "2", "--size", "8x8", "--json"
     )
@@ -201,6 +209,15 @@ def test_convert_verify_benchmark(capsys, tmp_path, model, images):
         (["study", "a", "--out", "s", "--seeds", "0,0"], "'0,0' is not a list of"),
         (["study", "a", "--out", "s", "--seeds", "-1"], "--seeds"),
         (["study", "a", "--out", "s", "--set", "train.seed=1"], "given by --seeds"),
+        (
+            ["verify", "m.tflite", "--against", "m", "--images", "i", "--picture", "p"],
+            "'p' does not end in .png",
+        ),
+        (
+            ["convert", "m", "--format", "int8", "-o", "o", "--size", "8x8,8x9,8x8"],
+            "'8x8,8x9,8x8' has a size twice",
+        ),
+        (["benchmark", "nope.tflite", "-o", "{model}"], "is a file; name a folder"),
         (["benchmark", "nope.tflite"], "nope.tflite"),
         (["benchmark", "{model}"], "not a TFLite model"),
         (["benchmark", "x.tflite", "--size", "8"], "HEIGHTxWIDTH"),

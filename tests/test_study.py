@@ -135,6 +135,11 @@ def test_a_finished_study_has_all_its_files(finished):
             assert min(picture.size) > 300
     with Image.open(planned.out / "curves.png") as picture:
         assert min(picture.size) > 300
+    with Image.open(planned.out / "crops.png") as picture:
+        width, height = picture.size
+    (test,) = planned.tests.values()
+    columns, rows = 4, min(len(test), study.CROP_ROWS)  # HR, bicubic, two networks
+    assert width / height == pytest.approx(columns * 2.6 / rows / 2.9, rel=0.05)
     assert report["seeds"] == [0, 1]
     assert report["steps"] == 2
     for network, filters in zip(report["networks"], (4, 8), strict=True):

@@ -5,6 +5,8 @@ import multiprocessing
 import os
 import platform
 import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -111,11 +113,18 @@ def peak_memory_mb(file: Path, threads: int, size: tuple[int, int]) -> float | N
     """Returns by how much one load and one run of a model raise the peak memory.
 
     Measured in a process of its own; None where the system does not tell.
+
+    Raises:
+        MemoryError: If the system kills that process.
     """
     if not STATUS.exists():
         return None
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure_memory, (file, threads, size))
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+            return pool.submit(_measure_memory, file, threads, size).result()
+    except BrokenProcessPool:
+        raise MemoryError(f"{file}: the run was killed.") from None
 
 
 def _measure_memory(file, threads, size):

@@ -26,9 +26,8 @@ from tfsr.tflite.simulate import simulate
 FLOAT_FORMATS = {
     "float32": export.float32,
     "float16": export.float16,
-    "dynamic_int8": export.dynamic_int8,
 }
-FORMATS = (*FLOAT_FORMATS, "int8", "int16x8")
+FORMATS = (*FLOAT_FORMATS, "dynamic_int8", "int8", "int16x8")
 CALIBRATION_PATCHES = 32
 CALIBRATION_SIZE = 72  # LR pixels
 
@@ -50,7 +49,7 @@ def convert(
         format: One of `FORMATS`.
         sizes: Heights and widths of the LR input; `None` for a dynamic size.
         out: The file; for several sizes, each gets `_HxW` before the ending.
-        calibration: Images whose LR patches calibrate int8 and int16x8.
+        calibration: Images whose LR patches calibrate all formats with 8-bit weights.
         lowering: False for the model as it is, with int8 calibrated by TensorFlow's
             converter.
 
@@ -67,7 +66,9 @@ def convert(
         build = _float(model, FLOAT_FORMATS[format], rules)
     else:
         patches = calibration_patches(calibration)
-        if format == "int16x8":
+        if format == "dynamic_int8":
+            build = _dynamic_int8(model, patches, rules)
+        elif format == "int16x8":
             build = _int16x8(model, patches, rules)
         elif lowering:
             build = _int8(model, patches)
@@ -114,14 +115,26 @@ def _int16x8(model, patches, rules):
     return _calibrated(model, patches, rules, quantize.min_max, export.int16x8, bits=16)
 
 
+def _dynamic_int8(model, patches, rules):
+    """Returns a function from height and width to the TFLite model."""
+    graph = lower(model, rules)
+    rounded = simulate(graph, {}, smallest=export.SMALLEST_DYNAMIC)
+    shift = output_shift(graph, rounded, patches)
+    return _corrected(model, rules, export.dynamic_int8, shift)
+
+
 def _calibrated(model, patches, rules, choose, save, bits):
     graph = lower(model, rules)
     ranges = quantize.ranges(graph, quantize.observe(graph, patches), choose)
     shift = output_shift(graph, simulate(graph, ranges, bits), patches)
+    return _corrected(model, rules, lambda graph: save(graph, ranges), shift)
+
+
+def _corrected(model, rules, save, shift):
+    """Returns a function that saves the model with `shift` off its output."""
 
     def build(height, width):
-        lowered = lower(model, rules, height, width)
-        return save(add_to_last_bias(lowered, -shift), ranges)
+        return save(add_to_last_bias(lower(model, rules, height, width), -shift))
 
     return build
 
@@ -165,6 +178,7 @@ def _run(graph, lr, call=run_node):
 
 def _facts(model, scale, format, size):
     itemsize = 1 if format == "int8" else 4
+    color = "RGB" if model.input.shape[-1] == 3 else "gray"
     weights = hashlib.sha256()
     for weight in model.weights:
         weights.update(keras.ops.convert_to_numpy(weight).tobytes())
@@ -175,7 +189,9 @@ def _facts(model, scale, format, size):
         "scale": scale,
         "size": size,
         "format": format,
-        "input": "uint8 RGB pixels" if format == "int8" else "float32 RGB in [0, 1]",
+        "input": f"uint8 {color} pixels"
+        if format == "int8"
+        else f"float32 {color} in [0, 1]",
         "receptive_radius": receptive_radius(model),
         "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.
@@ -184,18 +200,19 @@ def _facts(model, scale, format, size):
 
 
 def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarray]:
-    """Returns random LR patches of a folder's images, float32 in [0, 1].
+    """Returns `CALIBRATION_PATCHES` random LR patches, float32 in [0, 1].
 
-    The images give equal numbers of patches, `CALIBRATION_PATCHES` in all or one each
-    if there are more; an image smaller than a patch is taken whole.
+    In turns from the images, or from as many of them, evenly chosen, if there are
+    more; an image smaller than a patch is taken whole.
     """
     rng = np.random.default_rng(seed)
+    count = min(len(folder), CALIBRATION_PATCHES)
+    chosen = np.linspace(0, len(folder) - 1, count).astype(int)
+    images = [folder[i].lr for i in chosen]
     patches = []
-    for pair in folder:
-        for _ in range(max(1, CALIBRATION_PATCHES // len(folder))):
-            h, w = pair.lr.shape[:2]
-            y = rng.integers(max(1, h - CALIBRATION_SIZE + 1))
-            x = rng.integers(max(1, w - CALIBRATION_SIZE + 1))
-            patch = pair.lr[y : y + CALIBRATION_SIZE, x : x + CALIBRATION_SIZE]
-            patches.append(from_uint8(patch))
+    for i in range(CALIBRATION_PATCHES):
+        lr = images[i % count]
+        y, x = (rng.integers(max(1, n - CALIBRATION_SIZE + 1)) for n in lr.shape[:2])
+        patch = lr[y : y + CALIBRATION_SIZE, x : x + CALIBRATION_SIZE]
+        patches.append(from_uint8(patch))
     return patches

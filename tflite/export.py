@@ -13,6 +13,8 @@ from tfsr.quiet import quiet_stderr
 from tfsr.tflite.quantize import Ranges
 from tfsr.tflite.widen import widen
 
+SMALLEST_DYNAMIC = 1024  # the converter leaves smaller kernels in float in dynamic_int8
+
 
 def float32(graph: Graph) -> bytes:
     """Returns the model in float32, RGB in [0, 1] in and out.

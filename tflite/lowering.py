@@ -213,14 +213,15 @@ def concatenate_onto(operation, *args):
 def center_input(operation, *args):
     """x + s = (x + m) + (s - m), one m for all channels.
 
-    For 8 bits: with m = -110 / 255 the shifted pixels are whole steps of 1 / 255 and
-    nothing is lost, while shifts of their own cost each channel up to half a step.
-    What remains is for `shift_after_pool` and `shift_out_of_convolution`.
+    For 8 bits: with m the mean shift in whole steps of 1 / 255 nothing is lost of the
+    pixels, while shifts of their own cost each channel up to half a step. What remains
+    is for `shift_after_pool` and `shift_out_of_convolution`.
     """
     if not isinstance(operation, ChannelShift) or not is_input(args[0]):
         return None
-    rest = np.array(operation.offset) - CENTER
-    centered = ChannelShift((CENTER,) * len(rest))(args[0])
+    center = float(np.rint(255 * np.mean(operation.offset)) / 255)
+    rest = np.array(operation.offset) - center
+    centered = ChannelShift((center,) * len(rest))(args[0])
     return ChannelShift(rest.tolist())(centered)
 
 
@@ -235,13 +236,14 @@ def shift_after_pool(operation, *args):
 def shift_out_of_convolution(operation, *args):
     """k * (x + s) + b = k * x + (b + the sum of k s), for what `center_input` leaves.
 
-    Where the convolution reads zeros beyond the image's border, s, at most 0.027, is
-    added there too, which makes this rule alone inexact, at the outermost pixels.
+    Where the convolution reads zeros beyond the image's border, s is added there too,
+    which makes this rule alone inexact, at the outermost pixels. CARN's means leave an
+    s of at most 0.027.
     """
     if not isinstance(operation, GroupedConv2D):
         return None
     shift, x = _producer(args[0])
-    if not isinstance(shift, ChannelShift) or set(shift.offset) == {CENTER}:
+    if not isinstance(shift, ChannelShift) or is_input(x):
         return None
     kernel, bias = _weights(operation)
     bias = bias + np.einsum("yxcf,c->f", kernel, np.array(shift.offset))
@@ -264,7 +266,6 @@ def last_convolution(graph: Graph) -> GroupedConv2D:
     return [o for o in operations if isinstance(o, GroupedConv2D)][-1]
 
 
-CENTER = -110 / 255  # close to the negative mean of photographs
 EXACT = (
     fold_batch_normalization,
     shift_into_bias,
@@ -319,8 +320,11 @@ def _is_pointwise(operation):
 
 
 def _is_block_mean(operation):
-    pool = isinstance(operation, keras.layers.AveragePooling2D)
-    return pool and operation.pool_size == operation.strides
+    if not isinstance(operation, keras.layers.AveragePooling2D):
+        return False
+    height, width = operation.pool_size
+    whole = operation.strides == operation.pool_size and operation.padding == "valid"
+    return whole and height == width
 
 
 def _built(layer, x, weights):

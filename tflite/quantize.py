@@ -134,6 +134,7 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
             shared = (shift, 1.0 + shift)
         else:
             shared = choose(np.concatenate([samples[i] for i in members]))
+            shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone
         chosen.update(dict.fromkeys(members, shared))
     return chosen
 

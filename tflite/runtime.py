@@ -45,7 +45,8 @@ class TFLiteUpscaler:
             dynamic = height < 0
             self._resize(size or DYNAMIC_START if dynamic else (height, width))
         except (ValueError, RuntimeError) as error:
-            raise InputError(f"{file}: LiteRT cannot run it ({error}).") from None
+            at = f" at {size[0]}x{size[1]}" if size else ""
+            raise InputError(f"{file}: LiteRT cannot run it{at} ({error}).") from None
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         height, width = lr.shape[:2]
@@ -96,13 +97,33 @@ def partitions(interpreter: Interpreter) -> int:
     return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
 
 
+def delegated(interpreter: Interpreter) -> int:
+    """Returns how many operators the CPU delegate took.
+
+    They are what lies between inputs and outputs of the delegate's own operators.
+    """
+    operators = interpreter._get_ops_details()
+    producer = {i: op for op in operators[::-1] for i in op["outputs"]}
+    inside = {}
+    for part in operators:
+        if part["op_name"] != "DELEGATE":
+            continue
+        border, open_ends = set(part["inputs"]), list(part["outputs"])
+        while open_ends:
+            operator = producer.get(open_ends.pop())
+            if operator is not None and operator["index"] not in inside:
+                inside[operator["index"]] = operator
+                open_ends += set(operator["inputs"]) - border
+    return len(inside)
+
+
 def inspect(file: str | Path) -> dict:
     """Returns the report of `tfsr inspect`.
 
     Returns:
-        `metadata`; `operators`, how many of each name; `partitions`, how many parts of
-        the graph the CPU delegate took; `float_operators`, how many operators read or
-        write floating-point numbers.
+        `metadata`; `operators`, how many of each name; `delegated`, how many of them
+        the CPU delegate took, in `partitions` parts; `float_operators`, how many read
+        or write floating-point numbers.
 
     Raises:
         InputError: If the file was not made by `tfsr convert` or is damaged.
@@ -120,6 +141,7 @@ def inspect(file: str | Path) -> dict:
     return {
         "metadata": upscaler.metadata,
         "operators": dict(Counter(op["op_name"] for op in operators)),
+        "delegated": delegated(interpreter),
         "partitions": partitions(interpreter),
         "float_operators": sum(
             not floats.isdisjoint([*op["inputs"], *op["outputs"]]) for op in operators

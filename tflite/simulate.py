@@ -1,5 +1,6 @@
 """What a quantized graph computes, in Keras: weights and activations rounded."""
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -18,7 +19,9 @@ OTHER_AXES = {  # of a kernel: all but the output channels
 }
 
 
-def simulate(graph: Graph, ranges: Ranges, bits: int = 8) -> Callable:
+def simulate(
+    graph: Graph, ranges: Ranges, bits: int = 8, smallest: int = 0
+) -> Callable:
     """Returns the `call` that runs `graph` as quantized, for `Graph.run`.
 
     Weights take 8 bits, symmetric for each output channel. Biases stay as they are:
@@ -29,6 +32,7 @@ def simulate(graph: Graph, ranges: Ranges, bits: int = 8) -> Callable:
         ranges: What `quantize.ranges` returned for it.
         bits: 8 for asymmetric activations as in int8, 16 for symmetric ones as in
             int16x8.
+        smallest: Kernels of fewer values stay as they are.
     """
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     round_activation = {8: to_8_bit, 16: to_16_bit}[bits]
@@ -36,6 +40,7 @@ def simulate(graph: Graph, ranges: Ranges, bits: int = 8) -> Callable:
         id(node.operation): _with_8_bit_kernel(node)
         for node in graph.nodes
         if isinstance(node.operation, tuple(OTHER_AXES))
+        and math.prod(node.operation.kernel.shape) >= smallest
     }
 
     def call(node, *args, **kwargs):
@@ -56,9 +61,12 @@ def to_8_bit(x, low: float, high: float):
 
 
 def to_16_bit(x, low: float, high: float):
-    """Returns x in steps of m / 32767, m the larger of -low and high."""
+    """Returns x in steps of m / 32767, m the larger of -low and high.
+
+    A range from 0 clips there, any other one at -m.
+    """
     step = max(-low, high) / 32767
-    return ops.clip(ops.round(x / step), -32768, 32767) * step
+    return ops.clip(ops.round(x / step), -32768 if low else 0, 32767) * step
 
 
 def _with_8_bit_kernel(node):

@@ -33,6 +33,8 @@ def run(planned: study.Study, latency: bool = True) -> dict:
             timed = time_networks(planned)
         report = study.report(planned, timed)
         study.write(planned, report)
+        if len(planned.networks) > 1:
+            study.draw_crops(planned)
     return report
 
 

@@ -2,13 +2,15 @@
 
 TensorFlow's converter cannot make this of a model with a pixel shuffle. Weights stay
 as they are, in 8 bit and symmetric for each output channel. An activation's range
-[-a, b] becomes the symmetric [-m, m], m = max(a, b), in steps of m / 32767.
+[-a, b] becomes the symmetric [-m, m], m = max(a, b), in steps of m / 32767. Where a
+is 0, as in the output, a ReLU clips as 8 bits did.
 """
 
 import copy
 
 import numpy as np
 from ai_edge_litert.schema_py_generated import (
+    ActivationFunctionType,
     BuiltinOperator,
     BuiltinOptions,
     CastOptionsT,
@@ -22,6 +24,12 @@ from ai_edge_litert.schema_py_generated import (
 from tfsr.tflite.flatbuffer import add_buffer, constant, pack, unpack
 
 LARGEST = 32767
+CONVOLUTIONS = (
+    BuiltinOperator.CONV_2D,
+    BuiltinOperator.DEPTHWISE_CONV_2D,
+    BuiltinOperator.TRANSPOSE_CONV,
+)
+SHUFFLES = (BuiltinOperator.DEPTH_TO_SPACE, BuiltinOperator.SPACE_TO_DEPTH)
 
 
 def widen(content: bytes) -> bytes:
@@ -36,9 +44,12 @@ def widen(content: bytes) -> bytes:
     convolutions = [
         _operands(kind, operator)
         for kind, operator in zip(kinds, graph.operators, strict=True)
-        if kind in (BuiltinOperator.CONV_2D, BuiltinOperator.TRANSPOSE_CONV)
+        if kind in CONVOLUTIONS
     ]
     kernels = {kernel for _, kernel, _ in convolutions}
+    for kind, operator in zip(kinds, graph.operators, strict=True):
+        if kind in (*CONVOLUTIONS, BuiltinOperator.ADD):
+            _clip_as_before(graph, operator)
     for i, tensor in enumerate(graph.tensors):
         if tensor.type == TensorType.INT8 and i not in kernels:
             _widen_tensor(model, tensor)
@@ -46,7 +57,7 @@ def widen(content: bytes) -> bytes:
         _widen_bias(model, *(graph.tensors[i] for i in operands))
     operators = []
     for kind, operator in zip(kinds, graph.operators, strict=True):
-        if kind == BuiltinOperator.DEPTH_TO_SPACE:
+        if kind in SHUFFLES:
             operators += _between_casts(model, graph, operator)
         else:
             operators.append(operator)
@@ -60,10 +71,17 @@ def _kind(model, operator):
 
 def _operands(kind, operator):
     """Returns the numbers of a convolution's input, kernel and bias."""
-    if kind == BuiltinOperator.CONV_2D:
-        return tuple(operator.inputs)
-    _, kernel, x, bias = operator.inputs  # the first is the output's shape
-    return x, kernel, bias
+    if kind == BuiltinOperator.TRANSPOSE_CONV:
+        _, kernel, x, bias = operator.inputs  # the first is the output's shape
+        return x, kernel, bias
+    return tuple(operator.inputs)
+
+
+def _clip_as_before(graph, operator: OperatorT):
+    """Makes an operator clip at 0 whose 8-bit output begins there."""
+    (output,) = (graph.tensors[i] for i in operator.outputs)
+    if output.type == TensorType.INT8 and output.quantization.zeroPoint[0] == -128:
+        operator.builtinOptions.fusedActivationFunction = ActivationFunctionType.RELU
 
 
 def _widen_tensor(model: ModelT, tensor: TensorT):

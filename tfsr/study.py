@@ -13,17 +13,20 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from tqdm import tqdm
 
 import tfsr
 from tfsr import complexity, files, pictures
 from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError, NotFiniteError
-from tfsr.evaluate import evaluate
-from tfsr.inference import KerasUpscaler
+from tfsr.evaluate import evaluate, psnr
+from tfsr.inference import BicubicUpscaler, KerasUpscaler, from_uint8, to_uint8
 from tfsr.models import pick_scale, scales, single_scale
 from tfsr.training import Config, build_model, read_config, train
 from tfsr.training.callbacks import read_log
 
+CROP = 64  # HR pixels
+CROP_ROWS = 4
 MAY_DIFFER = {"data.cache", "train.seed"}  # between the configs of a study
 
 
@@ -193,6 +196,37 @@ def write(study: Study, report: dict) -> None:
     _draw_scatters(study, report)
 
 
+def draw_crops(study: Study) -> None:
+    """Draws `crops.png`: where the first and the last network differ most.
+
+    The networks of the first seed, beside HR and bicubic, on the `CROP_ROWS` images of
+    all test folders where a square of `CROP` pixels differs most.
+    """
+    upscalers = {"bicubic": BicubicUpscaler(study.scale)}
+    for network, runs in study.finished():
+        model = tfsr.load_model(runs[study.seeds[0]].folder)
+        upscalers[network.name] = KerasUpscaler(model, study.scale)
+    rows = []
+    for test in study.tests.values():
+        for pair in tqdm(test, desc=f"crops of {test.folder}", disable=None):
+            rows.append(_crops(upscalers, pair))
+    rows.sort(key=lambda row: row[0], reverse=True)
+    pictures.side_by_side(study.out / "crops.png", [row for _, row in rows[:CROP_ROWS]])
+
+
+def _crops(upscalers, pair):
+    """Returns how far the first and the last network differ, and the row of crops."""
+    lr = from_uint8(pair.lr)
+    results = {name: to_uint8(upscale(lr)) for name, upscale in upscalers.items()}
+    _, first, *_, last = results.values()
+    where = pictures.most_different(first, last, CROP)
+    difference = np.mean((first[where].astype(float) - last[where]) ** 2)
+    crops = {f"{pair.name}: HR": pair.hr[where]}
+    for name, sr in results.items():
+        crops[f"{name}, {psnr(sr[where], pair.hr[where], 0):.2f} dB"] = sr[where]
+    return difference, crops
+
+
 def table(report: dict) -> str:
     """Returns a study's report as text with a Markdown table."""
     formats = list(report["networks"][0]["latency"])
@@ -208,7 +242,7 @@ def table(report: dict) -> str:
     ]
     lines.append(["---"] * len(lines[0]))
     for network in report["networks"]:
-        latency, psnr = network["latency"], network["psnr"]
+        latency, scores = network["latency"], network["psnr"]
         lines.append(
             [
                 network["name"],
@@ -216,7 +250,7 @@ def table(report: dict) -> str:
                 f"{network['params'] / 1e3:.0f} K",
                 f"{network['mult_adds'] / 1e9:.2f} G",
                 *(f"{t['median_ms']:.1f} ({t['ratio']:.2f})" for t in latency.values()),
-                *(_plus_minus(psnr.get(name)) for name in report["tests"]),
+                *(_plus_minus(scores.get(name)) for name in report["tests"]),
             ]
         )
     rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -353,9 +387,9 @@ def _rows(report):
             row[f"{format}_median_ms"] = timed["median_ms"]
             row[f"{format}_ratio"] = timed["ratio"]
         for name in report["tests"]:
-            psnr = network["psnr"].get(name, {})
+            scores = network["psnr"].get(name, {})
             for key in ("mean", "std", "min", "max"):
-                row[f"{name}_psnr_{key}"] = psnr.get(key)
+                row[f"{name}_psnr_{key}"] = scores.get(key)
         rows.append(row)
     return rows
 
@@ -379,15 +413,15 @@ def _conditions(report):
 
 
 def _values(network, test):
-    psnr = network["psnr"].get(test)
-    return list(psnr["by_seed"].values()) if psnr else []
+    scores = network["psnr"].get(test)
+    return list(scores["by_seed"].values()) if scores else []
 
 
-def _plus_minus(psnr):
-    if not psnr:
+def _plus_minus(scores):
+    if not scores:
         return "-"
-    spread = "" if psnr["std"] is None else f" ± {psnr['std']:.3f}"
-    return f"{psnr['mean']:.3f}{spread}"
+    spread = "" if scores["std"] is None else f" ± {scores['std']:.3f}"
+    return f"{scores['mean']:.3f}{spread}"
 
 
 def _draw_curves(study):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfsr.graph import inline, run_node
-from tfsr.layers import CONVS, GroupedConv2D
+from tfsr.layers import CONVS, ChannelShift, GroupedConv2D
 from tfsr.models import (
     MODELS,
     carn,
@@ -17,7 +17,6 @@ from tfsr.models import (
     srresnet,
 )
 from tfsr.tflite.lowering import (
-    CENTER,
     EXACT,
     FOR_INT8,
     add_to_last_bias,
@@ -123,11 +122,19 @@ def test_centering_is_exact_inside_the_border():
     lr = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
     graph = lower(model, EXACT)
     centered = lower(model, FOR_INT8)
-    assert centered.nodes[0].operation.offset == (CENTER,) * 3
+    assert centered.nodes[0].operation.offset == (-110 / 255,) * 3
     difference = np.abs(run(centered, lr) - run(graph, lr))
     inside = difference[:, 10:-10, 10:-10]  # five convolutions see 5 LR pixels
     assert inside.max() < 1e-6
     assert 0 < difference.max() < 0.03
+
+
+def test_no_shift_leaves_nothing_at_the_border(lr):
+    inputs = keras.Input((None, None, 3))
+    x = GroupedConv2D(4, 3)(ChannelShift((0.0, 0.0, 0.0))(inputs))
+    graph = inline(keras.Model(inputs, x))
+    lowered = functools.reduce(rewrite, FOR_INT8, graph)
+    np.testing.assert_allclose(run(lowered, lr), run(graph, lr), atol=1e-6)
 
 
 def test_the_last_bias_moves_the_output(lr):

@@ -51,6 +51,10 @@ def test_inspect_counts_operators(tmp_path, content):
     file = tmp_path / "m.tflite"
     file.write_bytes(content)
     report = inspect(file)
+    total = sum(report["operators"].values())
+    # all but the operators that turn uint8 into int8 and back
+    outside = report["operators"].get("QUANTIZE", 0)
+    assert (report["delegated"], report["partitions"]) == (total - outside, 1)
     assert report["metadata"]["scale"] == 2
     # head, three recursions of (3 convolutions and a fusion), fusion, upsampler, tail
     assert report["operators"]["CONV_2D"] == 1 + 3 * 4 + 1 + 1 + 1

@@ -3,7 +3,9 @@ import pytest
 
 from tfsr.models import carn_m, single_scale
 from tfsr.tflite import quantize
-from tfsr.tflite.lowering import CENTER, FOR_INT8, last_convolution, lower
+from tfsr.tflite.lowering import FOR_INT8, last_convolution, lower
+
+CENTER = -110 / 255  # the mean of `RGB_MEAN` in whole steps
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,14 @@ def test_a_convolution_before_a_relu_has_no_range_of_its_own(observed):
             before = source.operation._inbound_nodes[source.node_index]
             assert graph.nodes.index(before) not in ranges
             assert ranges[graph.nodes.index(node)][0] <= 0
+
+
+def test_zeros_alone_have_a_range(observed):
+    graph, samples, _ = observed
+    zeros = {i: np.zeros_like(values) for i, values in samples.items()}
+    for choose in (quantize.min_max, quantize.percentile, quantize.least_squares):
+        ranges = quantize.ranges(graph, zeros, choose)
+        assert all(low < high for low, high in ranges.values())
 
 
 def test_choices_on_known_values():

@@ -24,6 +24,8 @@ def test_16_bit_is_symmetric():
     x = np.array([-9, -2, -0.4 * step, 0.6 * step, 1.9, 2, 9])
     expected = [-32768 * step, -2, 0, step, np.rint(1.9 / step) * step, 2, 2]
     np.testing.assert_allclose(to_16_bit(x, -0.5, 2.0), expected, atol=1e-6)
+    clipped = np.maximum(expected, 0)
+    np.testing.assert_allclose(to_16_bit(x, 0.0, 2.0), clipped, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`tfsr benchmark`."""
 
-from tfsr.cli.common import fail, positive, positives, present, say, size, with_json
+from tfsr.cli.arguments import positive, positives, size, with_json
+from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
 
 PHONE_ONLY = ("serial", "tool", "delegates", "image", "timeout", "cool")

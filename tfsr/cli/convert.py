@@ -1,14 +1,8 @@
 """`tfsr convert`, `tfsr verify` and `tfsr inspect`."""
 
-from tfsr.cli.common import (
-    fail,
-    import_tensorflow,
-    positive,
-    present,
-    say,
-    sizes,
-    with_json,
-)
+from tfsr.cli.arguments import MODEL_HELP, png, positive, sizes, with_json
+from tfsr.cli.models import find_upscaler, import_tensorflow
+from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
 
 MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fails
@@ -30,7 +24,11 @@ def add(command):
         required=True,
         choices=["float32", "float16", "dynamic_int8", "int8", "int16x8"],
     )
-    convert.add_argument("--calibrate", metavar="FOLDER", help="images for int8 ranges")
+    convert.add_argument(
+        "--calibrate",
+        metavar="FOLDER",
+        help="images for the ranges of int8 and int16x8",
+    )
     convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
     convert.add_argument(
         "--no-lowering",
@@ -46,7 +44,7 @@ def add(command):
 
     verify = command("verify", _verify, "Measure what a converted model loses.")
     verify.add_argument("file", metavar="FILE.tflite")
-    verify.add_argument("--against", required=True, metavar="MODEL")
+    verify.add_argument("--against", required=True, metavar="MODEL", help=MODEL_HELP)
     verify.add_argument("--images", required=True, metavar="FOLDER")
     verify.add_argument("--max-loss", type=float, metavar="DB")
     _with_picture(verify)
@@ -59,7 +57,10 @@ def add(command):
 
 def _with_picture(command):
     command.add_argument(
-        "--picture", metavar="FILE.png", help="the crop where the two differ most"
+        "--picture",
+        type=png,
+        metavar="FILE.png",
+        help="the crop where the two differ most",
     )
 
 
@@ -79,15 +80,15 @@ def _convert(options):
     model = tfsr.load_model(options.model)
     original = KerasUpscaler(model, pick_scale(options.model, model, options.scale))
     scale, channels = original.scale, original.channels
-    if options.format in ("int8", "int16x8") and not options.calibrate:
-        say(
-            "warning: calibrating on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less."
-        )
     calibration = BenchmarkFolder(
         options.calibrate or photographs(TRAINING), scale, channels
     )
     check = BenchmarkFolder(options.verify or photographs(HELD_OUT), scale, channels)
+    if options.format.startswith("int") and not options.calibrate:
+        say(
+            "warning: calibrating on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less."
+        )
     written = convert(
         model,
         scale,
@@ -110,37 +111,39 @@ def _convert(options):
     ]
     report = reports[0] if len(reports) == 1 else {"files": reports}
     present(options, report, "\n".join(lines))
-    return max(_check(report, options.max_loss) for report in reports)
+    return max(_check(r["file"], r, options.max_loss) for r in reports)
 
 
 def _verify(options):
-    import_tensorflow()
-    import tfsr
     from tfsr.data import BenchmarkFolder
-    from tfsr.inference import KerasUpscaler
-    from tfsr.models import pick_scale
     from tfsr.tflite.runtime import TFLiteUpscaler
     from tfsr.tflite.verify import verify
 
     converted = TFLiteUpscaler(options.file)
-    model = tfsr.load_model(options.against)
-    scale = pick_scale(options.against, model, converted.scale)
-    folder = BenchmarkFolder(options.images, scale, converted.channels)
-    original = KerasUpscaler(model, scale)
+    original = find_upscaler(options.against, converted.scale)
+    if original.channels != converted.channels:
+        raise InputError(
+            f"{options.against}: has {original.channels} channels, {options.file} "
+            f"{converted.channels}."
+        )
+    folder = BenchmarkFolder(options.images, converted.scale, converted.channels)
     report = verify(converted, original, folder, options.picture)
     present(options, report, f"{options.file}: {_loss(report)}")
-    return _check(report, options.max_loss)
+    return _check(options.file, report, options.max_loss)
 
 
 def _inspect(options):
     from tfsr.tflite.runtime import inspect
 
     report = inspect(options.file)
-    facts = [f"{key}: {value}" for key, value in report["metadata"].items()]
+    metadata = {**report["metadata"]}
+    metadata["size"] = metadata["size"] or "dynamic"
+    facts = [f"{key}: {value}" for key, value in metadata.items()]
     operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
     facts += [
         f"operators: {operators}",
-        f"partitions of the CPU delegate: {report['partitions']}",
+        f"taken by the CPU delegate: {report['delegated']} operators of "
+        f"{sum(report['operators'].values())}; partitions: {report['partitions']}",
         f"operators in floating point: {report['float_operators']}",
     ]
     present(options, report, "\n".join(facts))
@@ -148,22 +151,27 @@ def _inspect(options):
 
 def _loss(report):
     bias = ", ".join(f"{b:+.2f}" for b in report["channel_bias"])
+    loss_db = round(report["loss_db"], 3) + 0.0  # no -0.000
     return (
         f"{report['psnr_quantized']:.3f} dB against {report['psnr_float']:.3f} dB of "
-        f"the original on {report['folder']}: loses {report['loss_db']:.3f} dB; "
+        f"the original on {report['folder']}: loses {loss_db:.3f} dB; "
         f"{report['psnr_between']:.1f} dB between them; "
         f"mean shift by channel {bias}; worst: {report['worst_image']}"
     )
 
 
-def _check(report, max_loss):
+def _check(file, report, max_loss):
     """Returns the exit code of a verification."""
     shift = max(report["channel_bias"], key=abs)
     if abs(shift) > MAX_SHIFT:
         return fail(
-            f"a colour channel is shifted by {shift:.2f} of 255, above {MAX_SHIFT}.", 1
+            f"{file}: a colour channel is shifted by {shift:.2f} of 255, above "
+            f"{MAX_SHIFT}.",
+            1,
         )
     loss_db = report["loss_db"]
-    if max_loss is not None and loss_db > max_loss:
-        return fail(f"the loss of {loss_db:.3f} dB is above --max-loss {max_loss}.", 1)
+    if max_loss is not None and not loss_db <= max_loss:
+        return fail(
+            f"{file}: the loss of {loss_db:.3f} dB is above --max-loss {max_loss}.", 1
+        )
     return 0

@@ -1,6 +1,6 @@
 """`tfsr demo`."""
 
-from tfsr.cli.common import import_tensorflow
+from tfsr.cli.models import import_tensorflow
 
 
 def add(command):

@@ -2,14 +2,9 @@
 
 import argparse
 
-from tfsr.cli.common import (
-    MODEL_HELP,
-    columns,
-    find_upscaler,
-    positive,
-    present,
-    with_json,
-)
+from tfsr.cli.arguments import MODEL_HELP, positive, with_json
+from tfsr.cli.models import find_upscaler
+from tfsr.cli.output import columns, present
 
 
 def add(command):

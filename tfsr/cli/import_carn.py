@@ -1,7 +1,7 @@
 """`tfsr import-carn`."""
 
 from tfsr import files
-from tfsr.cli.common import import_tensorflow
+from tfsr.cli.models import import_tensorflow
 from tfsr.errors import InputError
 
 

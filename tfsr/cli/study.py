@@ -4,7 +4,9 @@ import argparse
 import contextlib
 import sys
 
-from tfsr.cli.common import import_tensorflow, positive, present, size, with_json
+from tfsr.cli.arguments import positive, size, with_json
+from tfsr.cli.models import import_tensorflow
+from tfsr.cli.output import present
 from tfsr.errors import InputError
 
 

@@ -1,13 +1,8 @@
 """`tfsr summary`."""
 
-from tfsr.cli.common import (
-    import_tensorflow,
-    or_input_error,
-    positive,
-    present,
-    size,
-    with_json,
-)
+from tfsr.cli.arguments import positive, size, with_json
+from tfsr.cli.models import import_tensorflow, or_input_error
+from tfsr.cli.output import present
 
 
 def add(command):

@@ -3,7 +3,9 @@
 import contextlib
 import sys
 
-from tfsr.cli.common import import_tensorflow, present, with_json
+from tfsr.cli.arguments import with_json
+from tfsr.cli.models import import_tensorflow
+from tfsr.cli.output import present
 
 
 def add(command):

@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
-from tfsr.cli.common import MODEL_HELP, fail, find_upscaler, one_line, positive, say
+from tfsr.cli.arguments import MODEL_HELP, positive
+from tfsr.cli.models import find_upscaler
+from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
 
 

@@ -77,24 +77,26 @@ class BenchmarkFolder:
         return len(self.hr_files)
 
     def __iter__(self) -> Iterator[Pair]:
-        for i, file in enumerate(self.hr_files):
-            hr = read_image(file, self.channels)
-            if self.rescale != 1:
-                hr = imresize(hr, self.rescale)
-            hr = crop_to_multiple(hr, self.scale)
-            if self.lr_files is None:
-                if 0 in hr.shape:
-                    raise InputError(f"{file}: smaller than the scale {self.scale}.")
-                lr = imresize(hr, 1 / self.scale)
-            else:
-                lr = read_image(self.lr_files[i], self.channels)
-                expected = tuple(side // self.scale for side in hr.shape[:2])
-                if lr.shape[:2] != expected:
-                    raise InputError(
-                        f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR "
-                        f"asks for {expected[0]}x{expected[1]} (height x width)."
-                    )
-            yield Pair(file.stem, lr, hr)
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, i: int) -> Pair:
+        file = self.hr_files[i]
+        hr = read_image(file, self.channels)
+        if self.rescale != 1:
+            hr = imresize(hr, self.rescale)
+        hr = crop_to_multiple(hr, self.scale)
+        if self.lr_files is None:
+            if 0 in hr.shape:
+                raise InputError(f"{file}: smaller than the scale {self.scale}.")
+            return Pair(file.stem, imresize(hr, 1 / self.scale), hr)
+        lr = read_image(self.lr_files[i], self.channels)
+        expected = tuple(side // self.scale for side in hr.shape[:2])
+        if lr.shape[:2] != expected:
+            raise InputError(
+                f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR "
+                f"asks for {expected[0]}x{expected[1]} (height x width)."
+            )
+        return Pair(file.stem, lr, hr)
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:

@@ -111,4 +111,6 @@ def carn(
 @functools.wraps(carn, assigned=())  # its other arguments are those of `carn`
 def carn_m(scale=(2, 3, 4), groups=4, recursive=True, **kwargs):
     """Builds CARN-M: residual-E units in groups, shared within a cascading block."""
-    return carn(scale, groups=groups, recursive=recursive, **kwargs)
+    model = carn(scale, groups=groups, recursive=recursive, **kwargs)
+    model.name = "carn_m"
+    return model

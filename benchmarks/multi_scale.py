@@ -1,0 +1,64 @@
+"""Whether the multi-scale saving arrives: latency against mult-adds, untrained.
+
+python benchmarks/multi_scale.py configs/ms3/srresnet_{standard,ms,ms2,ms3}.toml
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tfsr import complexity
+from tfsr.tflite import export, metadata, quantize
+from tfsr.tflite.benchmark import benchmark
+from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
+from tfsr.training import build_model, read_config
+
+SIZE = (180, 320)
+RUNS = 8
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("configs", nargs="+", help="of x4; the first is 1.00")
+    options = parser.parse_args()
+    mult_adds, files = {}, {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for config in options.configs:
+            name = Path(config).stem
+            model = build_model(read_config(config).model, config)
+            mult_adds[name] = complexity.mult_adds(model, *SIZE)
+            for format, save in (("float32", float32), ("int8", int8)):
+                files[name, format] = Path(scratch, f"{name}_{format}.tflite")
+                facts = {"scale": 4, "format": format}
+                content = metadata.attach(save(model), facts)
+                files[name, format].write_bytes(content)
+        results = benchmark(list(files.values()), [1], RUNS)["results"]
+    print("| network | format | mult-adds | ratio | median ms | ratio | partitions |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    first = {}
+    for (name, format), result in zip(files, results, strict=True):
+        base_mult_adds, base_ms = first.setdefault(
+            format, (mult_adds[name], result["median_ms"])
+        )
+        print(
+            f"| {name} | {format} | {mult_adds[name] / 1e9:.1f} G | "
+            f"{mult_adds[name] / base_mult_adds:.2f} | {result['median_ms']:.0f} | "
+            f"{result['median_ms'] / base_ms:.2f} | {result['partitions']} |"
+        )
+
+
+def float32(model):
+    return export.float32(lower(model, EXACT, *SIZE))
+
+
+def int8(model):
+    patch = np.random.default_rng(0).random((32, 32, 3), np.float32)
+    graph = lower(model, FOR_INT8)
+    ranges = quantize.ranges(graph, quantize.observe(graph, [patch]))
+    return export.int8(lower(model, FOR_INT8, *SIZE), ranges)
+
+
+if __name__ == "__main__":
+    main()

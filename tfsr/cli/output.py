@@ -1,0 +1,36 @@
+"""What commands print: messages on standard error, results on standard output."""
+
+import sys
+
+from tfsr import files
+
+
+def say(message):
+    print(f"tfsr: {one_line(message)}", file=sys.stderr)
+
+
+def fail(message, code=2):
+    say(message)
+    return code
+
+
+def one_line(message):
+    return " ".join(str(message).split())
+
+
+def present(options, report, text):
+    """Prints `text`, or writes `report` where `--json` says."""
+    if options.json == "-":
+        print(files.to_json(report))
+        return
+    print(text)
+    if options.json:
+        files.write_json(options.json, report)
+
+
+def columns(lines):
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

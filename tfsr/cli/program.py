@@ -1,0 +1,105 @@
+"""The `tfsr` command: parse, load, call, save.
+
+One module a command, each with `add`, which declares its arguments, and `run`. Heavy
+imports stay inside `run`, so that `--help` and mistakes answer at once.
+"""
+
+import argparse
+import errno
+import os
+from pathlib import Path
+
+from tfsr.cli import (
+    benchmark,
+    convert,
+    demo,
+    evaluate,
+    import_carn,
+    study,
+    summary,
+    train,
+    upscale,
+)
+from tfsr.cli.output import fail
+from tfsr.errors import InputError, NotFiniteError, WorkerLostError
+
+COMMANDS = (
+    demo,
+    summary,
+    train,
+    study,
+    evaluate,
+    upscale,
+    import_carn,
+    convert,
+    benchmark,
+)
+# The user's to mend even where Python gives no file name.
+DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0 done, 1 a check failed, 2 misuse."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    options = _parser().parse_args(arguments)
+    try:
+        _check_targets(options)
+        return options.run(options) or 0
+    except InputError as error:
+        return fail(error)
+    except (NotFiniteError, WorkerLostError) as error:
+        return fail(error, code=1)
+    except OSError as error:
+        if not error.filename and error.errno not in DISK_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return fail(f"{where}{error.strerror or error}.")
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        return fail("this needs TensorFlow, which is not installed here.")
+    except MemoryError:
+        return fail("out of memory.")
+    except KeyboardInterrupt:
+        return fail("interrupted.", code=130)
+
+
+def _check_targets(options):
+    """Checks, before any work, that what the options name can be written there."""
+    for key in ("out", "json", "picture"):
+        target = getattr(options, key, None)
+        if target in (None, "-"):
+            continue
+        parent = Path(target).absolute().parent
+        if key == "out" and options.makes_folders:
+            if Path(target).is_file():
+                raise InputError(f"{target}: is a file; name a folder.")
+            parent = next(p for p in Path(target).absolute().parents if p.exists())
+        elif Path(target).is_dir():
+            raise InputError(f"{target}: is a folder; name the file to write.")
+        if not parent.is_dir():
+            raise InputError(f"{target}: there is no folder {parent}.")
+        if not os.access(parent, os.W_OK):
+            raise InputError(f"{target}: nothing can be written in {parent}.")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise SystemExit(fail(f"{message} (see {self.prog} --help)"))
+
+
+def _parser():
+    parser = _Parser(
+        prog="tfsr",
+        description="Compact super-resolution: train, score, convert to TFLite, time.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name, run, help, makes_folders=False):
+        added = commands.add_parser(name, help=help, description=help)
+        added.set_defaults(run=run, makes_folders=makes_folders)
+        return added
+
+    for module in COMMANDS:
+        module.add(command)
+    return parser
