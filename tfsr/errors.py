@@ -11,3 +11,10 @@ class NotFiniteError(ValueError):
 
     The command line prints its one line and exits with 1.
     """
+
+
+class WorkerLostError(RuntimeError):
+    """Another worker of a training on several machines has stopped.
+
+    The command line prints its one line and exits with 1.
+    """

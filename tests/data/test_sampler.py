@@ -102,6 +102,18 @@ def test_several_scales(make_cache):
         assert np.abs(difference).max() * 255 < 1.5
 
 
+def test_shares_make_up_the_batch(make_cache):
+    cache = make_cache(ramp(60, 60), ramp(30, 40), scales=(2, 3))
+    sampler = PatchSampler(cache, patch=6, batch=6)
+    whole = sampler[3]
+    shares = [sampler.share(3, part, 3) for part in range(3)]
+    for side, parts in zip(whole, zip(*shares, strict=True), strict=True):
+        for key, batch in side.items():
+            assert all(len(part[key]) == 2 for part in parts)
+            joined = np.concatenate([part[key] for part in parts])
+            np.testing.assert_array_equal(joined, batch)
+
+
 def test_small_images_are_skipped_and_counted(make_cache):
     cache = make_cache(
         ramp(24, 24, base=10), ramp(16, 24, base=20), ramp(10, 60), scales=(2, 3)

@@ -395,6 +395,8 @@ def test_the_loss_is_l1_averaged_over_scales(make_config, scale):
 
 
 def test_batches_begin_where_the_run_stopped():
-    batches = Batches(list("abcdef"), first_step=2)
-    assert [batches[i] for i in range(3)] == ["c", "d", "e"]
+    sampler = Mock(share=lambda *which: which)
+    batches = Batches(sampler, first_step=2)
+    assert [batches[i] for i in range(3)] == [(2, 0, 1), (3, 0, 1), (4, 0, 1)]
+    assert batches.share(1, 2, 4) == (3, 2, 4)
     assert batches.num_batches is None

@@ -21,7 +21,7 @@ from tfsr.cli import (
     upscale,
 )
 from tfsr.cli.output import fail
-from tfsr.errors import InputError, NotFiniteError
+from tfsr.errors import InputError, NotFiniteError, WorkerLostError
 
 COMMANDS = (
     demo,
@@ -47,13 +47,17 @@ def main(arguments: list[str] | None = None) -> int:
         return options.run(options) or 0
     except InputError as error:
         return fail(error)
-    except NotFiniteError as error:
+    except (NotFiniteError, WorkerLostError) as error:
         return fail(error, code=1)
     except OSError as error:
         if not error.filename and error.errno not in DISK_ERRORS:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}.")
+    except ModuleNotFoundError as error:
+        if error.name != "tensorflow":
+            raise
+        return fail("this needs TensorFlow, which is not installed here.")
     except MemoryError:
         return fail("out of memory.")
     except KeyboardInterrupt:

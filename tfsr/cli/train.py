@@ -32,6 +32,8 @@ def run(options):
     config = read_config(options.config, options.set)
     with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
         metrics = train(config, options.out, options.tensorboard)
+    if metrics is None:  # on a worker that writes nothing
+        return
     best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
     base = ", ".join(f"{s} {v:.2f}" for s, v in metrics["val_psnr_y_bicubic"].items())
     present(

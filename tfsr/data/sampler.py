@@ -50,8 +50,12 @@ class PatchSampler:
         `(batch, patch * s, patch * s, C)`; for several the dicts `{"lr_x2": ...}` and
         `{"sr_x2": ...}` of such arrays, keyed like the model's inputs and outputs.
         """
+        return self.share(step, 0, 1)
+
+    def share(self, step: int, part: int, parts: int) -> tuple:
+        """Returns part number `part` of `parts` equal ones of the batches of a step."""
         rng = np.random.default_rng([self.seed, step])
-        batches = {s: self._batch(rng, s) for s in self.images.scales}
+        batches = {s: self._batch(rng, s, part, parts) for s in self.images.scales}
         if len(batches) == 1:
             return next(iter(batches.values()))
         return (
@@ -59,17 +63,26 @@ class PatchSampler:
             {f"sr_x{s}": hr for s, (_, hr) in batches.items()},
         )
 
-    def _batch(self, rng, scale):
-        patches = [self._patch(rng, scale) for _ in range(self.batch)]
+    def _batch(self, rng, scale, part, parts):
+        places = [self._place(rng, scale) for _ in range(self.batch)]
+        size = self.batch // parts
+        patches = [
+            self._cut(scale, *place)
+            for place in places[part * size : (part + 1) * size]
+        ]
         lr, hr = (np.stack(side) for side in zip(*patches, strict=True))
         return lr.astype(np.float32) / 255, hr.astype(np.float32) / 255
 
-    def _patch(self, rng, scale):
-        pair = self.images.pair(rng.choice(self.usable[scale]), scale)
+    def _place(self, rng, scale):
+        position = rng.choice(self.usable[scale])
+        h, w, _ = self.images.pair(position, scale).lr.shape
+        y = rng.integers(h - self.patch + 1)
+        x = rng.integers(w - self.patch + 1)
+        return position, y, x, rng.integers(2), rng.integers(4)
+
+    def _cut(self, scale, position, y, x, flip, turns):
+        pair = self.images.pair(position, scale)
         size = self.patch
-        y = rng.integers(pair.lr.shape[0] - size + 1)
-        x = rng.integers(pair.lr.shape[1] - size + 1)
-        flip, turns = rng.integers(2), rng.integers(4)
 
         def cut(image, s):
             part = image[y * s : (y + size) * s, x * s : (x + size) * s]

@@ -173,18 +173,8 @@ class Checkpoint(keras.callbacks.Callback):
         self.log = log
 
     def restore(self, trainee) -> None:
-        states = _states(self.out)
-        if not states:
-            return
-        trainee.optimizer.build(trainee.trainable_variables)
-        try:
-            trainee.load_weights(states[-1])
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f"{states[-1]}: not a readable training state ({error}); "
-                "delete it to resume from an earlier one or from the start."
-            ) from None
-        self._save_weights()
+        if load_state(self.out, trainee):
+            self._save_weights()
 
     def on_epoch_end(self, epoch, logs):
         backup = self.out / "backup"
@@ -210,6 +200,21 @@ def completed_epochs(out) -> int:
     """Returns how many epochs the run in folder `out` has completed."""
     states = _states(out)
     return int(states[-1].name.split("_")[1].split(".")[0]) if states else 0
+
+
+def load_state(out, trainee) -> bool:
+    """Loads the last state in the run folder `out`; returns whether there is one."""
+    states = _states(out)
+    if not states:
+        return False
+    try:
+        trainee.load_weights(states[-1])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{states[-1]}: not a readable training state ({error}); "
+            "delete it to resume from an earlier one or from the start."
+        ) from None
+    return True
 
 
 def _states(out):

@@ -12,6 +12,7 @@ from pathlib import Path
 import tomli_w
 
 from tfsr.errors import InputError
+from tfsr.training.distribution import STRATEGIES
 
 OPTIMIZERS = ("adam",)
 LOSSES = ("l1",)
@@ -47,6 +48,7 @@ class TrainConfig:
     schedule: dict = field(default_factory=lambda: {"name": "constant"})
     loss: str = "l1"
     clip_norm: float | None = None
+    strategy: str = "auto"
     seed: int = 0
 
     def __post_init__(self):
@@ -60,7 +62,11 @@ class TrainConfig:
                 raise ValueError(f"{key} must be finite, not inf.")
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, not {self.seed}.")
-        for key, allowed in (("optimizer", OPTIMIZERS), ("loss", LOSSES)):
+        for key, allowed in (
+            ("optimizer", OPTIMIZERS),
+            ("loss", LOSSES),
+            ("strategy", STRATEGIES),
+        ):
             if getattr(self, key) not in allowed:
                 raise ValueError(
                     f"{key} must be one of {', '.join(allowed)}, "

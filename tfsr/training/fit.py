@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import filelock
@@ -13,6 +14,7 @@ from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
 from tfsr.errors import InputError
 from tfsr.inference import BicubicUpscaler
 from tfsr.models import scales
+from tfsr.training import distribution
 from tfsr.training.callbacks import (
     Checkpoint,
     RunLog,
@@ -20,6 +22,7 @@ from tfsr.training.callbacks import (
     TensorBoardImages,
     Validation,
     completed_epochs,
+    load_state,
     validate,
 )
 from tfsr.training.config import Config, build_model, read_config
@@ -30,6 +33,7 @@ CHANGEABLE = {
     "train.learning_rate",
     "train.schedule",
     "train.clip_norm",
+    "train.strategy",
     "data.cache",
     "data.val",
 }
@@ -46,17 +50,26 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         tensorboard: Whether to write TensorBoard logs with pictures to `tensorboard/`.
 
     Returns:
-        What `metrics.json` holds.
+        What `metrics.json` holds; `None` on workers other than the chief, which write
+        nothing.
 
     Raises:
         InputError: If the data cannot be used, or `out` holds another experiment.
         NotFiniteError: If the loss or a weight becomes NaN or infinite.
+        WorkerLostError: If another worker of this training stops.
     """
     out = Path(out)
+    # Before the workers meet, after which the chief writes there.
     changes = _check_free(out, config)
+    with distribution.replicas(config.train.strategy, config.train.batch) as replicas:
+        return _train(config, out, tensorboard, changes, replicas)
+
+
+def _train(config, out, tensorboard, changes, replicas):
     options = config.train
     keras.utils.set_random_seed(options.seed)
-    model = build_model(config.model, config.source)
+    with replicas.scope():
+        model = build_model(config.model, config.source)
     channels = model.inputs[0].shape[-1]
     if channels != config.data.channels:
         raise InputError(
@@ -79,6 +92,8 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         if skipped:
             _say(f"x{s}: {skipped} of {len(images)} images are too small and skipped.")
 
+    if not replicas.chief:
+        return _fit(model, config, out, sampler, folders, boards, replicas)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         files.remove_stale(out)
@@ -86,35 +101,51 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         files.write_text(out / "config.toml", config.text)
         if changes:
             _say(f"{out}: the config changes: {'; '.join(changes)}.")
-        return _fit(model, config, out, sampler, folders, boards)
+        return _fit(model, config, out, sampler, folders, boards, replicas)
 
 
-def _fit(model, config, out, sampler, folders, boards):
+def _fit(model, config, out, sampler, folders, boards, replicas):
     """Trains on from the last state; returns what it writes to `metrics.json`."""
     options = config.train
-    # A model of its own for the optimizer, so that `model` saves weights alone.
-    trainee = keras.Model(model.input, model.output, name=model.name)
-    compile_model(trainee, config)
+    with replicas.scope():
+        # A model of its own for the optimizer, so that `model` saves weights alone.
+        trainee = keras.Model(model.input, model.output, name=model.name)
+        compile_model(trainee, config)
+        trainee.optimizer.build(trainee.trainable_variables)
+    replicas.prepare(trainee)
     epoch = completed_epochs(out)
-    log = RunLog(out, epoch, _bicubic(folders))
-    checkpoint = Checkpoint(out, model, log)
-    checkpoint.restore(trainee)
-    if epoch:
-        _say(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
+    images = sampler.images
+    for what, value in {
+        "the config": _checksum([config.model, options]),
+        "the training images": _checksum(list(map(images.shapes, images.scales))),
+        "the completed epochs (--out must be a folder they share)": epoch,
+    }.items():
+        replicas.check_same(what, value)
+    callbacks = [StopOnNaN()]
+    if replicas.chief:
+        log = RunLog(out, epoch, _bicubic(folders))
+        checkpoint = Checkpoint(out, model, log)
+        checkpoint.restore(trainee)
+        callbacks += [Validation(model, folders), log, checkpoint, *boards]
+        if epoch:
+            _say(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
+    else:
+        load_state(out, trainee)
 
     batches = Batches(sampler, first_step=epoch * options.steps_per_epoch)
-    callbacks = [StopOnNaN(), Validation(model, folders), log, checkpoint, *boards]
     started = time.monotonic()
     if epoch < options.epochs:
         trainee.fit(
-            batches,
+            replicas.distribute(batches),
             steps_per_epoch=options.steps_per_epoch,
             initial_epoch=epoch,
             epochs=options.epochs,
-            callbacks=callbacks,
+            callbacks=callbacks + replicas.callbacks(),
             shuffle=False,  # the sampler already draws at random
-            verbose=1,
+            verbose=int(replicas.chief),
         )
+    if not replicas.chief:
+        return None
     best = log.best()
     metrics = {
         "model": config.model["name"],
@@ -163,7 +194,11 @@ class Batches(keras.utils.PyDataset):
         return None
 
     def __getitem__(self, index):
-        return self.sampler[self.first_step + index]
+        return self.share(index, 0, 1)
+
+    def share(self, index, part, parts):
+        """Returns what one of several replicas takes of a batch."""
+        return self.sampler.share(self.first_step + index, part, parts)
 
 
 def _learning_rate(options):
@@ -185,6 +220,10 @@ def _learning_rate(options):
                 warmup_target=options.learning_rate,
                 warmup_steps=steps,
             )
+
+
+def _checksum(value):
+    return zlib.crc32(repr(value).encode())
 
 
 def _say(message):

@@ -1,0 +1,260 @@
+"""Replicas against one device: two logical devices, two workers on loopback."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tfsr.errors import InputError
+from tfsr.training import distribution, keras_20585, read_config, train
+from tfsr.training.callbacks import completed_epochs, read_log
+
+EPOCHS, STEPS = 5, 10
+LIMIT = 300  # seconds, after which a process that hangs is killed
+
+TRAIN = """
+import sys
+from tfsr.cli import main
+sys.exit(main(["train", *sys.argv[1:]]))
+"""
+
+TWO_DEVICES = """
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+"""
+
+# Stochastic gradient descent shows what Adam hides: gradients that are scaled wrongly.
+CLIPPED = """
+import keras
+import numpy as np
+from tfsr.training import distribution
+from tfsr.training.fit import Batches
+
+class Sampler:
+    def share(self, step, part, parts):
+        rng = np.random.default_rng(step)
+        x, y = rng.random((4, 3), "float32"), rng.random((4, 1), "float32")
+        size = 4 // parts
+        return x[part * size :][:size], y[part * size :][:size]
+
+def fitted(strategy, **options):
+    keras.utils.set_random_seed(0)
+    with distribution.replicas(strategy, batch=4) as replicas:
+        with replicas.scope():
+            model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+            sgd = keras.optimizers.SGD(0.1, global_clipnorm=0.05, use_ema=True)
+            model.compile(sgd, "mae", jit_compile=False, **options)
+        replicas.prepare(model)
+        batches = replicas.distribute(Batches(Sampler()))
+        model.fit(batches, steps_per_epoch=20, shuffle=False, verbose=0)
+        return [v.numpy() for v in [*model.weights, *model.optimizer.variables]]
+
+for one, two in zip(fitted("single"), fitted("mirrored"), strict=True):
+    np.testing.assert_allclose(one, two, rtol=1e-6)
+
+for batch, options in ((3, {}), (4, {"steps_per_execution": 2})):
+    try:
+        with distribution.replicas("mirrored", batch) as replicas:
+            fitted("mirrored", **options)
+    except distribution.InputError as error:
+        print(error)
+"""
+
+
+@pytest.fixture(scope="module")
+def config(photographs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("distributed")
+    file = folder / "tiny.toml"
+    file.write_text(f"""
+[model]
+name = "carn_m"
+scale = [2, 3]
+filters = 8
+blocks = 1
+units = 1
+groups = 2
+
+[data]
+train = ["{photographs}"]
+val = "{photographs}"
+cache = "{folder}/cache"
+
+[train]
+epochs = {EPOCHS}
+steps_per_epoch = {STEPS}
+batch = 4
+patch = 16
+learning_rate = 1e-3
+clip_norm = 0.1
+""")
+    return file
+
+
+@pytest.fixture(scope="module")
+def one_device(config, tmp_path_factory):
+    out = tmp_path_factory.mktemp("one") / "run"
+    train(read_config(config), out)
+    return out
+
+
+def start(program, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_workers(config, out):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
+    for s in sockets:
+        s.close()
+    return [
+        start(
+            TRAIN,
+            *(config, "--out", out),
+            TF_CONFIG=json.dumps(
+                {
+                    "cluster": {"worker": addresses},
+                    "task": {"type": "worker", "index": index},
+                }
+            ),
+        )
+        for index in range(2)
+    ]
+
+
+def finish(process):
+    try:
+        output, errors = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return process.returncode, output, errors
+
+
+def assert_equal_runs(out, reference):
+    import h5py
+
+    def weights(run):
+        arrays = []
+        with h5py.File(run / "last.weights.h5") as file:
+            file.visititems(
+                lambda _, item: (
+                    arrays.append(np.ravel(item))
+                    if isinstance(item, h5py.Dataset)
+                    else None
+                )
+            )
+        return np.concatenate(arrays)
+
+    theirs = weights(reference)
+    difference = np.linalg.norm(weights(out) - theirs) / np.linalg.norm(theirs)
+    assert difference < 1e-5
+    rows = zip(read_log(out), read_log(reference), strict=True)
+    for ours, expected in rows:
+        assert ours["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+
+
+def test_mirrored_equals_one_device(config, one_device, tmp_path):
+    out = tmp_path / "run"
+    strategy = ("--set", "train.strategy=mirrored")
+    code, _, errors = finish(
+        start(TWO_DEVICES + TRAIN, config, "--out", out, *strategy)
+    )
+    assert code == 0, errors
+    assert_equal_runs(out, one_device)
+
+
+def test_clipping_and_averages_are_of_the_global_batch():
+    code, output, errors = finish(start(TWO_DEVICES + CLIPPED))
+    assert code == 0, errors
+    assert output.splitlines() == [
+        "[train] batch is 3, which 2 replicas cannot share equally; "
+        "take a multiple of 2.",
+        "2 replicas cannot accumulate gradients or take several steps an execution; "
+        "raise batch instead, or set strategy single.",
+    ]
+
+
+def test_a_killed_worker_stops_all_and_all_go_on(config, one_device, tmp_path):
+    out = tmp_path / "run"
+    chief, worker = start_workers(config, out)
+    deadline = time.monotonic() + LIMIT
+    while not completed_epochs(out) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    worker.send_signal(signal.SIGKILL)
+    assert finish(worker)[0] == -signal.SIGKILL
+    code, _, errors = finish(chief)
+    assert code == 1, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == (
+        "tfsr: another worker has stopped or cannot be reached; "
+        "start all again to go on from the last epoch."
+    )
+    done = completed_epochs(out)
+    assert 1 <= done < EPOCHS
+
+    chief, worker = start_workers(config, out)
+    code, output, errors = finish(chief)
+    assert code == 0, errors
+    assert f"resuming after epoch {done} of {EPOCHS}" in errors
+    assert "best after epoch" in output
+    code, output, errors = finish(worker)
+    assert (code, output) == (0, ""), errors
+    assert_equal_runs(out, one_device)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"cluster": {"worker": ["a:1", "b:1"]}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+        '{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": "a:1"}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": "x"}}',
+    ],
+)
+def test_a_malformed_cluster_is_said_in_one_line(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    message = f'TF_CONFIG: must be as {{"cluster": .*, not {re.escape(text)}'
+    with pytest.raises(InputError, match=message), distribution.replicas("auto", 4):
+        pass
+
+
+def test_a_cluster_of_one_is_a_single_machine(monkeypatch):
+    monkeypatch.setenv(
+        "TF_CONFIG",
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}',
+    )
+    with distribution.replicas("auto", 3) as replicas:
+        assert (replicas.count, replicas.chief) == (1, True)
+    with (
+        pytest.raises(InputError, match="multi_worker: TF_CONFIG must name several"),
+        distribution.replicas("multi_worker", 4),
+    ):
+        pass
+
+
+def test_another_keras_is_refused(monkeypatch):
+    monkeypatch.setattr(keras_20585.keras, "__version__", "3.99.0")
+    message = r"works with Keras 3\.14 and 3\.15, not 3\.99\.0: pip install"
+    with pytest.raises(InputError, match=message), keras_20585.mended():
+        pass

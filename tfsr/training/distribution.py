@@ -1,0 +1,288 @@
+"""Training on several devices and on several machines.
+
+Batch, learning rate and steps mean the same whatever the number of replicas: each takes
+its share of the same global batch, and their gradients are summed.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+
+import keras
+
+from tfsr.errors import InputError, WorkerLostError
+from tfsr.training import keras_20585
+
+STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
+BACKENDS = {  # that each strategy needs; a single device needs none in particular
+    "mirrored": ("tensorflow", "jax"),
+    "multi_worker": ("tensorflow",),
+}
+
+
+class OneDevice:
+    """What training asks of its replicas, answered by a single one."""
+
+    count = 1
+    chief = True  # the one worker that validates and writes
+
+    def scope(self):
+        """Returns the context in which model and optimizer are to be built."""
+        return contextlib.nullcontext()
+
+    def prepare(self, trainee: keras.Model) -> None:
+        """Makes the optimizer of `trainee` clip the gradient of the global batch.
+
+        Raises:
+            InputError: If `trainee` is compiled in a way that several replicas cannot
+                be trained.
+        """
+
+    def distribute(self, batches):
+        """Returns what `fit` reads `batches`, a `fit.Batches`, from."""
+        return batches
+
+    def check_same(self, what: str, value: int) -> None:
+        """Raises an `InputError` if `value` is another one on another worker."""
+
+    def callbacks(self) -> list:
+        """Returns what `fit` has to call after all others."""
+        return []
+
+
+class JAXReplicas(OneDevice):
+    """All devices of this machine under JAX, which splits each batch by itself."""
+
+    def __init__(self):
+        self.count = len(keras.distribution.list_devices())
+
+
+class TensorFlowReplicas(OneDevice):
+    """The replicas of a `tf.distribute.Strategy`."""
+
+    def __init__(self, strategy, chief=True):
+        import tensorflow as tf
+
+        self.strategy = strategy
+        self.count = strategy.num_replicas_in_sync
+        self.chief = chief
+
+        @tf.function
+        def gather(value):
+            values = strategy.run(lambda: tf.reshape(value, [1]))
+            return strategy.gather(values, axis=0)
+
+        self._gather_all = gather
+
+    def scope(self):
+        return self.strategy.scope()
+
+    def prepare(self, trainee):
+        import tensorflow as tf
+
+        # Both fail inside Keras 3.15: it branches where replicas cannot meet.
+        if trainee.steps_per_execution > 1 or (
+            trainee.optimizer.gradient_accumulation_steps
+        ):
+            raise InputError(
+                f"{self.count} replicas cannot accumulate gradients or take several "
+                "steps an execution; raise batch instead, or set strategy single."
+            )
+        # Keras 3.15 clips what each replica has and sums after: not as on one device.
+        optimizer = trainee.optimizer
+        apply = optimizer.apply
+
+        def apply_sum(grads, trainable_variables=None):
+            context = tf.distribute.get_replica_context()
+            apply(context.all_reduce("SUM", list(grads)), trainable_variables)
+
+        optimizer.apply = apply_sum
+        optimizer._all_reduce_sum_gradients = lambda pairs: pairs
+
+    def distribute(self, batches):
+        import tensorflow as tf
+
+        sample = batches.share(0, 0, self.count)
+        types = keras.tree.map_structure(lambda a: tf.as_dtype(a.dtype), sample)
+        shapes = keras.tree.map_structure(lambda a: a.shape, sample)
+
+        def share(step, replica):
+            def draw(step, replica):
+                return keras.tree.flatten(batches.share(step, replica, self.count))
+
+            flat = tf.numpy_function(draw, [step, replica], keras.tree.flatten(types))
+            arrays = keras.tree.pack_sequence_as(types, flat)
+            return keras.tree.map_structure_up_to(
+                types, tf.ensure_shape, arrays, shapes
+            )
+
+        def pipeline(context):
+            here = self.count // context.num_input_pipelines
+            first = here * context.input_pipeline_id
+            return (
+                tf.data.Dataset.range(2**40)
+                .map(lambda n: share(n // here, first + n % here), batches.workers)
+                .prefetch(batches.max_queue_size)
+            )
+
+        return self.strategy.distribute_datasets_from_function(pipeline)
+
+    def check_same(self, what, value):
+        values = self._gather(value)
+        if len(set(values)) > 1:
+            raise InputError(f"the workers disagree on {what}: {values}.")
+
+    def callbacks(self):
+        # The chief validates and saves meanwhile; none must leave the other alone.
+        return [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._gather(0))]
+
+    def _gather(self, value):
+        import tensorflow as tf
+
+        return self._gather_all(tf.constant(value, tf.int64)).numpy().tolist()
+
+
+@contextlib.contextmanager
+def replicas(strategy: str, batch: int) -> Iterator[OneDevice]:
+    """Yields the replicas to train on.
+
+    Args:
+        strategy: One of `STRATEGIES`. "auto" is "multi_worker" where `TF_CONFIG` names
+            several workers, "mirrored" where there are several GPUs, else "single".
+        batch: Patches per scale of the global batch.
+
+    Raises:
+        InputError: If the strategy cannot be had here, or `batch` cannot be divided.
+        WorkerLostError: If another worker stops.
+    """
+    if strategy == "auto":
+        several = "mirrored" if _gpus() > 1 else "single"
+        strategy = "multi_worker" if worker_count() > 1 else several
+    backend = keras.backend.backend()
+    needed = BACKENDS.get(strategy, (backend,))
+    if backend not in needed:
+        raise InputError(
+            f"strategy {strategy} needs KERAS_BACKEND={' or '.join(needed)}, "
+            f"not {backend}."
+        )
+    start = {
+        "single": _single,
+        "mirrored": _mirrored,
+        "multi_worker": _multi_worker,
+    }[strategy]
+    with start() as started:
+        if batch % started.count:
+            raise InputError(
+                f"[train] batch is {batch}, which {started.count} replicas cannot "
+                f"share equally; take a multiple of {started.count}."
+            )
+        yield started
+
+
+def worker_count() -> int:
+    """Returns how many workers `TF_CONFIG` names, 1 where it is not set.
+
+    Raises:
+        InputError: If it is not what TensorFlow expects.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return 1
+    example = (
+        '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, '
+        '"task": {"type": "worker", "index": 0}}'
+    )
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        addresses = cluster[task["type"]]
+        fits = (
+            set(cluster) <= {"chief", "worker"}
+            and all(":" in a for part in cluster.values() for a in part)
+            and isinstance(addresses, list)
+            and 0 <= int(task["index"]) < len(addresses)
+        )
+    except (ValueError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise InputError(f"TF_CONFIG: must be as {example}, not {text}.")
+    return sum(len(part) for part in cluster.values())
+
+
+@contextlib.contextmanager
+def _single():
+    yield OneDevice()
+
+
+@contextlib.contextmanager
+def _mirrored():
+    if keras.backend.backend() == "jax":
+        distribution = keras.distribution.DataParallel()
+        with distribution.scope():
+            yield JAXReplicas()
+        return
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU")
+    devices = devices or tf.config.list_logical_devices("CPU")
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    yield TensorFlowReplicas(strategy)
+
+
+@contextlib.contextmanager
+def _multi_worker():
+    import tensorflow as tf
+
+    workers = worker_count()
+    if workers < 2:
+        raise InputError("strategy multi_worker: TF_CONFIG must name several workers.")
+    print(f"waiting until all {workers} workers have started.", file=sys.stderr)
+    lost = (
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.UnavailableError,
+    )
+    try:
+        strategy = _connect()
+        with keras_20585.mended():
+            yield TensorFlowReplicas(strategy, _is_chief(strategy.cluster_resolver))
+    except lost:
+        print()  # ends the line of Keras' progress bar
+        raise WorkerLostError(
+            "another worker has stopped or cannot be reached; start all again to go on "
+            "from the last epoch."
+        ) from None
+
+
+def _connect():
+    import tensorflow as tf
+
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.UnknownError as error:
+        if "gRPC server" not in error.message:
+            raise
+        raise InputError(
+            "TF_CONFIG: the address of this worker cannot be listened on; "
+            "is its port in use, or is it another machine's?"
+        ) from None
+
+
+def _is_chief(resolver):
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
+
+
+def _gpus():
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
+
+            return len(tf.config.list_physical_devices("GPU"))
+        case "jax":
+            return len(keras.distribution.list_devices())
+        case _:
+            return 1
