@@ -4,7 +4,6 @@ import shutil
 from unittest.mock import Mock
 
 import filelock
-import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,7 +17,7 @@ from tfsr.evaluate import evaluate
 from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
 from tfsr.training import callbacks, fit, read_config, train
-from tfsr.training.fit import Batches, compile_model
+from tfsr.training.fit import Batches
 
 EPOCHS, STEPS = 2, 3
 
@@ -308,7 +307,7 @@ def test_what_a_killed_training_left_is_removed(run, make_config, tmp_path):
 
 def test_a_folder_with_only_a_lock_is_free(make_config, tmp_path):
     (tmp_path / fit.LOCK).touch()  # killed before the config was written
-    assert fit._check_free(tmp_path, make_config()) == []
+    assert fit.check_free(tmp_path, make_config()) == []
 
 
 def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
@@ -351,47 +350,6 @@ def test_mistakes_show_before_the_cache_is_built(make_config, tmp_path, monkeypa
         train(make_config(data__val="nowhere"), tmp_path / "run")
     with pytest.raises(InputError, match="--tensorboard: needs pip install"):
         train(make_config(), tmp_path / "run", tensorboard=True)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "rates"),
-    [
-        ('{name = "constant"}', {0: 1e-2, 5: 1e-2}),
-        (
-            '{name = "halve", every = 2}',
-            {0: 1e-2, 1: 1e-2, 2: 5e-3, 3: 5e-3, 4: 2.5e-3},
-        ),
-        (
-            '{name = "cosine", warmup = 2}',  # of 6 steps
-            {0: 0, 1: 5e-3, 2: 1e-2, 4: 5e-3, 6: 0},
-        ),
-    ],
-)
-def test_schedules(make_config, schedule, rates):
-    model = carn_m(2, filters=8, blocks=1, units=1, groups=2)
-    compile_model(model, make_config(train__schedule=schedule))
-    for step, rate in rates.items():
-        model.optimizer.iterations.assign(step)
-        assert float(model.optimizer.learning_rate) == pytest.approx(rate, abs=1e-9)
-
-
-@pytest.mark.parametrize("scale", [3, (2, 3)])
-def test_the_loss_is_l1_averaged_over_scales(make_config, scale):
-    keras.utils.set_random_seed(0)
-    model = carn_m(scale, filters=8, blocks=1, units=1, groups=2)
-    compile_model(model, make_config())
-    rng = np.random.default_rng(0)
-    scales = (scale,) if isinstance(scale, int) else scale
-    lr = {f"lr_x{s}": rng.random((2, 5, 5, 3), dtype="float32") for s in scales}
-    hr = {f"sr_x{s}": rng.random((2, 5 * s, 5 * s, 3), dtype="float32") for s in scales}
-    if len(scales) == 1:
-        lr, hr = lr["lr_x3"], hr["sr_x3"]
-        expected = np.abs(model(lr) - hr).mean()
-    else:
-        sr = model(lr)
-        expected = np.mean([np.abs(sr[k] - hr[k]).mean() for k in hr])
-    loss = model.test_on_batch(lr, hr, return_dict=True)["loss"]
-    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_batches_begin_where_the_run_stopped():

@@ -3,6 +3,8 @@
 import csv
 import importlib.util
 import math
+import sys
+import time
 
 import keras
 import numpy as np
@@ -11,6 +13,22 @@ from tfsr import files
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
+from tfsr.training.recipe import copy_trained_weights
+
+
+def say(message: str) -> None:
+    """Prints a line on standard error."""
+    print(message, file=sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words, such as "45 s", "12 min" or "3 h 20 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def validate(upscaler, folder) -> float:
@@ -57,6 +75,49 @@ class StopOnNaN(keras.callbacks.Callback):
         step = int(self.model.optimizer.iterations)
         print()  # ends the line of Keras' progress bar
         raise NotFiniteError(f"{what} at step {step}; {ADVICE}")
+
+
+class TimeEstimate(keras.callbacks.Callback):
+    """Says once, after ten batches or an epoch, how long the rest will take.
+
+    The first batch does not count: the network is compiled in it.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.first = None
+        self.said = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.first is None:
+            self.first, self.started = batch, time.monotonic()
+        if self.said or batch - self.first < min(10, self.params["steps"] - 1):
+            return
+        self.said = True
+        if batch == self.first:  # an epoch of one batch
+            return
+        seconds = (time.monotonic() - self.started) / (batch - self.first)
+        total = (self.params["epochs"] - self.epoch) * self.params["steps"]
+        left = duration((total - batch - 1) * seconds)
+        print()  # ends the line of Keras' progress bar
+        say(f"about {left} to go, {seconds:.3g} s a batch, and validation beside it.")
+
+
+class CopyWeights(keras.callbacks.Callback):
+    """Brings the weights in training, or their averages, to the model that is saved.
+
+    Args:
+        model: The model that is validated and saved.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.saved_model = model
+
+    def on_epoch_end(self, epoch, logs=None):
+        copy_trained_weights(self.model, self.saved_model)
 
 
 class Validation(keras.callbacks.Callback):
@@ -162,7 +223,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         out: The run folder.
-        model: The model whose weights are saved; shares them with the one in training.
+        model: The model that is saved; has its weights by `CopyWeights`.
         log: The `RunLog`, which knows the best epoch.
     """
 
@@ -184,6 +245,7 @@ class Checkpoint(keras.callbacks.Callback):
                 f"{states[-1]}: not a readable training state ({error}); "
                 "delete it to resume from an earlier one or from the start."
             ) from None
+        copy_trained_weights(trainee, self.saved_model)
         self._save_weights()
 
     def on_epoch_end(self, epoch, logs):
