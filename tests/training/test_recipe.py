@@ -145,11 +145,11 @@ def test_averages_of_the_weights(model, accumulate):
         model, config_of(ema=0.81, accumulate=accumulate, learning_rate=1e-2)
     )
     momentum = 0.81 ** (1 / accumulate)  # twice a step, it weighs as much
-    averages = None
-    for _ in range(3 * accumulate):
+    for i in range(3 * accumulate):
         trainee.train_on_batch(*batch())
         now = trainee.get_weights()
-        averages = averages or now
+        if i < accumulate:  # the average begins after the first step
+            averages = now
         averages = [
             momentum * a + (1 - momentum) * w
             for a, w in zip(averages, now, strict=True)

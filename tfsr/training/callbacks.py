@@ -2,9 +2,11 @@
 
 import csv
 import importlib.util
+import io
 import math
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -252,20 +254,36 @@ class Checkpoint(keras.callbacks.Callback):
         backup = self.out / "backup"
         backup.mkdir(exist_ok=True)
         state = backup / f"epoch_{epoch + 1:06d}.weights.h5"
-        with files.replacing(state) as temporary:
-            self.model.save_weights(temporary)
+        save_weights(self.model, state)
         for older in _states(self.out)[:-1]:
             older.unlink()
         self._save_weights()
 
     def _save_weights(self):
-        with files.replacing(self.out / "last.weights.h5") as temporary:
-            self.saved_model.save_weights(temporary)
+        save_weights(self.saved_model, self.out / "last.weights.h5")
         if self.log.best() is self.log.rows[-1]:
-            with files.replacing(self.out / "best.weights.h5") as temporary:
-                self.saved_model.save_weights(temporary)
+            save_weights(self.saved_model, self.out / "best.weights.h5")
             with files.replacing(self.out / "model.keras") as temporary:
                 self.saved_model.save(temporary)
+
+
+class _InMemory(io.BytesIO):
+    """A file that Keras takes for one of weights by its name."""
+
+    def __str__(self):
+        return "memory.weights.h5"
+
+
+def save_weights(model: keras.Model, file: Path) -> None:
+    """Writes the weights of `model`, and its optimizer's, or leaves `file` as it was.
+
+    Not by HDF5 itself, which ends the process by a segmentation fault when the disk is
+    full (h5py 3.14).
+    """
+    content = _InMemory()
+    model.save_weights(content)
+    with files.replacing(file) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def completed_epochs(out) -> int:
