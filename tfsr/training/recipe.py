@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfsr.training.config import Config, build_model
+from tfsr.training.groups_apart import GroupsApart
 
 EPSILON = 1e-3  # of the Charbonnier loss, as in LapSRN
 
@@ -18,7 +19,8 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
     """
     precision = config.train.mixed_precision
     with _dtype_policy(f"mixed_{precision}" if precision else "float32"):
-        trainee = build_model(config.model, config.source)
+        network = build_model(config.model, config.source)
+        trainee = GroupsApart(network.input, network.output, name=network.name)
         compile_model(trainee, config)
     trainee.set_weights(model.get_weights())
     return trainee
