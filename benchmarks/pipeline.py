@@ -48,7 +48,7 @@ def main():
     model = build_model(config.model, options.config)
     compile_model(model, config)
     time_cold(config.data, scales(model), options.images)
-    anonymous, _ = memory_mb()
+    before = memory_mb()
     images = ImageCache(
         config.data.train, scales(model), config.data.cache, config.data.channels
     )
@@ -56,7 +56,7 @@ def main():
     time_cached(sampler, options.steps)
     for i in range(len(images)):
         images.pair(i, images.scales[0]).hr.sum()
-    print_memory(images, anonymous)
+    print_memory(images, before)
     time_steps(model, sampler, options.steps)
 
 
@@ -106,10 +106,10 @@ def time_steps(model, sampler, steps):
 
 def print_memory(images, before):
     size = (images.folder / "pixels.bin").stat().st_size / 2**20
-    anonymous, mapped = memory_mb()
+    own, mapped = np.subtract(memory_mb(), before)
     print(
-        f"memory      {anonymous - before:9.1f} MB more of its own with a cache of "
-        f"{size:.0f} MB, of which {mapped:.0f} MB are mapped just now"
+        f"memory      {own:9.1f} MB more of its own and {mapped:.0f} MB more mapped, "
+        f"with a cache of {size:.0f} MB"
     )
 
 
