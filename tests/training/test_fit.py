@@ -423,8 +423,20 @@ def test_a_validation_image_that_disappears_is_named(
         train(make_config(data__val=images), tmp_path / "run")
 
 
+@pytest.mark.parametrize("deterministic", ["true", "false"])
+def test_deterministic_operations_are_asked_for(
+    make_config, monkeypatch, deterministic
+):
+    enable = Mock()
+    monkeypatch.setattr("tensorflow.config.experimental.enable_op_determinism", enable)
+    fit.prepare(make_config(train__deterministic=deterministic), resumed=False)
+    assert enable.call_count == (deterministic == "true")
+
+
 TWICE = """
 import sys
+from pathlib import Path
+
 from tfsr.training import read_config, train
 
 config, out = sys.argv[1:]
