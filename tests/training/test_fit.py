@@ -263,14 +263,17 @@ def test_durations(seconds, text):
     assert callbacks.duration(seconds) == text
 
 
-def test_the_time_to_go_is_said(make_config, tmp_path, capsys):
-    train(make_config(train__steps_per_epoch=12, train__epochs=1), tmp_path / "run")
+@pytest.mark.parametrize("at_once", [1, 6])
+def test_the_time_to_go_is_said(make_config, tmp_path, capsys, at_once):
+    options = {"train__epochs": 1, "train__steps_per_epoch": 12}
+    config = make_config(train__steps_per_execution=at_once, **options)
+    train(config, tmp_path / "run")
     said = re.findall(
         r"about (\d+) s to go, ([\d.]+) s a batch", capsys.readouterr().err
     )
     assert len(said) == 1
     left, step = map(float, said[0])
-    assert left == pytest.approx(1 * step, abs=0.6)  # the last of the twelve
+    assert left == pytest.approx(step if at_once == 1 else 0, abs=0.6)
 
 
 def test_fine_tuning_begins_with_what_fits(

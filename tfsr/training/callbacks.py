@@ -95,11 +95,10 @@ class TimeEstimate(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if self.first is None:
             self.first, self.started = batch, time.monotonic()
-        if self.said or batch - self.first < min(10, self.params["steps"] - 1):
+        enough = batch >= self.first + 10 or batch + 1 == self.params["steps"]
+        if self.said or not enough or batch == self.first:
             return
         self.said = True
-        if batch == self.first:  # an epoch of one batch
-            return
         seconds = (time.monotonic() - self.started) / (batch - self.first)
         total = (self.params["epochs"] - self.epoch) * self.params["steps"]
         left = duration((total - batch - 1) * seconds)
