@@ -53,11 +53,11 @@ def main():
         config.data.train, scales(model), config.data.cache, config.data.channels
     )
     sampler = PatchSampler(images, config.train.patch, config.train.batch)
-    time_cached(sampler, options.steps)
+    seconds = time_cached(sampler, options.steps)
     for i in range(len(images)):
         images.pair(i, images.scales[0]).hr.sum()
     print_memory(images, before)
-    time_steps(model, sampler, options.steps)
+    time_steps(model, sampler, options.steps, seconds)
 
 
 def time_cold(data, model_scales, count):
@@ -73,18 +73,23 @@ def time_cold(data, model_scales, count):
 
 
 def time_cached(sampler, steps):
+    """Returns how many seconds a batch takes one thread."""
     patches = sampler.batch * len(sampler.usable) * steps
-    rates = []
+    rates = {}
     for threads in (1, Batches(sampler).workers):
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(sampler.__getitem__, range(threads)))
             started = time.perf_counter()
             list(pool.map(sampler.__getitem__, range(steps)))
-            rates.append(f"{patches / (time.perf_counter() - started):.1f}")
-    print(f"cached   {rates[0]:>12} patches/s by one thread, {rates[1]} by {threads}")
+            rates[threads] = patches / (time.perf_counter() - started)
+    print(
+        f"cached      {rates[1]:9.1f} patches/s by one thread, "
+        f"{rates[threads]:.1f} by {threads}"
+    )
+    return patches / steps / rates[1]
 
 
-def time_steps(model, sampler, steps):
+def time_steps(model, sampler, steps, batch_seconds):
     sources = {"patches": sampler, "fixed batch": FixedBatch(sampler[0])}
 
     def fit(source, steps):
@@ -101,7 +106,9 @@ def time_steps(model, sampler, steps):
     fastest = {name: min(t) for name, t in times.items()}
     for name, ms in fastest.items():
         print(f"{name:12}{ms:9.1f} ms a step, rounds {np.round(times[name], 1)}")
-    print(f"waiting     {1 - fastest['fixed batch'] / fastest['patches']:9.1%}")
+    share = 1 - fastest["fixed batch"] / fastest["patches"]
+    bound = batch_seconds * 1e3 / fastest["patches"]
+    print(f"waiting     {share:9.1%}, at most {bound:.1%}: the time to make a batch")
 
 
 def print_memory(images, before):
