@@ -85,7 +85,7 @@ def train(folder, backend):
     import keras
 
     from tfsr.training import build_model, read_config
-    from tfsr.training.fit import compile_model
+    from tfsr.training.recipe import compile_model
 
     assert keras.backend.backend() == backend
     config = read_config(folder / "carn_m.toml")

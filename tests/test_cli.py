@@ -1,5 +1,6 @@
 import errno
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,21 @@ def test_train_prints_only_json(capsys, tmp_path, images):
         assert json.loads(stdout) == json.loads((out / "metrics.json").read_text())
         assert "val_psnr" in stderr
     assert "train.epochs was 1, now 2" in stderr
+
+
+def test_a_dry_run_prints_an_estimate(capsys, tmp_path, images):
+    config, out = tmp_path / "tiny.toml", tmp_path / "run"
+    config.write_text(CONFIG.format(images=images, cache=tmp_path / "cache"))
+    arguments = ["train", str(config), "--out", str(out), "--dry-run"]
+    code, stdout, _ = run(capsys, *arguments)
+    assert code == 0
+    assert re.search(r"1 steps of [\d.]+ s in 1 epochs, .* about \d+ s\n$", stdout)
+    code, stdout, _ = run(capsys, *arguments, "--json")
+    assert (code, json.loads(stdout)["steps"]) == (0, 1)
+    assert not out.exists()
+    code, _, stderr = run(capsys, *arguments, "--set", "train.patch=99")
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert "take larger images or a smaller `patch`" in stderr
 
 
 def test_convert_verify_benchmark(capsys, tmp_path, model, images):

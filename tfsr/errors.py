@@ -1,3 +1,7 @@
+import contextlib
+from collections.abc import Iterator
+
+
 class InputError(ValueError):
     """The user's mistake: a file, folder, option or config value that cannot be used.
 
@@ -18,3 +22,15 @@ class WorkerLostError(RuntimeError):
 
     The command line prints its one line and exits with 1.
     """
+
+
+@contextlib.contextmanager
+def naming_memory() -> Iterator[None]:
+    """Turns what TensorFlow and JAX raise when memory runs out into `MemoryError`."""
+    try:
+        yield
+    except Exception as error:
+        kind = type(error).__name__
+        if kind == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error):
+            raise MemoryError(str(error)) from None
+        raise

@@ -8,7 +8,7 @@ bits of a sample that it tells apart.
 import numpy as np
 
 from tfsr.data.resize import imresize, to_integers
-from tfsr.errors import NotFiniteError
+from tfsr.errors import NotFiniteError, naming_memory
 
 
 class KerasUpscaler:
@@ -34,12 +34,8 @@ class KerasUpscaler:
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         from keras import ops
 
-        try:  # eagerly: `predict` would trace anew for every size of image
+        with naming_memory():  # eagerly: `predict` would trace for every size anew
             return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
-        except Exception as error:
-            if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's
-                raise MemoryError(str(error)) from None
-            raise
 
 
 class BicubicUpscaler:

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.data import ImageCache, imresize, read_image
+from tfsr.data import ImageCache, ImageSurvey, imresize, read_image
 from tfsr.errors import InputError
 
 # Builds a cache, saying "ready" first and waiting for a line before it starts. Every
@@ -154,6 +155,52 @@ def test_damaged_pixels_are_named(photographs, tmp_path, change):
     os.truncate(pixels, pixels.stat().st_size + change)
     with pytest.raises(InputError, match=rf"{pixels}: \d+ bytes where \d+ belong"):
         ImageCache([photographs], (2,), tmp_path)
+
+
+def test_a_damaged_index_is_named(photographs, tmp_path):
+    index = ImageCache([photographs], (2,), tmp_path).folder / "index.json"
+    os.truncate(index, index.stat().st_size // 2)
+    with pytest.raises(InputError, match=rf"{index}: damaged .* delete .* built again"):
+        ImageCache([photographs], (2,), tmp_path)
+
+
+def test_an_image_that_disappears_while_decoding_is_named(
+    photographs, tmp_path, monkeypatch
+):
+    images = shutil.copytree(photographs, tmp_path / "images")
+
+    def removing(file, channels):
+        max(images.iterdir()).unlink(missing_ok=True)
+        return read_image(file, channels)
+
+    monkeypatch.setattr("tfsr.data.cache.read_image", removing)
+    with pytest.raises(InputError, match=r"images/coffee\.png: no such file"):
+        ImageCache([images], (2,), tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*/index.json"))
+
+
+@pytest.mark.parametrize("scales", [(2,), (2, 3, 4)])
+def test_a_survey_promises_what_the_cache_holds(photographs, tmp_path, scales):
+    images = shutil.copytree(photographs, tmp_path / "images")
+    turned = Image.open(images / "rocket.png")
+    exif = turned.getexif()
+    exif[0x0112] = 6  # a quarter turn
+    turned.save(images / "turned.jpg", exif=exif)
+    survey = ImageSurvey([images], scales)
+    cache = ImageCache([images], scales, tmp_path / "cache")
+    assert len(survey) == len(cache) == 5
+    for s in scales:
+        assert survey.shapes(s) == cache.shapes(s)
+    assert survey.bytes == (cache.folder / "pixels.bin").stat().st_size
+
+
+def test_a_survey_names_what_it_cannot_read(tmp_path):
+    save(tmp_path / "tiny.png", seed=0, height=3)
+    with pytest.raises(InputError, match=r"tiny\.png: smaller than the scale 4"):
+        ImageSurvey([tmp_path], (4,))
+    (tmp_path / "broken.png").write_text("no image")
+    with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
+        ImageSurvey([tmp_path], (2,))
 
 
 def test_an_unreadable_image_leaves_no_cache(photographs, tmp_path):

@@ -137,15 +137,34 @@ def test_overrides_of_the_model(write):
         ("train.clip_norm=0", r"\[train\] clip_norm must be positive, not 0"),
         ("train.clip_norm=-1.5", r"\[train\] clip_norm must be positive, not -1\.5"),
         ("train.seed=-1", r"\[train\] seed must not be negative, not -1"),
-        ("train.optimizer=sgd", r"optimizer must be one of adam, not 'sgd'"),
-        ("train.loss=l2", r"loss must be one of l1, not 'l2'"),
+        ("train.optimizer=lamb", r"optimizer must be one of adam, sgd, not 'lamb'"),
+        ("train.loss=l3", r"loss must be one of l1, l2, charbonnier, not 'l3'"),
+        ("train.mixed_precision=half", r"must be one of float16, bfloat16, not 'half'"),
+        ("train.clip_value=0", r"\[train\] clip_value must be positive, not 0"),
+        ("train.weight_decay=inf", r"weight_decay must be finite, not inf"),
+        ("train.l2_penalty=-1", r"\[train\] l2_penalty must be positive, not -1"),
+        ("train.ema=1", r"\[train\] ema must be between 0 and 1, not 1"),
+        ("train.accumulate=0", r"\[train\] accumulate must be positive, not 0"),
+        (
+            "train.steps_per_execution=2",
+            r"must divide the 3 batches .*, not 2",
+        ),
+        ("train.deterministic=1", r"deterministic must be true or false, not 1"),
         ("train.schedule=cosine", r"\[train\] schedule must be a table, not 'cosine'"),
-        ("train.schedule={}", r"schedule must be .*halve.*every.*cosine.*warmup"),
-        ('train.schedule={name = "step"}', r"schedule must be .*halve.*, not .*step"),
-        ('train.schedule={name = "halve"}', r"schedule must be .*every = STEPS"),
+        ("train.schedule={}", r"schedule must be .*cosine.*warmup.*halve.*every"),
+        ('train.schedule={name = "poly"}', r"schedule must be .*halve.*, not .*poly"),
+        (
+            'train.schedule={name = "step"}',
+            r"every = .*, factor = .* }, not .*step",
+        ),
+        (
+            'train.schedule={name = "step", every = 5, factor = 1}',
+            r"schedule: factor must be between 0 and 1, not 1",
+        ),
+        ('train.schedule={name = "halve"}', r"schedule must be .*every = "),
         (
             'train.schedule={name = "halve", every = 5, warmup = 1}',
-            r"schedule must be .*every = STEPS",
+            r"schedule must be .*every = ",
         ),
         (
             'train.schedule={name = "halve", every = 0}',
@@ -164,6 +183,18 @@ def test_overrides_of_the_model(write):
 def test_bad_values(write, override, message):
     with pytest.raises(InputError, match=message):
         read_config(write(TINY), [override])
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (("clip_norm", "clip_value"), "clip_norm and clip_value exclude each other"),
+        (("weight_decay", "l2_penalty"), "weight_decay and l2_penalty exclude each"),
+    ],
+)
+def test_keys_that_exclude_each_other(write, keys, message):
+    with pytest.raises(InputError, match=message):
+        read_config(write(TINY), [f"train.{key}=0.1" for key in keys])
 
 
 @pytest.mark.parametrize("key", ["train", "val", "epochs", "batch", "patch"])

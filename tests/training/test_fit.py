@@ -1,24 +1,28 @@
 import csv
+import errno
+import itertools
 import json
+import re
 import shutil
+import subprocess
+import sys
 from unittest.mock import Mock
 
 import filelock
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import tfsr
-from tfsr import metrics
+from tfsr import files, metrics
 from tfsr.complexity import params
 from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import evaluate
 from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
-from tfsr.training import callbacks, fit, read_config, train
-from tfsr.training.fit import Batches, compile_model
+from tfsr.training import callbacks, dry_run, fit, read_config, train
+from tfsr.training.fit import Batches
 
 EPOCHS, STEPS = 2, 3
 
@@ -168,6 +172,293 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert result["val_psnr_y"] == pytest.approx(run[1]["val_psnr_y"], rel=1e-4)
 
 
+def recording(weights):
+    """A `StopOnNaN` that appends the weights to a list after every step."""
+
+    class Record(fit.StopOnNaN):
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            weights.append(self.model.get_weights())
+
+    return Record
+
+
+def test_averaged_weights_are_validated_and_saved(
+    make_config, photographs, tmp_path, monkeypatch
+):
+    out, weights = tmp_path / "run", []
+    config = make_config(train__ema=0.8)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "StopOnNaN", recording(weights))
+        train(config, out)
+    averages = weights[0]
+    for step in weights[1:]:
+        averages = [0.8 * a + 0.2 * w for a, w in zip(averages, step, strict=True)]
+    saved = last_weights(out)
+    for found, expected in zip(saved, averages, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert max(np.abs(a - b).max() for a, b in zip(saved, weights[-1], strict=True)) > (
+        1e-4
+    )
+
+    model = carn_m((2, 3), filters=8, blocks=1, units=1, groups=2)
+    model.set_weights(averages)
+    for scale in (2, 3):
+        report = evaluate(
+            KerasUpscaler(model, scale), BenchmarkFolder(photographs, scale)
+        )
+        logged = float(read_log(out)[-1][f"val_psnr_x{scale}"])
+        assert logged == pytest.approx(report["mean"]["psnr_y"], abs=0.02)
+
+    resumed, again = tmp_path / "resumed", []
+    train(make_config(train__ema=0.8, train__epochs=1), resumed)
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "StopOnNaN", recording(again))
+        train(config, resumed)
+    for found, expected in zip(again[-1], weights[-1], strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    for found, expected in zip(last_weights(resumed), saved, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_mixed_precision_saves_a_float32_model(make_config, tmp_path):
+    config = make_config(train__mixed_precision="bfloat16", train__epochs=1)
+    train(config, tmp_path / "run")
+    model = tfsr.load_model(tmp_path / "run")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_accumulated_batches_make_a_step(make_config, tmp_path, monkeypatch):
+    weights = []
+    monkeypatch.setattr(fit, "StopOnNaN", recording(weights))
+    out = tmp_path / "run"
+    result = train(make_config(train__accumulate=2, train__epochs=1), out)
+    assert (result["steps"], len(weights)) == (STEPS, 2 * STEPS)
+    changed = [
+        any((a != b).any() for a, b in zip(*pair, strict=True))
+        for pair in itertools.pairwise(weights)
+    ]
+    assert changed == [True, False, True, False, True]
+
+
+def test_steps_per_execution_change_nothing(run, make_config, tmp_path):
+    train(make_config(train__steps_per_execution=STEPS), tmp_path / "run")
+    for ours, theirs in zip(
+        last_weights(tmp_path / "run"), last_weights(run[0]), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (5000, "83 min"),
+        (12000, "3 h 20 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert callbacks.duration(seconds) == text
+
+
+@pytest.mark.parametrize("at_once", [1, 6])
+def test_the_time_to_go_is_said(make_config, tmp_path, capsys, at_once):
+    options = {"train__epochs": 1, "train__steps_per_epoch": 12}
+    config = make_config(train__steps_per_execution=at_once, **options)
+    train(config, tmp_path / "run")
+    said = re.findall(
+        r"about (\d+) s to go, ([\d.]+) s a batch", capsys.readouterr().err
+    )
+    assert len(said) == 1
+    left, step = map(float, said[0])
+    assert left == pytest.approx(step if at_once == 1 else 0, abs=0.6)
+
+
+def test_fine_tuning_begins_with_what_fits(
+    run, make_config, tmp_path, monkeypatch, capsys
+):
+    first = []
+
+    class Stop(fit.StopOnNaN):
+        def on_train_begin(self, logs=None):
+            first.append({w.path: w.numpy() for w in self.model.weights})
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "StopOnNaN", Stop)
+    config = make_config(model__scale=4, train__init_from=run[0])
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run")
+    theirs = {w.path: w.numpy() for w in tfsr.load_model(run[0]).weights}
+    same = {
+        path
+        for path, value in first[0].items()
+        if path in theirs and (value == theirs[path]).all()
+    }
+    assert set(first[0]) - same == {
+        f"upsampler_x4/conv_{i}/{name}" for i in (0, 1) for name in ("kernel", "bias")
+    }
+    assert (
+        f"init_from {run[0]}: taken head, block_0, fuse_0, tail; "
+        "new upsampler_x4 (not there)." in capsys.readouterr().err
+    )
+
+
+def test_fine_tuning_from_what_does_not_fit(run, make_config, tmp_path):
+    with pytest.raises(
+        InputError, match=r"no layer has a name .*head \(other shapes\)"
+    ):
+        train(
+            make_config(model__filters=16, model__scale=4, train__init_from=run[0]),
+            tmp_path / "run",
+        )
+    with pytest.raises(InputError, match=r"nowhere: no such model"):
+        train(make_config(train__init_from="nowhere"), tmp_path / "run")
+
+
+def test_a_resumed_run_needs_no_more_what_it_began_with(run, make_config, tmp_path):
+    start = shutil.copytree(run[0], tmp_path / "start")
+    config = {"train__init_from": start}
+    train(make_config(**config, train__epochs=1), tmp_path / "run")
+    shutil.rmtree(start)
+    assert train(make_config(**config), tmp_path / "run")["epochs"] == EPOCHS
+
+
+def test_a_dry_run_writes_nothing(make_config, photographs, tmp_path):
+    cache = tmp_path / "cache"
+    config = make_config(data__cache=cache)
+    report = dry_run(config, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    assert (report["epochs"], report["steps"]) == (EPOCHS, EPOCHS * STEPS)
+    assert report["images"] == 4
+    assert report["estimated_seconds"] == pytest.approx(
+        EPOCHS * (STEPS * report["step_seconds"] + report["validation_seconds"])
+    )
+    assert report["peak_memory_mb"] > 100
+    train(config, tmp_path / "run")
+    (pixels,) = cache.glob("*/pixels.bin")
+    assert report["cache_bytes"] == pixels.stat().st_size
+    longer = make_config(data__cache=cache, train__epochs=3)
+    assert dry_run(longer, tmp_path / "run")["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"data__train": '["nowhere"]'}, "nowhere: not a folder"),
+        ({"data__val": "nowhere"}, "nowhere: not a folder"),
+        ({"train__patch": 40}, r"no image is large enough .*40 at x2"),
+        ({"model__scale": 5}, r"\[model\] .*scale=5"),
+    ],
+    ids=["train", "val", "patch", "model"],
+)
+def test_a_dry_run_finds_what_would_stop_a_training(
+    make_config, tmp_path, overrides, message
+):
+    with pytest.raises(InputError, match=message):
+        dry_run(make_config(**overrides), tmp_path / "run")
+
+
+def test_memory_that_does_not_suffice_is_named(make_config, tmp_path, monkeypatch):
+    class ResourceExhaustedError(Exception):
+        """As TensorFlow's is named."""
+
+    class Exhausted(fit.StopOnNaN):
+        def on_train_batch_end(self, batch, logs=None):
+            raise ResourceExhaustedError("OOM when allocating tensor")
+
+    monkeypatch.setattr(fit, "StopOnNaN", Exhausted)
+    with pytest.raises(MemoryError, match="OOM when"):
+        train(make_config(), tmp_path / "run")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 1 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    if not shutil.which("mount") or subprocess.run(command, check=False).returncode:
+        pytest.skip("a small tmpfs cannot be mounted here: needs Linux and root")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("kilobytes", "file"), [(0, "log.csv"), (100, "backup/epoch_000003.weights.h5")]
+)
+def test_a_full_disk_leaves_the_last_state(
+    run, make_config, small_disk, monkeypatch, kilobytes, file
+):
+    out = shutil.copytree(run[0], small_disk / "run")
+    longer = make_config(train__epochs=EPOCHS + 1)
+
+    class Fill(fit.StopOnNaN):
+        def on_epoch_end(self, epoch, logs=None):
+            free = shutil.disk_usage(small_disk).free
+            ballast = bytes(free - kilobytes * 1024)
+            (small_disk / "ballast").write_bytes(ballast)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "StopOnNaN", Fill)
+        with pytest.raises(OSError, match="No space left on device") as error:
+            train(longer, out)
+    assert error.value.errno == errno.ENOSPC
+    assert error.value.filename == str(out / file)
+    assert not list(out.rglob(f"{files.PREFIX}*"))
+    assert tfsr.load_model(out)
+    (small_disk / "ballast").unlink()
+    assert train(longer, out)["epochs"] == EPOCHS + 1
+
+
+def test_a_validation_image_that_disappears_is_named(
+    photographs, make_config, tmp_path, monkeypatch
+):
+    images = shutil.copytree(photographs, tmp_path / "val")
+
+    class Remove(fit.StopOnNaN):
+        def on_epoch_end(self, epoch, logs=None):
+            (images / "coffee.png").unlink()
+
+    monkeypatch.setattr(fit, "StopOnNaN", Remove)
+    with pytest.raises(InputError, match=r"val/coffee\.png: no such file"):
+        train(make_config(data__val=images), tmp_path / "run")
+
+
+@pytest.mark.parametrize("deterministic", ["true", "false"])
+def test_deterministic_operations_are_asked_for(
+    make_config, monkeypatch, deterministic
+):
+    enable = Mock()
+    monkeypatch.setattr("tensorflow.config.experimental.enable_op_determinism", enable)
+    fit.prepare(make_config(train__deterministic=deterministic), resumed=False)
+    assert enable.call_count == (deterministic == "true")
+
+
+TWICE = """
+import sys
+from pathlib import Path
+
+from tfsr.training import read_config, train
+
+config, out = sys.argv[1:]
+for name in ("first", "second"):
+    train(read_config(config, ["train.deterministic=true"]), Path(out, name))
+"""
+
+
+def test_deterministic_runs_are_equal_to_the_bit(make_config, tmp_path):
+    config = tmp_path / "tiny.toml"
+    config.write_text(make_config().text)
+    # In a process of its own: there is no way back.
+    subprocess.run([sys.executable, "-c", TWICE, config, tmp_path], check=True)
+    for a, b in zip(
+        last_weights(tmp_path / "first"), last_weights(tmp_path / "second"), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_a_finished_run_is_left_as_it_is(run, make_config):
     out, result = run
     before = (out / "last.weights.h5").read_bytes()
@@ -308,7 +599,7 @@ def test_what_a_killed_training_left_is_removed(run, make_config, tmp_path):
 
 def test_a_folder_with_only_a_lock_is_free(make_config, tmp_path):
     (tmp_path / fit.LOCK).touch()  # killed before the config was written
-    assert fit._check_free(tmp_path, make_config()) == []
+    assert fit.check_free(tmp_path, make_config()) == []
 
 
 def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
@@ -351,47 +642,6 @@ def test_mistakes_show_before_the_cache_is_built(make_config, tmp_path, monkeypa
         train(make_config(data__val="nowhere"), tmp_path / "run")
     with pytest.raises(InputError, match="--tensorboard: needs pip install"):
         train(make_config(), tmp_path / "run", tensorboard=True)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "rates"),
-    [
-        ('{name = "constant"}', {0: 1e-2, 5: 1e-2}),
-        (
-            '{name = "halve", every = 2}',
-            {0: 1e-2, 1: 1e-2, 2: 5e-3, 3: 5e-3, 4: 2.5e-3},
-        ),
-        (
-            '{name = "cosine", warmup = 2}',  # of 6 steps
-            {0: 0, 1: 5e-3, 2: 1e-2, 4: 5e-3, 6: 0},
-        ),
-    ],
-)
-def test_schedules(make_config, schedule, rates):
-    model = carn_m(2, filters=8, blocks=1, units=1, groups=2)
-    compile_model(model, make_config(train__schedule=schedule))
-    for step, rate in rates.items():
-        model.optimizer.iterations.assign(step)
-        assert float(model.optimizer.learning_rate) == pytest.approx(rate, abs=1e-9)
-
-
-@pytest.mark.parametrize("scale", [3, (2, 3)])
-def test_the_loss_is_l1_averaged_over_scales(make_config, scale):
-    keras.utils.set_random_seed(0)
-    model = carn_m(scale, filters=8, blocks=1, units=1, groups=2)
-    compile_model(model, make_config())
-    rng = np.random.default_rng(0)
-    scales = (scale,) if isinstance(scale, int) else scale
-    lr = {f"lr_x{s}": rng.random((2, 5, 5, 3), dtype="float32") for s in scales}
-    hr = {f"sr_x{s}": rng.random((2, 5 * s, 5 * s, 3), dtype="float32") for s in scales}
-    if len(scales) == 1:
-        lr, hr = lr["lr_x3"], hr["sr_x3"]
-        expected = np.abs(model(lr) - hr).mean()
-    else:
-        sr = model(lr)
-        expected = np.mean([np.abs(sr[k] - hr[k]).mean() for k in hr])
-    loss = model.test_on_batch(lr, hr, return_dict=True)["loss"]
-    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_batches_begin_where_the_run_stopped():

@@ -22,14 +22,21 @@ def add(command):
     train.add_argument(
         "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
     )
+    train.add_argument(
+        "--dry-run", action="store_true", help="check, estimate the time, write nothing"
+    )
     with_json(train)
 
 
 def run(options):
     import_tensorflow()
-    from tfsr.training import read_config, train
+    from tfsr.training import dry_run, read_config, train
 
     config = read_config(options.config, options.set)
+    if options.dry_run:
+        report = dry_run(config, options.out)
+        present(options, report, _estimate(config.source, report))
+        return
     with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
         metrics = train(config, options.out, options.tensorboard)
     if metrics is None:  # on a worker that writes nothing
@@ -41,4 +48,17 @@ def run(options):
         metrics,
         f"{options.out}: best after epoch {metrics['best_epoch']} of "
         f"{metrics['epochs']}: {best} (bicubic {base})",
+    )
+
+
+def _estimate(source, report):
+    from tfsr.training.callbacks import duration
+
+    return (
+        f"{source}: {report['model']}, {report['params']} parameters; "
+        f"{report['images']} images, {report['cache_bytes'] / 2**20:.0f} MB in the "
+        f"cache; peak memory {report['peak_memory_mb']:.0f} MB\n"
+        f"{report['steps']} steps of {report['step_seconds']:.3g} s in "
+        f"{report['epochs']} epochs, each with {report['validation_seconds']:.3g} s of "
+        f"validation: about {duration(report['estimated_seconds'])}"
     )

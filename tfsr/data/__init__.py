@@ -1,4 +1,4 @@
-from tfsr.data.cache import ImageCache
+from tfsr.data.cache import ImageCache, ImageSurvey
 from tfsr.data.images import list_images, read_image, stored_channels
 from tfsr.data.pairs import BenchmarkFolder, Pair
 from tfsr.data.resize import imresize
@@ -7,6 +7,7 @@ from tfsr.data.sampler import PatchSampler
 __all__ = [
     "BenchmarkFolder",
     "ImageCache",
+    "ImageSurvey",
     "Pair",
     "PatchSampler",
     "imresize",

@@ -15,7 +15,7 @@ import filelock
 import numpy as np
 from tqdm import tqdm
 
-from tfsr.data.images import list_images, read_image
+from tfsr.data.images import image_size, list_images, read_image
 from tfsr.data.pairs import Pair, crop_to_multiple
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
@@ -46,13 +46,17 @@ class ImageCache:
             with filelock.FileLock(Path(cache) / f"{digest}.lock"):
                 if not self.folder.is_dir():
                     _build(self.folder, files, self.scales, channels)
-        index = json.loads((self.folder / "index.json").read_text())
+        rebuild = f"delete {self.folder} to have it built again."
+        index_file = self.folder / "index.json"
+        try:
+            index = json.loads(index_file.read_text())
+        except ValueError as error:
+            raise InputError(f"{index_file}: damaged ({error}); {rebuild}") from None
         pixels_file = self.folder / "pixels.bin"
         size = pixels_file.stat().st_size
         if size != index["bytes"]:
             raise InputError(
-                f"{pixels_file}: {size} bytes where {index['bytes']} belong; "
-                f"delete {self.folder} to have it built again."
+                f"{pixels_file}: {size} bytes where {index['bytes']} belong; {rebuild}"
             )
         self._pixels = np.memmap(pixels_file, mode="r")
         self._entries = index["images"]
@@ -78,6 +82,44 @@ class ImageCache:
         return flat.reshape(place["shape"])
 
 
+class ImageSurvey:
+    """What an `ImageCache` of the same images would hold, from their headers alone.
+
+    Args:
+        folders: Folders of images.
+        scales: Upscaling factors whose LR images are wanted.
+        channels: 3 for RGB, 1 for grayscale.
+
+    Raises:
+        InputError: If a folder is missing or empty or a file is not an image.
+    """
+
+    def __init__(self, folders, scales, channels=3):
+        self.scales = tuple(scales)
+        self._shapes = []
+        for file in (file for folder in folders for file in list_images(folder)):
+            shape = (*image_size(file), channels)
+            _check_size(file, shape, self.scales)
+            self._shapes.append(shape)
+
+    def __len__(self):
+        return len(self._shapes)
+
+    def shapes(self, scale: int) -> list[tuple[int, int, int]]:
+        """Returns the shapes of all LR images of `scale`."""
+        return [(h // scale, w // scale, c) for h, w, c in self._shapes]
+
+    @property
+    def bytes(self) -> int:
+        """The size of the cache on disk, but for its index."""
+        return sum(h * w * c for s in (1, *self.scales) for h, w, c in self.shapes(s))
+
+
+def _check_size(file, shape, scales):
+    if min(shape[:2]) < max(scales):
+        raise InputError(f"{file}: smaller than the scale {max(scales)}.")
+
+
 def _digest(files, scales, channels):
     facts = [FORMAT, scales, channels]
     for file in files:
@@ -101,8 +143,7 @@ def _build(folder, files, scales, channels):
 
         for file in tqdm(files, desc="decoding", unit="image", disable=None):
             hr = read_image(file, channels)
-            if min(hr.shape[:2]) < max(scales):
-                raise InputError(f"{file}: smaller than the scale {max(scales)}.")
+            _check_size(file, hr.shape, scales)
             lr = {s: store(imresize(crop_to_multiple(hr, s), 1 / s)) for s in scales}
             entries.append({"name": str(file), "hr": store(hr), "lr": lr})
     index = {"bytes": offset, "images": entries}

@@ -1,9 +1,10 @@
 """Image files to 8-bit arrays, for training and scoring (`tfsr.photos` keeps all)."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from tfsr.errors import InputError
 
@@ -34,22 +35,15 @@ def read_image(file: str | Path, channels: int = 3) -> np.ndarray:
     Raises:
         InputError: If the file cannot be decoded.
     """
-    try:
-        with Image.open(file) as image:
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I;16"):
-                image = Image.fromarray((np.asarray(image) / 257 + 0.5).astype("uint8"))
-            elif image.mode in ("I", "F"):
-                raise InputError(f"{file}: has 32 bits a sample; 8 or 16 can be read.")
-            elif image.mode in ("P", "PA"):
-                image = image.convert("RGBA")
-            pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file.") from None
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{file}: not a readable image ({error}).") from None
+    with _opened(file) as image:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) / 257 + 0.5).astype("uint8"))
+        elif image.mode in ("I", "F"):
+            raise InputError(f"{file}: has 32 bits a sample; 8 or 16 can be read.")
+        elif image.mode in ("P", "PA"):
+            image = image.convert("RGBA")
+        pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
@@ -60,16 +54,33 @@ def stored_channels(files: list[Path]) -> int:
         InputError: If a file is not an image.
     """
     for file in files:
-        try:
-            with Image.open(file) as image:  # reads the header alone
-                bands = set(image.getbands())
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-            Image.DecompressionBombError,
-        ) as error:
-            raise InputError(f"{file}: not a readable image ({error}).") from None
+        with _opened(file) as image:
+            bands = set(image.getbands())
         if not bands <= {"1", "L", "A", "I"} and not image.mode.startswith("I;16"):
             return 3
     return 1
+
+
+def image_size(file: Path) -> tuple[int, int]:
+    """Returns height and width of the image in `file`, from its header alone.
+
+    Raises:
+        InputError: If the file is not an image.
+    """
+    with _opened(file) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return image.size if turned else image.size[::-1]
+
+
+@contextlib.contextmanager
+def _opened(file):
+    """Yields Pillow's image of a file, of which only the header is read yet."""
+    try:
+        with Image.open(file) as image:
+            yield image
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file.") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: not a readable image ({error}).") from None

@@ -67,19 +67,19 @@ class GroupedConv2D(keras.layers.Layer):
         if self.groups == 1 or self.lowering == "grouped":
             # Keras infers the number of groups from the kernel's input channels.
             outputs = ops.conv(inputs, self.kernel, padding="same")
-        else:
-            outputs = ops.concatenate(
-                [
-                    ops.conv(x, kernel, padding="same")
-                    for x, kernel in zip(
-                        ops.split(inputs, self.groups, axis=-1),
-                        ops.split(self.kernel, self.groups, axis=-1),
-                        strict=True,
-                    )
-                ],
-                axis=-1,
-            )
-        return outputs + self.bias
+            return ops.add(outputs, self.bias)
+        groups = ops.split(inputs, self.groups, axis=-1)
+        return ops.concatenate(self.convolve_groups(groups), axis=-1)
+
+    def convolve_groups(self, inputs):
+        """Returns the groups of the output, a list like that of the input's groups."""
+        dtype = inputs[0].dtype
+        kernels = ops.split(ops.cast(self.kernel, dtype), self.groups, axis=-1)
+        biases = ops.split(ops.cast(self.bias, dtype), self.groups)
+        return [
+            ops.add(ops.conv(x, kernel, padding="same"), bias)
+            for x, kernel, bias in zip(inputs, kernels, biases, strict=True)
+        ]
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)

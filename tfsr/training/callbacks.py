@@ -2,7 +2,11 @@
 
 import csv
 import importlib.util
+import io
 import math
+import sys
+import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,6 +15,22 @@ from tfsr import files
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
+from tfsr.training.recipe import copy_trained_weights
+
+
+def say(message: str) -> None:
+    """Prints a line on standard error."""
+    print(message, file=sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time in words, such as "45 s", "12 min" or "3 h 20 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def validate(upscaler, folder) -> float:
@@ -57,6 +77,48 @@ class StopOnNaN(keras.callbacks.Callback):
         step = int(self.model.optimizer.iterations)
         print()  # ends the line of Keras' progress bar
         raise NotFiniteError(f"{what} at step {step}; {ADVICE}")
+
+
+class TimeEstimate(keras.callbacks.Callback):
+    """Says once, after ten batches or an epoch, how long the rest will take.
+
+    The first batch does not count: the network is compiled in it.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.first = None
+        self.said = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.first is None:
+            self.first, self.started = batch, time.monotonic()
+        enough = batch >= self.first + 10 or batch + 1 == self.params["steps"]
+        if self.said or not enough or batch == self.first:
+            return
+        self.said = True
+        seconds = (time.monotonic() - self.started) / (batch - self.first)
+        total = (self.params["epochs"] - self.epoch) * self.params["steps"]
+        left = duration((total - batch - 1) * seconds)
+        print()  # ends the line of Keras' progress bar
+        say(f"about {left} to go, {seconds:.3g} s a batch, and validation beside it.")
+
+
+class CopyWeights(keras.callbacks.Callback):
+    """Brings the weights in training, or their averages, to the model that is saved.
+
+    Args:
+        model: The model that is validated and saved.
+    """
+
+    def __init__(self, model):
+        super().__init__()
+        self.saved_model = model
+
+    def on_epoch_end(self, epoch, logs=None):
+        copy_trained_weights(self.model, self.saved_model)
 
 
 class Validation(keras.callbacks.Callback):
@@ -162,7 +224,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     Args:
         out: The run folder.
-        model: The model whose weights are saved; shares them with the one in training.
+        model: The model that is saved; has its weights by `CopyWeights`.
         log: The `RunLog`, which knows the best epoch.
     """
 
@@ -174,26 +236,43 @@ class Checkpoint(keras.callbacks.Callback):
 
     def restore(self, trainee) -> None:
         if load_state(self.out, trainee):
+            copy_trained_weights(trainee, self.saved_model)
             self._save_weights()
 
     def on_epoch_end(self, epoch, logs):
         backup = self.out / "backup"
         backup.mkdir(exist_ok=True)
         state = backup / f"epoch_{epoch + 1:06d}.weights.h5"
-        with files.replacing(state) as temporary:
-            self.model.save_weights(temporary)
+        save_weights(self.model, state)
         for older in _states(self.out)[:-1]:
             older.unlink()
         self._save_weights()
 
     def _save_weights(self):
-        with files.replacing(self.out / "last.weights.h5") as temporary:
-            self.saved_model.save_weights(temporary)
+        save_weights(self.saved_model, self.out / "last.weights.h5")
         if self.log.best() is self.log.rows[-1]:
-            with files.replacing(self.out / "best.weights.h5") as temporary:
-                self.saved_model.save_weights(temporary)
+            save_weights(self.saved_model, self.out / "best.weights.h5")
             with files.replacing(self.out / "model.keras") as temporary:
                 self.saved_model.save(temporary)
+
+
+class _InMemory(io.BytesIO):
+    """A file that Keras takes for one of weights by its name."""
+
+    def __str__(self):
+        return "memory.weights.h5"
+
+
+def save_weights(model: keras.Model, file: Path) -> None:
+    """Writes the weights of `model`, and its optimizer's, or leaves `file` as it was.
+
+    Not by HDF5 itself, which ends the process by a segmentation fault when the disk is
+    full (h5py 3.14).
+    """
+    content = _InMemory()
+    model.save_weights(content)
+    with files.replacing(file) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def completed_epochs(out) -> int:

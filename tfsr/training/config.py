@@ -14,9 +14,19 @@ import tomli_w
 from tfsr.errors import InputError
 from tfsr.training.distribution import STRATEGIES
 
-OPTIMIZERS = ("adam",)
-LOSSES = ("l1",)
-SCHEDULES = {"constant": (), "halve": ("every",), "cosine": ("warmup",)}
+CHOICES = {
+    "optimizer": ("adam", "sgd"),
+    "loss": ("l1", "l2", "charbonnier"),
+    "mixed_precision": (None, "float16", "bfloat16"),
+    "strategy": STRATEGIES,
+}
+SCHEDULES = {  # the keys that each needs, and those it may have
+    "constant": ((), ("warmup",)),
+    "cosine": ((), ("warmup",)),
+    "halve": (("every",), ()),
+    "step": (("every", "factor"), ()),
+}
+EXCLUSIVE = (("clip_norm", "clip_value"), ("weight_decay", "l2_penalty"))
 
 
 @dataclass(frozen=True)
@@ -47,46 +57,53 @@ class TrainConfig:
     learning_rate: float = 1e-4
     schedule: dict = field(default_factory=lambda: {"name": "constant"})
     loss: str = "l1"
-    clip_norm: float | None = None
+    clip_norm: float | None = None  # of all gradients together
+    clip_value: float | None = None  # of every single gradient
+    weight_decay: float | None = None  # decoupled: learning_rate * this off each weight
+    l2_penalty: float | None = None  # coupled: this times the weight to its gradient
+    ema: float | None = None  # momentum of the weights' moving average
+    mixed_precision: str | None = None
+    accumulate: int = 1  # batches a step
+    steps_per_execution: int = 1
     strategy: str = "auto"
     seed: int = 0
+    deterministic: bool = False
+    init_from: str | None = None  # a run folder or a .keras file
 
     def __post_init__(self):
-        for key in ("epochs", "steps_per_epoch", "batch", "patch", "learning_rate"):
-            if not getattr(self, key) > 0:
-                raise ValueError(f"{key} must be positive, not {getattr(self, key)}.")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ValueError(f"clip_norm must be positive, not {self.clip_norm}.")
-        for key in ("learning_rate", "clip_norm"):
-            if getattr(self, key) == math.inf:
+        for key in (
+            *("epochs", "steps_per_epoch", "batch", "patch", "learning_rate"),
+            *("clip_norm", "clip_value", "weight_decay", "l2_penalty"),
+            *("accumulate", "steps_per_execution"),
+        ):
+            value = getattr(self, key)
+            if value is not None and not value > 0:
+                raise ValueError(f"{key} must be positive, not {value}.")
+            if value == math.inf:
                 raise ValueError(f"{key} must be finite, not inf.")
+        for first, second in EXCLUSIVE:
+            if None not in (getattr(self, first), getattr(self, second)):
+                raise ValueError(f"{first} and {second} exclude each other.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema must be between 0 and 1, not {self.ema}.")
+        if self.batches_per_epoch % self.steps_per_execution:
+            raise ValueError(
+                f"steps_per_execution must divide the {self.batches_per_epoch} batches "
+                f"of an epoch, not {self.steps_per_execution}."
+            )
         if self.seed < 0:
             raise ValueError(f"seed must not be negative, not {self.seed}.")
-        for key, allowed in (
-            ("optimizer", OPTIMIZERS),
-            ("loss", LOSSES),
-            ("strategy", STRATEGIES),
-        ):
+        for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise ValueError(
-                    f"{key} must be one of {', '.join(allowed)}, "
+                    f"{key} must be one of {', '.join(filter(None, allowed))}, "
                     f"not {getattr(self, key)!r}."
                 )
-        keys = SCHEDULES.get(self.schedule.get("name"))
-        if keys is None or set(self.schedule) != {"name", *keys}:
-            allowed = " or ".join(
-                "{ "
-                + ", ".join([f'name = "{name}"', *(f"{k} = STEPS" for k in keys)])
-                + " }"
-                for name, keys in SCHEDULES.items()
-            )
-            raise ValueError(f"schedule must be {allowed}, not {self.schedule}.")
-        for key in keys:
-            steps = self.schedule[key]
-            if type(steps) is not int or steps < 1:
-                raise ValueError(
-                    f"schedule: {key} must be a number of steps, not {steps!r}."
-                )
+        _check_schedule(self.schedule)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return self.steps_per_epoch * self.accumulate
 
 
 @dataclass(frozen=True)
@@ -194,6 +211,29 @@ def build_model(model: dict, source: str | Path):
         raise InputError(f"{source}: [model] {error}") from None
 
 
+def _check_schedule(schedule):
+    needed, possible = SCHEDULES.get(schedule.get("name"), ((), ()))
+    known = {"name", *needed} <= set(schedule) <= {"name", *needed, *possible}
+    if not known or schedule["name"] not in SCHEDULES:
+        allowed = " or ".join(
+            f'{{ name = "{name}"'
+            + "".join(f", {key} = ..." for key in needed)
+            + "".join(f"[, {key} = ...]" for key in possible)
+            + " }"
+            for name, (needed, possible) in SCHEDULES.items()
+        )
+        raise ValueError(f"schedule must be {allowed}, not {schedule}.")
+    for key, value in schedule.items():
+        if key in ("every", "warmup") and (type(value) is not int or value < 1):
+            raise ValueError(
+                f"schedule: {key} must be a number of steps, not {value!r}."
+            )
+        if key == "factor" and not (_fits(value, float) and 0 < value < 1):
+            raise ValueError(
+                f"schedule: factor must be between 0 and 1, not {value!r}."
+            )
+
+
 def _override(tables, override):
     target, separator, value = override.partition("=")
     section, dot, key = target.strip().partition(".")
@@ -263,7 +303,13 @@ def _fits(value, hint):
 
 
 def _say(hint):
-    names = {int: "an integer", float: "a number", str: "a text", dict: "a table"}
+    names = {
+        bool: "true or false",
+        int: "an integer",
+        float: "a number",
+        str: "a text",
+        dict: "a table",
+    }
     if isinstance(hint, types.UnionType):
         return " or ".join(
             _say(p) for p in typing.get_args(hint) if p is not type(None)

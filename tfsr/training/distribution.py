@@ -82,16 +82,15 @@ class TensorFlowReplicas(OneDevice):
     def prepare(self, trainee):
         import tensorflow as tf
 
+        # That of float16 wraps the one that updates.
+        optimizer = getattr(trainee.optimizer, "inner_optimizer", trainee.optimizer)
         # Both fail inside Keras 3.15: it branches where replicas cannot meet.
-        if trainee.steps_per_execution > 1 or (
-            trainee.optimizer.gradient_accumulation_steps
-        ):
+        if trainee.steps_per_execution > 1 or optimizer.gradient_accumulation_steps:
             raise InputError(
                 f"{self.count} replicas cannot accumulate gradients or take several "
                 "steps an execution; raise batch instead, or set strategy single."
             )
         # Keras 3.15 clips what each replica has and sums after: not as on one device.
-        optimizer = trainee.optimizer
         apply = optimizer.apply
 
         def apply_sum(grads, trainable_variables=None):

@@ -1,7 +1,6 @@
 """Training on stock Keras `fit`, resumable after any interruption."""
 
 import contextlib
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -11,21 +10,26 @@ import keras
 
 from tfsr import complexity, files
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
-from tfsr.errors import InputError
+from tfsr.errors import InputError, naming_memory
 from tfsr.inference import BicubicUpscaler
 from tfsr.models import scales
 from tfsr.training import distribution
 from tfsr.training.callbacks import (
     Checkpoint,
+    CopyWeights,
     RunLog,
     StopOnNaN,
     TensorBoardImages,
+    TimeEstimate,
     Validation,
     completed_epochs,
     load_state,
+    say,
     validate,
 )
 from tfsr.training.config import Config, build_model, read_config
+from tfsr.training.fine_tuning import start_from
+from tfsr.training.recipe import build_trainee, repeat_exactly
 
 # What may change when a run is resumed: neither the network nor its training patches.
 CHANGEABLE = {
@@ -34,6 +38,10 @@ CHANGEABLE = {
     "train.schedule",
     "train.clip_norm",
     "train.strategy",
+    "train.clip_value",
+    "train.weight_decay",
+    "train.l2_penalty",
+    "train.steps_per_execution",
     "data.cache",
     "data.val",
 }
@@ -60,26 +68,14 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
     """
     out = Path(out)
     # Before the workers meet, after which the chief writes there.
-    changes = _check_free(out, config)
+    changes = check_free(out, config)
     with distribution.replicas(config.train.strategy, config.train.batch) as replicas:
         return _train(config, out, tensorboard, changes, replicas)
 
 
 def _train(config, out, tensorboard, changes, replicas):
-    options = config.train
-    keras.utils.set_random_seed(options.seed)
-    with replicas.scope():
-        model = build_model(config.model, config.source)
-    channels = model.inputs[0].shape[-1]
-    if channels != config.data.channels:
-        raise InputError(
-            f"{config.source}: [data] channels is {config.data.channels} "
-            f"where the model has {channels}."
-        )
-    model_scales = scales(model)
-    folders = [
-        BenchmarkFolder(config.data.val, s, config.data.channels) for s in model_scales
-    ]
+    model, folders = prepare(config, resumed=bool(completed_epochs(out)))
+    options, model_scales = config.train, scales(model)
     # Checked before the cache, which takes minutes to build.
     boards = []
     if tensorboard:
@@ -88,9 +84,7 @@ def _train(config, out, tensorboard, changes, replicas):
         config.data.train, model_scales, config.data.cache, config.data.channels
     )
     sampler = PatchSampler(images, options.patch, options.batch, options.seed)
-    for s, skipped in sampler.skipped.items():
-        if skipped:
-            _say(f"x{s}: {skipped} of {len(images)} images are too small and skipped.")
+    say_skipped(sampler)
 
     if not replicas.chief:
         return _fit(model, config, out, sampler, folders, boards, replicas)
@@ -100,17 +94,49 @@ def _train(config, out, tensorboard, changes, replicas):
         files.remove_stale(out / "backup")
         files.write_text(out / "config.toml", config.text)
         if changes:
-            _say(f"{out}: the config changes: {'; '.join(changes)}.")
+            say(f"{out}: the config changes: {'; '.join(changes)}.")
         return _fit(model, config, out, sampler, folders, boards, replicas)
+
+
+def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
+    """Returns the model to train and a validation folder for each of its scales.
+
+    Args:
+        config: The experiment; its seed becomes Keras' own.
+        resumed: Whether weights will come from a state, not from `init_from`.
+
+    Raises:
+        InputError: If these cannot be had, or do not go together.
+    """
+    options, data = config.train, config.data
+    keras.utils.set_random_seed(options.seed)
+    if options.deterministic:
+        repeat_exactly()
+    model = build_model(config.model, config.source)
+    channels = model.inputs[0].shape[-1]
+    if channels != data.channels:
+        raise InputError(
+            f"{config.source}: [data] channels is {data.channels} "
+            f"where the model has {channels}."
+        )
+    if options.init_from and not resumed:
+        say(start_from(model, options.init_from))
+    return model, [BenchmarkFolder(data.val, s, channels) for s in scales(model)]
+
+
+def say_skipped(sampler: PatchSampler) -> None:
+    """Says how many images are left out for their size."""
+    for s, skipped in sampler.skipped.items():
+        if skipped:
+            total = len(sampler.images)
+            say(f"x{s}: {skipped} of {total} images are too small and skipped.")
 
 
 def _fit(model, config, out, sampler, folders, boards, replicas):
     """Trains on from the last state; returns what it writes to `metrics.json`."""
     options = config.train
     with replicas.scope():
-        # A model of its own for the optimizer, so that `model` saves weights alone.
-        trainee = keras.Model(model.input, model.output, name=model.name)
-        compile_model(trainee, config)
+        trainee = build_trainee(model, config)
         trainee.optimizer.build(trainee.trainable_variables)
     replicas.prepare(trainee)
     epoch = completed_epochs(out)
@@ -126,24 +152,26 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
         log = RunLog(out, epoch, _bicubic(folders))
         checkpoint = Checkpoint(out, model, log)
         checkpoint.restore(trainee)
-        callbacks += [Validation(model, folders), log, checkpoint, *boards]
+        callbacks += [TimeEstimate(), CopyWeights(model), Validation(model, folders)]
+        callbacks += [log, checkpoint, *boards]
         if epoch:
-            _say(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
+            say(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
     else:
         load_state(out, trainee)
 
-    batches = Batches(sampler, first_step=epoch * options.steps_per_epoch)
+    batches = Batches(sampler, first_step=epoch * options.batches_per_epoch)
     started = time.monotonic()
     if epoch < options.epochs:
-        trainee.fit(
-            replicas.distribute(batches),
-            steps_per_epoch=options.steps_per_epoch,
-            initial_epoch=epoch,
-            epochs=options.epochs,
-            callbacks=callbacks + replicas.callbacks(),
-            shuffle=False,  # the sampler already draws at random
-            verbose=int(replicas.chief),
-        )
+        with naming_memory():
+            trainee.fit(
+                replicas.distribute(batches),
+                steps_per_epoch=options.batches_per_epoch,
+                initial_epoch=epoch,
+                epochs=options.epochs,
+                callbacks=callbacks + replicas.callbacks(),
+                shuffle=False,  # the sampler already draws at random
+                verbose=int(replicas.chief),
+            )
     if not replicas.chief:
         return None
     best = log.best()
@@ -161,27 +189,12 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
     return metrics
 
 
-def compile_model(model: keras.Model, config: Config) -> None:
-    """Compiles `model` with the loss, optimizer and schedule of `config`."""
-    options = config.train
-    outputs = len(model.outputs)
-    model.compile(
-        optimizer=keras.optimizers.Adam(
-            _learning_rate(options), epsilon=1e-8, global_clipnorm=options.clip_norm
-        ),
-        loss="mae" if outputs == 1 else dict.fromkeys(model.output, "mae"),
-        loss_weights=None if outputs == 1 else dict.fromkeys(model.output, 1 / outputs),
-        # XLA on the CPU makes a step several times slower under TensorFlow.
-        jit_compile=keras.backend.backend() != "tensorflow",
-    )
-
-
 class Batches(keras.utils.PyDataset):
     """An endless `PatchSampler` for `fit`, prefetched by two threads.
 
     Args:
         sampler: Where the batches come from.
-        first_step: The step to begin with.
+        first_step: The batch to begin with.
     """
 
     def __init__(self, sampler, first_step=0):
@@ -201,36 +214,11 @@ class Batches(keras.utils.PyDataset):
         return self.sampler.share(self.first_step + index, part, parts)
 
 
-def _learning_rate(options):
-    schedules = keras.optimizers.schedules
-    match options.schedule:
-        case {"name": "constant"}:
-            # As a schedule: a plain rate would be saved with the optimizer's state and
-            # come back on resuming, whatever the config says by then.
-            return schedules.ExponentialDecay(options.learning_rate, 1, decay_rate=1.0)
-        case {"name": "halve", "every": steps}:
-            return schedules.ExponentialDecay(
-                options.learning_rate, steps, decay_rate=0.5, staircase=True
-            )
-        case {"name": "cosine", "warmup": steps}:
-            total = options.epochs * options.steps_per_epoch
-            return schedules.CosineDecay(
-                0.0,
-                max(1, total - steps),
-                warmup_target=options.learning_rate,
-                warmup_steps=steps,
-            )
-
-
 def _checksum(value):
     return zlib.crc32(repr(value).encode())
 
 
-def _say(message):
-    print(message, file=sys.stderr)
-
-
-def _check_free(out, config):
+def check_free(out: Path, config: Config) -> list[str]:
     """Returns how `config` changes the run in `out`; nothing where there is none yet.
 
     Raises:

@@ -1,0 +1,64 @@
+"""Networks as they are trained: without copies between grouped convolutions."""
+
+import functools
+
+import keras
+from keras import ops
+
+from tfsr.graph import inline, run_node
+from tfsr.layers import GroupedConv2D
+
+
+@keras.saving.register_keras_serializable(package="tfsr")
+class GroupsApart(keras.Model):
+    """A functional model that joins the groups of its convolutions only where it must.
+
+    Between two grouped convolutions, or one and a pixel shuffle of its groups, the
+    network as it is written joins the groups and splits them again. Here they stay
+    apart, with the same layers, weights and results; on the CPU this takes 8% off
+    CARN-M's step (`benchmarks/groups_apart.py` on `carn_m_x4_hour.toml`).
+    """
+
+    def __init__(self, inputs, outputs, **kwargs):
+        super().__init__(inputs, outputs, **kwargs)
+        self.graph = inline(self)
+
+    def call(self, inputs, training=None, mask=None):
+        outputs = self.graph.run(keras.tree.flatten(inputs), _run_apart)
+        return keras.tree.pack_sequence_as(self.output, [_join(x) for x in outputs])
+
+
+class _Groups:
+    """The parts of a feature map, of equal channels, in their order."""
+
+    def __init__(self, parts):
+        self.parts = list(parts)
+
+    @functools.cached_property
+    def joined(self):
+        return ops.concatenate(self.parts, axis=-1)
+
+
+def _run_apart(node, x, *args, **kwargs):
+    operation = node.operation
+    name = type(operation).__name__
+    if isinstance(operation, GroupedConv2D) and operation.groups > 1:
+        if not (isinstance(x, _Groups) and len(x.parts) == operation.groups):
+            x = _Groups(ops.split(_join(x), operation.groups, axis=-1))
+        return _Groups(operation.convolve_groups(x.parts))
+    if isinstance(x, _Groups) and name == "Relu":
+        return _Groups([operation(part) for part in x.parts])
+    if isinstance(x, _Groups) and name == "Split":
+        sections = (operation.indices_or_sections, operation.axis)
+        if sections == (len(x.parts), -1):
+            return x.parts
+    if name == "Concatenate" and operation.axis == -1:
+        parts = [_join(part) for part in x]
+        if len({part.shape[-1] for part in parts}) == 1:
+            return _Groups(parts)
+    args, kwargs = keras.tree.map_structure(_join, ((x, *args), kwargs))
+    return run_node(node, *args, **kwargs)
+
+
+def _join(x):
+    return x.joined if isinstance(x, _Groups) else x

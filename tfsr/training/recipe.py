@@ -1,0 +1,158 @@
+"""How a config's network is trained: precision, loss, optimizer and learning rate."""
+
+import contextlib
+
+import keras
+from keras import ops
+
+from tfsr.training.config import Config, build_model
+from tfsr.training.groups_apart import GroupsApart
+
+EPSILON = 1e-3  # of the Charbonnier loss, as in LapSRN
+
+
+def build_trainee(model: keras.Model, config: Config) -> keras.Model:
+    """Returns a copy of `config`'s `model`, compiled, in the precision of training.
+
+    Apart from `model`, so that this one is always float32, holds the averages where
+    weights are averaged, and saves without an optimizer.
+    """
+    precision = config.train.mixed_precision
+    with _dtype_policy(f"mixed_{precision}" if precision else "float32"):
+        network = build_model(config.model, config.source)
+        trainee = GroupsApart(network.input, network.output, name=network.name)
+        compile_model(trainee, config)
+    trainee.set_weights(model.get_weights())
+    return trainee
+
+
+def copy_trained_weights(trainee: keras.Model, model: keras.Model) -> None:
+    """Gives `model` the weights of `trainee`, or their moving averages if it has any.
+
+    Those in training stay as they are.
+    """
+    raw = trainee.get_weights()
+    trainee.optimizer.finalize_variable_values(trainee.trainable_variables)
+    model.set_weights(trainee.get_weights())
+    trainee.set_weights(raw)
+
+
+def compile_model(model: keras.Model, config: Config) -> None:
+    """Compiles `model` with the loss, optimizer and schedule of `config`."""
+    options = config.train
+    outputs = len(model.outputs)
+    loss = LOSSES[options.loss]
+    model.compile(
+        optimizer=_optimizer(options),
+        loss=loss if outputs == 1 else dict.fromkeys(model.output, loss),
+        loss_weights=None if outputs == 1 else dict.fromkeys(model.output, 1 / outputs),
+        steps_per_execution=options.steps_per_execution,
+        # XLA on the CPU makes a step several times slower under TensorFlow.
+        jit_compile=keras.backend.backend() != "tensorflow",
+    )
+
+
+def repeat_exactly() -> None:
+    """Makes every operation of this process give the same bits each time it is run.
+
+    TensorFlow's operations, which are faster without; JAX has no such switch.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+def charbonnier(y_true, y_pred):
+    """Returns sqrt(difference^2 + epsilon^2), `(B, H, W)`, averaged over channels.
+
+    Reference:
+        Lai et al., CVPR 2017, https://arxiv.org/abs/1704.03915
+    """
+    return ops.mean(ops.sqrt(ops.square(y_true - y_pred) + EPSILON**2), axis=-1)
+
+
+LOSSES = {"l1": "mae", "l2": "mse", "charbonnier": charbonnier}
+
+
+class _L2Penalty:
+    """Adds to each gradient, once clipped, `l2_penalty` times the weight.
+
+    In the optimizer, as the papers' solvers have it, so that the loss reported is that
+    of the images. Keras' own `weight_decay` is the decoupled one.
+    """
+
+    def __init__(self, l2_penalty, **kwargs):
+        super().__init__(**kwargs)
+        self.l2_penalty = l2_penalty
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.l2_penalty:
+            gradient = gradient + self.l2_penalty * ops.cast(variable, gradient.dtype)
+        super().update_step(gradient, variable, learning_rate)
+
+
+class Adam(_L2Penalty, keras.optimizers.Adam):
+    pass
+
+
+class SGD(_L2Penalty, keras.optimizers.SGD):
+    pass
+
+
+def _optimizer(options):
+    arguments = {
+        "learning_rate": _learning_rate(options),
+        "global_clipnorm": options.clip_norm,
+        "clipvalue": options.clip_value,
+        "weight_decay": options.weight_decay,
+        "l2_penalty": options.l2_penalty,
+    }
+    if options.accumulate > 1:
+        arguments["gradient_accumulation_steps"] = options.accumulate
+    if options.ema:
+        # Keras averages after every batch, also where the weights have not moved.
+        momentum = options.ema ** (1 / options.accumulate)
+        arguments.update(use_ema=True, ema_momentum=momentum)
+    if options.optimizer == "sgd":
+        return SGD(momentum=0.9, **arguments)
+    return Adam(epsilon=1e-8, **arguments)
+
+
+def _learning_rate(options):
+    """Returns the schedule, by batches: of these, not of steps, Keras keeps count.
+
+    Always a schedule: a plain rate would be saved with the optimizer's state and come
+    back on resuming, whatever the config says by then.
+    """
+    schedules = keras.optimizers.schedules
+    rate = options.learning_rate
+    match options.schedule:
+        case {"name": "halve", "every": steps}:
+            return schedules.ExponentialDecay(
+                rate, steps * options.accumulate, decay_rate=0.5, staircase=True
+            )
+        case {"name": "step", "every": steps, "factor": factor}:
+            return schedules.ExponentialDecay(
+                rate, steps * options.accumulate, decay_rate=factor, staircase=True
+            )
+        case {"name": "constant" | "cosine" as name}:
+            warmup = options.schedule.get("warmup", 0) * options.accumulate
+            total = options.epochs * options.batches_per_epoch
+            return schedules.CosineDecay(
+                0.0 if warmup else rate,
+                max(1, total - warmup),
+                alpha=1.0 if name == "constant" else 0.0,  # the part left at the end
+                warmup_target=rate if warmup else None,
+                warmup_steps=warmup,
+            )
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
