@@ -47,6 +47,9 @@ class Sampler:
         size = 4 // parts
         return x[part * size :][:size], y[part * size :][:size]
 
+    def __getitem__(self, step):
+        return self.share(step, 0, 1)
+
 def fitted(strategy, **options):
     keras.utils.set_random_seed(0)
     with distribution.replicas(strategy, batch=4) as replicas:
@@ -94,8 +97,10 @@ epochs = {EPOCHS}
 steps_per_epoch = {STEPS}
 batch = 4
 patch = 16
-learning_rate = 1e-3
+optimizer = "sgd"
+learning_rate = 0.1
 clip_norm = 0.1
+ema = 0.9
 """)
     return file
 
