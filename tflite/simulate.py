@@ -15,7 +15,6 @@ OTHER_AXES = {  # of a kernel: all but the output channels
     GroupedConv2D: (0, 1, 2),
     keras.layers.Conv2D: (0, 1, 2),
     keras.layers.DepthwiseConv2D: (0, 1, 3),
-    keras.layers.Conv2DTranspose: (0, 1, 3),
 }
 
 

@@ -24,11 +24,7 @@ from ai_edge_litert.schema_py_generated import (
 from tfsr.tflite.flatbuffer import add_buffer, constant, pack, unpack
 
 LARGEST = 32767
-CONVOLUTIONS = (
-    BuiltinOperator.CONV_2D,
-    BuiltinOperator.DEPTHWISE_CONV_2D,
-    BuiltinOperator.TRANSPOSE_CONV,
-)
+CONVOLUTIONS = (BuiltinOperator.CONV_2D, BuiltinOperator.DEPTHWISE_CONV_2D)
 SHUFFLES = (BuiltinOperator.DEPTH_TO_SPACE, BuiltinOperator.SPACE_TO_DEPTH)
 
 
@@ -41,8 +37,8 @@ def widen(content: bytes) -> bytes:
     model = unpack(content)
     (graph,) = model.subgraphs
     kinds = [_kind(model, operator) for operator in graph.operators]
-    convolutions = [
-        _operands(kind, operator)
+    convolutions = [  # input, kernel and bias of each
+        operator.inputs
         for kind, operator in zip(kinds, graph.operators, strict=True)
         if kind in CONVOLUTIONS
     ]
@@ -67,14 +63,6 @@ def widen(content: bytes) -> bytes:
 
 def _kind(model, operator):
     return model.operatorCodes[operator.opcodeIndex].builtinCode
-
-
-def _operands(kind, operator):
-    """Returns the numbers of a convolution's input, kernel and bias."""
-    if kind == BuiltinOperator.TRANSPOSE_CONV:
-        _, kernel, x, bias = operator.inputs  # the first is the output's shape
-        return x, kernel, bias
-    return tuple(operator.inputs)
 
 
 def _clip_as_before(graph, operator: OperatorT):
