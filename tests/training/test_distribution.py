@@ -41,26 +41,35 @@ from tfsr.training import distribution
 from tfsr.training.fit import Batches
 
 class Sampler:
+    def __getitem__(self, step):
+        return self.share(step, 0, 1)
+
     def share(self, step, part, parts):
         rng = np.random.default_rng(step)
         x, y = rng.random((4, 3), "float32"), rng.random((4, 1), "float32")
+        if step == 3:
+            y[3] = 3e38  # overflows, once scaled, on the second replica alone
         size = 4 // parts
         return x[part * size :][:size], y[part * size :][:size]
 
-def fitted(strategy, **options):
+def fitted(strategy, loss="mae", wrap=lambda optimizer: optimizer, **options):
     keras.utils.set_random_seed(0)
     with distribution.replicas(strategy, batch=4) as replicas:
         with replicas.scope():
             model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
             sgd = keras.optimizers.SGD(0.1, global_clipnorm=0.05, use_ema=True)
-            model.compile(sgd, "mae", jit_compile=False, **options)
+            model.compile(wrap(sgd), loss, jit_compile=False, **options)
         replicas.prepare(model)
         batches = replicas.distribute(Batches(Sampler()))
         model.fit(batches, steps_per_epoch=20, shuffle=False, verbose=0)
         return [v.numpy() for v in [*model.weights, *model.optimizer.variables]]
 
-for one, two in zip(fitted("single"), fitted("mirrored"), strict=True):
-    np.testing.assert_allclose(one, two, rtol=1e-6)
+scaled = {"loss": "mse", "wrap": keras.optimizers.LossScaleOptimizer}
+for options in ({}, scaled):
+    both = (fitted(strategy, **options) for strategy in ("single", "mirrored"))
+    for one, two in zip(*both, strict=True):
+        assert np.isfinite(one).all()
+        np.testing.assert_allclose(one, two, rtol=1e-6)
 
 for batch, options in ((3, {}), (4, {"steps_per_execution": 2})):
     try:
@@ -179,7 +188,7 @@ def test_mirrored_equals_one_device(config, one_device, tmp_path):
     assert_equal_runs(out, one_device)
 
 
-def test_clipping_and_averages_are_of_the_global_batch():
+def test_clipping_averages_and_overflow_are_of_the_global_batch():
     code, output, errors = finish(start(TWO_DEVICES + CLIPPED))
     assert code == 0, errors
     assert output.splitlines() == [
