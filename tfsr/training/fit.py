@@ -37,11 +37,11 @@ CHANGEABLE = {
     "train.learning_rate",
     "train.schedule",
     "train.clip_norm",
-    "train.strategy",
     "train.clip_value",
     "train.weight_decay",
     "train.l2_penalty",
     "train.steps_per_execution",
+    "train.strategy",
     "data.cache",
     "data.val",
 }
@@ -52,7 +52,8 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
     """Trains `config`'s model into the run folder `out`, or resumes the run there.
 
     Args:
-        config: The experiment. Resuming, it may differ from the run's in `CHANGEABLE`.
+        config: The experiment. Once an epoch is completed, it may differ from the run's
+            only in `CHANGEABLE`.
         out: The run folder: `config.toml`, `best.weights.h5`, `last.weights.h5`,
             `model.keras` (the best), `log.csv`, `curve.png`, `metrics.json`, `backup/`.
         tensorboard: Whether to write TensorBoard logs with pictures to `tensorboard/`.
@@ -237,7 +238,7 @@ def check_free(out: Path, config: Config) -> list[str]:
     before = read_config(saved)
     changed = before.differing(config)
     fixed = [key for key in changed if key not in CHANGEABLE]
-    if fixed:
+    if fixed and completed_epochs(out):
         raise InputError(
             f"{out}: holds a run of another config, which differs in "
             f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
