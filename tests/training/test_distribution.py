@@ -25,6 +25,14 @@ from tfsr.cli import main
 sys.exit(main(["train", *sys.argv[1:]]))
 """
 
+DRY_RUNS = """
+import sys
+from tfsr.cli import main
+dry_run = ["train", *sys.argv[1:], "--set", "train.strategy=mirrored", "--dry-run"]
+assert main(dry_run) == 0
+sys.exit(main([*dry_run, "--set", "train.accumulate=2"]))
+"""
+
 TWO_DEVICES = """
 import tensorflow as tf
 tf.config.set_logical_device_configuration(
@@ -197,6 +205,15 @@ def test_clipping_averages_and_overflow_are_of_the_global_batch():
         "2 replicas cannot accumulate gradients or take several steps an execution; "
         "raise batch instead, or set strategy single.",
     ]
+
+
+def test_a_dry_run_is_of_the_strategy(config, tmp_path):
+    out = tmp_path / "run"
+    code, output, errors = finish(start(TWO_DEVICES + DRY_RUNS, config, "--out", out))
+    assert code == 2, errors
+    assert f"{EPOCHS * STEPS} steps of" in output
+    assert errors.splitlines()[-1].startswith("tfsr: 2 replicas cannot accumulate")
+    assert not out.exists()
 
 
 def test_a_killed_worker_stops_all_and_all_go_on(config, one_device, tmp_path):

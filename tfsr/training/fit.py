@@ -136,10 +136,7 @@ def say_skipped(sampler: PatchSampler) -> None:
 def _fit(model, config, out, sampler, folders, boards, replicas):
     """Trains on from the last state; returns what it writes to `metrics.json`."""
     options = config.train
-    with replicas.scope():
-        trainee = build_trainee(model, config)
-        trainee.optimizer.build(trainee.trainable_variables)
-    replicas.prepare(trainee)
+    trainee = build_on(replicas, model, config)
     epoch = completed_epochs(out)
     images = sampler.images
     for what, value in {
@@ -188,6 +185,19 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
     }
     files.write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def build_on(replicas, model: keras.Model, config: Config) -> keras.Model:
+    """Returns the network to train on `replicas`, its optimizer built.
+
+    Raises:
+        InputError: If several replicas cannot train as `config` asks.
+    """
+    with replicas.scope():
+        trainee = build_trainee(model, config)
+        trainee.optimizer.build(trainee.trainable_variables)
+    replicas.prepare(trainee)
+    return trainee
 
 
 class Batches(keras.utils.PyDataset):
