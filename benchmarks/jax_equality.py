@@ -85,21 +85,21 @@ def train(folder, backend):
     import keras
 
     from tfsr.training import build_model, read_config
-    from tfsr.training.recipe import compile_model
+    from tfsr.training.recipe import build_trainee, copy_trained_weights
 
     assert keras.backend.backend() == backend
     config = read_config(folder / "carn_m.toml")
     model = build_model(config.model, config.source)
     model.load_weights(folder / "start.weights.h5")
-    compile_model(model, config)
+    trainee = build_trainee(model, config)
     batches = np.load(folder / "batches.npz")
     losses = [
-        model.train_on_batch(lr, hr, return_dict=True)["loss"]
+        trainee.train_on_batch(lr, hr, return_dict=True)["loss"]
         for lr, hr in zip(batches["lr"], batches["hr"], strict=True)
     ]
     np.save(folder / f"{backend}.npy", np.array(losses, np.float64))
-    weights = keras.Model(model.input, model.output)  # without the optimizer
-    weights.save_weights(folder / f"{backend}.weights.h5")
+    copy_trained_weights(trainee, model)
+    model.save_weights(folder / f"{backend}.weights.h5")
     return model
 
 

@@ -21,7 +21,7 @@ from tfsr.data.pairs import crop_to_multiple
 from tfsr.models import scales
 from tfsr.training import build_model, read_config
 from tfsr.training.fit import Batches
-from tfsr.training.recipe import compile_model
+from tfsr.training.recipe import build_trainee
 
 ROUNDS = 3
 
@@ -46,7 +46,6 @@ def main():
     options = parser.parse_args()
     config = read_config(options.config, options.set)
     model = build_model(config.model, options.config)
-    compile_model(model, config)
     time_cold(config.data, scales(model), options.images)
     before = memory_mb()
     images = ImageCache(
@@ -57,7 +56,7 @@ def main():
     for i in range(len(images)):
         images.pair(i, images.scales[0]).hr.sum()
     print_memory(images, before)
-    time_steps(model, sampler, options.steps, seconds)
+    time_steps(build_trainee(model, config), sampler, options.steps, seconds)
 
 
 def time_cold(data, model_scales, count):
@@ -89,12 +88,12 @@ def time_cached(sampler, steps):
     return patches / steps / rates[1]
 
 
-def time_steps(model, sampler, steps, batch_seconds):
+def time_steps(trainee, sampler, steps, batch_seconds):
     sources = {"patches": sampler, "fixed batch": FixedBatch(sampler[0])}
 
     def fit(source, steps):
         started = time.perf_counter()
-        model.fit(Batches(source), steps_per_epoch=steps, shuffle=False, verbose=0)
+        trainee.fit(Batches(source), steps_per_epoch=steps, shuffle=False, verbose=0)
         return (time.perf_counter() - started) / steps * 1e3
 
     for source in sources.values():

@@ -25,6 +25,14 @@ from tfsr.cli import main
 sys.exit(main(["train", *sys.argv[1:]]))
 """
 
+DRY_RUNS = """
+import sys
+from tfsr.cli import main
+dry_run = ["train", *sys.argv[1:], "--set", "train.strategy=mirrored", "--dry-run"]
+assert main(dry_run) == 0
+sys.exit(main([*dry_run, "--set", "train.accumulate=2"]))
+"""
+
 TWO_DEVICES = """
 import tensorflow as tf
 tf.config.set_logical_device_configuration(
@@ -41,29 +49,38 @@ from tfsr.training import distribution
 from tfsr.training.fit import Batches
 
 class Sampler:
+    def __getitem__(self, step):
+        return self.share(step, 0, 1)
+
     def share(self, step, part, parts):
         rng = np.random.default_rng(step)
         x, y = rng.random((4, 3), "float32"), rng.random((4, 1), "float32")
+        if step == 3:
+            y[3] = 3e38  # overflows, once scaled, on the second replica alone
         size = 4 // parts
         return x[part * size :][:size], y[part * size :][:size]
 
     def __getitem__(self, step):
         return self.share(step, 0, 1)
 
-def fitted(strategy, **options):
+def fitted(strategy, loss="mae", wrap=lambda optimizer: optimizer, **options):
     keras.utils.set_random_seed(0)
     with distribution.replicas(strategy, batch=4) as replicas:
         with replicas.scope():
             model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
             sgd = keras.optimizers.SGD(0.1, global_clipnorm=0.05, use_ema=True)
-            model.compile(sgd, "mae", jit_compile=False, **options)
+            model.compile(wrap(sgd), loss, jit_compile=False, **options)
         replicas.prepare(model)
         batches = replicas.distribute(Batches(Sampler()))
         model.fit(batches, steps_per_epoch=20, shuffle=False, verbose=0)
         return [v.numpy() for v in [*model.weights, *model.optimizer.variables]]
 
-for one, two in zip(fitted("single"), fitted("mirrored"), strict=True):
-    np.testing.assert_allclose(one, two, rtol=1e-6)
+scaled = {"loss": "mse", "wrap": keras.optimizers.LossScaleOptimizer}
+for options in ({}, scaled):
+    both = (fitted(strategy, **options) for strategy in ("single", "mirrored"))
+    for one, two in zip(*both, strict=True):
+        assert np.isfinite(one).all()
+        np.testing.assert_allclose(one, two, rtol=1e-6)
 
 for batch, options in ((3, {}), (4, {"steps_per_execution": 2})):
     try:
@@ -184,7 +201,7 @@ def test_mirrored_equals_one_device(config, one_device, tmp_path):
     assert_equal_runs(out, one_device)
 
 
-def test_clipping_and_averages_are_of_the_global_batch():
+def test_clipping_averages_and_overflow_are_of_the_global_batch():
     code, output, errors = finish(start(TWO_DEVICES + CLIPPED))
     assert code == 0, errors
     assert output.splitlines() == [
@@ -193,6 +210,15 @@ def test_clipping_and_averages_are_of_the_global_batch():
         "2 replicas cannot accumulate gradients or take several steps an execution; "
         "raise batch instead, or set strategy single.",
     ]
+
+
+def test_a_dry_run_is_of_the_strategy(config, tmp_path):
+    out = tmp_path / "run"
+    code, output, errors = finish(start(TWO_DEVICES + DRY_RUNS, config, "--out", out))
+    assert code == 2, errors
+    assert f"{EPOCHS * STEPS} steps of" in output
+    assert errors.splitlines()[-1].startswith("tfsr: 2 replicas cannot accumulate")
+    assert not out.exists()
 
 
 def test_a_killed_worker_stops_all_and_all_go_on(config, one_device, tmp_path):

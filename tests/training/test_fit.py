@@ -546,6 +546,18 @@ def test_another_config_in_the_same_folder_is_an_error(run, make_config):
     assert {f: f.stat().st_mtime_ns for f in run[0].iterdir()} == before
 
 
+def test_a_run_without_an_epoch_takes_another_config(
+    run, make_config, tmp_path, capsys
+):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.toml").write_text(make_config(train__batch=10**6).text)
+    assert train(make_config(), out)["epochs"] == EPOCHS
+    assert "train.batch was 1000000, now 2" in capsys.readouterr().err
+    for ours, expected in zip(last_weights(out), last_weights(run[0]), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
 def test_a_config_that_only_looks_different_resumes(run, make_config, capsys):
     config = make_config(train__clip_norm=1, train__seed=0)  # both as they were
     train(config, run[0])

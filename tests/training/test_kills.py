@@ -26,9 +26,7 @@ LIMIT = 300  # seconds, after which a process that hangs is killed
 
 TRAIN = """
 import sys
-import tensorflow as tf
 from tfsr.cli import main
-tf.config.experimental.enable_op_determinism()
 sys.exit(main(["train", *sys.argv[1:]]))
 """
 
@@ -55,6 +53,8 @@ steps_per_epoch = 5
 batch = 2
 patch = 16
 learning_rate = 1e-3
+ema = 0.9
+deterministic = true
 """)
     return file
 

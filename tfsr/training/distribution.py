@@ -82,15 +82,17 @@ class TensorFlowReplicas(OneDevice):
     def prepare(self, trainee):
         import tensorflow as tf
 
+        optimizer = trainee.optimizer
         # That of float16 wraps the one that updates.
-        optimizer = getattr(trainee.optimizer, "inner_optimizer", trainee.optimizer)
+        updater = getattr(optimizer, "inner_optimizer", optimizer)
         # Both fail inside Keras 3.15: it branches where replicas cannot meet.
-        if trainee.steps_per_execution > 1 or optimizer.gradient_accumulation_steps:
+        if trainee.steps_per_execution > 1 or updater.gradient_accumulation_steps:
             raise InputError(
                 f"{self.count} replicas cannot accumulate gradients or take several "
                 "steps an execution; raise batch instead, or set strategy single."
             )
-        # Keras 3.15 clips what each replica has and sums after: not as on one device.
+        # Keras 3.15 clips what each replica has, and has each see for itself whether
+        # float16 overflowed, and sums after: not as on one device.
         apply = optimizer.apply
 
         def apply_sum(grads, trainable_variables=None):
@@ -98,7 +100,7 @@ class TensorFlowReplicas(OneDevice):
             apply(context.all_reduce("SUM", list(grads)), trainable_variables)
 
         optimizer.apply = apply_sum
-        optimizer._all_reduce_sum_gradients = lambda pairs: pairs
+        updater._all_reduce_sum_gradients = lambda pairs: pairs
 
     def distribute(self, batches):
         import tensorflow as tf

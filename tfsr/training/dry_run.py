@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from tfsr import complexity
@@ -12,10 +13,10 @@ from tfsr.data import ImageSurvey, PatchSampler
 from tfsr.errors import naming_memory
 from tfsr.inference import KerasUpscaler, from_uint8
 from tfsr.models import scales
+from tfsr.training import distribution
 from tfsr.training.callbacks import completed_epochs
 from tfsr.training.config import Config
-from tfsr.training.fit import Batches, check_free, prepare, say_skipped
-from tfsr.training.recipe import build_trainee
+from tfsr.training.fit import Batches, build_on, check_free, prepare, say_skipped
 
 STEPS = 3  # timed, after one that compiles
 
@@ -23,6 +24,7 @@ STEPS = 3  # timed, after one that compiles
 def dry_run(config: Config, out: str | Path) -> dict:
     """Checks `config` and its data, takes a few steps on noise, and writes nothing.
 
+    The steps are those of the config's strategy: several workers wait for one another.
     Of the training images only the headers are read. Validation is timed on the first
     image of each scale.
 
@@ -41,12 +43,17 @@ def dry_run(config: Config, out: str | Path) -> dict:
     """
     out, options = Path(out), config.train
     check_free(out, config)
-    done = completed_epochs(out)
+    with distribution.replicas(options.strategy, options.batch) as replicas:
+        return _dry_run(config, completed_epochs(out), replicas)
+
+
+def _dry_run(config, done, replicas):
+    options = config.train
     model, folders = prepare(config, resumed=bool(done))
     survey = ImageSurvey(config.data.train, scales(model), config.data.channels)
     say_skipped(PatchSampler(survey, options.patch, options.batch))
     with naming_memory():
-        step_seconds = _step_seconds(build_trainee(model, config), options)
+        step_seconds = _step_seconds(model, config, replicas)
         validation_seconds = sum(_validation_seconds(model, f) for f in folders)
     epochs = max(0, options.epochs - done)
     steps = epochs * options.steps_per_epoch
@@ -82,11 +89,18 @@ class Noise:
         self.batches = lr, hr
 
     def __getitem__(self, step):
-        return self.batches
+        return self.share(step, 0, 1)
+
+    def share(self, step, part, parts):
+        return keras.tree.map_structure(
+            lambda batch: np.split(batch, parts)[part], self.batches
+        )
 
 
-def _step_seconds(trainee, options):
-    batches = Batches(Noise(trainee, options))
+def _step_seconds(model, config, replicas):
+    options = config.train
+    trainee = build_on(replicas, model, config)
+    batches = replicas.distribute(Batches(Noise(model, options)))
 
     def fit(executions):
         trainee.fit(

@@ -37,11 +37,11 @@ CHANGEABLE = {
     "train.learning_rate",
     "train.schedule",
     "train.clip_norm",
-    "train.strategy",
     "train.clip_value",
     "train.weight_decay",
     "train.l2_penalty",
     "train.steps_per_execution",
+    "train.strategy",
     "data.cache",
     "data.val",
 }
@@ -52,7 +52,8 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
     """Trains `config`'s model into the run folder `out`, or resumes the run there.
 
     Args:
-        config: The experiment. Resuming, it may differ from the run's in `CHANGEABLE`.
+        config: The experiment. Once an epoch is completed, it may differ from the run's
+            only in `CHANGEABLE`.
         out: The run folder: `config.toml`, `best.weights.h5`, `last.weights.h5`,
             `model.keras` (the best), `log.csv`, `curve.png`, `metrics.json`, `backup/`.
         tensorboard: Whether to write TensorBoard logs with pictures to `tensorboard/`.
@@ -135,10 +136,7 @@ def say_skipped(sampler: PatchSampler) -> None:
 def _fit(model, config, out, sampler, folders, boards, replicas):
     """Trains on from the last state; returns what it writes to `metrics.json`."""
     options = config.train
-    with replicas.scope():
-        trainee = build_trainee(model, config)
-        trainee.optimizer.build(trainee.trainable_variables)
-    replicas.prepare(trainee)
+    trainee = build_on(replicas, model, config)
     epoch = completed_epochs(out)
     images = sampler.images
     for what, value in {
@@ -189,6 +187,19 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
     return metrics
 
 
+def build_on(replicas, model: keras.Model, config: Config) -> keras.Model:
+    """Returns the network to train on `replicas`, its optimizer built.
+
+    Raises:
+        InputError: If several replicas cannot train as `config` asks.
+    """
+    with replicas.scope():
+        trainee = build_trainee(model, config)
+        trainee.optimizer.build(trainee.trainable_variables)
+    replicas.prepare(trainee)
+    return trainee
+
+
 class Batches(keras.utils.PyDataset):
     """An endless `PatchSampler` for `fit`, prefetched by two threads.
 
@@ -237,7 +248,7 @@ def check_free(out: Path, config: Config) -> list[str]:
     before = read_config(saved)
     changed = before.differing(config)
     fixed = [key for key in changed if key not in CHANGEABLE]
-    if fixed:
+    if fixed and completed_epochs(out):
         raise InputError(
             f"{out}: holds a run of another config, which differs in "
             f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
