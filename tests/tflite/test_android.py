@@ -428,7 +428,11 @@ def test_ctrl_c_keeps_results_and_cleans_up(phone, tool, models, tmp_path, monke
     command = [sys.executable, "-c", "import sys, tfsr.cli; sys.exit(tfsr.cli.main())"]
     command += ["benchmark", "--android", "--tool", tool, "--threads", "1"]
     with subprocess.Popen(
-        [*command, "-o", str(out), models[1]], stdout=subprocess.DEVNULL, text=True
+        [*command, "-o", str(out), models[1]],
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # A shell's background jobs, such as these tests may be, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         while (
             not (pids := list((phone / "tmp").glob("*/pid")))
