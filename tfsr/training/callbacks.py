@@ -291,7 +291,7 @@ def load_state(out, trainee) -> bool:
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{states[-1]}: not a readable training state ({error}); "
-            "delete it to resume from an earlier one or from the start."
+            "delete it to train from the start."
         ) from None
     return True
 
