@@ -166,8 +166,7 @@ def _native(node, *args, **kwargs):
 def _upsample(operation, x):
     """Runs an upsampling by a power of two, nearest by shuffles of equal pixels.
 
-    After a 1x1 convolution, one transposed convolution is the same and takes two to
-    three times as long.
+    After a 1x1 convolution, one transposed convolution is the same, but slower.
     """
     if operation.interpolation != "nearest":
         return operation(x)

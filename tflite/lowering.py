@@ -79,9 +79,8 @@ def fold_batch_normalization(operation, *args):
 def pool_in_convolution(operation, *args):
     """k * mean(x) = k' * x for a 1x1 convolution k of the means of s x s pixels.
 
-    k' is s x s with stride s: k / s^2 at every tap. For 8 bits: one rounding less, and
-    as fast as pooling by `pool_as_convolution` and k after it, which in float32 takes a
-    third of the time.
+    k' is s x s with stride s: k / s^2 at every tap. For 8 bits: one rounding less.
+    In float32 `pool_as_convolution` and k after it are faster.
     """
     if not _is_pointwise(operation):
         return None
