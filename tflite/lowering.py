@@ -12,6 +12,9 @@ import numpy as np
 from tfsr.graph import Graph, inline
 from tfsr.layers import ChannelShift, GroupedConv2D, PadToMultiple
 
+CONVOLUTIONS = (GroupedConv2D, keras.layers.Conv2D)
+MAX_FILTERS_IN_BLOCKS = 4
+
 
 def lower(model: keras.Model, rules: tuple, height=None, width=None) -> Graph:
     """Returns the graph of `model`, rewritten for inference.
@@ -136,6 +139,29 @@ def convolve_before_shuffle(operation, *args):
     return keras.ops.depth_to_space(sr, r)[:, r - 1 : -1, r - 1 : -1]
 
 
+def convolve_in_blocks(operation, *args):
+    """k * x = shuffle(k' * x) for a 3x3 convolution k, k' 4x4 with stride 2.
+
+    An output of k' holds the four outputs of k in a block of 2x2 pixels, which read
+    4x4: the filters of k at four places, with zeros around. A kernel of the runtime
+    computes eight filters or more at a time, of which an image needs three. For maps
+    that are surely of even height and width.
+    """
+    if not isinstance(operation, GroupedConv2D) or not _has_even_sides(args[0]):
+        return None
+    dense = operation.kernel_size == 3 and operation.groups == 1
+    if not dense or operation.filters > MAX_FILTERS_IN_BLOCKS:
+        return None
+    (x,) = args
+    kernel, bias = _weights(operation)
+    blocks = np.zeros((4, 4, x.shape[-1], 2, 2, operation.filters))
+    for i, j in np.ndindex(2, 2):
+        blocks[i : i + 3, j : j + 3, :, i, j] = kernel
+    layer = keras.layers.Conv2D(4 * operation.filters, 4, strides=2, padding="same")
+    weights = [blocks.reshape(4, 4, x.shape[-1], -1), np.tile(bias, 4)]
+    return keras.ops.depth_to_space(_built(layer, x, weights)(x), 2)
+
+
 def _convolve_from_minus_one(conv, y):
     """Returns a 2x2 convolution of y and the zeros around it: one row and column more.
 
@@ -238,16 +264,20 @@ def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
     """Returns `graph` with `addition`, one number a filter, on its last convolution."""
     last = last_convolution(graph)
     kernel, bias = _weights(last)
-    moved = convolution(kernel, bias + addition, last.groups)
-    return rewrite(
-        graph, lambda operation, *args: moved(*args) if operation is last else None
-    )
+
+    def move(operation, *args):
+        if operation is not last:
+            return None
+        moved = type(last).from_config(last.get_config())
+        return _built(moved, args[0], [kernel, bias + addition])(*args)
+
+    return rewrite(graph, move)
 
 
-def last_convolution(graph: Graph) -> GroupedConv2D:
+def last_convolution(graph: Graph) -> GroupedConv2D | keras.layers.Conv2D:
     """Returns the convolution that computes the output, up to moves of its values."""
     operations = [node.operation for node in graph.nodes]
-    return [o for o in operations if isinstance(o, GroupedConv2D)][-1]
+    return [o for o in operations if isinstance(o, CONVOLUTIONS)][-1]
 
 
 EXACT = (
@@ -255,6 +285,7 @@ EXACT = (
     shift_into_bias,
     pool_as_convolution,
     convolve_before_shuffle,
+    convolve_in_blocks,
     shuffle_at_once,
     concatenate_onto,
 )
@@ -300,6 +331,16 @@ def _joined(parts):
             if same and type(node.operation).__name__ == "Concatenate":
                 return node.outputs[0]
     return None
+
+
+def _has_even_sides(x):
+    """Returns whether `x` comes from a map enlarged by 2, whatever the input's size."""
+    operation, before = _producer(x)
+    kind = type(operation).__name__
+    if kind == "DepthToSpace":
+        return operation.block_size % 2 == 0
+    keeps_sides = isinstance(operation, GroupedConv2D) or kind in ("Add", "Relu")
+    return keeps_sides and _has_even_sides(before)
 
 
 def _is_pointwise(operation):

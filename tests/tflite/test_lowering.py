@@ -22,6 +22,7 @@ from tfsr.tflite.lowering import (
     add_to_last_bias,
     concatenate_onto,
     convolve_before_shuffle,
+    convolve_in_blocks,
     fold_batch_normalization,
     lower,
     pool_as_convolution,
@@ -79,6 +80,7 @@ def test_every_rule_is_exact(lr, name):
     [
         (shift_into_bias, "carn", "ChannelShift", None),
         (convolve_before_shuffle, "carn", None, "GetItem"),
+        (convolve_in_blocks, "srresnet", "GroupedConv2D", "DepthToSpace"),
         (shuffle_at_once, "carn_m", "Split", None),
         (pool_in_convolution, "srresnet_ms3", "AveragePooling2D", "Conv2D"),
         (pool_as_convolution, "srresnet_ms2", "AveragePooling2D", "DepthwiseConv2D"),
