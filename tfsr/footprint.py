@@ -11,13 +11,17 @@ from tfsr.layers import GroupedConv2D
 
 POINTWISE = (
     "Add",
+    "BatchNormalization",
     "ChannelShift",
     "Concatenate",
     "CropToScale",
+    "LeakyRelu",
+    "Multiply",
     "PadToMultiple",
     "ReLU",
     "Relu",
     "Split",
+    "WeightedAverage",
 )
 
 

@@ -4,9 +4,21 @@ from collections.abc import Callable
 
 import keras
 
-from tfsr.layers import ChannelShift, CropToScale, GroupedConv2D, PadToMultiple
+from tfsr.layers import (
+    ChannelShift,
+    CropToScale,
+    GroupedConv2D,
+    PadToMultiple,
+    WeightedAverage,
+)
 
-PRIMITIVES = (ChannelShift, CropToScale, GroupedConv2D, PadToMultiple)
+PRIMITIVES = (
+    ChannelShift,
+    CropToScale,
+    GroupedConv2D,
+    PadToMultiple,
+    WeightedAverage,
+)
 
 
 class Graph:

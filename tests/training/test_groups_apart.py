@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.models import carn, carn_m, ms3_carn, srresnet
+from tfsr.models import carn, carn_m, cmsc, ms3_carn, srresnet
 from tfsr.training.groups_apart import GroupsApart
 
 TINY = {"filters": 8, "blocks": 2, "units": 2}
@@ -16,8 +16,9 @@ TINY = {"filters": 8, "blocks": 2, "units": 2}
         lambda: carn(3, **TINY),
         lambda: ms3_carn(2, filters=8, blocks=1, units=1),
         lambda: srresnet(2, "w_d2", filters=8, blocks=1),
+        lambda: cmsc(stages=2, modules=1, filters=8),  # with batch normalization
     ],
-    ids=["x4", "two_scales", "no_groups", "ms3", "dilated"],
+    ids=["x4", "two_scales", "no_groups", "ms3", "dilated", "cmsc"],
 )
 def test_results_and_gradients_are_those_of_the_model(model):
     keras.utils.set_random_seed(0)
@@ -25,7 +26,7 @@ def test_results_and_gradients_are_those_of_the_model(model):
     apart = GroupsApart(model.input, model.output, name=model.name)
     rng = np.random.default_rng(0)
     lr = keras.tree.map_structure(
-        lambda x: rng.random((2, 6, 8, 3), np.float32), model.input
+        lambda x: rng.random((2, 6, 8, x.shape[-1]), np.float32), model.input
     )
     hr = keras.tree.map_structure(np.zeros_like, model(lr))
     weights = model.get_weights()

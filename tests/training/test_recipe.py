@@ -1,9 +1,11 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from tfsr.models import carn_m
-from tfsr.training.config import Config, DataConfig, TrainConfig
+from tfsr.training.config import Config, DataConfig, TrainConfig, build_model
 from tfsr.training.recipe import build_trainee, compile_model, copy_trained_weights
 
 RATE = 0.5
@@ -180,3 +182,24 @@ def test_mixed_precision(model, precision):
     copy_trained_weights(mixed, model)
     assert model(batch()[0]).dtype == "float32"
     assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_cascaded_supervision_is_equation_8():
+    rng = np.random.default_rng(0)
+    lr, hr = rng.random((2, 2, 6, 7, 1), np.float32)
+    config = dataclasses.replace(
+        config_of(loss="l2_sum"),
+        model={"name": "cmsc", "stages": 2, "modules": 1, "filters": 2},
+    )
+    model = build_model(config.model, "cmsc.toml")
+    trainee = build_trainee(model, config)
+    loss = trainee.test_on_batch(lr, hr, return_dict=True)["loss"]
+
+    predictions = {name: np.asarray(y) for name, y in model(lr).items()}
+    halves = {
+        name: np.square(hr - y).sum() / (2 * len(hr)) for name, y in predictions.items()
+    }
+    alpha = 2 / (2 + 2)
+    stages = (halves["stage_1"] + halves["stage_2"]) / 2
+    expected = alpha * stages + (1 - alpha) * halves["sr"]
+    assert loss == pytest.approx(expected, rel=1e-5)

@@ -1,28 +1,34 @@
 from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock
 from tfsr.layers.channel_shift import ChannelShift
+from tfsr.layers.conv_norm import ConvNorm
 from tfsr.layers.grouped_conv import GroupedConv2D
 from tfsr.layers.multi_scale import CONVS, multi_scale
 from tfsr.layers.multi_scale_conv import MultiScaleConv2D
+from tfsr.layers.multi_scale_cross import MultiScaleCross
 from tfsr.layers.padding import CropToScale, PadToMultiple
 from tfsr.layers.residual_block import ResidualBlock
 from tfsr.layers.residual_e_block import ResidualEBlock
 from tfsr.layers.scale_batches import JoinScales, SplitScales
 from tfsr.layers.upsampler import Upsampler
+from tfsr.layers.weighted_average import WeightedAverage
 
 __all__ = [
     "CONVS",
     "BranchedConv2D",
     "CascadingBlock",
     "ChannelShift",
+    "ConvNorm",
     "CropToScale",
     "GroupedConv2D",
     "JoinScales",
     "MultiScaleConv2D",
+    "MultiScaleCross",
     "PadToMultiple",
     "ResidualBlock",
     "ResidualEBlock",
     "SplitScales",
     "Upsampler",
+    "WeightedAverage",
     "multi_scale",
 ]

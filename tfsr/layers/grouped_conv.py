@@ -1,3 +1,5 @@
+import functools
+
 import keras
 from keras import ops
 
@@ -8,8 +10,8 @@ class GroupedConv2D(keras.layers.Layer):
 
     One group is an ordinary convolution. The kernel of g groups is a single
     `(k, k, C / g, filters)` tensor whatever the lowering, so weights move freely
-    between the two. Kernel and bias start uniform in +-1/sqrt(fan_in), where
-    fan_in = k * k * C / g.
+    between the two. Unless told otherwise, kernel and bias start uniform in
+    +-1/sqrt(fan_in), where fan_in = k * k * C / g.
 
     Args:
         filters: Channels of the output.
@@ -18,6 +20,8 @@ class GroupedConv2D(keras.layers.Layer):
         lowering: `"split"` slices, convolves and concatenates, which trains fast on
             every backend; `"grouped"` is one native grouped convolution, which runs
             fast on the phone. Their results are identical.
+        initializer: Keras' name for the kernel's initial values; the bias then
+            starts at 0.
 
     Input shape:
         `(B, H, W, C)`.
@@ -26,7 +30,15 @@ class GroupedConv2D(keras.layers.Layer):
         `(B, H, W, filters)`.
     """
 
-    def __init__(self, filters, kernel_size, groups=1, lowering="split", **kwargs):
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        groups=1,
+        lowering="split",
+        initializer=None,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if groups < 1 or filters % groups:
             raise ValueError(
@@ -42,6 +54,7 @@ class GroupedConv2D(keras.layers.Layer):
         self.kernel_size = kernel_size
         self.groups = groups
         self.lowering = lowering
+        self.initializer = initializer
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -53,14 +66,16 @@ class GroupedConv2D(keras.layers.Layer):
         self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
         shape = (self.kernel_size, self.kernel_size, channels // self.groups)
         limit = (self.kernel_size**2 * channels // self.groups) ** -0.5
-        uniform = keras.initializers.RandomUniform
+        uniform = functools.partial(keras.initializers.RandomUniform, -limit, limit)
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*shape, self.filters),
-            initializer=uniform(-limit, limit),
+            initializer=self.initializer or uniform(),
         )
         self.bias = self.add_weight(
-            name="bias", shape=(self.filters,), initializer=uniform(-limit, limit)
+            name="bias",
+            shape=(self.filters,),
+            initializer="zeros" if self.initializer else uniform(),
         )
 
     def call(self, inputs):
@@ -91,4 +106,5 @@ class GroupedConv2D(keras.layers.Layer):
             "kernel_size": self.kernel_size,
             "groups": self.groups,
             "lowering": self.lowering,
+            "initializer": self.initializer,
         }

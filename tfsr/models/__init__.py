@@ -1,22 +1,31 @@
 from tfsr.models.carn import carn, carn_m
+from tfsr.models.cmsc import cmsc, pmsc, supervision_weights
 from tfsr.models.ms3_carn import ms3_carn
 from tfsr.models.scales import pick_scale, scales, single_scale
 from tfsr.models.srresnet import srresnet
+from tfsr.models.vdsr import vdsr
 
 MODELS = {
     "carn": carn,
     "carn_m": carn_m,
+    "cmsc": cmsc,
     "ms3_carn": ms3_carn,
+    "pmsc": pmsc,
     "srresnet": srresnet,
+    "vdsr": vdsr,
 }
 
 __all__ = [
     "MODELS",
     "carn",
     "carn_m",
+    "cmsc",
     "ms3_carn",
     "pick_scale",
+    "pmsc",
     "scales",
     "single_scale",
     "srresnet",
+    "supervision_weights",
+    "vdsr",
 ]

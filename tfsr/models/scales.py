@@ -4,12 +4,15 @@ import keras
 
 from tfsr.errors import InputError
 from tfsr.layers import JoinScales, SplitScales
+from tfsr.models.luminance import luminance_scales
 
 
 def scales(model: keras.Model) -> tuple[int, ...]:
     """Returns the upscaling factors that `model` has, ascending."""
     if isinstance(model.input, dict):
         return tuple(sorted(int(name.removeprefix("lr_x")) for name in model.input))
+    if luminance_scales(model):
+        return luminance_scales(model)
     shape = model.compute_output_shape((1, 48, 48, model.input.shape[-1]))
     return (shape[1] // 48,)
 
@@ -33,7 +36,8 @@ def pick_scale(name: str, model: keras.Model, scale: int | None) -> int:
 def single_scale(model: keras.Model, scale: int) -> keras.Model:
     """Returns the inference model of one scale, sharing the weights of `model`.
 
-    A model of that scale alone is returned as it is.
+    A model of one input and output is returned as it is. Of predictions at several
+    stages the final one is kept.
 
     Raises:
         ValueError: If `model` lacks the scale.
@@ -44,7 +48,9 @@ def single_scale(model: keras.Model, scale: int) -> keras.Model:
             f"`scale` must be one of {available}. Received: scale={scale}."
         )
     if not isinstance(model.input, dict):
-        return model
+        if not isinstance(model.output, dict):
+            return model
+        return keras.Model(model.input, model.output["sr"], name=model.name)
     position = list(model.input).index(f"lr_x{scale}")
 
     def call(layer, *args, **kwargs):

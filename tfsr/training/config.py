@@ -16,7 +16,7 @@ from tfsr.training.distribution import STRATEGIES
 
 CHOICES = {
     "optimizer": ("adam", "sgd"),
-    "loss": ("l1", "l2", "charbonnier"),
+    "loss": ("l1", "l2", "l2_sum", "charbonnier"),
     "mixed_precision": (None, "float16", "bfloat16"),
     "strategy": STRATEGIES,
 }

@@ -27,6 +27,13 @@ class GroupsApart(keras.Model):
         outputs = self.graph.run(keras.tree.flatten(inputs), _run_apart)
         return keras.tree.pack_sequence_as(self.output, [_join(x) for x in outputs])
 
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        if isinstance(y_pred, dict) and not isinstance(y, dict):
+            y = dict.fromkeys(y_pred, y)  # every stage of a cascade learns the same
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
 
 class _Groups:
     """The parts of a feature map, of equal channels, in their order."""

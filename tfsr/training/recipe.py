@@ -5,6 +5,7 @@ import contextlib
 import keras
 from keras import ops
 
+from tfsr.models import supervision_weights
 from tfsr.training.config import Config, build_model
 from tfsr.training.groups_apart import GroupsApart
 
@@ -40,12 +41,12 @@ def copy_trained_weights(trainee: keras.Model, model: keras.Model) -> None:
 def compile_model(model: keras.Model, config: Config) -> None:
     """Compiles `model` with the loss, optimizer and schedule of `config`."""
     options = config.train
-    outputs = len(model.outputs)
     loss = LOSSES[options.loss]
+    several = isinstance(model.output, dict)
     model.compile(
         optimizer=_optimizer(options),
-        loss=loss if outputs == 1 else dict.fromkeys(model.output, loss),
-        loss_weights=None if outputs == 1 else dict.fromkeys(model.output, 1 / outputs),
+        loss=dict.fromkeys(model.output, loss) if several else loss,
+        loss_weights=_loss_weights(list(model.output)) if several else None,
         steps_per_execution=options.steps_per_execution,
         # XLA on the CPU makes a step several times slower under TensorFlow.
         jit_compile=keras.backend.backend() != "tensorflow",
@@ -72,7 +73,28 @@ def charbonnier(y_true, y_pred):
     return ops.mean(ops.sqrt(ops.square(y_true - y_pred) + EPSILON**2), axis=-1)
 
 
-LOSSES = {"l1": "mae", "l2": "mse", "charbonnier": charbonnier}
+def squared_error_sum(y_true, y_pred):
+    """Returns half the sum of an image's squared errors, `(B,)`.
+
+    Reference:
+        Hu et al., 2018, equation (8), https://arxiv.org/abs/1802.08808
+    """
+    return ops.sum(ops.square(y_true - y_pred), axis=(1, 2, 3)) / 2
+
+
+LOSSES = {
+    "l1": "mae",
+    "l2": "mse",
+    "l2_sum": squared_error_sum,
+    "charbonnier": charbonnier,
+}
+
+
+def _loss_weights(outputs):
+    """Returns the weights of scales, which are equal, or of a cascade's predictions."""
+    if "sr" in outputs:
+        return supervision_weights(outputs)
+    return dict.fromkeys(outputs, 1 / len(outputs))
 
 
 class _L2Penalty:

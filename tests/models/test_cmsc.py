@@ -1,0 +1,114 @@
+import keras
+import numpy as np
+import pytest
+
+from tfsr.graph import inline
+from tfsr.layers import GroupedConv2D
+from tfsr.models import cmsc, pmsc, scales, single_scale, supervision_weights, vdsr
+
+
+def depth(model):
+    """The most convolutions on a way from the input to the output."""
+    graph = inline(single_scale(model, 2))
+    depths = {id(x): 0 for x in graph.inputs}
+    for node in graph.nodes:
+        own = isinstance(node.operation, GroupedConv2D)
+        longest = max(depths[id(x)] for x in node.input_tensors) + own
+        depths.update({id(x): longest for x in node.outputs})
+    return depths[id(graph.outputs[0])]
+
+
+@pytest.mark.parametrize(("stages", "modules"), [(3, 5), (1, 5), (4, 5), (3, 2)])
+def test_depth_is_that_of_equation_9(stages, modules):
+    model = cmsc(stages=stages, modules=modules, filters=2)
+    assert depth(model) == (2 * modules + 1) * stages + 2
+
+
+def test_depths_of_the_others():
+    assert depth(cmsc()) == 35
+    assert depth(vdsr()) == 20
+    assert depth(pmsc(filters=2)) == 32
+    assert depth(pmsc(modules=4, filters=2)) == 10
+
+
+def weights_of_modules(kernel_sizes, filters=64):
+    taps = sum(2 * size**2 for size in kernel_sizes)
+    return taps * filters**2 + 4 * 3 * filters  # bias, scale and offset
+
+
+@pytest.mark.parametrize("kernel_sizes", [(3, 3), (5, 5), (3, 5), (3, 7)])
+def test_parameters_of_the_modules_of_fig_4(kernel_sizes):
+    model = pmsc(modules=4, kernel_sizes=kernel_sizes, residual_features=False)
+    head, tail = (9 + 3) * 64, 9 * 64 + 1
+    expected = head + 4 * weights_of_modules(kernel_sizes) + tail
+    assert count(model) == expected
+
+
+def test_parameters_of_the_variants():
+    stage = (9 * 64 + 3) * 64 + 5 * weights_of_modules((3, 5))
+    head, tail = (9 + 3) * 64, 9 * 64 + 1
+    assert count(cmsc()) == head + 3 * (stage + tail) + 3
+    assert count(cmsc(reconstruction="shared")) == head + 3 * stage + tail + 3
+    assert count(cmsc(supervision="last")) == head + 3 * stage + tail
+    assert count(vdsr()) == (9 + 1) * 64 + 18 * (9 * 64 + 1) * 64 + tail
+
+
+def count(model):
+    return sum(np.prod(w.shape) for w in model.trainable_weights)
+
+
+def test_stages_start_at_equal_weights_and_are_averaged():
+    model = cmsc(stages=3, modules=1, filters=4)
+    lr = np.random.default_rng(0).random((1, 6, 7, 1), "float32")
+    sr = model(lr)
+    stages = [sr[f"stage_{q}"] for q in (1, 2, 3)]
+    np.testing.assert_allclose(sr["sr"], np.mean(stages, axis=0), atol=1e-5)
+    final = single_scale(model, 3)
+    np.testing.assert_allclose(final(lr), sr["sr"], atol=1e-6)
+
+
+def test_global_residual():
+    model = cmsc(stages=1, modules=1, filters=4, supervision="last")
+    lr = np.random.default_rng(0).random((1, 6, 7, 1), "float32")
+    model.get_layer("tail").set_weights([np.zeros((3, 3, 4, 1)), np.zeros(1)])
+    np.testing.assert_array_equal(model(lr), lr)
+
+
+def test_residual_features_carry_the_stage_s_input():
+    kwargs = {"stages": 1, "modules": 1, "filters": 4, "supervision": "last"}
+    lr = np.random.default_rng(0).random((1, 6, 7, 1), "float32")
+    with_them = cmsc(**kwargs)
+    without = cmsc(residual_features=False, **kwargs)
+    without.set_weights(with_them.get_weights())
+    head = with_them.get_layer("head")(lr)
+    features = keras.ops.leaky_relu(head, 0.2)
+    tail = with_them.get_layer("tail")
+    difference = tail(features) - tail(keras.ops.zeros_like(features))
+    np.testing.assert_allclose(with_them(lr) - without(lr), difference, atol=1e-5)
+
+
+@pytest.mark.parametrize("builder", [cmsc, pmsc, vdsr])
+def test_scales_are_known_by_the_input(builder):
+    small = {"filters": 2}
+    assert scales(builder(**small)) == (2, 3, 4)
+    assert scales(builder(scale=3, **small)) == (3,)
+    with pytest.raises(ValueError, match=r"Received: scale=5"):
+        builder(scale=5, **small)
+    with pytest.raises(ValueError, match="Received: channels=3"):
+        builder(channels=3, **small)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"supervision": "all"}, {"reconstruction": "none"}, {"stages": 0}]
+)
+def test_wrong_arguments(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"Received: {name}={value}"):
+        cmsc(**wrong)
+
+
+def test_supervision_weights_are_those_of_equation_8():
+    weights = supervision_weights(["sr", "stage_1", "stage_2", "stage_3"])
+    assert weights == pytest.approx(
+        {"sr": 0.6, "stage_1": 0.4 / 3, "stage_2": 0.4 / 3, "stage_3": 0.4 / 3}
+    )

@@ -1,0 +1,140 @@
+"""CMSC: cascaded multi-scale cross network.
+
+Hu, Gao, Li, Huang and Wang, "Single Image Super-Resolution via Cascaded Multi-Scale
+Cross Network", 2018, https://arxiv.org/abs/1802.08808
+
+The networks see the bicubic enlargement of the luma, so that one serves every scale.
+Convolutions start from He's normal initial values and are followed by batch
+normalization and LeakyReLU, but for those that reconstruct.
+"""
+
+import keras
+
+from tfsr.layers import ConvNorm, GroupedConv2D, MultiScaleCross, WeightedAverage
+from tfsr.layers.conv_norm import leaky_relu
+from tfsr.models.luminance import check_channels, luminance_input
+from tfsr.models.ms3 import check_positive
+
+
+def cmsc(
+    scale=(2, 3, 4),
+    stages=3,
+    modules=5,
+    filters=64,
+    kernel_sizes=(3, 5),
+    supervision="cascaded",
+    reconstruction="own",
+    residual_features=True,
+    channels=1,
+):
+    """Builds CMSC, `(B, H, W, 1)` to the same.
+
+    Outputs a dictionary of the final prediction, `"sr"`, and, if each stage is
+    supervised, of those of the stages, `"stage_1"` to `"stage_S"`.
+
+    The depth is (2 M + 1) S + 2 convolutions (9).
+
+    Args:
+        scale: Upscaling factor 2, 3 or 4, or several of them.
+        stages: Number S of cascaded subnetworks.
+        modules: Number M of modules in each.
+        filters: Channels of all hidden convolutions.
+        kernel_sizes: Sides of the kernels in the two branches of a module.
+        supervision: `"cascaded"` for a prediction of every stage and their average with
+            learned weights; `"last"` for the last stage's alone (CMSC_NS).
+        reconstruction: Whether each stage has its `"own"` last convolution, or all have
+            a `"shared"` one (CMSC_SR).
+        residual_features: Whether a stage adds its input to its output; without and
+            with `supervision="last"` this is CMSC_NRS.
+        channels: Must be 1.
+    """
+    check_positive(stages=stages, modules=modules, filters=filters)
+    check_channels(channels)
+    for name, value, allowed in (
+        ("supervision", supervision, ("cascaded", "last")),
+        ("reconstruction", reconstruction, ("own", "shared")),
+    ):
+        if value not in allowed:
+            raise ValueError(
+                f"`{name}` must be one of {allowed}. Received: {name}={value}."
+            )
+    lr = luminance_input(scale)
+    x = leaky_relu(ConvNorm(filters, 3, name="head")(lr))  # equation (4)
+    predictions = []
+    for q in range(1, stages + 1):
+        y = leaky_relu(ConvNorm(filters, 3, name=f"stage_{q}_conv")(x))
+        y = _modules(y, modules, filters, kernel_sizes, f"stage_{q}")
+        x = keras.ops.add(y, x) if residual_features else y  # equation (3)
+        predictions.append(x)
+    if supervision == "last":
+        sr = _reconstruct(predictions[-1:], lr, "shared")[0]
+        return keras.Model(lr, sr, name="cmsc")
+    predictions = _reconstruct(predictions, lr, reconstruction)
+    sr = WeightedAverage(name="average")(predictions)
+    outputs = {f"stage_{q}": p for q, p in enumerate(predictions, 1)}
+    return keras.Model(lr, {"sr": sr, **outputs}, name="cmsc")
+
+
+def pmsc(
+    scale=(2, 3, 4),
+    modules=15,
+    filters=64,
+    kernel_sizes=(3, 5),
+    residual_features=True,
+    channels=1,
+):
+    """Builds PMSC, the plain network of Fig. 6(a), `(B, H, W, 1)` to the same.
+
+    A convolution, modules in a row, and the convolution that reconstructs. Without
+    residual features and with four modules these are the networks of Fig. 4(b), named
+    by the kernels of their modules: MR_L3R3, MR_L5R5, MSC_L3R5 and MSC_L3R7.
+
+    Args:
+        scale: Upscaling factor 2, 3 or 4, or several of them.
+        modules: Number of modules.
+        filters: Channels of all hidden convolutions.
+        kernel_sizes: Sides of the kernels in the two branches of a module.
+        residual_features: Whether the first convolution's output is added to the last
+            module's.
+        channels: Must be 1.
+    """
+    check_positive(modules=modules, filters=filters)
+    check_channels(channels)
+    lr = luminance_input(scale)
+    x = leaky_relu(ConvNorm(filters, 3, name="head")(lr))
+    y = _modules(x, modules, filters, kernel_sizes, "body")
+    x = keras.ops.add(y, x) if residual_features else y
+    return keras.Model(lr, _reconstruct([x], lr, "shared")[0], name="pmsc")
+
+
+def supervision_weights(outputs: list[str]) -> dict[str, float]:
+    """Returns how much each of CMSC's outputs counts in its loss, equation (8).
+
+    The mean of the stages' losses counts alpha = 2 / (S + 2), the loss of the final
+    prediction the rest.
+    """
+    stages = len(outputs) - 1
+    alpha = 2 / (stages + 2)
+    return {name: 1 - alpha if name == "sr" else alpha / stages for name in outputs}
+
+
+def _modules(x, modules, filters, kernel_sizes, name):
+    """Returns `x` after a row of modules, equation (3)."""
+    branches = [x, x]
+    for m in range(modules):
+        module = MultiScaleCross(
+            filters, kernel_sizes, last=m == modules - 1, name=f"{name}_module_{m}"
+        )
+        branches = module(branches)
+    return branches
+
+
+def _reconstruct(features, lr, reconstruction):
+    """Returns the prediction of each of `features`, equation (6)."""
+    predictions = []
+    for q, x in enumerate(features, 1):
+        if q == 1 or reconstruction == "own":
+            name = "tail" if reconstruction == "shared" else f"tail_{q}"
+            tail = GroupedConv2D(1, 3, initializer="he_normal", name=name)
+        predictions.append(keras.ops.add(tail(x), lr))
+    return predictions
