@@ -6,11 +6,18 @@ pattern is read backwards from its last operation. What a rule leaves unused fal
 of the graph.
 """
 
+import functools
+
 import keras
 import numpy as np
 
 from tfsr.graph import Graph, inline
-from tfsr.layers import ChannelShift, GroupedConv2D, PadToMultiple
+from tfsr.layers import (
+    ChannelShift,
+    GroupedConv2D,
+    PadToMultiple,
+    WeightedAverage,
+)
 
 CONVOLUTIONS = (GroupedConv2D, keras.layers.Conv2D)
 MAX_FILTERS_IN_BLOCKS = 4
@@ -162,6 +169,28 @@ def convolve_in_blocks(operation, *args):
     return keras.ops.depth_to_space(_built(layer, x, weights)(x), 2)
 
 
+def average_in_convolutions(operation, *args):
+    """sum w_q (k_q * x_q + y) = sum (w_q k_q) * x_q + (sum w_q - 1) y + y."""
+    if not isinstance(operation, WeightedAverage):
+        return None
+    terms, originals = [], {}
+    for share, prediction in zip(_values(operation.shares), args[0], strict=True):
+        if type(_producer(prediction)[0]).__name__ != "Add":
+            return None
+        residual, original = _node(prediction).input_tensors
+        conv, x = _producer(residual)
+        if not isinstance(conv, GroupedConv2D):
+            return None
+        kernel, bias = _weights(conv)
+        terms.append(convolution(share * kernel, share * bias, conv.groups)(x))
+        originals[id(original)] = original
+    if len(originals) > 1:
+        return None
+    (y,) = originals.values()
+    rest = float(_values(operation.shares).sum() - 1)
+    return functools.reduce(keras.ops.add, [*terms, rest * y, y])
+
+
 def _convolve_from_minus_one(conv, y):
     """Returns a 2x2 convolution of y and the zeros around it: one row and column more.
 
@@ -282,6 +311,7 @@ def last_convolution(graph: Graph) -> GroupedConv2D | keras.layers.Conv2D:
 
 EXACT = (
     fold_batch_normalization,
+    average_in_convolutions,
     shift_into_bias,
     pool_as_convolution,
     convolve_before_shuffle,
@@ -312,11 +342,16 @@ def is_input(x) -> bool:
     return _producer(before)[1] is None if padded else before is None
 
 
+def _node(x):
+    """Returns the call that computed `x`."""
+    history = x._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
 def _producer(x):
     """Returns the operation that computed `x`, and its first argument."""
-    history = x._keras_history
-    node = history.operation._inbound_nodes[history.node_index]
-    return history.operation, node.input_tensors[0] if node.input_tensors else None
+    node = _node(x)
+    return node.operation, node.input_tensors[0] if node.input_tensors else None
 
 
 def _joined(parts):
@@ -376,9 +411,7 @@ def _shuffled(x):
     if type(operation).__name__ == "DepthToSpace":
         return y, operation.block_size, 1
     if type(operation).__name__ == "Concatenate":
-        history = x._keras_history
-        node = history.operation._inbound_nodes[history.node_index]
-        return _shuffled_by_group(node.input_tensors)
+        return _shuffled_by_group(_node(x).input_tensors)
     return None
 
 
