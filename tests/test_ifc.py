@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfsr import metrics
-from tfsr.data.images import list_images, read_image
+from tfsr.data.images import list_images, read_image, stored_channels
 from tfsr.data.pairs import crop_to_multiple
 from tfsr.data.resize import imresize
 from tfsr.ifc import ifc
@@ -12,9 +12,9 @@ pytest.importorskip("pyrtools", reason="IFC's steerable pyramid needs pyrtools")
 
 def bicubic(file, scale):
     """Luma and its bicubic reconstruction in float, without the border."""
-    hr = read_image(file)
-    gray = (hr == hr[..., :1]).all()
-    luma = hr[..., 0] if gray else np.rint(metrics.luma(hr))[..., 0]
+    channels = stored_channels([file])
+    hr = read_image(file, channels)
+    luma = (np.rint(metrics.luma(hr)) if channels == 3 else hr)[..., 0]
     luma = crop_to_multiple(luma.astype(float), scale)
     sr = imresize(imresize(luma, 1 / scale), scale)
     return [x[scale:-scale, scale:-scale] for x in (sr, luma)]

@@ -1,10 +1,10 @@
 """The information fidelity criterion: how much of HR's information SR still carries.
 
 Sheikh, Bovik and de Veciana, "An Information Fidelity Criterion for Image Quality
-Assessment Using Natural Scene Statistics", IEEE Transactions on Image Processing 2005.
+Assessment Using Natural Scene Statistics", IEEE Trans. on Image Processing 2005.
 
-HR's subbands are modelled as Gaussian scale mixtures of 3x3 blocks, SR's as HR's times a
-local gain plus noise. The choice of subbands, windows and margins is that of the
+HR's subbands are modelled as Gaussian scale mixtures of 3x3 blocks, SR's as HR's times
+a local gain plus noise. The choice of subbands, windows and margins is that of the
 authors' released `ifcvec`, whose figures the papers print: the steerable pyramid of six
 orientations and four levels, two orientations of each level, windows that grow with the
 resolution.
