@@ -21,11 +21,13 @@ MOVES = (
     "CropToScale",
     "DepthToSpace",
     "GetItem",
+    "JoinScales",
     "MaxPooling2D",
     "Pad",
     "PadToMultiple",
     "SpaceToDepth",
     "Split",
+    "SplitScales",
     "UpSampling2D",
 )
 VALUES_PER_PATCH = 4000
@@ -58,7 +60,7 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
         return outputs
 
     for batch in batches(patches):
-        graph.run([batch], call)
+        graph.run([batch] * len(graph.inputs), call)
     return {i: np.concatenate(kept) for i, kept in samples.items()}
 
 
@@ -122,13 +124,14 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
     """
     chosen = {}
     hidden = _fused_into_relu(graph)
-    last = len(graph.nodes) - 1
+    outputs = {id(x) for x in graph.outputs}
+    last = {i for i, n in enumerate(graph.nodes) if id(n.outputs[0]) in outputs}
     for together in _same_range(graph):
         members = [i for i in together if i in samples and i not in hidden]
         if not members:
             continue
         shift = _shift_of_input(graph, members[0])
-        if last in together:
+        if last & set(together):
             shared = (0.0, 1.0)
         elif shift is not None:
             shared = (shift, 1.0 + shift)

@@ -7,16 +7,24 @@ import keras
 from tfsr.layers import (
     ChannelShift,
     CropToScale,
+    FakeQuantize,
+    FakeQuantizedConv2D,
     GroupedConv2D,
+    JoinScales,
     PadToMultiple,
+    SplitScales,
     WeightedAverage,
 )
 
 PRIMITIVES = (
     ChannelShift,
     CropToScale,
+    FakeQuantize,
+    FakeQuantizedConv2D,
     GroupedConv2D,
+    JoinScales,
     PadToMultiple,
+    SplitScales,
     WeightedAverage,
 )
 

@@ -2,6 +2,8 @@ from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock
 from tfsr.layers.channel_shift import ChannelShift
 from tfsr.layers.conv_norm import ConvNorm
+from tfsr.layers.fake_quantize import FakeQuantize
+from tfsr.layers.fake_quantized_conv import FakeQuantizedConv2D
 from tfsr.layers.grouped_conv import GroupedConv2D
 from tfsr.layers.multi_scale import CONVS, multi_scale
 from tfsr.layers.multi_scale_conv import MultiScaleConv2D
@@ -20,6 +22,8 @@ __all__ = [
     "ChannelShift",
     "ConvNorm",
     "CropToScale",
+    "FakeQuantize",
+    "FakeQuantizedConv2D",
     "GroupedConv2D",
     "JoinScales",
     "MultiScaleConv2D",

@@ -1,0 +1,97 @@
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="tfsr")
+class FakeQuantize(keras.layers.Layer):
+    """Rounds activations to the steps of an integer type, in floats that can train.
+
+    With 8 bits, to the 256 multiples of (high - low) / 255 nearest to [low, high], 0
+    among them; with 16, to those of m / 32767 from -m to m, m the larger of -low and
+    high, or from 0 where low is 0. The gradient passes where the input lies inside; where it is
+    clipped, it goes to the bound it is clipped to, which so learns where to be.
+
+    Args:
+        low: Initial lower bound, at most 0.
+        high: Initial upper bound, at least 0.
+        bits: 8 or 16.
+        learned: Whether the bounds are trained; until `freeze()`.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        The same.
+
+    Reference:
+        Jacob et al., CVPR 2018, section 3, https://arxiv.org/abs/1712.05877
+    """
+
+    def __init__(self, low, high, bits=8, learned=True, **kwargs):
+        super().__init__(**kwargs)
+        if not low <= 0 <= high or low == high:
+            raise ValueError(
+                f"`low` and `high` must have 0 between. Received: low={low}, high={high}."
+            )
+        if bits not in (8, 16):
+            raise ValueError(f"`bits` must be 8 or 16. Received: bits={bits}.")
+        self.low = low
+        self.high = high
+        self.bits = bits
+        self.learned = learned
+
+    def build(self, input_shape):
+        def add(name, trainable):
+            return self.add_weight(
+                name=name,
+                shape=(2,),
+                initializer=lambda shape, dtype: ops.array([self.low, self.high], dtype),
+                trainable=trainable,
+            )
+
+        self.range = add("range", self.learned)
+        self.frozen_range = add("frozen_range", False)
+        self.frozen = self.add_weight(
+            name="frozen", shape=(), initializer="zeros", trainable=False
+        )
+
+    def freeze(self):
+        """Ends learning: the bounds stay as they are now."""
+        self.frozen_range.assign(self.range)
+        self.frozen.assign(1.0)
+
+    def bounds(self):
+        """Returns `(low, high)` as they are used."""
+        bounds = ops.where(self.frozen > 0, self.frozen_range, self.range)
+        return ops.minimum(bounds[0], 0.0), ops.maximum(bounds[1], 0.0)
+
+    def call(self, inputs):
+        low, high = self.bounds()
+        lowest, step, levels = ops.stop_gradient(_grid(low, high, self.bits))
+        low = low + ops.stop_gradient(lowest - low)
+        high = high + ops.stop_gradient(lowest + levels * step - high)
+        clipped = ops.minimum(ops.maximum(inputs, low), high)
+        rounded = ops.floor((clipped - lowest) / step + 0.5) * step + lowest
+        return clipped + ops.stop_gradient(rounded - clipped)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "low": self.low,
+            "high": self.high,
+            "bits": self.bits,
+            "learned": self.learned,
+        }
+
+
+def _grid(low, high, bits):
+    """Returns the lowest value, the step, and how many steps lie above it."""
+    if bits == 8:
+        step = ops.maximum(high - low, 1e-8) / 255
+        return -ops.floor(-low / step + 0.5) * step, step, 255.0
+    step = ops.maximum(ops.maximum(-low, high), 1e-8) / 32767
+    below = ops.where(low < 0, 32768.0, 0.0)
+    return -below * step, step, below + 32767.0

@@ -1,0 +1,73 @@
+import keras
+from keras import ops
+
+OTHER_AXES = {  # of a kernel: all but the output channels
+    "GroupedConv2D": (0, 1, 2),
+    "Conv2D": (0, 1, 2),
+    "DepthwiseConv2D": (0, 1, 3),
+}
+
+
+@keras.saving.register_keras_serializable(package="tfsr")
+class FakeQuantizedConv2D(keras.layers.Layer):
+    """A convolution whose kernel is rounded as TFLite does, in floats that can train.
+
+    Each output channel has 2^bits - 1 steps, symmetric around 0, the largest weight the
+    outermost. The gradient passes as if nothing were rounded. The bias stays: its 32
+    bits are exact enough.
+
+    Args:
+        conv: The convolution, a `GroupedConv2D` or one of Keras'.
+        bits: 8, or 4.
+
+    Input shape:
+        That of `conv`.
+
+    Output shape:
+        That of `conv`.
+
+    Reference:
+        Jacob et al., CVPR 2018, section 3, https://arxiv.org/abs/1712.05877
+    """
+
+    def __init__(self, conv, bits=8, **kwargs):
+        super().__init__(**kwargs)
+        if bits not in (4, 8):
+            raise ValueError(f"`bits` must be 4 or 8. Received: bits={bits}.")
+        self.conv = conv
+        self.bits = bits
+
+    def build(self, input_shape):
+        if not self.conv.built:
+            self.conv.build(input_shape)
+
+    def call(self, inputs):
+        conv = self.conv
+        state = [(weight, ops.convert_to_tensor(weight)) for weight in conv.weights]
+        state[0] = (conv.kernel, round_kernel(conv, self.bits))
+        with keras.StatelessScope(state_mapping=state):
+            return conv(inputs)
+
+    def compute_output_shape(self, input_shape):
+        return self.conv.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "conv": keras.saving.serialize_keras_object(self.conv),
+            "bits": self.bits,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        conv = keras.saving.deserialize_keras_object(config.pop("conv"))
+        return cls(conv, **config)
+
+
+def round_kernel(conv, bits=8):
+    """Returns the kernel of `conv` in whole steps, with the gradient of the kernel."""
+    kernel = ops.convert_to_tensor(conv.kernel)
+    axes = OTHER_AXES[type(conv).__name__]
+    largest = ops.max(ops.abs(kernel), axis=axes, keepdims=True)
+    step = ops.stop_gradient(ops.where(largest > 0, largest, 1)) / (2 ** (bits - 1) - 1)
+    return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
