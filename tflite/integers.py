@@ -1,0 +1,144 @@
+"""What the 8-bit runtime computes, integer by integer.
+
+XNNPACK runs TFLite models on the CPU. Rounding once differently in a deep network
+changes what comes after it, so its arithmetic is followed to the bit where networks
+have most of it: convolutions and additions. Other operations are those of real
+numbers, rounded once.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsr.graph import Graph
+from tfsr.layers import GroupedConv2D
+from tfsr.tflite.quantize import MOVES, Ranges
+from tfsr.tflite.simulate import OTHER_AXES
+
+LOWEST, HIGHEST = -128, 127
+
+
+@dataclass
+class Quantized:
+    """A tensor of integers, each less its zero point: times `scale`, what it means."""
+
+    values: np.ndarray  # float32, as exact as integers up to 2^24
+    scale: np.float32
+    zero_point: int
+
+
+# What is not rounded to 8 bits yet: a function from the step to the integers.
+Pending = Callable[[np.float32], np.ndarray]
+
+
+def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray:
+    """Returns what the 8-bit model gives for an image, uint8 `(B, H, W, C)`.
+
+    Args:
+        graph: A graph of one input.
+        ranges: Its ranges, as for `export.int8`.
+        pixels: uint8 `(B, H, W, C)`.
+    """
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+
+    def call(node, *args, **kwargs):
+        bounds = ranges.get(position[id(node)])
+        operation = node.operation
+        kind = type(operation).__name__
+        if kind in MOVES:
+            return _move(operation, *args, **kwargs)
+        if type(operation) in OTHER_AXES:
+            pending = _convolve(operation, *args)
+        elif kind.lower() == "relu" and callable(args[0]):
+            pending = functools.partial(_relu, args[0])
+        elif kind == "Add" and all(isinstance(x, Quantized) for x in args):
+            pending = functools.partial(_add, *args)
+        else:
+            pending = _compute(operation, *args, **kwargs)
+        return pending if bounds is None else _round(pending, *bounds)
+
+    image = Quantized(pixels.astype(np.float32), np.float32(1 / 255), LOWEST)
+    (sr,) = graph.run([image], call)
+    return sr.values.astype(np.uint8)
+
+
+def _round(pending, low, high):
+    """Returns the integers of a range, each less the zero point."""
+    step = (high - low) / 255
+    zero_point = LOWEST + math.floor(-low / step + 0.5)
+    scale = np.float32(step)
+    levels = np.clip(pending(scale), LOWEST - zero_point, HIGHEST - zero_point)
+    return Quantized(levels.astype(np.float32), scale, zero_point)
+
+
+def _convolve(conv, x):
+    kernel = keras.ops.convert_to_numpy(conv.kernel).astype(np.float64)
+    axes = OTHER_AXES[type(conv)]
+    largest = np.abs(kernel).max(axis=axes, keepdims=True)
+    steps = np.float32(np.where(largest, largest, 1) / 127)
+    scales = x.scale * steps.ravel()
+    weights = np.rint(kernel / steps.astype(np.float64))
+    values = tf.constant(x.values, tf.float64)
+    if isinstance(conv, keras.layers.DepthwiseConv2D):
+        strides = (1, *conv.strides, 1)
+        sums = tf.nn.depthwise_conv2d(values, weights, strides, conv.padding.upper())
+    elif isinstance(conv, GroupedConv2D):
+        sums = _convolve_groups(values, weights, conv.groups)
+    else:
+        sums = tf.nn.conv2d(values, weights, conv.strides, conv.padding.upper())
+    sums = sums.numpy()
+    if conv.bias is not None:
+        bias = keras.ops.convert_to_numpy(conv.bias).astype(np.float64)
+        sums = sums + np.rint(bias / scales.astype(np.float64))
+    return lambda scale: np.rint(np.float32(sums) * (scales / scale))
+
+
+def _convolve_groups(x, kernel, groups):
+    parts = zip(tf.split(x, groups, -1), np.split(kernel, groups, -1), strict=True)
+    return tf.concat([tf.nn.conv2d(a, k, 1, "SAME") for a, k in parts], -1)
+
+
+def _add(a, b, scale):
+    """Returns a sum by multipliers of 21 bits, halves up."""
+    ratios = a.scale / scale, b.scale / scale
+    shift = 21 - math.frexp(max(ratios))[1]
+    by_a, by_b = (round(math.ldexp(float(ratio), shift)) for ratio in ratios)
+    total = a.values.astype(np.int64) * by_a + b.values.astype(np.int64) * by_b
+    return (total + (1 << (shift - 1))) >> shift
+
+
+def _relu(pending, scale):
+    """Returns what is pending, cut at 0, which a shared range may go below."""
+    return np.maximum(pending(scale), 0)
+
+
+def _compute(operation, *args, **kwargs):
+    """Returns what an operation gives in real numbers."""
+    real = keras.tree.map_structure(_real, args)
+    result = keras.ops.convert_to_numpy(operation(*real, **kwargs))
+    return lambda scale: np.floor(result / np.float64(scale) + 0.5)
+
+
+def _move(operation, *args, **kwargs):
+    first = keras.tree.flatten(args)[0]
+    values = keras.tree.map_structure(
+        lambda x: x.values if isinstance(x, Quantized) else x, args
+    )
+    moved = operation(*values, **kwargs)
+    return keras.tree.map_structure(
+        lambda x: Quantized(
+            keras.ops.convert_to_numpy(x), first.scale, first.zero_point
+        ),
+        moved,
+    )
+
+
+def _real(x):
+    if isinstance(x, Quantized):
+        return x.values * x.scale
+    return x
