@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tfsr.files import replacing
+from tfsr.metrics import window_sums
 
 
 def side_by_side(file: str | Path, rows: list[dict[str, np.ndarray]]) -> None:
@@ -39,13 +40,7 @@ def most_different(a: np.ndarray, b: np.ndarray, side: int) -> tuple[slice, slic
     """
     side = min(side, *a.shape[:2])
     error = np.mean((a.astype(np.float64) - b) ** 2, axis=-1)
-    summed = np.pad(error, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    windows = (
-        summed[side:, side:]
-        - summed[:-side, side:]
-        - summed[side:, :-side]
-        + summed[:-side, :-side]
-    )
+    windows = window_sums(error, side)
     y, x = np.unravel_index(np.argmax(windows), windows.shape)
     return slice(y, y + side), slice(x, x + side)
 
