@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from tfsr import metrics
 from tfsr.data import BenchmarkFolder
+from tfsr.data.degradation import to_table
 from tfsr.evaluate import psnr
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.pictures import most_different, side_by_side
@@ -18,12 +19,12 @@ GAIN = 16  # of the difference in the picture
 def verify(
     converted, original, folder: BenchmarkFolder, picture: str | Path | None = None
 ) -> dict:
-    """Returns the report of `tfsr verify`; both models get the same 8-bit LR.
+    """Returns the report of `tfsr verify`; both models get the same LR.
 
     Args:
         converted: The upscaler of the converted model (see `tfsr.inference`).
         original: The upscaler of the model it was made from.
-        folder: The images.
+        folder: The images; 8-bit, if degraded by noise.
         picture: A `.png` file for the crop of the worst image where the two differ
             most, beside HR and the difference.
 
@@ -40,9 +41,9 @@ def verify(
         ours, theirs = to_uint8(converted(lr)), to_uint8(original(lr))
         image = {
             "name": pair.name,
-            "psnr_float": psnr(theirs, pair.hr, folder.scale),
-            "psnr_quantized": psnr(ours, pair.hr, folder.scale),
-            "psnr_between": metrics.psnr(ours, theirs, folder.scale),
+            "psnr_float": psnr(theirs, pair.hr, folder.border),
+            "psnr_quantized": psnr(ours, pair.hr, folder.border),
+            "psnr_between": metrics.psnr(ours, theirs, folder.border),
         }
         images.append(image)
         if worst is None or _loss(image) > _loss(worst[0]):
@@ -57,6 +58,7 @@ def verify(
     return {
         "folder": str(folder.folder),
         "scale": folder.scale,
+        "degradation": to_table(folder.degradation),
         **mean,
         "loss_db": mean["psnr_float"] - mean["psnr_quantized"],
         "channel_bias": np.mean(bias, axis=0).tolist(),
