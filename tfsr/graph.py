@@ -4,9 +4,15 @@ from collections.abc import Callable
 
 import keras
 
-from tfsr.layers import ChannelShift, CropToScale, GroupedConv2D, PadToMultiple
+from tfsr.layers import (
+    BilinearResize,
+    ChannelShift,
+    CropToScale,
+    GroupedConv2D,
+    PadToMultiple,
+)
 
-PRIMITIVES = (ChannelShift, CropToScale, GroupedConv2D, PadToMultiple)
+PRIMITIVES = (BilinearResize, ChannelShift, CropToScale, GroupedConv2D, PadToMultiple)
 
 
 class Graph:

@@ -5,13 +5,24 @@ from tfsr.layers.grouped_conv import GroupedConv2D
 from tfsr.layers.multi_scale import CONVS, multi_scale
 from tfsr.layers.multi_scale_conv import MultiScaleConv2D
 from tfsr.layers.padding import CropToScale, PadToMultiple
+from tfsr.layers.resampling import (
+    BilinearResize,
+    downsample,
+    feature_pyramid,
+    upsample,
+)
 from tfsr.layers.residual_block import ResidualBlock
 from tfsr.layers.residual_e_block import ResidualEBlock
 from tfsr.layers.scale_batches import JoinScales, SplitScales
+from tfsr.layers.scale_wise_block import ScaleWiseBlock
+from tfsr.layers.scale_wise_body import ScaleWiseBody
+from tfsr.layers.scale_wise_conv import ScaleWiseConv2D
 from tfsr.layers.upsampler import Upsampler
+from tfsr.layers.weight_norm_conv import WeightNormConv2D
 
 __all__ = [
     "CONVS",
+    "BilinearResize",
     "BranchedConv2D",
     "CascadingBlock",
     "ChannelShift",
@@ -22,7 +33,14 @@ __all__ = [
     "PadToMultiple",
     "ResidualBlock",
     "ResidualEBlock",
+    "ScaleWiseBlock",
+    "ScaleWiseBody",
+    "ScaleWiseConv2D",
     "SplitScales",
     "Upsampler",
+    "WeightNormConv2D",
+    "downsample",
+    "feature_pyramid",
     "multi_scale",
+    "upsample",
 ]

@@ -53,15 +53,8 @@ class GroupedConv2D(keras.layers.Layer):
         self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
         shape = (self.kernel_size, self.kernel_size, channels // self.groups)
         limit = (self.kernel_size**2 * channels // self.groups) ** -0.5
-        uniform = keras.initializers.RandomUniform
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*shape, self.filters),
-            initializer=uniform(-limit, limit),
-        )
-        self.bias = self.add_weight(
-            name="bias", shape=(self.filters,), initializer=uniform(-limit, limit)
-        )
+        uniform = keras.initializers.RandomUniform(-limit, limit)
+        self._add_weights((*shape, self.filters), uniform)
 
     def call(self, inputs):
         if self.groups == 1 or self.lowering == "grouped":
@@ -92,3 +85,7 @@ class GroupedConv2D(keras.layers.Layer):
             "groups": self.groups,
             "lowering": self.lowering,
         }
+
+    def _add_weights(self, shape, uniform):
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=uniform)
+        self.bias = self.add_weight(name="bias", shape=shape[-1:], initializer=uniform)
