@@ -26,7 +26,7 @@ def verify(
         original: The upscaler of the model it was made from.
         folder: The images; 8-bit, if degraded by noise.
         picture: A `.png` file for the crop of the worst image where the two differ
-            most, beside HR and the difference.
+            most, beside HR, the difference and, in restoration, the input.
 
     Returns:
         `psnr_float` and `psnr_quantized` against HR by the evaluation protocol and
@@ -47,7 +47,7 @@ def verify(
         }
         images.append(image)
         if worst is None or _loss(image) > _loss(worst[0]):
-            worst = image, pair.hr, theirs, ours
+            worst = image, pair, theirs, ours
         bias.append(np.mean(ours - theirs.astype(np.float64), axis=(0, 1)))
     mean = {
         key: float(np.mean([image[key] for image in images]))
@@ -71,11 +71,12 @@ def _loss(image):
     return image["psnr_float"] - image["psnr_quantized"]
 
 
-def _draw(file, image, hr, theirs, ours):
+def _draw(file, image, pair, theirs, ours):
     where = most_different(ours, theirs, CROP)
     difference = 128 + GAIN * (ours[where].astype(int) - theirs[where])
     crops = {
-        f"{image['name']}: HR": hr[where],
+        f"{image['name']}: HR": pair.hr[where],
+        **({"input": pair.lr[where]} if pair.lr.shape == pair.hr.shape else {}),
         f"original, {image['psnr_float']:.2f} dB": theirs[where],
         f"converted, {image['psnr_quantized']:.2f} dB": ours[where],
         f"difference x {GAIN}": np.clip(difference, 0, 255).astype(np.uint8),

@@ -214,8 +214,14 @@ def _for_channels(upscaler, channels, luma):
         return upscaler
     if channels == 1:
         return lambda lr: upscaler(np.repeat(lr, 3, axis=-1)) @ LUMA[:, None]
-    if luma:  # the same change to R, G and B leaves Cb and Cr as they are
-        return lambda lr: lr + upscaler(lr @ LUMA[:, None]) - lr @ LUMA[:, None]
+    if luma:
+        return lambda lr: _restore_luma(upscaler, lr)
     return lambda lr: np.concatenate(
         [upscaler(lr[..., c : c + 1]) for c in range(channels)], axis=-1
     )
+
+
+def _restore_luma(upscaler, lr):
+    """Returns RGB with restored luma, as JPEG defines it, and the Cb and Cr it had."""
+    y = lr @ LUMA[:, None]
+    return lr + (np.clip(upscaler(y), 0, 1) - y)
