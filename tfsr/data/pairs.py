@@ -50,6 +50,7 @@ class BenchmarkFolder:
     Raises:
         InputError: If the folder is missing or empty, if LR files exist for some
             images only, or if sizes do not match.
+        ValueError: If the degradation is not one for the scale.
     """
 
     def __init__(
