@@ -5,6 +5,7 @@ from collections.abc import Callable
 import keras
 
 from tfsr.layers import (
+    BilinearResize,
     ChannelShift,
     CropToScale,
     GroupedConv2D,
@@ -13,6 +14,7 @@ from tfsr.layers import (
 )
 
 PRIMITIVES = (
+    BilinearResize,
     ChannelShift,
     CropToScale,
     GroupedConv2D,

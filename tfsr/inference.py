@@ -2,7 +2,7 @@
 
 An upscaler takes float32 `(H, W, C)` in [0, 1], returns float32
 `(H * scale, W * scale, C)`, and has the attributes `scale`, `channels` and `depth`, the
-bits of a sample that it tells apart.
+bits of a sample that it tells apart. One of scale 1 restores.
 """
 
 import numpy as np
@@ -42,6 +42,7 @@ class BicubicUpscaler:
     """Enlarges 8-bit images by MATLAB's bicubic `imresize`: the baseline."""
 
     depth = 8
+    name = "bicubic"
 
     def __init__(self, scale: int, channels: int = 3):
         self.scale = scale
@@ -49,6 +50,20 @@ class BicubicUpscaler:
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         return from_uint8(imresize(to_uint8(lr), self.scale))
+
+
+class Unchanged:
+    """Gives images back as they are: the baseline of restoration."""
+
+    depth = 24
+    scale = 1
+    name = "input"
+
+    def __init__(self, channels: int = 3):
+        self.channels = channels
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        return lr
 
 
 class SelfEnsemble:
@@ -88,5 +103,5 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def from_uint8(image: np.ndarray) -> np.ndarray:
-    """Returns uint8 `image` as float32 in [0, 1]."""
+    """Returns uint8 `image` as float32 in [0, 1]; unclipped noise goes beyond."""
     return image.astype(np.float32) / 255

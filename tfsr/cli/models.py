@@ -15,9 +15,15 @@ def find_upscaler(model, scale):
     if model == "bicubic":
         from tfsr.inference import BicubicUpscaler
 
-        if scale is None:
-            raise InputError("bicubic: needs --scale.")
+        if scale in (None, 1):
+            raise InputError("bicubic: needs --scale, 2 or more.")
         return BicubicUpscaler(scale)
+    if model == "input":
+        from tfsr.inference import Unchanged
+
+        if scale not in (None, 1):
+            raise InputError(f"input: has x1, not x{scale}.")
+        return Unchanged()
     if model.endswith(".tflite"):
         from tfsr.tflite.runtime import TFLiteUpscaler
 
@@ -32,6 +38,37 @@ def find_upscaler(model, scale):
 
     loaded = tfsr.load_model(model)
     return KerasUpscaler(loaded, pick_scale(model, loaded, scale))
+
+
+def find_degradation(model, upscaler, asked):
+    """Returns what the images for an upscaler are degraded by.
+
+    Args:
+        model: The MODEL argument.
+        upscaler: What `find_upscaler` returned for it.
+        asked: What `degradation_asked` returned; else it is the model's own.
+    """
+    if upscaler.scale > 1 and asked:
+        raise InputError(f"{model}: enlarges; --noise and --jpeg are to restore.")
+    found = asked or own_degradation(model, upscaler)
+    if found is None:
+        raise InputError(
+            f"{model}: does not say what it restores; give --noise SIGMA or --jpeg Q"
+            f"{'.' if model == 'input' else ', or its run folder.'}"
+        )
+    return found
+
+
+def own_degradation(model, upscaler):
+    """Returns what an upscaler was made for; None if unknown."""
+    from tfsr.data.degradation import BICUBIC, from_table
+    from tfsr.weights import load_degradation
+
+    if upscaler.scale > 1:
+        return BICUBIC
+    if model.endswith(".tflite"):
+        return or_input_error(from_table, upscaler.metadata["degradation"])
+    return None if model == "input" else load_degradation(model)
 
 
 def or_input_error(function, *arguments):

@@ -91,7 +91,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser():
     parser = _Parser(
         prog="tfsr",
-        description="Compact super-resolution: train, score, convert to TFLite, time.",
+        description="Compact super-resolution and restoration: train, score, convert "
+        "to TFLite, time.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

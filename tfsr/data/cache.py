@@ -26,18 +26,22 @@ FORMAT = 1  # raise when the layout below changes
 class ImageCache:
     """The images of some folders, HR and bicubic LR of each scale.
 
+    At scale 1, which restoration has, LR is HR: degrading it is left to the caller.
+
     Args:
         folders: Folders of images.
         scales: Upscaling factors whose LR images are wanted.
         cache: Folder that holds the caches; created if missing.
         channels: 3 for RGB, 1 for grayscale.
+        exclude: Names, without ending, of images to leave out.
 
     Raises:
-        InputError: If a folder is missing or empty or an image unreadable.
+        InputError: If a folder is missing or empty, an image unreadable, or a name to
+            leave out not there.
     """
 
-    def __init__(self, folders, scales, cache, channels=3):
-        files = [file for folder in folders for file in list_images(folder)]
+    def __init__(self, folders, scales, cache, channels=3, exclude=()):
+        files = _files(folders, exclude)
         self.scales = tuple(scales)
         digest = _digest(files, self.scales, channels)
         self.folder = Path(cache) / digest
@@ -89,15 +93,17 @@ class ImageSurvey:
         folders: Folders of images.
         scales: Upscaling factors whose LR images are wanted.
         channels: 3 for RGB, 1 for grayscale.
+        exclude: Names, without ending, of images to leave out.
 
     Raises:
-        InputError: If a folder is missing or empty or a file is not an image.
+        InputError: If a folder is missing or empty, a file not an image, or a name to
+            leave out not there.
     """
 
-    def __init__(self, folders, scales, channels=3):
+    def __init__(self, folders, scales, channels=3, exclude=()):
         self.scales = tuple(scales)
         self._shapes = []
-        for file in (file for folder in folders for file in list_images(folder)):
+        for file in _files(folders, exclude):
             shape = (*image_size(file), channels)
             _check_size(file, shape, self.scales)
             self._shapes.append(shape)
@@ -112,7 +118,17 @@ class ImageSurvey:
     @property
     def bytes(self) -> int:
         """The size of the cache on disk, but for its index."""
-        return sum(h * w * c for s in (1, *self.scales) for h, w, c in self.shapes(s))
+        return sum(h * w * c for s in {1, *self.scales} for h, w, c in self.shapes(s))
+
+
+def _files(folders, exclude):
+    files = [file for folder in folders for file in list_images(folder)]
+    kept = [file for file in files if file.stem not in exclude]
+    missing = set(exclude) - {file.stem for file in files}
+    if missing or not kept:
+        what = f"no image is named {min(missing)}" if missing else "no image is left"
+        raise InputError(f"{', '.join(map(str, folders))}: {what}; see `exclude`.")
+    return kept
 
 
 def _check_size(file, shape, scales):
@@ -144,8 +160,12 @@ def _build(folder, files, scales, channels):
         for file in tqdm(files, desc="decoding", unit="image", disable=None):
             hr = read_image(file, channels)
             _check_size(file, hr.shape, scales)
-            lr = {s: store(imresize(crop_to_multiple(hr, s), 1 / s)) for s in scales}
-            entries.append({"name": str(file), "hr": store(hr), "lr": lr})
+            whole = store(hr)
+            lr = {
+                s: store(imresize(crop_to_multiple(hr, s), 1 / s)) if s > 1 else whole
+                for s in scales
+            }
+            entries.append({"name": str(file), "hr": whole, "lr": lr})
     index = {"bytes": offset, "images": entries}
     (building / "index.json").write_text(json.dumps(index))
     building.rename(folder)

@@ -7,14 +7,25 @@ from tfsr.layers.multi_scale import CONVS, multi_scale
 from tfsr.layers.multi_scale_conv import MultiScaleConv2D
 from tfsr.layers.multi_scale_cross import MultiScaleCross
 from tfsr.layers.padding import CropToScale, PadToMultiple
+from tfsr.layers.resampling import (
+    BilinearResize,
+    downsample,
+    feature_pyramid,
+    upsample,
+)
 from tfsr.layers.residual_block import ResidualBlock
 from tfsr.layers.residual_e_block import ResidualEBlock
 from tfsr.layers.scale_batches import JoinScales, SplitScales
+from tfsr.layers.scale_wise_block import ScaleWiseBlock
+from tfsr.layers.scale_wise_body import ScaleWiseBody
+from tfsr.layers.scale_wise_conv import ScaleWiseConv2D
 from tfsr.layers.upsampler import Upsampler
+from tfsr.layers.weight_norm_conv import WeightNormConv2D
 from tfsr.layers.weighted_average import WeightedAverage
 
 __all__ = [
     "CONVS",
+    "BilinearResize",
     "BranchedConv2D",
     "CascadingBlock",
     "ChannelShift",
@@ -27,8 +38,15 @@ __all__ = [
     "PadToMultiple",
     "ResidualBlock",
     "ResidualEBlock",
+    "ScaleWiseBlock",
+    "ScaleWiseBody",
+    "ScaleWiseConv2D",
     "SplitScales",
     "Upsampler",
+    "WeightNormConv2D",
     "WeightedAverage",
+    "downsample",
+    "feature_pyramid",
     "multi_scale",
+    "upsample",
 ]

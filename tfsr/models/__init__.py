@@ -2,6 +2,7 @@ from tfsr.models.carn import carn, carn_m
 from tfsr.models.cmsc import cmsc, pmsc, supervision_weights
 from tfsr.models.ms3_carn import ms3_carn
 from tfsr.models.scales import pick_scale, scales, single_scale
+from tfsr.models.scn import scn, scn_pspnet, scn_unet, with_levels
 from tfsr.models.srresnet import srresnet
 from tfsr.models.vdsr import vdsr
 
@@ -11,6 +12,9 @@ MODELS = {
     "cmsc": cmsc,
     "ms3_carn": ms3_carn,
     "pmsc": pmsc,
+    "scn": scn,
+    "scn_pspnet": scn_pspnet,
+    "scn_unet": scn_unet,
     "srresnet": srresnet,
     "vdsr": vdsr,
 }
@@ -24,8 +28,12 @@ __all__ = [
     "pick_scale",
     "pmsc",
     "scales",
+    "scn",
+    "scn_pspnet",
+    "scn_unet",
     "single_scale",
     "srresnet",
     "supervision_weights",
     "vdsr",
+    "with_levels",
 ]

@@ -13,8 +13,8 @@ import numpy as np
 
 from tfsr import files
 from tfsr.errors import InputError, NotFiniteError
-from tfsr.evaluate import psnr
-from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
+from tfsr.evaluate import psnr, result
+from tfsr.inference import KerasUpscaler
 from tfsr.training.recipe import copy_trained_weights
 
 
@@ -41,12 +41,7 @@ def validate(upscaler, folder) -> float:
         folder: A `tfsr.data.BenchmarkFolder` of the upscaler's scale and channels.
     """
     return float(
-        np.mean(
-            [
-                psnr(to_uint8(upscaler(from_uint8(pair.lr))), pair.hr, folder.scale)
-                for pair in folder
-            ]
-        )
+        np.mean([psnr(result(upscaler, p), p.hr, folder.border) for p in folder])
     )
 
 
@@ -150,13 +145,15 @@ class RunLog(keras.callbacks.Callback):
     Args:
         out: The run folder.
         epoch: Completed epochs; rows that a killed run wrote beyond are dropped.
-        bicubic: PSNR of bicubic by scale, `{"x2": ...}`, drawn for comparison.
+        baseline: What to draw for comparison, "bicubic" or "input".
+        levels: Its PSNR by scale, `{"x2": ...}`.
     """
 
-    def __init__(self, out, epoch, bicubic):
+    def __init__(self, out, epoch, baseline, levels):
         super().__init__()
         self.out = out
-        self.bicubic = bicubic
+        self.baseline = baseline
+        self.levels = levels
         self.rows = []
         if epoch:
             self.rows = read_log(out)[:epoch]
@@ -185,12 +182,11 @@ class RunLog(keras.callbacks.Callback):
         left, right = figure.subplots(1, 2)
         left.plot(epochs, [row["loss"] for row in self.rows], marker=".")
         left.set(xlabel="epoch", ylabel="training loss", yscale="log")
-        for name, level in self.bicubic.items():
+        for name, level in self.levels.items():
             values = [row[f"val_psnr_{name}"] for row in self.rows]
             (line,) = right.plot(epochs, values, marker=".", label=name)
-            right.axhline(
-                level, color=line.get_color(), linestyle=":", label=f"{name} bicubic"
-            )
+            style = {"color": line.get_color(), "linestyle": ":"}
+            right.axhline(level, label=f"{name} {self.baseline}", **style)
         right.set(xlabel="epoch", ylabel="validation PSNR (dB)")
         right.legend()
         for axes in (left, right):
@@ -316,5 +312,5 @@ class TensorBoardImages(keras.callbacks.TensorBoard):
         super().on_epoch_end(epoch, logs)
         with self._train_writer.as_default():
             for upscaler, pair in zip(self.upscalers, self.pairs, strict=True):
-                sr = to_uint8(upscaler(from_uint8(pair.lr)))
+                sr = result(upscaler, pair)
                 tf.summary.image(f"x{upscaler.scale}", sr[None], step=epoch)

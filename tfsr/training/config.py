@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tomli_w
 
+from tfsr.data.degradation import Degradation, from_table
 from tfsr.errors import InputError
 from tfsr.training.distribution import STRATEGIES
 
@@ -37,12 +38,25 @@ class DataConfig:
     val: str
     cache: str = "cache"
     channels: int = 3
+    exclude: list[str] = field(default_factory=list)  # names of images, no ending
+    degradation: str = "bicubic"
+    sigma: float | list[float] | None = None  # with "noise": see `GaussianNoise`
+    noise: str | None = None
+    quality: int | list[int] | None = None  # with "jpeg": see `JPEG`
 
     def __post_init__(self):
         if not self.train:
             raise ValueError("train must name at least one folder.")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 or 3, not {self.channels}.")
+        _ = self.task  # raises what is wrong with it
+
+    @property
+    def task(self) -> Degradation:
+        """What the images are restored from."""
+        parameters = {key: getattr(self, key) for key in ("sigma", "noise", "quality")}
+        given = {key: value for key, value in parameters.items() if value is not None}
+        return from_table({"name": self.degradation, **given})
 
 
 @dataclass(frozen=True)
@@ -315,5 +329,6 @@ def _say(hint):
             _say(p) for p in typing.get_args(hint) if p is not type(None)
         )
     if typing.get_origin(hint) is list:
-        return "a list of texts"
+        _, _, noun = _say(*typing.get_args(hint)).partition(" ")
+        return f"a list of {noun}s"
     return names[hint]

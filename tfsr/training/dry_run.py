@@ -50,7 +50,8 @@ def dry_run(config: Config, out: str | Path) -> dict:
 def _dry_run(config, done, replicas):
     options = config.train
     model, folders = prepare(config, resumed=bool(done))
-    survey = ImageSurvey(config.data.train, scales(model), config.data.channels)
+    data = config.data
+    survey = ImageSurvey(data.train, scales(model), data.channels, data.exclude)
     say_skipped(PatchSampler(survey, options.patch, options.batch))
     with naming_memory():
         step_seconds = _step_seconds(model, config, replicas)

@@ -10,8 +10,9 @@ import keras
 
 from tfsr import complexity, files
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
+from tfsr.data.degradation import check_scale
 from tfsr.errors import InputError, naming_memory
-from tfsr.inference import BicubicUpscaler
+from tfsr.evaluate import baseline
 from tfsr.models import scales
 from tfsr.training import distribution
 from tfsr.training.callbacks import (
@@ -76,15 +77,17 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
 
 def _train(config, out, tensorboard, changes, replicas):
     model, folders = prepare(config, resumed=bool(completed_epochs(out)))
-    options, model_scales = config.train, scales(model)
+    options, data, model_scales = config.train, config.data, scales(model)
     # Checked before the cache, which takes minutes to build.
     boards = []
     if tensorboard:
         boards = [TensorBoardImages(out / "tensorboard", model, folders)]
     images = ImageCache(
-        config.data.train, model_scales, config.data.cache, config.data.channels
+        data.train, model_scales, data.cache, data.channels, data.exclude
     )
-    sampler = PatchSampler(images, options.patch, options.batch, options.seed)
+    sampler = PatchSampler(
+        images, options.patch, options.batch, options.seed, data.task
+    )
     say_skipped(sampler)
 
     if not replicas.chief:
@@ -122,7 +125,16 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
         )
     if options.init_from and not resumed:
         say(start_from(model, options.init_from))
-    return model, [BenchmarkFolder(data.val, s, channels) for s in scales(model)]
+    folders = []
+    for scale in scales(model):
+        try:
+            check_scale(data.task, scale)
+        except ValueError as error:
+            raise InputError(f"{config.source}: [data] {error}") from None
+        folders.append(
+            BenchmarkFolder(data.val, scale, channels, degradation=data.task)
+        )
+    return model, folders
 
 
 def say_skipped(sampler: PatchSampler) -> None:
@@ -140,14 +152,15 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
     epoch = completed_epochs(out)
     images = sampler.images
     for what, value in {
-        "the config": _checksum([config.model, options]),
+        "the config": _checksum([config.model, config.data.task, options]),
         "the training images": _checksum(list(map(images.shapes, images.scales))),
         "the completed epochs (--out must be a folder they share)": epoch,
     }.items():
         replicas.check_same(what, value)
     callbacks = [StopOnNaN()]
     if replicas.chief:
-        log = RunLog(out, epoch, _bicubic(folders))
+        levels = {f"x{f.scale}": validate(baseline(f), f) for f in folders}
+        log = RunLog(out, epoch, baseline(folders[0]).name, levels)
         checkpoint = Checkpoint(out, model, log)
         checkpoint.restore(trainee)
         callbacks += [TimeEstimate(), CopyWeights(model), Validation(model, folders)]
@@ -181,7 +194,7 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
         "seconds_since_resume": round(time.monotonic() - started, 1),
         "best_epoch": best["epoch"],
         "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
-        "val_psnr_y_bicubic": log.bicubic,
+        f"val_psnr_y_{log.baseline}": log.levels,
     }
     files.write_json(out / "metrics.json", metrics)
     return metrics
@@ -264,11 +277,3 @@ def _locked(out):
             yield
     except filelock.Timeout:
         raise InputError(f"{out}: another training is running there.") from None
-
-
-def _bicubic(folders):
-    """Returns bicubic's figures on the validation images, the curve's baseline."""
-    return {
-        f"x{f.scale}": validate(BicubicUpscaler(f.scale, f.channels), f)
-        for f in folders
-    }
