@@ -16,11 +16,13 @@ POINTWISE = (
     "Concatenate",
     "CropToScale",
     "LeakyRelu",
+    "Luma",
     "Multiply",
     "PadToMultiple",
     "ReLU",
     "Relu",
     "Split",
+    "Subtract",
     "WeightedAverage",
 )
 
@@ -103,6 +105,8 @@ def _reach(operation, reach):
         return reach
     if isinstance(operation, GroupedConv2D):
         return reach.with_neighbours(operation.kernel_size // 2)
+    if name == "BicubicEnlarge":
+        return reach.with_neighbours(2).resized(operation.scale)
     if name == "DepthToSpace":
         return reach.resized(operation.block_size)
     if name == "SpaceToDepth":

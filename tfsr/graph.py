@@ -5,19 +5,23 @@ from collections.abc import Callable
 import keras
 
 from tfsr.layers import (
+    BicubicEnlarge,
     BilinearResize,
     ChannelShift,
     CropToScale,
     GroupedConv2D,
+    Luma,
     PadToMultiple,
     WeightedAverage,
 )
 
 PRIMITIVES = (
+    BicubicEnlarge,
     BilinearResize,
     ChannelShift,
     CropToScale,
     GroupedConv2D,
+    Luma,
     PadToMultiple,
     WeightedAverage,
 )

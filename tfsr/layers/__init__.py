@@ -1,8 +1,10 @@
+from tfsr.layers.bicubic_enlarge import BicubicEnlarge
 from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock
 from tfsr.layers.channel_shift import ChannelShift
 from tfsr.layers.conv_norm import ConvNorm
 from tfsr.layers.grouped_conv import GroupedConv2D
+from tfsr.layers.luma import Luma
 from tfsr.layers.multi_scale import CONVS, multi_scale
 from tfsr.layers.multi_scale_conv import MultiScaleConv2D
 from tfsr.layers.multi_scale_cross import MultiScaleCross
@@ -25,6 +27,7 @@ from tfsr.layers.weighted_average import WeightedAverage
 
 __all__ = [
     "CONVS",
+    "BicubicEnlarge",
     "BilinearResize",
     "BranchedConv2D",
     "CascadingBlock",
@@ -33,6 +36,7 @@ __all__ = [
     "CropToScale",
     "GroupedConv2D",
     "JoinScales",
+    "Luma",
     "MultiScaleConv2D",
     "MultiScaleCross",
     "PadToMultiple",

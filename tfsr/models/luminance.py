@@ -1,8 +1,16 @@
-"""Networks that see the bicubic enlargement of the luma, whatever the scale."""
+"""Networks that see the bicubic enlargement of the luma, whatever the scale.
+
+Such a network refines the luma; colour is enlarged by bicubic. As Y, Cb and Cr mean R, G
+and B, whatever is added to Y is added to all three, times 255 / 219: so no conversion
+back is needed, and the enlarged image keeps its own precision.
+"""
 
 import keras
 
+from tfsr.layers import BicubicEnlarge, Luma
+
 PREFIX = "luma"
+RANGE = 255 / 219  # of R, G and B over that of Y
 
 
 def luminance_input(scale: int | tuple[int, ...]):
@@ -36,3 +44,25 @@ def check_channels(channels: int) -> None:
         raise ValueError(
             f"`channels` must be 1, the luma. Received: channels={channels}."
         )
+
+
+def enlarging(model: keras.Model, scale: int, channels: int = 3) -> keras.Model:
+    """Returns the network around a luminance network, from LR to SR of one scale.
+
+    From `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`, in [0, 1].
+
+    Args:
+        model: A luminance network, whose weights are shared. Of predictions at several
+            stages the final one is kept.
+        scale: One of its scales.
+        channels: 3 for RGB; 1 for an image that is its own luma.
+    """
+    if isinstance(model.output, dict):
+        model = keras.Model(model.input, model.output["sr"], name=model.name)
+    lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
+    enlarged = BicubicEnlarge(scale, name="enlarge")(lr)
+    if channels == 1:
+        return keras.Model(lr, model(enlarged), name=model.name)
+    y = Luma(name="luma")(enlarged)
+    residual = keras.ops.subtract(model(y), y) * RANGE
+    return keras.Model(lr, keras.ops.add(enlarged, residual), name=model.name)

@@ -4,7 +4,7 @@ import keras
 
 from tfsr.errors import InputError
 from tfsr.layers import JoinScales, SplitScales
-from tfsr.models.luminance import luminance_scales
+from tfsr.models.luminance import enlarging, luminance_scales
 
 
 def scales(model: keras.Model) -> tuple[int, ...]:
@@ -36,8 +36,8 @@ def pick_scale(name: str, model: keras.Model, scale: int | None) -> int:
 def single_scale(model: keras.Model, scale: int) -> keras.Model:
     """Returns the inference model of one scale, sharing the weights of `model`.
 
-    A model of one input and output is returned as it is. Of predictions at several
-    stages the final one is kept.
+    A model of that scale alone is returned as it is; a luminance network within what
+    makes SR in colour of LR.
 
     Raises:
         ValueError: If `model` lacks the scale.
@@ -47,10 +47,10 @@ def single_scale(model: keras.Model, scale: int) -> keras.Model:
         raise ValueError(
             f"`scale` must be one of {available}. Received: scale={scale}."
         )
+    if luminance_scales(model):
+        return enlarging(model, scale)
     if not isinstance(model.input, dict):
-        if not isinstance(model.output, dict):
-            return model
-        return keras.Model(model.input, model.output["sr"], name=model.name)
+        return model
     position = list(model.input).index(f"lr_x{scale}")
 
     def call(layer, *args, **kwargs):
