@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfsr.graph import Graph, inline
-from tfsr.layers import ChannelShift, GroupedConv2D, PadToMultiple
+from tfsr.layers import ChannelShift, GroupedConv2D, PadToMultiple, WeightNormConv2D
 
 
 def lower(model: keras.Model, rules: tuple, height=None, width=None) -> Graph:
@@ -50,6 +50,13 @@ def shift_into_bias(operation, *args):
         return None
     kernel, bias = _weights(conv)
     return convolution(kernel, bias + np.array(operation.offset), conv.groups)(x)
+
+
+def fold_weight_normalization(operation, *args):
+    """The kernel g v / |v| for the lengths g and directions v as training left them."""
+    if not isinstance(operation, WeightNormConv2D):
+        return None
+    return convolution(*_weights(operation), operation.groups)(*args)
 
 
 def fold_batch_normalization(operation, *args):
@@ -106,6 +113,22 @@ def pool_as_convolution(operation, *args):
     kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
     layer = keras.layers.DepthwiseConv2D(s, strides=s, use_bias=False)
     return _built(layer, x, [kernel])(x)
+
+
+def stride_in_convolution(operation, *args):
+    """k * space_to_depth(x, s) = k' * x for a 1x1 convolution k: s x s, stride s.
+
+    The 8-bit delegate has no space to depth.
+    """
+    if not _is_pointwise(operation):
+        return None
+    shuffle, x = _producer(args[0])
+    if type(shuffle).__name__ != "SpaceToDepth":
+        return None
+    s = shuffle.block_size
+    kernel, bias = _weights(operation)
+    layer = keras.layers.Conv2D(operation.filters, s, strides=s)
+    return _built(layer, x, [kernel.reshape(s, s, *x.shape[-1:], -1), bias])(x)
 
 
 def convolve_before_shuffle(operation, *args):
@@ -251,9 +274,11 @@ def last_convolution(graph: Graph) -> GroupedConv2D:
 
 
 EXACT = (
+    fold_weight_normalization,
     fold_batch_normalization,
     shift_into_bias,
     pool_as_convolution,
+    stride_in_convolution,
     convolve_before_shuffle,
     shuffle_at_once,
     concatenate_onto,
@@ -322,7 +347,7 @@ def _built(layer, x, weights):
 
 
 def _weights(conv):
-    return [_values(w) for w in conv.weights]
+    return [_values(conv.kernel), _values(conv.bias)]
 
 
 def _values(weight):

@@ -13,6 +13,9 @@ from tfsr.models import (
     carn_m,
     ms3_carn,
     scales,
+    scn,
+    scn_pspnet,
+    scn_unet,
     single_scale,
     srresnet,
 )
@@ -23,19 +26,38 @@ from tfsr.tflite.lowering import (
     concatenate_onto,
     convolve_before_shuffle,
     fold_batch_normalization,
+    fold_weight_normalization,
     lower,
     pool_as_convolution,
     pool_in_convolution,
     rewrite,
     shift_into_bias,
     shuffle_at_once,
+    stride_in_convolution,
 )
 
+SCN_VARIANTS = {
+    "baseline": {"levels": 1, "scale": 4},
+    "unshared": {"shared": False},
+    "average": {"resampling": "average", "scale": 3},
+    "conv": {"resampling": "conv"},
+    "conv_5": {"resampling": "conv", "level_kernel_size": 5, "levels": 4},
+    "thirds": {"ratio": "2/3"},
+    "quarters": {"ratio": "3/4", "level_kernel_size": 5},
+    "restoration": {"scale": 1},
+}
 NETWORKS = {  # every model of MODELS and every kind of convolution, small
     "carn": partial(carn, scale=(2, 3, 4), filters=16, blocks=2, units=2),
     "carn_m": partial(carn_m, scale=(2, 3, 4), filters=16, blocks=2, units=2),
     "ms3_carn": partial(ms3_carn, conv="ms3", filters=8, blocks=1, units=1),
     "srresnet": partial(srresnet, filters=8, blocks=1),
+    "scn": partial(scn, filters=8, blocks=2),
+    "scn_unet": partial(scn_unet, filters=8, blocks=4),
+    "scn_pspnet": partial(scn_pspnet, filters=8, blocks=1, levels=3),
+    **{
+        f"scn_{name}": partial(scn, filters=8, blocks=2, **arguments)
+        for name, arguments in SCN_VARIANTS.items()
+    },
     **{
         f"srresnet_{conv}": partial(srresnet, conv=conv, filters=8, blocks=1)
         for conv in CONVS
@@ -81,11 +103,16 @@ def test_every_rule_is_exact(lr, name):
         (convolve_before_shuffle, "carn", None, "GetItem"),
         (shuffle_at_once, "carn_m", "Split", None),
         (pool_in_convolution, "srresnet_ms3", "AveragePooling2D", "Conv2D"),
+        (fold_weight_normalization, "scn", "WeightNormConv2D", "GroupedConv2D"),
+        (shift_into_bias, "scn", "ChannelShift", None),
+        (stride_in_convolution, "scn_conv", "SpaceToDepth", "Conv2D"),
+        (pool_in_convolution, "scn", "AveragePooling2D", "Conv2D"),
         (pool_as_convolution, "srresnet_ms2", "AveragePooling2D", "DepthwiseConv2D"),
     ],
 )
 def test_each_rule_fits(rule, name, replaced, replacement):
-    graph = inline(single_scale(NETWORKS[name](), 4))
+    model = NETWORKS[name]()
+    graph = inline(single_scale(model, max(scales(model))))
     before, after = kinds(graph), kinds(rewrite(graph, rule))
     assert replaced is None or after.count(replaced) < before.count(replaced)
     assert replacement is None or after.count(replacement) > before.count(replacement)
