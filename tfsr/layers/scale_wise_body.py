@@ -1,6 +1,6 @@
 import keras
 
-from tfsr.layers.resampling import RATIOS, feature_pyramid
+from tfsr.layers.resampling import check_ratio, feature_pyramid
 from tfsr.layers.scale_wise_block import ScaleWiseBlock
 
 
@@ -46,15 +46,7 @@ class ScaleWiseBody(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if ratio not in RATIOS:
-            raise ValueError(
-                f"`ratio` must be one of {RATIOS}. Received: ratio={ratio}."
-            )
-        if ratio != "1/2" and resampling != "bilinear":
-            raise ValueError(
-                f'`ratio` must be "1/2" for {resampling} resampling. '
-                f"Received: ratio={ratio}."
-            )
+        check_ratio(ratio, resampling)
         self.filters = filters
         self.width = width
         self.levels = levels

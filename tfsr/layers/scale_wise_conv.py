@@ -4,7 +4,7 @@ import itertools
 import keras
 from keras import ops
 
-from tfsr.layers.resampling import downsample, upsample
+from tfsr.layers.resampling import check_ratio, downsample, upsample
 from tfsr.layers.weight_norm_conv import WeightNormConv2D
 
 RESAMPLINGS = ("bilinear", "average", "conv")
@@ -92,11 +92,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
                     self.between[name] = self._q(i, name)
 
     def call(self, inputs, ratio="1/2"):
-        if ratio != "1/2" and self.resampling != "bilinear":
-            raise ValueError(
-                f'`ratio` must be "1/2" for {self.resampling} resampling. '
-                f"Received: ratio={ratio}."
-            )
+        check_ratio(ratio, self.resampling)
         levels = len(inputs)
         maps = [self.within[0 if self.shared else s](x) for s, x in enumerate(inputs)]
         outputs = []

@@ -1,12 +1,13 @@
 """Networks that see the bicubic enlargement of the luma, whatever the scale.
 
-Such a network refines the luma; colour is enlarged by bicubic. As Y, Cb and Cr mean R, G
-and B, whatever is added to Y is added to all three, times 255 / 219: so no conversion
+Such a network refines the luma; colour is enlarged by bicubic. What is added to Y with
+Cb and Cr as they are is added to R, G and B alike, times 255 / 219: so no conversion
 back is needed, and the enlarged image keeps its own precision.
 """
 
 import keras
 
+from tfsr.graph import Graph, run_node
 from tfsr.layers import BicubicEnlarge, Luma
 
 PREFIX = "luma"
@@ -57,12 +58,14 @@ def enlarging(model: keras.Model, scale: int, channels: int = 3) -> keras.Model:
         scale: One of its scales.
         channels: 3 for RGB; 1 for an image that is its own luma.
     """
-    if isinstance(model.output, dict):
-        model = keras.Model(model.input, model.output["sr"], name=model.name)
+    output = model.output["sr"] if isinstance(model.output, dict) else model.output
+    graph = Graph([model.input], [output])
     lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
     enlarged = BicubicEnlarge(scale, name="enlarge")(lr)
     if channels == 1:
-        return keras.Model(lr, model(enlarged), name=model.name)
+        (sr,) = graph.run([enlarged], run_node)
+        return keras.Model(lr, sr, name=model.name)
     y = Luma(name="luma")(enlarged)
-    residual = keras.ops.subtract(model(y), y) * RANGE
+    (refined,) = graph.run([y], run_node)
+    residual = keras.ops.subtract(refined, y) * RANGE
     return keras.Model(lr, keras.ops.add(enlarged, residual), name=model.name)

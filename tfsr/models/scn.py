@@ -11,18 +11,28 @@ skip is one 5x5 convolution to the pixels before the shuffle, or the input itsel
 nothing is enlarged; beyond the ends of the pyramid a level's own residual stands for
 the missing neighbour's; images are padded by their last row and column, and cropped.
 
-Parameters at x2 in color, a weight-normalized k x k convolution from a to b channels
-having (k^2 a + 2) b: head 928, tail 3480, skip 924, so 5332 at the ends. A block's two
-convolutions have 74,048, and 2 x 1088 more to exchange with its neighbours, or half of
-that in the last one, of which the finest level alone is used.
-- single-scale baseline, 16 blocks: 5332 + 16 x 74,048 = 1,190,100
-- shared, any number of levels: 1,190,100 + 31 x 1088 = 1,223,828 (1.2M)
-
 Departures: bilinear resampling has half-pixel centers (theirs aligns the corners), so
-that at 1/2 it averages 2x2 pixels down; at 2/3 and 3/4, which their code has not, sizes
-are rounded up and nothing is padded. What the last blocks compute at levels that no
-longer reach the finest is left out.
-Not stated anywhere: levels and ratio of the benchmarks (3 at 1/2 here).
+at 1/2 it averages 2x2 pixels down, and Table 6's average and bilinear rows differ in
+upsampling alone; at 2/3 and 3/4, which their code has not, sizes are rounded up and
+nothing is padded; a pyramid of one level has no neighbours, which makes it the
+baseline; the pyramid itself is bilinear whatever resamples between its levels later;
+and what the last blocks compute at levels that nothing sees is left out.
+
+The paper states levels and ratio for Table 4 alone; 3 levels at 1/2 by default here.
+
+A weight-normalized k x k convolution of a to b channels has (k^2 a + 2) b parameters.
+At x2 in color head, tail and skip have 928 + 3480 + 924 = 5332; a block has 74,048, and
+2 x 1088 for its two neighbours, where the last block needs the coarser one alone.
+- baseline, 16 blocks: 5332 + 16 x 74,048 = 1,190,100, as the authors print
+- shared, any number of levels: 1,190,100 + 31 x 1088 = 1,223,828
+- unshared, two levels of width 2, where a level has half of a block's filters before
+  the activation: 5332 + 32 x 37,056 + 31 x 1088 = 1,224,852
+- unshared large (2.1 million in the paper), two levels of width 3.5, our choice:
+  5332 + 32 x 64,800 + 31 x 1088 = 2,112,660
+- with convolutions for resampling: 1,190,100 + 16 x 4352 + 15 x 4160 = 1,322,132
+- Table 4, 8 blocks and two levels: SCN 5332 + 8 x 74,048 + 15 x 1088 = 614,036, U-Net
+  style 5332 + 8 x 74,048 + 2 x 1088 = 599,892, PSPNet style 5332 + 8 x 74,048 + 3456 =
+  601,172
 """
 
 import functools
@@ -41,6 +51,7 @@ from tfsr.layers import (
     feature_pyramid,
     upsample,
 )
+from tfsr.layers.resampling import check_ratio
 from tfsr.models.ms3 import check_positive
 from tfsr.models.scales import scales
 
@@ -164,13 +175,12 @@ def with_levels(model, levels, ratio=None):
     Args:
         model: What `scn` built, of several levels that share their weights.
         levels: Number of levels; 1 leaves out all exchange between levels.
-        ratio: Size of a level over that of the next finer one; `None` for that of
-            `model`.
+        ratio: Size of a level over that of the next finer one; `None` for that which
+            `scn` was told.
 
     Raises:
         ValueError: If the weights of `model` do not serve other levels.
     """
-    check_positive(levels=levels)
     ends = {layer.name: layer for layer in model.layers}
     body = ends.get("body")
     if body is None or not body.shared or body.levels < body.level_kernel_size // 2 + 1:
@@ -179,6 +189,8 @@ def with_levels(model, levels, ratio=None):
             f"Received: model={model.name}."
         )
     pyramid = {"levels": levels, "ratio": ratio or body.ratio}
+    check_positive(levels=levels)
+    check_ratio(pyramid["ratio"], body.resampling)
     return _network(
         "scn",
         ends,
