@@ -23,18 +23,23 @@ WITH_UNIFORM = {**GAUSSIAN, "ssim_uniform": metrics.ssim_uniform}
 CROP = 96  # pixels of the pictures
 
 
-def evaluate(upscaler, folder: BenchmarkFolder) -> dict:
+def evaluate(upscaler, folder: BenchmarkFolder, with_ifc: bool = False) -> dict:
     """Returns the report of `tfsr evaluate`: protocol, mean and figures by image.
 
     Args:
         upscaler: See `tfsr.inference`.
         folder: The images, of the upscaler's scale and channels.
+        with_ifc: Whether to add the information fidelity criterion, which needs
+            pyrtools, of gray or luma.
     """
     images = []
     ssims = WITH_UNIFORM if isinstance(folder.degradation, JPEG) else GAUSSIAN
     for pair in tqdm(folder, desc=folder.folder.name, unit="image", disable=None):
         try:
-            figures = score(result(upscaler, pair), pair.hr, folder.border, ssims)
+            sr = result(upscaler, pair)
+            figures = score(sr, pair.hr, folder.border, ssims)
+            if with_ifc:
+                figures["ifc"] = _ifc(sr, pair.hr, folder.border)
         except ValueError as error:
             raise InputError(f"{folder.folder}: image {pair.name}: {error}") from None
         images.append({"name": pair.name, **figures})
@@ -55,18 +60,20 @@ def evaluate(upscaler, folder: BenchmarkFolder) -> dict:
 def protocol_name(folder: BenchmarkFolder) -> str:
     """Returns the name of the protocol, by what is scored."""
     if folder.scale > 1:
-        return "sr_y" if folder.channels == 3 else "sr_gray"
+        return {3: "sr_y", 1: "sr_gray", "y": "luma"}[folder.channels]
     return "color" if folder.channels == 3 else "gray"
 
 
 def result(upscaler, pair: Pair) -> np.ndarray:
     """Returns what is scored: SR clipped and rounded to uint8 `(H, W, C)`.
 
-    Of `Unchanged` the input itself, so that noise keeps its level.
+    Of `Unchanged` the input itself, so that noise keeps its level; of luma SR without
+    rounding.
     """
     if isinstance(upscaler, Unchanged):
         return pair.lr
-    return to_uint8(upscaler(from_uint8(pair.lr)))
+    sr = upscaler(from_uint8(pair.lr))
+    return np.clip(sr, 0, 1) * 255.0 if pair.luma else to_uint8(sr)
 
 
 def baseline(folder: BenchmarkFolder):
@@ -141,17 +148,30 @@ def draw_examples(
     side_by_side(file, rows, inches=4)
 
 
+def _ifc(sr, hr, border):
+    from tfsr.ifc import ifc
+
+    if hr.shape[-1] == 3:
+        sr, hr = metrics.luma(sr), metrics.luma(hr)
+    h, w, _ = hr.shape
+    inside = (slice(border, h - border), slice(border, w - border), 0)
+    return ifc(sr[inside], hr[inside])
+
+
 def _protocol(upscaler, folder):
-    unchanged = isinstance(upscaler, Unchanged)
+    on_luma = folder.channels == "y"
+    sr = "clipped" if on_luma else "clipped and rounded to 8 bit"
     protocol = {
         "name": protocol_name(folder),
-        "luma": "BT.601, 16 to 235, not rounded",
+        "luma": f"BT.601, 16 to 235, {'rounded in HR' if on_luma else 'not rounded'}",
         "border": folder.border,
-        "sr": "the input as it is" if unchanged else "clipped and rounded to 8 bit",
+        "sr": "the input as it is" if isinstance(upscaler, Unchanged) else sr,
         "rescale": folder.rescale,
     }
     if folder.scale > 1:
         protocol["lr"] = "imresize" if folder.lr_files is None else "files"
+    if on_luma:
+        protocol["lr"] = "imresize of the luma, not rounded"
     if isinstance(folder.degradation, JPEG):
         protocol["ssim"] = "11x11 Gaussian window of sigma 1.5"
         protocol["ssim_uniform"] = "8x8 uniform window"

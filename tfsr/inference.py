@@ -17,6 +17,7 @@ class KerasUpscaler:
     Args:
         model: A model of one or several scales.
         scale: The scale to use.
+        channels: "y" for the luma alone, which only a luminance network takes.
 
     Raises:
         ValueError: If the model lacks the scale.
@@ -24,10 +25,10 @@ class KerasUpscaler:
 
     depth = 24  # of float32
 
-    def __init__(self, model, scale: int):
+    def __init__(self, model, scale: int, channels: int | str | None = None):
         from tfsr.models import single_scale  # a TFLite upscaler needs no Keras
 
-        self.model = single_scale(model, scale)
+        self.model = single_scale(model, scale, channels)
         self.scale = scale
         self.channels = self.model.input.shape[-1]
 
@@ -39,16 +40,21 @@ class KerasUpscaler:
 
 
 class BicubicUpscaler:
-    """Enlarges 8-bit images by MATLAB's bicubic `imresize`: the baseline."""
+    """Enlarges by MATLAB's bicubic `imresize`: the baseline.
+
+    In 8 bits, but for luma, `channels="y"`, in floats.
+    """
 
     depth = 8
     name = "bicubic"
 
-    def __init__(self, scale: int, channels: int = 3):
+    def __init__(self, scale: int, channels: int | str = 3):
         self.scale = scale
         self.channels = channels
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
+        if self.channels == "y":
+            return imresize(lr, self.scale)
         return from_uint8(imresize(to_uint8(lr), self.scale))
 
 

@@ -211,7 +211,9 @@ def draw_crops(study: Study) -> None:
     upscalers = {start.name: start}
     for network, runs in study.finished():
         model = tfsr.load_model(runs[study.seeds[0]].folder)
-        upscalers[network.name] = KerasUpscaler(model, study.scale)
+        upscalers[network.name] = KerasUpscaler(
+            model, study.scale, study.networks[0].config.data.channels
+        )
     rows = []
     for test in study.tests.values():
         for pair in tqdm(test, desc=f"crops of {test.folder}", disable=None):
@@ -349,7 +351,8 @@ def _score(run, name, test):
     scored = json.loads(file.read_text()) if file.exists() else {}
     if scored.get("folder") != str(test.folder):
         model = tfsr.load_model(run.folder)
-        scored = evaluate(KerasUpscaler(model, test.scale), test)
+        upscaler = KerasUpscaler(model, test.scale, test.channels)
+        scored = evaluate(upscaler, test)
         files.write_json(file, {"model": str(run.folder), **scored})
     mean = scored["mean"]
     return float(mean["psnr_y" if test.channels == 3 else "psnr"])

@@ -56,14 +56,15 @@ def load_degradation(model):
 def _enlarges_images(model):
     import keras
 
-    from tfsr.models import scales
+    from tfsr.models import luminance_scales, scales
 
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         return False
     shapes = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]
     if any(len(s) != 4 or s[1:3] != (None, None) or s[3] not in (1, 3) for s in shapes):
         return False
-    return len(model.inputs) == len(model.outputs) and min(scales(model)) >= 1
+    per_input = len(model.outputs) / len(model.inputs)
+    return (per_input == 1 or luminance_scales(model)) and min(scales(model)) >= 1
 
 
 def import_carn(file):

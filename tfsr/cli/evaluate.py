@@ -14,7 +14,7 @@ from tfsr.cli.models import find_degradation, find_upscaler
 from tfsr.cli.output import columns, present
 from tfsr.errors import InputError
 
-PROTOCOLS = ("sr_y", "sr_gray", "color", "gray")
+PROTOCOLS = ("sr_y", "sr_gray", "luma", "color", "gray")
 BASELINES = ("bicubic", "input")  # which take images of any channels
 
 
@@ -37,7 +37,8 @@ def add(command):
     evaluate.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        help="what is scored; by default colour or gray as the model has it",
+        help="what is scored; by default colour or gray as the model has it; luma, of "
+        "bicubic and of luminance networks, rounds nothing",
     )
     evaluate.add_argument(
         "--rescale",
@@ -57,11 +58,17 @@ def add(command):
         metavar="FILE.png",
         help="the worst and the median image before and after, whole and a crop",
     )
+    evaluate.add_argument(
+        "--ifc",
+        action="store_true",
+        help="add the information fidelity criterion; needs pyrtools",
+    )
     with_json(evaluate)
 
 
 def run(options):
-    upscaler = find_upscaler(options.model, options.scale)
+    luma = "y" if options.protocol == "luma" else None
+    upscaler = find_upscaler(options.model, options.scale, luma)
     from tfsr.data import BenchmarkFolder
     from tfsr.data.degradation import in_8_bits
     from tfsr.evaluate import draw_examples, evaluate
@@ -77,17 +84,17 @@ def run(options):
     folder = BenchmarkFolder(
         options.folder,
         upscaler.scale,
-        upscaler.channels,
+        luma or upscaler.channels,
         options.rescale,
         degradation,
         options.seed,
     )
-    if options.model in BASELINES:
+    if options.model in BASELINES and not luma:
         folder.channels = upscaler.channels = _channels(options.protocol, folder)
     _check_protocol(options, folder)
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)
-    report = {"model": options.model, **evaluate(upscaler, folder)}
+    report = {"model": options.model, **evaluate(upscaler, folder, options.ifc)}
     report["protocol"]["self_ensemble"] = options.self_ensemble
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)

@@ -10,14 +10,14 @@ def import_tensorflow():
         import keras  # noqa: F401
 
 
-def find_upscaler(model, scale):
-    """Returns the upscaler of a MODEL argument."""
+def find_upscaler(model, scale, channels=None):
+    """Returns the upscaler of a MODEL argument; of its luma if `channels` is "y"."""
     if model == "bicubic":
         from tfsr.inference import BicubicUpscaler
 
         if scale in (None, 1):
             raise InputError("bicubic: needs --scale, 2 or more.")
-        return BicubicUpscaler(scale)
+        return BicubicUpscaler(scale, channels or 3)
     if model == "input":
         from tfsr.inference import Unchanged
 
@@ -34,10 +34,12 @@ def find_upscaler(model, scale):
     import_tensorflow()
     import tfsr
     from tfsr.inference import KerasUpscaler
-    from tfsr.models import pick_scale
+    from tfsr.models import luminance_scales, pick_scale
 
     loaded = tfsr.load_model(model)
-    return KerasUpscaler(loaded, pick_scale(model, loaded, scale))
+    if channels == "y" and not luminance_scales(loaded):
+        raise InputError(f"{model}: has colours; --protocol luma is for networks of Y.")
+    return KerasUpscaler(loaded, pick_scale(model, loaded, scale), channels)
 
 
 def find_degradation(model, upscaler, asked):

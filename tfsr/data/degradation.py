@@ -104,7 +104,25 @@ class JPEG:
         return f"JPEG of quality {_span(self.quality)}"
 
 
-Degradation = Bicubic | GaussianNoise | JPEG
+@dataclass(frozen=True)
+class Enlarged:
+    """Shrinks by bicubic and enlarges again: what a luminance network refines.
+
+    Args:
+        scales: Each image draws one of these.
+    """
+
+    name: ClassVar = "enlarged"
+    block: ClassVar = 24  # a multiple of every scale, and further than bicubic reaches
+    scales: tuple[int, ...]
+
+    def __call__(self, hr, scale, rng):
+        factor = int(rng.choice(self.scales))
+        lr = imresize(hr.astype(np.float32), 1 / factor)
+        return imresize(lr, factor)[: hr.shape[0], : hr.shape[1]]
+
+
+Degradation = Bicubic | GaussianNoise | JPEG | Enlarged
 BICUBIC = Bicubic()
 DEGRADATIONS = {kind.name: kind for kind in (Bicubic, GaussianNoise, JPEG)}
 

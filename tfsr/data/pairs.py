@@ -1,5 +1,6 @@
 """LR and HR images of a benchmark folder, as the evaluation protocol wants them."""
 
+import copy
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from tfsr.errors import InputError
 class Pair:
     """LR and HR image, uint8 `(h, w, C)` and `(h * scale, w * scale, C)`.
 
-    `lr` is float32 on the scale of 8 bits, and beyond it, where noise is not clipped.
+    `lr` is float32 on the scale of 8 bits, and beyond it, where noise is not clipped,
+    and where `luma` asks for what the older papers do: nothing rounded but HR.
     """
 
     name: str
     lr: np.ndarray
     hr: np.ndarray
+    luma: bool = False
 
 
 class BenchmarkFolder:
@@ -42,7 +45,8 @@ class BenchmarkFolder:
     Args:
         folder: Path of the folder, or a list of HR files.
         scale: Upscaling factor.
-        channels: 3 for RGB, 1 for grayscale.
+        channels: 3 for RGB, 1 for grayscale, "y" for luma: HR's is rounded to 8 bits,
+            and LR made of that, without rounding.
         rescale: Factor of `imresize` for the HR images, above 0 and at most 1.
         degradation: Bicubic for a scale above 1, another for 1.
         seed: Of what is random in the degradation.
@@ -57,7 +61,7 @@ class BenchmarkFolder:
         self,
         folder: str | Path | list[Path],
         scale: int,
-        channels: int = 3,
+        channels: int | str = 3,
         rescale: float = 1,
         degradation: Degradation = BICUBIC,
         seed: int = 0,
@@ -81,7 +85,8 @@ class BenchmarkFolder:
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         lr = self.folder / "LR_bicubic" / f"X{scale}"
-        if hr.is_dir() and lr.is_dir() and rescale == 1 and scale > 1:
+        made = rescale != 1 or scale == 1 or channels == "y"
+        if hr.is_dir() and lr.is_dir() and not made:
             self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
             missing = [f for f in self.lr_files if not f.is_file()]
             if missing:
@@ -94,6 +99,13 @@ class BenchmarkFolder:
     def border(self) -> int:
         """Pixels shaved from each side before scoring: none in restoration."""
         return self.scale if self.scale > 1 else 0
+
+    def first(self, count: int | None) -> "BenchmarkFolder":
+        """Returns the folder of the first `count` images; of all for None."""
+        part = copy.copy(self)
+        part.hr_files = self.hr_files[:count]
+        part.lr_files = self.lr_files and self.lr_files[:count]
+        return part
 
     def __len__(self) -> int:
         return len(self.hr_files)
@@ -110,6 +122,9 @@ class BenchmarkFolder:
         if self.lr_files is None:
             if 0 in hr.shape:
                 raise InputError(f"{file}: smaller than the scale {self.scale}.")
+            if self.channels == "y":
+                lr = imresize(hr.astype(np.float32), 1 / self.scale)
+                return Pair(file.stem, lr, hr, luma=True)
             rng = np.random.default_rng([self.seed, zlib.crc32(hr.tobytes())])
             return Pair(file.stem, self.degradation(hr, self.scale, rng), hr)
         lr = read_image(self.lr_files[i], self.channels)

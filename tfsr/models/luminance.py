@@ -47,6 +47,17 @@ def check_channels(channels: int) -> None:
         )
 
 
+def stages(model: keras.Model) -> dict[str, keras.Model]:
+    """Returns the network up to each stage's prediction; nothing but of a cascade."""
+    if not luminance_scales(model) or not isinstance(model.output, dict):
+        return {}
+    return {
+        name: keras.Model(model.input, output, name=model.name)
+        for name, output in model.output.items()
+        if name != "sr"
+    }
+
+
 def enlarging(model: keras.Model, scale: int, channels: int = 3) -> keras.Model:
     """Returns the network around a luminance network, from LR to SR of one scale.
 

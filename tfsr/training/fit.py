@@ -10,10 +10,10 @@ import keras
 
 from tfsr import complexity, files
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
-from tfsr.data.degradation import check_scale
+from tfsr.data.degradation import Enlarged, check_scale
 from tfsr.errors import InputError, naming_memory
 from tfsr.evaluate import baseline
-from tfsr.models import scales
+from tfsr.models import luminance_scales, scales, training_scales
 from tfsr.training import distribution
 from tfsr.training.callbacks import (
     Checkpoint,
@@ -77,17 +77,21 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
 
 def _train(config, out, tensorboard, changes, replicas):
     model, folders = prepare(config, resumed=bool(completed_epochs(out)))
-    options, data, model_scales = config.train, config.data, scales(model)
+    options, data = config.train, config.data
     # Checked before the cache, which takes minutes to build.
     boards = []
     if tensorboard:
         boards = [TensorBoardImages(out / "tensorboard", model, folders)]
     images = ImageCache(
-        data.train, model_scales, data.cache, data.channels, data.exclude
+        data.train,
+        training_scales(model),
+        data.cache,
+        data.channels,
+        data.exclude,
+        data.downscale,
     )
-    sampler = PatchSampler(
-        images, options.patch, options.batch, options.seed, data.task
-    )
+    task = Enlarged(scales(model)) if data.channels == "y" else data.task
+    sampler = PatchSampler(images, options.patch, options.batch, options.seed, task)
     say_skipped(sampler)
 
     if not replicas.chief:
@@ -117,11 +121,11 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
     if options.deterministic:
         repeat_exactly()
     model = build_model(config.model, config.source)
-    channels = model.inputs[0].shape[-1]
+    channels = "y" if luminance_scales(model) else model.inputs[0].shape[-1]
     if channels != data.channels:
         raise InputError(
-            f"{config.source}: [data] channels is {data.channels} "
-            f"where the model has {channels}."
+            f"{config.source}: [data] channels is {data.channels!r} "
+            f"where the model has {channels!r}."
         )
     if options.init_from and not resumed:
         say(start_from(model, options.init_from))
@@ -131,9 +135,8 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
             check_scale(data.task, scale)
         except ValueError as error:
             raise InputError(f"{config.source}: [data] {error}") from None
-        folders.append(
-            BenchmarkFolder(data.val, scale, channels, degradation=data.task)
-        )
+        folder = BenchmarkFolder(data.val, scale, channels, degradation=data.task)
+        folders.append(folder.first(data.val_images))
     return model, folders
 
 
