@@ -210,7 +210,10 @@ def photo(tmp_path, photographs):
 def test_restore_a_photo(capsys, make_restorer, photo, tmp_path, channels, task, tile):
     out, target = make_restorer(channels, task), tmp_path / "restored.png"
     arguments = ("restore", photo, "-o", target, "--model", out, "--tile", tile)
-    assert run(capsys, *arguments) == (0, "", "")
+    target.write_bytes(b"")
+    code, _, err = run(capsys, *arguments)
+    assert (code, err) == (2, f"tfsr: {target}: exists; --overwrite replaces it.\n")
+    assert run(capsys, *arguments, "--overwrite") == (0, "", "")
     upscaler = KerasUpscaler(tfsr.load_model(out), 1)
     with Image.open(photo) as before, Image.open(target) as after:
         rgb = np.asarray(before.convert("RGB")) / np.float32(255)

@@ -72,7 +72,8 @@ def _check_targets(options):
             continue
         parent = Path(target).absolute().parent
         if key == "out" and options.makes_folders:
-            if Path(target).is_file():
+            # Commands with --overwrite write folders or files, and check themselves.
+            if Path(target).is_file() and not hasattr(options, "overwrite"):
                 raise InputError(f"{target}: is a file; name a folder.")
             parent = next(p for p in Path(target).absolute().parents if p.exists())
         elif Path(target).is_dir():
