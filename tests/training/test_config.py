@@ -163,7 +163,7 @@ def test_overrides_of_the_model(write):
         ("train.clip_norm=-1.5", r"\[train\] clip_norm must be positive, not -1\.5"),
         ("train.seed=-1", r"\[train\] seed must not be negative, not -1"),
         ("train.optimizer=lamb", r"optimizer must be one of adam, sgd, not 'lamb'"),
-        ("train.loss=l3", r"loss must be one of l1, l2, charbonnier, not 'l3'"),
+        ("train.loss=l3", r"loss must be one of l1, l2, l2_sum, charbonnier, not 'l3'"),
         ("train.mixed_precision=half", r"must be one of float16, bfloat16, not 'half'"),
         ("train.clip_value=0", r"\[train\] clip_value must be positive, not 0"),
         ("train.weight_decay=inf", r"weight_decay must be finite, not inf"),
