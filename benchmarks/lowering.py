@@ -9,12 +9,14 @@ from pathlib import Path
 
 import tfsr
 from tfsr.data import BenchmarkFolder
+from tfsr.data.degradation import BICUBIC, in_8_bits
 from tfsr.models import single_scale
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.benchmark import benchmark
 from tfsr.tflite.convert import calibration_patches
 from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
 from tfsr.tflite.runtime import inspect
+from tfsr.weights import load_degradation
 
 SIZE = (180, 320)
 RUNS = 12
@@ -28,7 +30,12 @@ def main():
     parser.add_argument("--format", choices=["int8", "float32"], default="int8")
     options = parser.parse_args()
     model = single_scale(tfsr.load_model(options.model), options.scale)
-    folder = BenchmarkFolder(options.calibrate, options.scale, model.input.shape[-1])
+    folder = BenchmarkFolder(
+        options.calibrate,
+        options.scale,
+        model.input.shape[-1],
+        degradation=in_8_bits(load_degradation(options.model) or BICUBIC),
+    )
     rules = FOR_INT8 if options.format == "int8" else EXACT
     with tempfile.TemporaryDirectory() as scratch:
         files = {}

@@ -48,10 +48,13 @@ def main():
     model = build_model(config.model, options.config)
     time_cold(config.data, scales(model), options.images)
     before = memory_mb()
+    data = config.data
     images = ImageCache(
-        config.data.train, scales(model), config.data.cache, config.data.channels
+        data.train, scales(model), data.cache, data.channels, data.exclude
     )
-    sampler = PatchSampler(images, config.train.patch, config.train.batch)
+    sampler = PatchSampler(
+        images, config.train.patch, config.train.batch, degradation=data.task
+    )
     seconds = time_cached(sampler, options.steps)
     for i in range(len(images)):
         images.pair(i, images.scales[0]).hr.sum()
@@ -65,7 +68,7 @@ def time_cold(data, model_scales, count):
     for file in files:
         hr = read_image(file, data.channels)
         pixels += hr.shape[0] * hr.shape[1]
-        for s in model_scales:
+        for s in set(model_scales) - {1}:
             imresize(crop_to_multiple(hr, s), 1 / s)
     rate = len(files) / (time.perf_counter() - started)
     print(f"cold        {rate:9.1f} images/s of {pixels / len(files) / 1e6:.2f} MP")

@@ -10,6 +10,7 @@ import numpy as np
 
 import tfsr
 from tfsr.data import BenchmarkFolder
+from tfsr.data.degradation import BICUBIC, in_8_bits
 from tfsr.evaluate import psnr
 from tfsr.graph import run_node
 from tfsr.inference import from_uint8, to_uint8
@@ -18,6 +19,7 @@ from tfsr.tflite import quantize
 from tfsr.tflite.convert import calibration_patches, output_shift
 from tfsr.tflite.lowering import EXACT, FOR_INT8, add_to_last_bias, lower
 from tfsr.tflite.simulate import simulate
+from tfsr.weights import load_degradation
 
 
 def main():
@@ -29,14 +31,17 @@ def main():
     options = parser.parse_args()
     model = single_scale(tfsr.load_model(options.model), options.scale)
     channels = model.input.shape[-1]
-    folder = BenchmarkFolder(options.calibrate, options.scale, channels)
-    images = list(BenchmarkFolder(options.images, options.scale, channels))
+    task = in_8_bits(load_degradation(options.model) or BICUBIC)
+    calibration, images = (
+        BenchmarkFolder(folder, options.scale, channels, degradation=task)
+        for folder in (options.calibrate, options.images)
+    )
     exact = lower(model, EXACT)
-    in_float = mean_psnr(exact, run_node, images, options.scale)
+    in_float = mean_psnr(exact, run_node, images)
     print(f"float: {in_float:.3f} dB on {options.images}, x{options.scale}\n")
     print("| choice | loss, dB |\n| --- | --- |")
-    for name, graph, call in choices(model, calibration_patches(folder)):
-        loss = in_float - mean_psnr(graph, call, images, options.scale)
+    for name, graph, call in choices(model, calibration_patches(calibration)):
+        loss = in_float - mean_psnr(graph, call, images)
         print(f"| {name} | {loss:.3f} |", flush=True)
 
 
@@ -66,14 +71,14 @@ def choices(model, patches):
         yield name, corrected, simulate(corrected, kept)
 
 
-def mean_psnr(graph, call, images, scale):
+def mean_psnr(graph, call, images):
     values = []
     for pair in images:
         (sr,) = graph.run(
             [keras.ops.convert_to_tensor(from_uint8(pair.lr)[None])], call
         )
         sr = to_uint8(np.clip(keras.ops.convert_to_numpy(sr)[0], 0, 1))
-        values.append(psnr(sr, pair.hr, scale))
+        values.append(psnr(sr, pair.hr, images.border))
     return np.mean(values)
 
 

@@ -60,6 +60,58 @@ def check_layer(tmp_path):
     return check
 
 
+@pytest.fixture
+def make_restorer(tmp_path, photographs):
+    """Makes a run folder of a tiny network that restores, as training leaves it."""
+    import keras
+
+    from tfsr.layers import GroupedConv2D
+
+    def make(channels, task):
+        lr = keras.Input((None, None, channels), name="lr_x1")
+        x = GroupedConv2D(4, 3, name="head")(lr)
+        x = keras.layers.ReLU(name="relu")(x)
+        x = GroupedConv2D(channels, 3, name="tail")(x)
+        model = keras.Model(lr, keras.layers.Add(name="long_skip")([x, lr]))
+        keras.utils.set_random_seed(0)
+        model.set_weights([np.random.normal(0, 0.1, w.shape) for w in model.weights])
+        out = tmp_path / "restorer"
+        out.mkdir()
+        model.save(out / "model.keras")
+        (out / "config.toml").write_text(
+            RESTORATION.format(
+                task=task, channels=channels, images=photographs, cache=tmp_path
+            )
+        )
+        return out
+
+    return make
+
+
+RESTORATION = """
+[model]
+name = "scn"
+scale = 1
+levels = 2
+filters = 4
+blocks = 1
+channels = {channels}
+
+[data]
+train = ["{images}"]
+val = "{images}"
+cache = "{cache}/cache"
+channels = {channels}
+{task}
+
+[train]
+epochs = 2
+steps_per_epoch = 2
+batch = 2
+patch = 16
+"""
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of benchmark images and released weights beside the repository."""

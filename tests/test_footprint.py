@@ -5,7 +5,16 @@ import pytest
 from tfsr.complexity import mult_adds
 from tfsr.footprint import alignment, receptive_radius, taps, working_values
 from tfsr.layers import CONVS, GroupedConv2D, MultiScaleConv2D
-from tfsr.models import carn, carn_m, ms3_carn, srresnet
+from tfsr.models import (
+    carn,
+    carn_m,
+    ms3_carn,
+    scn,
+    scn_pspnet,
+    scn_unet,
+    srresnet,
+)
+from tfsr.tiling import bands
 
 
 def test_carn_radius_is_the_sum_of_its_kernels():
@@ -64,6 +73,46 @@ def test_radius_across_levels(builder, conv, levels, scale, excess):
     radius = receptive_radius(model)
     seen = farthest(model, scale, radius, alignment(model))
     assert seen <= radius <= seen + excess
+
+
+SCNS = [  # and the grid they repeat on
+    (scn, {"levels": 2, "blocks": 2}, 2),
+    (scn, {"blocks": 2}, 4),
+    (scn, {"blocks": 2, "resampling": "average", "scale": 1}, 4),
+    (scn, {"blocks": 2, "resampling": "conv", "level_kernel_size": 5}, 4),
+    (scn, {"blocks": 2, "ratio": "2/3", "scale": 3}, 9),
+    (scn, {"blocks": 2, "ratio": "3/4"}, 16),
+    (scn_unet, {"blocks": 4}, 2),
+    (scn_pspnet, {"blocks": 2, "levels": 3}, 4),
+]
+
+
+@pytest.mark.parametrize(("builder", "arguments", "step"), SCNS, ids=str)
+def test_radius_across_the_levels_of_scn(builder, arguments, step):
+    keras.utils.set_random_seed(0)
+    model = builder(filters=4, **arguments)
+    assert alignment(model) == step
+    radius = receptive_radius(model)
+    seen = farthest(model, arguments.get("scale", 2), radius, step)
+    assert seen <= radius <= seen + 2 * step
+
+
+@pytest.mark.parametrize(("builder", "arguments", "step"), SCNS, ids=str)
+def test_tiles_of_scn_equal_the_whole(builder, arguments, step):
+    keras.utils.set_random_seed(0)
+    model = builder(filters=4, **arguments)
+    scale = arguments.get("scale", 2)
+    overlap = -(-receptive_radius(model) // step) * step
+    tile = 2 * overlap + 2 * step
+    shape = (tile + 3 * step, 2 * tile - step, 3)
+    lr = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+    def enlarge(x):
+        return np.asarray(model(x[None])[0])
+
+    parts = bands(enlarge, scale, [lr], tile, overlap, step)
+    whole = enlarge(lr.astype(np.float32) / 255)
+    np.testing.assert_allclose(np.concatenate(list(parts)), whole, atol=1e-4)
 
 
 @pytest.mark.parametrize(

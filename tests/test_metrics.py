@@ -4,7 +4,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tfsr.data import BenchmarkFolder, read_image
-from tfsr.metrics import luma, psnr, ssim
+from tfsr.metrics import luma, psnr, ssim, ssim_uniform
 
 
 @pytest.fixture
@@ -32,8 +32,12 @@ def test_luma_of_colours(colour, y):
 
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((4, 4, 3)), np.zeros((4, 4, 1), np.uint8), np.zeros((4, 3), np.uint8)],
-    ids=["float", "gray", "2-d"],
+    [
+        np.zeros((4, 4, 3), np.int32),
+        np.zeros((4, 4, 1), np.uint8),
+        np.zeros((4, 3), np.uint8),
+    ],
+    ids=["32-bit", "gray", "2-d"],
 )
 def test_luma_errors(image):
     message = rf"Received: shape=\({image.shape[0]}, .*dtype={image.dtype}\."
@@ -63,15 +67,19 @@ def test_psnr_of_equal_images_is_infinite(images):
     assert ssim(images[1], images[1]) == pytest.approx(1)
 
 
-def ssim_by_definition(x, y):
-    """Wang et al., TIP 2004, for one channel, a window at a time."""
+def gaussian_window():
     t = np.arange(-5, 6)
     window = np.exp(-(t**2) / (2 * 1.5**2))
-    window = np.outer(window, window) / window.sum() ** 2
+    return np.outer(window, window) / window.sum() ** 2
+
+
+def ssim_by_definition(x, y, window):
+    """Wang et al., TIP 2004, for one channel, a window at a time."""
+    side = len(window)
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     values = []
-    for i, j in np.ndindex(x.shape[0] - 10, x.shape[1] - 10):
-        a, b = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
+    for i, j in np.ndindex(x.shape[0] - side + 1, x.shape[1] - side + 1):
+        a, b = x[i : i + side, j : j + side], y[i : i + side, j : j + side]
         mean_a, mean_b = (window * a).sum(), (window * b).sum()
         var_a = (window * (a - mean_a) ** 2).sum()
         var_b = (window * (b - mean_b) ** 2).sum()
@@ -89,7 +97,12 @@ def test_ssim_equals_the_definition(images, border):
     sr, hr = (image.astype(float) for image in images)
     inside = slice(border, 20 - border), slice(border, 24 - border)
     expected = np.mean(
-        [ssim_by_definition(sr[inside][..., c], hr[inside][..., c]) for c in range(3)]
+        [
+            ssim_by_definition(
+                sr[inside][..., c], hr[inside][..., c], gaussian_window()
+            )
+            for c in range(3)
+        ]
     )
     assert ssim(*images, border) == pytest.approx(expected, abs=1e-6)
 
@@ -100,7 +113,21 @@ def test_ssim_is_not_the_uniform_window(images):
     assert abs(ssim(sr, hr) - uniform) > 1e-3
 
 
-@pytest.mark.parametrize("metric", [psnr, ssim])
+@pytest.mark.parametrize("border", [0, 2])
+def test_uniform_ssim_equals_the_definition(images, border):
+    sr, hr = (image.astype(float) for image in images)
+    inside = slice(border, 20 - border), slice(border, 24 - border)
+    flat = np.full((8, 8), 1 / 64)
+    expected = np.mean(
+        [
+            ssim_by_definition(sr[inside][..., c], hr[inside][..., c], flat)
+            for c in range(3)
+        ]
+    )
+    assert ssim_uniform(*images, border) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim, ssim_uniform])
 @pytest.mark.parametrize(
     ("sr", "hr", "border", "message"),
     [
@@ -113,6 +140,11 @@ def test_ssim_is_not_the_uniform_window(images):
 def test_errors(metric, sr, hr, border, message):
     with pytest.raises(ValueError, match=rf"Received: .*{message}"):
         metric(np.zeros(sr), np.zeros(hr), border)
+
+
+def test_uniform_ssim_of_a_small_image():
+    with pytest.raises(ValueError, match=r"Received: shape=\(9, 12, 1\), border=1\."):
+        ssim_uniform(np.zeros((9, 12, 1)), np.zeros((9, 12, 1)), border=1)
 
 
 def test_ssim_of_a_small_image():

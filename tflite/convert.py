@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tfsr.data import BenchmarkFolder
+from tfsr.data.degradation import to_table
 from tfsr.files import replacing
 from tfsr.footprint import alignment, receptive_radius, taps, working_values
 from tfsr.graph import run_node
@@ -49,7 +50,8 @@ def convert(
         format: One of `FORMATS`.
         sizes: Heights and widths of the LR input; `None` for a dynamic size.
         out: The file; for several sizes, each gets `_HxW` before the ending.
-        calibration: Images whose LR patches calibrate all formats with 8-bit weights.
+        calibration: Images whose LR patches calibrate all formats with 8-bit weights;
+            the file tells by what they are degraded.
         lowering: False for the model as it is, with int8 calibrated by TensorFlow's
             converter.
 
@@ -74,10 +76,11 @@ def convert(
             build = _int8(model, patches)
         else:
             build = _stock_int8(model, patches)
+    facts = _facts(model, scale, format, to_table(calibration.degradation))
     written = []
     for size in sizes:
         content = build(*(size or (None, None)))
-        content = metadata.attach(content, _facts(model, scale, format, size))
+        content = metadata.attach(content, {**facts, "size": size})
         file = name_of_size(out, size) if len(sizes) > 1 else Path(out)
         with replacing(file) as temporary:
             temporary.write_bytes(content)
@@ -176,7 +179,7 @@ def _run(graph, lr, call=run_node):
     return keras.ops.convert_to_numpy(sr)
 
 
-def _facts(model, scale, format, size):
+def _facts(model, scale, format, degradation):
     itemsize = 1 if format == "int8" else 4
     color = "RGB" if model.input.shape[-1] == 3 else "gray"
     weights = hashlib.sha256()
@@ -187,7 +190,7 @@ def _facts(model, scale, format, size):
         "model": model.name,
         "weights_sha256": weights.hexdigest(),
         "scale": scale,
-        "size": size,
+        "degradation": degradation,
         "format": format,
         "input": f"uint8 {color} pixels"
         if format == "int8"

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfsr.graph import Graph
-from tfsr.layers import GroupedConv2D
+from tfsr.layers import BilinearResize, GroupedConv2D
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.quantize import Ranges
 from tfsr.tflite.widen import widen
@@ -149,14 +149,17 @@ def _with_ranges(graph: Graph, ranges: Ranges):
 
 
 def _native(node, *args, **kwargs):
-    """Runs a node, a convolution and nearest upsampling as TensorFlow's own operations.
+    """Runs a node, convolutions and resizing as TensorFlow's own operations.
 
     Keras' grouped convolution would wrap one in XLA, which TFLite cannot convert; its
-    upsampling would become five-dimensional tiles, which no delegate takes.
+    nearest upsampling would become five-dimensional tiles, which no delegate takes; its
+    bilinear one wants known sizes.
     """
     operation = node.operation
     if isinstance(operation, keras.layers.UpSampling2D):
         return _upsample(operation, args[0])
+    if isinstance(operation, BilinearResize):
+        return operation.resize_by(tf.image.resize, args[0])
     if isinstance(operation, GroupedConv2D):
         x = tf.nn.conv2d(args[0], operation.kernel, strides=1, padding="SAME")
         return tf.nn.bias_add(x, operation.bias)

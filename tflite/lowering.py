@@ -13,11 +13,16 @@ import numpy as np
 
 from tfsr.graph import Graph, inline
 from tfsr.layers import (
+    BicubicEnlarge,
     ChannelShift,
     GroupedConv2D,
+    Luma,
     PadToMultiple,
     WeightedAverage,
+    WeightNormConv2D,
 )
+from tfsr.layers.bicubic_enlarge import mirror
+from tfsr.layers.luma import BLACK, WEIGHTS
 
 CONVOLUTIONS = (GroupedConv2D, keras.layers.Conv2D)
 MAX_FILTERS_IN_BLOCKS = 4
@@ -62,6 +67,13 @@ def shift_into_bias(operation, *args):
     return convolution(kernel, bias + np.array(operation.offset), conv.groups)(x)
 
 
+def fold_weight_normalization(operation, *args):
+    """The kernel g v / |v| for the lengths g and directions v as training left them."""
+    if not isinstance(operation, WeightNormConv2D):
+        return None
+    return convolution(*_weights(operation), operation.groups)(*args)
+
+
 def fold_batch_normalization(operation, *args):
     """g (k * x + b - m) / d + a = (g k / d) * x + (g (b - m) / d + a).
 
@@ -84,6 +96,46 @@ def fold_batch_normalization(operation, *args):
     )
     factor = (scale if operation.scale else 1) / np.sqrt(variance + operation.epsilon)
     return convolution(kernel * factor, (bias - mean) * factor + offset, conv.groups)(x)
+
+
+def luma_as_convolution(operation, *args):
+    """The luma is a 1x1 convolution of R, G and B."""
+    if not isinstance(operation, Luma):
+        return None
+    kernel = np.reshape(WEIGHTS, (1, 1, 3, 1))
+    return convolution(kernel, np.array([BLACK]))(*args)
+
+
+def enlarge_as_convolution(operation, *args):
+    """Bicubic enlargement is a 5x5 convolution of mirrored borders, then a shuffle."""
+    if not isinstance(operation, BicubicEnlarge):
+        return None
+    x = mirror(*args)
+    kernel = operation.kernel(x.shape[-1])
+    conv = keras.layers.Conv2D(kernel.shape[-1], 5, use_bias=False)
+    return keras.ops.depth_to_space(_built(conv, x, [kernel])(x), operation.scale)
+
+
+def subtract_nothing(operation, *args):
+    """(x + y) - y = x."""
+    if type(operation).__name__ != "Subtract":
+        return None
+    total, y = args
+    if type(_producer(total)[0]).__name__ != "Add":
+        return None
+    x, added = _node(total).input_tensors
+    return x if added is y else None
+
+
+def factor_into_convolution(operation, *args):
+    """c (k * x) = (c k) * x for a number c."""
+    if type(operation).__name__ != "Multiply" or not isinstance(args[1], float):
+        return None
+    conv, x = _producer(args[0])
+    if not isinstance(conv, GroupedConv2D):
+        return None
+    kernel, bias = _weights(conv)
+    return convolution(args[1] * kernel, args[1] * bias, conv.groups)(x)
 
 
 def pool_in_convolution(operation, *args):
@@ -116,6 +168,22 @@ def pool_as_convolution(operation, *args):
     kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
     layer = keras.layers.DepthwiseConv2D(s, strides=s, use_bias=False)
     return _built(layer, x, [kernel])(x)
+
+
+def stride_in_convolution(operation, *args):
+    """k * space_to_depth(x, s) = k' * x for a 1x1 convolution k: s x s, stride s.
+
+    The 8-bit delegate has no space to depth.
+    """
+    if not _is_pointwise(operation):
+        return None
+    shuffle, x = _producer(args[0])
+    if type(shuffle).__name__ != "SpaceToDepth":
+        return None
+    s = shuffle.block_size
+    kernel, bias = _weights(operation)
+    layer = keras.layers.Conv2D(operation.filters, s, strides=s)
+    return _built(layer, x, [kernel.reshape(s, s, *x.shape[-1:], -1), bias])(x)
 
 
 def convolve_before_shuffle(operation, *args):
@@ -310,10 +378,16 @@ def last_convolution(graph: Graph) -> GroupedConv2D | keras.layers.Conv2D:
 
 
 EXACT = (
+    fold_weight_normalization,
     fold_batch_normalization,
     average_in_convolutions,
+    subtract_nothing,
+    factor_into_convolution,
+    luma_as_convolution,
+    enlarge_as_convolution,
     shift_into_bias,
     pool_as_convolution,
+    stride_in_convolution,
     convolve_before_shuffle,
     convolve_in_blocks,
     shuffle_at_once,
@@ -398,7 +472,7 @@ def _built(layer, x, weights):
 
 
 def _weights(conv):
-    return [_values(w) for w in conv.weights]
+    return [_values(conv.kernel), _values(conv.bias)]
 
 
 def _values(weight):

@@ -17,6 +17,7 @@ Ranges = dict[int, tuple[float, float]]
 # inputs and outputs.
 MOVES = (
     "AveragePooling2D",
+    "BilinearResize",
     "Concatenate",
     "CropToScale",
     "DepthToSpace",

@@ -6,6 +6,7 @@ from pathlib import Path
 import tfsr
 from tfsr import files, study
 from tfsr.data import BenchmarkFolder, list_images
+from tfsr.data.degradation import in_8_bits
 from tfsr.tflite.benchmark import benchmark
 from tfsr.tflite.convert import CALIBRATION_PATCHES, convert
 
@@ -79,7 +80,12 @@ def _convert(planned, network, converted):
     """Converts one network's first run, calibrated on its training images."""
     config = network.config
     images = list_images(config.data.train[0])[:CALIBRATION_PATCHES]
-    calibration = BenchmarkFolder(images, planned.scale, config.data.channels)
+    calibration = BenchmarkFolder(
+        images,
+        planned.scale,
+        config.data.channels,
+        degradation=in_8_bits(config.data.task),
+    )
     model = tfsr.load_model(network.runs[planned.seeds[0]].folder)
     for format in FORMATS:
         file = converted[format, network.name]

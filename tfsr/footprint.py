@@ -7,7 +7,7 @@ from fractions import Fraction
 import keras
 
 from tfsr.graph import inline
-from tfsr.layers import GroupedConv2D
+from tfsr.layers import BilinearResize, GroupedConv2D
 
 POINTWISE = (
     "Add",
@@ -16,11 +16,13 @@ POINTWISE = (
     "Concatenate",
     "CropToScale",
     "LeakyRelu",
+    "Luma",
     "Multiply",
     "PadToMultiple",
     "ReLU",
     "Relu",
     "Split",
+    "Subtract",
     "WeightedAverage",
 )
 
@@ -50,6 +52,17 @@ class Reach:
         own = self.on(self.pixel)
         return Reach(own.radius + pixels * self.pixel, self.pixel, self.pixel)
 
+    def interpolated(self, factor: Fraction) -> "Reach":
+        """Returns the reach of a map enlarged by `factor`, bilinear, half-pixel."""
+        own = self.on(self.pixel)
+        beyond = Fraction(0)  # how far the pixels it reads lie outside of a new pixel
+        for i in range(factor.numerator):  # then it repeats
+            position = (i + Fraction(1, 2)) / factor - Fraction(1, 2)
+            first, last = math.floor(position), math.ceil(position)
+            beyond = max(beyond, i / factor - first, last + 1 - (i + 1) / factor)
+        pixel = self.pixel / factor
+        return Reach(own.radius + beyond * self.pixel, pixel, pixel)
+
     def resized(self, factor: Fraction) -> "Reach":
         """Returns the reach of a map enlarged by `factor`, each pixel by itself."""
         pixel = self.pixel / factor
@@ -71,13 +84,16 @@ def receptive_radius(model: keras.Model) -> int:
 
 
 def alignment(model: keras.Model) -> int:
-    """Returns the side, in LR pixels, of the coarsest pixels inside the model.
+    """Returns the number of LR pixels after which all grids inside the model repeat.
+
+    Where each level has half the resolution of the one before, that is the side of the
+    coarsest pixels.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
     """
     _, reaches = _reaches(model)
-    return math.ceil(max(r.pixel for r in reaches.values()))
+    return math.lcm(*(r.pixel.numerator for r in reaches.values()))
 
 
 def _reaches(model):
@@ -103,6 +119,8 @@ def _reach(operation, reach):
         return reach
     if isinstance(operation, GroupedConv2D):
         return reach.with_neighbours(operation.kernel_size // 2)
+    if name == "BicubicEnlarge":
+        return reach.with_neighbours(2).resized(operation.scale)
     if name == "DepthToSpace":
         return reach.resized(operation.block_size)
     if name == "SpaceToDepth":
@@ -111,6 +129,8 @@ def _reach(operation, reach):
         stride = operation.strides[0]
         overlap = max(0, operation.pool_size[0] - stride)
         return reach.with_neighbours(overlap).resized(Fraction(1, stride))
+    if isinstance(operation, BilinearResize):
+        return reach.interpolated(operation.fraction)
     if name == "UpSampling2D":
         beside = 1 if operation.interpolation == "bilinear" else 0
         return reach.with_neighbours(beside).resized(operation.size[0])

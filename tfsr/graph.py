@@ -5,24 +5,30 @@ from collections.abc import Callable
 import keras
 
 from tfsr.layers import (
+    BicubicEnlarge,
+    BilinearResize,
     ChannelShift,
     CropToScale,
     FakeQuantize,
     FakeQuantizedConv2D,
     GroupedConv2D,
     JoinScales,
+    Luma,
     PadToMultiple,
     SplitScales,
     WeightedAverage,
 )
 
 PRIMITIVES = (
+    BicubicEnlarge,
+    BilinearResize,
     ChannelShift,
     CropToScale,
     FakeQuantize,
     FakeQuantizedConv2D,
     GroupedConv2D,
     JoinScales,
+    Luma,
     PadToMultiple,
     SplitScales,
     WeightedAverage,

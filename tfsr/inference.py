@@ -2,7 +2,7 @@
 
 An upscaler takes float32 `(H, W, C)` in [0, 1], returns float32
 `(H * scale, W * scale, C)`, and has the attributes `scale`, `channels` and `depth`, the
-bits of a sample that it tells apart.
+bits of a sample that it tells apart. One of scale 1 restores.
 """
 
 import numpy as np
@@ -17,6 +17,7 @@ class KerasUpscaler:
     Args:
         model: A model of one or several scales.
         scale: The scale to use.
+        channels: "y" for the luma alone, which only a luminance network takes.
 
     Raises:
         ValueError: If the model lacks the scale.
@@ -24,10 +25,10 @@ class KerasUpscaler:
 
     depth = 24  # of float32
 
-    def __init__(self, model, scale: int):
+    def __init__(self, model, scale: int, channels: int | str | None = None):
         from tfsr.models import single_scale  # a TFLite upscaler needs no Keras
 
-        self.model = single_scale(model, scale)
+        self.model = single_scale(model, scale, channels)
         self.scale = scale
         self.channels = self.model.input.shape[-1]
 
@@ -39,16 +40,36 @@ class KerasUpscaler:
 
 
 class BicubicUpscaler:
-    """Enlarges 8-bit images by MATLAB's bicubic `imresize`: the baseline."""
+    """Enlarges by MATLAB's bicubic `imresize`: the baseline.
+
+    In 8 bits, but for luma, `channels="y"`, in floats.
+    """
 
     depth = 8
+    name = "bicubic"
 
-    def __init__(self, scale: int, channels: int = 3):
+    def __init__(self, scale: int, channels: int | str = 3):
         self.scale = scale
         self.channels = channels
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
+        if self.channels == "y":
+            return imresize(lr, self.scale)
         return from_uint8(imresize(to_uint8(lr), self.scale))
+
+
+class Unchanged:
+    """Gives images back as they are: the baseline of restoration."""
+
+    depth = 24
+    scale = 1
+    name = "input"
+
+    def __init__(self, channels: int = 3):
+        self.channels = channels
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        return lr
 
 
 class SelfEnsemble:
@@ -88,5 +109,5 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def from_uint8(image: np.ndarray) -> np.ndarray:
-    """Returns uint8 `image` as float32 in [0, 1]."""
+    """Returns uint8 `image` as float32 in [0, 1]; unclipped noise goes beyond."""
     return image.astype(np.float32) / 255

@@ -8,14 +8,15 @@ def luma(image: np.ndarray) -> np.ndarray:
     """Returns Y of BT.601 as MATLAB's `rgb2ycbcr` defines it, in [16, 235].
 
     Args:
-        image: uint8 RGB `(H, W, 3)`.
+        image: RGB `(H, W, 3)`, uint8 or float on the scale of 8 bits.
 
     Returns:
         float64 `(H, W, 1)`, not rounded.
     """
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
+    real = image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating)
+    if image.ndim != 3 or image.shape[-1] != 3 or not real:
         raise ValueError(
-            "`image` must be uint8 (H, W, 3). "
+            "`image` must be uint8 or float (H, W, 3). "
             f"Received: shape={image.shape}, dtype={image.dtype}."
         )
     weights = np.array([[65.481], [128.553], [24.966]]) / 255
@@ -65,6 +66,41 @@ def ssim(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
             channel_axis=-1,
         )
     )
+
+
+def ssim_uniform(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
+    """Returns the structural similarity as papers on JPEG artifacts have it.
+
+    As `ssim`, but for the window: 8x8 pixels of equal weight.
+
+    Args:
+        sr: `(H, W, C)` on the scale of 8 bits.
+        hr: The ground truth, of the same shape.
+        border: Pixels shaved from each side first.
+    """
+    x, y = _shave(sr, hr, border)
+    if min(x.shape[:2]) < 8:
+        raise ValueError(
+            "SSIM needs 8x8 pixels inside the border. "
+            f"Received: shape={sr.shape}, border={border}."
+        )
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (
+        window_sums(values, 8) / 64 for values in (x, y, x * x, y * y, x * y)
+    )
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    variances = mean_xx - mean_x**2 + mean_yy - mean_y**2
+    covariance = mean_xy - mean_x * mean_y
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity /= (mean_x**2 + mean_y**2 + c1) * (variances + c2)
+    return float(np.mean(similarity))
+
+
+def window_sums(image: np.ndarray, side: int) -> np.ndarray:
+    """Returns the sums over all squares of `side` pixels inside `(H, W, ...)`."""
+    pad = ((1, 0), (1, 0), *((0, 0) for _ in image.shape[2:]))
+    summed = np.pad(image, pad).cumsum(0).cumsum(1)
+    rows = summed[side:] - summed[:-side]
+    return rows[:, side:] - rows[:, :-side]
 
 
 def _shave(sr, hr, border):

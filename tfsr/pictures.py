@@ -5,19 +5,24 @@ from pathlib import Path
 import numpy as np
 
 from tfsr.files import replacing
+from tfsr.metrics import window_sums
 
 
-def side_by_side(file: str | Path, rows: list[dict[str, np.ndarray]]) -> None:
+def side_by_side(
+    file: str | Path, rows: list[dict[str, np.ndarray]], inches: float = 2.6
+) -> None:
     """Draws one row of crops an image, each under its title.
 
     Args:
         file: The picture to write, `.png`.
         rows: For each image, uint8 crops `(h, w, C)` of one size by title.
+        inches: Width of a crop, at 150 pixels an inch.
     """
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(2.6 * columns, 2.9 * len(rows)), layout="constrained")
+    size = (inches * columns, (inches + 0.3) * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
@@ -39,13 +44,7 @@ def most_different(a: np.ndarray, b: np.ndarray, side: int) -> tuple[slice, slic
     """
     side = min(side, *a.shape[:2])
     error = np.mean((a.astype(np.float64) - b) ** 2, axis=-1)
-    summed = np.pad(error, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    windows = (
-        summed[side:, side:]
-        - summed[:-side, side:]
-        - summed[side:, :-side]
-        + summed[:-side, :-side]
-    )
+    windows = window_sums(error, side)
     y, x = np.unravel_index(np.argmax(windows), windows.shape)
     return slice(y, y + side), slice(x, x + side)
 

@@ -18,9 +18,10 @@ from tqdm import tqdm
 import tfsr
 from tfsr import complexity, files, pictures
 from tfsr.data import BenchmarkFolder
+from tfsr.data.degradation import from_table, to_table
 from tfsr.errors import InputError, NotFiniteError
-from tfsr.evaluate import evaluate, psnr
-from tfsr.inference import BicubicUpscaler, KerasUpscaler, from_uint8, to_uint8
+from tfsr.evaluate import baseline, evaluate, psnr
+from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
 from tfsr.models import pick_scale, scales, single_scale
 from tfsr.training import Config, build_model, read_config, train
 from tfsr.training.callbacks import read_log
@@ -118,7 +119,9 @@ def plan(
         name = Path(test).resolve().name
         if name in folders:
             raise InputError(f"{test}: another test folder is named {name} too.")
-        folders[name] = BenchmarkFolder(test, scale, data.channels)
+        folders[name] = BenchmarkFolder(
+            test, scale, data.channels, degradation=data.task
+        )
     return Study(out, seeds, scale, size or _size_of_720p(scale), networks, folders)
 
 
@@ -147,9 +150,11 @@ def report(study: Study, latency: dict | None = None) -> dict:
         latency: `device`, `threads`, `runs` and `median_ms` {format: {network: ms}};
             None if not measured.
     """
-    train = study.networks[0].config.train
+    config = study.networks[0].config
+    train = config.train
     return {
         "scale": study.scale,
+        "degradation": to_table(config.data.task),
         "seeds": study.seeds,
         "steps": train.epochs * train.steps_per_epoch,
         "settings": _budget(study.networks[0]),
@@ -199,13 +204,16 @@ def write(study: Study, report: dict) -> None:
 def draw_crops(study: Study) -> None:
     """Draws `crops.png`: where the first and the last network differ most.
 
-    The networks of the first seed, beside HR and bicubic, on the `CROP_ROWS` images of
-    all test folders where a square of `CROP` pixels differs most.
+    The networks of the first seed, beside HR and the baseline, on the `CROP_ROWS`
+    images of all test folders where a square of `CROP` pixels differs most.
     """
-    upscalers = {"bicubic": BicubicUpscaler(study.scale)}
+    start = baseline(next(iter(study.tests.values())))
+    upscalers = {start.name: start}
     for network, runs in study.finished():
         model = tfsr.load_model(runs[study.seeds[0]].folder)
-        upscalers[network.name] = KerasUpscaler(model, study.scale)
+        upscalers[network.name] = KerasUpscaler(
+            model, study.scale, study.networks[0].config.data.channels
+        )
     rows = []
     for test in study.tests.values():
         for pair in tqdm(test, desc=f"crops of {test.folder}", disable=None):
@@ -343,7 +351,8 @@ def _score(run, name, test):
     scored = json.loads(file.read_text()) if file.exists() else {}
     if scored.get("folder") != str(test.folder):
         model = tfsr.load_model(run.folder)
-        scored = evaluate(KerasUpscaler(model, test.scale), test)
+        upscaler = KerasUpscaler(model, test.scale, test.channels)
+        scored = evaluate(upscaler, test)
         files.write_json(file, {"model": str(run.folder), **scored})
     mean = scored["mean"]
     return float(mean["psnr_y" if test.channels == 3 else "psnr"])
@@ -398,9 +407,10 @@ def _conditions(report):
     height, width = report["size"]
     batch, patch = (report["settings"][f"train.{key}"] for key in ("batch", "patch"))
     text = (
-        f"x{report['scale']}, {report['steps']} steps of {batch} patches of "
-        f"{patch}x{patch} LR pixels. PSNR in dB of the best epoch: mean over the seeds "
-        f"and sample standard deviation. Mult-adds for {width}x{height} LR."
+        f"x{report['scale']}, {from_table(report['degradation'])}, "
+        f"{report['steps']} steps of {batch} patches of {patch}x{patch} LR pixels. "
+        "PSNR in dB of the best epoch: mean over the seeds and sample standard "
+        f"deviation. Mult-adds for {width}x{height} LR."
     )
     if report["latency"]:
         timed = report["latency"]

@@ -1,4 +1,4 @@
-"""Photographs to their enlargement, files and folders, in tiles."""
+"""Photographs to their enlargement, or restored, files and folders, in tiles."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,12 +105,17 @@ def upscale(
     tile: int,
     progress: tqdm | None = None,
     step: int = 1,
+    luma: bool = False,
 ) -> list[str]:
     """Upscales one photograph; returns one-line notes on what changed on the way.
 
     Alpha is enlarged by bicubic; colour under full transparency is first replaced by
     that of its neighbours, so no fringe appears. Grayscale stays grayscale. If memory
     runs out, the tile is halved.
+
+    An upscaler of one channel treats the channels of a colour photograph one by one.
+    With `luma`, which asks for scale 1, it restores the luma and leaves the chroma as
+    it is.
 
     Args:
         upscaler: See `tfsr.inference`.
@@ -119,6 +124,7 @@ def upscale(
         tile: Side of the tiles in LR pixels; taken down to a multiple of `step`.
         progress: A bar that counts tiles; its total is set here.
         step: Where tiles may begin; must divide `radius`.
+        luma: What an upscaler of one channel gets of colour.
 
     Raises:
         InputError: If the photograph cannot be read or written in full.
@@ -126,14 +132,22 @@ def upscale(
     photo = read_photo(job.source)
     notes = [*photo.notes, *check_writable(job.target, photo, upscaler.scale)]
     if photo.color.dtype == np.uint16 and upscaler.depth < 16:
-        notes.append(f"16-bit photo upscaled by a model of {upscaler.depth} bits")
+        notes.append(f"16-bit photo, but the model has {upscaler.depth} bits")
     photo = bleed_opaque(photo, reach=radius)
+    run = _for_channels(upscaler, photo.color.shape[-1], luma)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(job.target.parent, job.target.name)
     while True:
         try:
             rows = _enlarged(
-                upscaler, photo, radius, tile - tile % step, step, progress, job.source
+                run,
+                upscaler.scale,
+                photo,
+                radius,
+                tile - tile % step,
+                step,
+                progress,
+                job.source,
             )
             write_photo(job.target, photo, rows, upscaler.scale)
             return notes
@@ -170,7 +184,7 @@ def available_memory() -> int:
 
 
 def _enlarged(
-    upscaler, photo: Photo, radius, tile, step, progress, name
+    run, scale, photo: Photo, radius, tile, step, progress, name
 ) -> Iterator[np.ndarray]:
     """Yields the enlargement in bands of the photo's type, alpha as last channel."""
     height, width = photo.color.shape[:2]
@@ -179,10 +193,9 @@ def _enlarged(
     peak = np.iinfo(photo.color.dtype).max
 
     def enlarge(lr):  # float32 (h, w, C), with alpha if the photo has it
-        color = upscaler_of_channels(lr[..., :channels])
-        parts = [color]
+        parts = [run(lr[..., :channels])]
         if photo.alpha is not None:
-            parts.append(imresize(lr[..., channels:], upscaler.scale))
+            parts.append(imresize(lr[..., channels:], scale))
         if progress is not None:
             progress.update()
         sr = np.concatenate(parts, axis=-1)
@@ -191,17 +204,24 @@ def _enlarged(
         return (np.clip(sr, 0, 1) * peak + 0.5).astype(photo.color.dtype)
 
     channels = photo.color.shape[-1]
-    upscaler_of_channels = _for_channels(upscaler, channels)
     layers = [photo.color] if photo.alpha is None else [photo.color, photo.alpha]
-    yield from bands(enlarge, upscaler.scale, layers, tile, radius, step)
+    yield from bands(enlarge, scale, layers, tile, radius, step)
 
 
-def _for_channels(upscaler, channels):
+def _for_channels(upscaler, channels, luma):
     """Returns `upscaler` as a function of images with 1 or 3 channels."""
     if upscaler.channels == channels:
         return upscaler
     if channels == 1:
         return lambda lr: upscaler(np.repeat(lr, 3, axis=-1)) @ LUMA[:, None]
+    if luma:
+        return lambda lr: _restore_luma(upscaler, lr)
     return lambda lr: np.concatenate(
         [upscaler(lr[..., c : c + 1]) for c in range(channels)], axis=-1
     )
+
+
+def _restore_luma(upscaler, lr):
+    """Returns RGB with restored luma, as JPEG defines it, and the Cb and Cr it had."""
+    y = lr @ LUMA[:, None]
+    return lr + (np.clip(upscaler(y), 0, 1) - y)

@@ -29,21 +29,42 @@ def load_model(model):
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{file}: not a model tfsr can load ({reason}).") from None
     if not _enlarges_images(loaded):
-        raise InputError(f"{file}: not a super-resolution model of tfsr.")
+        raise InputError(
+            f"{file}: not a super-resolution or restoration model of tfsr."
+        )
     return loaded
+
+
+def load_degradation(model):
+    """Returns the `Degradation` that `model` was trained on; None if unknown.
+
+    Args:
+        model: A run folder or the `model.keras` in it, whose config tells, or another
+            `.keras` file, of which it is unknown.
+
+    Raises:
+        InputError: If the config cannot be read.
+    """
+    from tfsr.training import read_config
+
+    file = Path(model)
+    config = (file if file.is_dir() else file.parent) / "config.toml"
+    known = config.is_file() and (file.is_dir() or file.name == "model.keras")
+    return read_config(config).data.task if known else None
 
 
 def _enlarges_images(model):
     import keras
 
-    from tfsr.models import scales
+    from tfsr.models import luminance_scales, scales
 
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         return False
     shapes = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]
     if any(len(s) != 4 or s[1:3] != (None, None) or s[3] not in (1, 3) for s in shapes):
         return False
-    return len(model.inputs) == len(model.outputs) and min(scales(model)) >= 1
+    per_input = len(model.outputs) / len(model.inputs)
+    return (per_input == 1 or luminance_scales(model)) and min(scales(model)) >= 1
 
 
 def import_carn(file):

@@ -82,6 +82,30 @@ def test_grayscale(photographs, tmp_path):
     assert pair.lr.shape == (len(hr) // 2, hr.shape[1] // 2, 1)
 
 
+def test_scale_1_stores_no_lr(photographs, tmp_path):
+    cache = ImageCache([photographs], (1,), tmp_path)
+    survey = ImageSurvey([photographs], (1,))
+    assert survey.bytes == (cache.folder / "pixels.bin").stat().st_size
+    for i, file in enumerate(sorted(photographs.iterdir())):
+        pair = cache.pair(i, 1)
+        np.testing.assert_array_equal(pair.hr, read_image(file))
+        np.testing.assert_array_equal(pair.lr, pair.hr)
+        assert cache.shapes(1)[i] == pair.hr.shape
+
+
+def test_excluded_images_are_left_out(photographs, tmp_path):
+    images = ImageCache([photographs], (2,), tmp_path, exclude=["coffee", "rocket"])
+    names = [images.pair(i, 2).name for i in range(len(images))]
+    assert names == [str(photographs / f"{n}.png") for n in ("astronaut", "chelsea")]
+    assert len(ImageSurvey([photographs], (2,), exclude=["coffee"])) == 3
+    assert len(ImageCache([photographs], (2,), tmp_path)) == 4
+
+
+def test_an_excluded_name_that_is_not_there_is_an_error(photographs, tmp_path):
+    with pytest.raises(InputError, match="no image is named tea; see `exclude`"):
+        ImageCache([photographs], (2,), tmp_path, exclude=["coffee", "tea"])
+
+
 def test_images_of_several_folders(photographs, tmp_path):
     (tmp_path / "more").mkdir()
     save(tmp_path / "more" / "noise.png", seed=0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.data import ImageCache, PatchSampler
+from tfsr.data import JPEG, GaussianNoise, ImageCache, PatchSampler
 from tfsr.errors import InputError
 
 
@@ -129,3 +129,51 @@ def test_an_error_if_no_image_is_large_enough(make_cache):
     cache = make_cache(ramp(24, 24), ramp(20, 60), scales=(2, 3))
     with pytest.raises(InputError, match=r"27 pixels \(9 at x3\)"):
         PatchSampler(cache, patch=9, batch=1)
+
+
+def noise_of(sampler, step):
+    """The noise in a batch of restoration, in 8-bit units."""
+    lr, hr = sampler[step]
+    assert lr.shape == hr.shape
+    return (lr - hr) * 255
+
+
+def test_noise_is_fresh_in_every_patch_and_repeated_by_the_step(make_cache):
+    cache = make_cache(ramp(40, 40), scales=(1,))
+
+    def sampler(seed=0):
+        return PatchSampler(cache, 12, 30, seed, GaussianNoise(10))
+
+    noises = [noise_of(sampler(), step) for step in range(3)]
+    np.testing.assert_array_equal(noise_of(sampler(), 1), noises[1])
+    assert np.std(noises) == pytest.approx(10, abs=0.2)
+    patches = np.reshape([*noises, noise_of(sampler(seed=1), 1)], (120, -1))
+    correlations = np.corrcoef(patches) - np.eye(120)
+    assert np.abs(correlations).max() < 0.3
+
+
+def test_shares_have_the_noise_of_the_batch(make_cache):
+    cache = make_cache(ramp(40, 40), scales=(1,))
+    sampler = PatchSampler(cache, 12, 6, 0, GaussianNoise(10))
+    parts = [sampler.share(4, part, 3) for part in range(3)]
+    for side, whole in zip(zip(*parts, strict=True), sampler[4], strict=True):
+        np.testing.assert_array_equal(np.concatenate(side), whole)
+
+
+def test_patches_of_jpeg_are_turned_after_they_are_cut_from_the_file(make_cache):
+    rng = np.random.default_rng(0)
+    image = (ramp(50, 60) + rng.integers(0, 40, (50, 60, 3))).astype(np.uint8)
+    cache = make_cache(image, scales=(1,))
+    file = JPEG(20)(image, 1, rng)
+    pairs = np.concatenate([file, image], axis=-1)
+    everywhere = {
+        np.rot90(window[:, ::flip], turns).tobytes()
+        for y in range(50 - 16 + 1)
+        for x in range(60 - 16 + 1)
+        for window in [pairs[y : y + 16, x : x + 16]]
+        for flip in (1, -1)
+        for turns in range(4)
+    }
+    batch = PatchSampler(cache, 16, 40, 0, JPEG(20))[0]
+    for pair in np.concatenate(batch, axis=-1):
+        assert np.round(pair * 255).astype(np.uint8).tobytes() in everywhere

@@ -29,12 +29,21 @@ assert "tensorflow" not in sys.modules
 """
 
 
-LEVELS = ("srresnet", {"conv": "ms3", "levels": 3, "blocks": 1})
+LEVELS = (
+    ("srresnet", {"conv": "ms3", "levels": 3, "blocks": 1}),
+    ("scn", {"levels": 3, "blocks": 2}),
+    ("scn", {"levels": 3, "ratio": "2/3", "blocks": 2, "scale": 1}),
+    ("scn", {"levels": 3, "resampling": "conv", "blocks": 2}),
+)
 
 
 @pytest.mark.parametrize(
     ("backend", "name", "arguments"),
-    [*(("numpy", name, {}) for name in MODELS), ("numpy", *LEVELS), ("jax", *LEVELS)],
+    [
+        *(("numpy", name, {}) for name in MODELS),
+        *(("numpy", *levels) for levels in LEVELS),
+        *(("jax", *levels) for levels in LEVELS),
+    ],
 )
 def test_backends_agree_with_tensorflow(tmp_path, backend, name, arguments):
     keras.utils.set_random_seed(0)

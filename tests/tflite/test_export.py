@@ -1,9 +1,10 @@
+import keras
 import numpy as np
 import pytest
 
 from tfsr.graph import inline
 from tfsr.inference import KerasUpscaler
-from tfsr.models import carn_m, srresnet
+from tfsr.models import carn_m, scn, scn_pspnet, scn_unet, srresnet
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
@@ -22,9 +23,9 @@ def ranges(model):
     return quantize.ranges(graph, quantize.observe(graph, patches))
 
 
-def load(tmp_path, content, format="float32"):
+def load(tmp_path, content, format="float32", scale=2):
     file = tmp_path / "model.tflite"
-    file.write_bytes(metadata.attach(content, {"scale": 2, "format": format}))
+    file.write_bytes(metadata.attach(content, {"scale": scale, "format": format}))
     return TFLiteUpscaler(file)
 
 
@@ -53,6 +54,55 @@ def test_levels_equal_keras(tmp_path, conv, levels, size):
         lr = np.random.default_rng(1).random((*shape, 3), np.float32)
         expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
         np.testing.assert_allclose(upscaler(lr), expected, atol=1e-5)
+
+
+SCNS = {
+    "baseline": (scn, {"levels": 1}),
+    "shared": (scn, {}),
+    "unshared": (scn, {"shared": False}),
+    "restoration": (scn, {"scale": 1}),
+    "average": (scn, {"resampling": "average"}),
+    "conv": (scn, {"resampling": "conv", "level_kernel_size": 5}),
+    "thirds": (scn, {"ratio": "2/3"}),
+    "quarters": (scn, {"ratio": "3/4", "levels": 2}),
+    "unet": (scn_unet, {}),
+    "pspnet": (scn_pspnet, {}),
+}
+
+
+@pytest.mark.parametrize("size", [(24, 36), (23, 21), None])
+@pytest.mark.parametrize("name", SCNS)
+def test_every_scn_equals_keras_and_is_one_partition(tmp_path, name, size):
+    builder, arguments = SCNS[name]
+    keras.utils.set_random_seed(0)
+    model = builder(filters=8, blocks=4, **arguments)
+    scale = arguments.get("scale", 2)
+    rng = np.random.default_rng(1)
+    lr = rng.integers(0, 256, (*(size or (17, 22)), 3)).astype(np.float32) / 255
+    expected = np.clip(KerasUpscaler(model, scale)(lr), 0, 1)
+
+    graph = lower(model, EXACT, *(size or (None, None)))
+    upscaler = load(tmp_path, export.float32(graph), scale=scale)
+    np.testing.assert_allclose(upscaler(lr), expected, atol=1e-4)
+    assert size is None or partitions(upscaler.interpreter) == 1
+
+    graph = lower(model, FOR_INT8)
+    chosen = quantize.ranges(graph, quantize.observe(graph, [lr]), quantize.min_max)
+    content = export.int8(lower(model, FOR_INT8, *(size or (None, None))), chosen)
+    upscaler = load(tmp_path, content, "int8", scale)
+    assert np.abs(upscaler(lr) - expected).mean() < 8 / 255  # an untrained network
+    details = upscaler.interpreter.get_tensor_details()
+    assert not [t["name"] for t in details if t["dtype"] == np.float32]
+    assert size is None or partitions(upscaler.interpreter) == 1
+
+
+def test_levels_that_share_their_weights_store_them_once(tmp_path):
+    def size(**arguments):
+        return len(export.float32(lower(scn(filters=32, blocks=2, **arguments), EXACT)))
+
+    kernels = 2 * 2 * 9 * 32 * 128 * 4  # bytes, of one level
+    assert size(levels=3) - size(levels=1) < kernels / 4
+    assert size(levels=3, shared=False) - size(levels=3) > kernels
 
 
 @pytest.mark.parametrize(("height", "width"), [(24, 20), (23, 21)])

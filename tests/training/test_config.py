@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tfsr.data import JPEG, Bicubic, GaussianNoise
 from tfsr.errors import InputError
 from tfsr.models import scales
 from tfsr.training import build_model, read_config
@@ -83,6 +84,23 @@ def test_overrides(write, override, section, key, value):
     assert getattr(getattr(config, section), key) == value
 
 
+@pytest.mark.parametrize(
+    ("overrides", "task"),
+    [
+        ([], Bicubic()),
+        (["degradation=noise", "sigma=25"], GaussianNoise(25)),
+        (
+            ["degradation=noise", "sigma=[5, 50]", "noise=uint8"],
+            GaussianNoise([5, 50], "uint8"),
+        ),
+        (["degradation=jpeg", "quality=10"], JPEG(10)),
+    ],
+)
+def test_tasks(write, overrides, task):
+    config = read_config(write(TINY), [f"data.{override}" for override in overrides])
+    assert config.data.task == task
+
+
 def test_the_text_reads_as_the_config(write):
     overrides = ["train.epochs=7", "data.val=other", "model.scale=[2, 3]"]
     overrides.append('train.schedule={name = "halve", every = 5}')
@@ -127,6 +145,13 @@ def test_overrides_of_the_model(write):
         ("train.clip_norm=true", r"clip_norm must be a number, not True"),
         ("data.train=images", r"\[data\] train must be a list of texts, not 'images'"),
         ("data.train=[1]", r"\[data\] train must be a list of texts, not \[1\]"),
+        ("data.exclude=a", r"\[data\] exclude must be a list of texts, not 'a'"),
+        ("data.sigma=x", r"\[data\] sigma must be a number or a list of numbers, not"),
+        ("data.sigma=['a']", r"sigma must be a number or a list of numbers, not \['a"),
+        ("data.quality=9.5", r"quality must be an integer or a list of integers, not"),
+        ("data.sigma=25", r'\[data\] sigma is not for degradation = "bicubic"'),
+        ("data.degradation=noise", r'\[data\] degradation = "noise" needs sigma'),
+        ("data.degradation=fog", r"degradation must be one of bicubic, .*, not 'fog'"),
         ("data.val=[]", r"\[data\] val must be a text, not \[\]"),
         ("train.epochs=0", r"\[train\] epochs must be positive, not 0"),
         ("train.batch=-1", r"\[train\] batch must be positive, not -1"),
@@ -138,7 +163,7 @@ def test_overrides_of_the_model(write):
         ("train.clip_norm=-1.5", r"\[train\] clip_norm must be positive, not -1\.5"),
         ("train.seed=-1", r"\[train\] seed must not be negative, not -1"),
         ("train.optimizer=lamb", r"optimizer must be one of adam, sgd, not 'lamb'"),
-        ("train.loss=l3", r"loss must be one of l1, l2, charbonnier, not 'l3'"),
+        ("train.loss=l3", r"loss must be one of l1, l2, l2_sum, charbonnier, not 'l3'"),
         ("train.mixed_precision=half", r"must be one of float16, bfloat16, not 'half'"),
         ("train.clip_value=0", r"\[train\] clip_value must be positive, not 0"),
         ("train.weight_decay=inf", r"weight_decay must be finite, not inf"),

@@ -2,7 +2,7 @@
 
 import argparse
 
-MODEL_HELP = "a run folder, a .keras or .tflite file, or the word bicubic"
+MODEL_HELP = "a run folder, a .keras or .tflite file"
 
 
 def with_json(command):
@@ -13,6 +13,47 @@ def with_json(command):
         metavar="FILE",
         help="write the result as JSON; without FILE print only that",
     )
+
+
+def with_degradation(command):
+    either = command.add_mutually_exclusive_group()
+    either.add_argument(
+        "--noise",
+        type=sigma,
+        metavar="SIGMA",
+        help="restore from Gaussian noise, in 8-bit units; the model's own by default",
+    )
+    either.add_argument(
+        "--jpeg",
+        type=quality,
+        metavar="Q",
+        help="restore from JPEG files of this quality; the model's own by default",
+    )
+
+
+def degradation_asked(options):
+    """Returns the degradation of `--noise` or `--jpeg`; None without them."""
+    from tfsr.data import JPEG, GaussianNoise
+
+    if options.noise:
+        return GaussianNoise(options.noise)
+    return JPEG(options.jpeg) if options.jpeg else None
+
+
+def sigma(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+    return value
+
+
+def quality(text):
+    if not (text.isdigit() and 1 <= int(text) <= 100):
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 100")
+    return int(text)
 
 
 def size(text):

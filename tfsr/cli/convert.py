@@ -1,7 +1,20 @@
 """`tfsr convert`, `tfsr verify` and `tfsr inspect`."""
 
-from tfsr.cli.arguments import MODEL_HELP, png, positive, sizes, with_json
-from tfsr.cli.models import find_upscaler, import_tensorflow
+from tfsr.cli.arguments import (
+    MODEL_HELP,
+    degradation_asked,
+    png,
+    positive,
+    sizes,
+    with_degradation,
+    with_json,
+)
+from tfsr.cli.models import (
+    find_degradation,
+    find_upscaler,
+    import_tensorflow,
+    or_input_error,
+)
 from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
 
@@ -17,7 +30,7 @@ def add(command):
         type=sizes,
         default=[None],
         metavar="HxW[,HxW...]|dynamic",
-        help="LR height x width; dynamic by default",
+        help="of the input, height x width; dynamic by default",
     )
     convert.add_argument(
         "--format",
@@ -38,6 +51,7 @@ def add(command):
     convert.add_argument(
         "--max-loss", type=float, metavar="DB", help="exit with 1 above this loss"
     )
+    with_degradation(convert)
     _with_picture(convert)
     convert.add_argument("-o", "--out", required=True, metavar="FILE.tflite")
     with_json(convert)
@@ -68,6 +82,7 @@ def _convert(options):
     import_tensorflow()
     import tfsr
     from tfsr.data import BenchmarkFolder
+    from tfsr.data.degradation import in_8_bits
     from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
     from tfsr.inference import KerasUpscaler
     from tfsr.models import pick_scale
@@ -80,10 +95,16 @@ def _convert(options):
     model = tfsr.load_model(options.model)
     original = KerasUpscaler(model, pick_scale(options.model, model, options.scale))
     scale, channels = original.scale, original.channels
-    calibration = BenchmarkFolder(
-        options.calibrate or photographs(TRAINING), scale, channels
+    degradation = in_8_bits(
+        find_degradation(options.model, original, degradation_asked(options))
     )
-    check = BenchmarkFolder(options.verify or photographs(HELD_OUT), scale, channels)
+    calibration, check = (
+        BenchmarkFolder(images, scale, channels, degradation=degradation)
+        for images in (
+            options.calibrate or photographs(TRAINING),
+            options.verify or photographs(HELD_OUT),
+        )
+    )
     if options.format.startswith("int") and not options.calibrate:
         say(
             "warning: calibrating on scikit-image's photographs; "
@@ -116,6 +137,7 @@ def _convert(options):
 
 def _verify(options):
     from tfsr.data import BenchmarkFolder
+    from tfsr.data.degradation import in_8_bits
     from tfsr.tflite.runtime import TFLiteUpscaler
     from tfsr.tflite.verify import verify
 
@@ -126,18 +148,24 @@ def _verify(options):
             f"{options.against}: has {original.channels} channels, {options.file} "
             f"{converted.channels}."
         )
-    folder = BenchmarkFolder(options.images, converted.scale, converted.channels)
+    degradation = in_8_bits(find_degradation(options.file, converted, None))
+    folder = BenchmarkFolder(
+        options.images, converted.scale, converted.channels, degradation=degradation
+    )
     report = verify(converted, original, folder, options.picture)
     present(options, report, f"{options.file}: {_loss(report)}")
     return _check(options.file, report, options.max_loss)
 
 
 def _inspect(options):
+    from tfsr.data.degradation import from_table
     from tfsr.tflite.runtime import inspect
 
     report = inspect(options.file)
     metadata = {**report["metadata"]}
     metadata["size"] = metadata["size"] or "dynamic"
+    if "degradation" in metadata:
+        metadata["degradation"] = or_input_error(from_table, metadata["degradation"])
     facts = [f"{key}: {value}" for key, value in metadata.items()]
     operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
     facts += [

@@ -2,16 +2,44 @@
 
 import argparse
 
-from tfsr.cli.arguments import MODEL_HELP, positive, with_json
-from tfsr.cli.models import find_upscaler
+from tfsr.cli.arguments import (
+    MODEL_HELP,
+    degradation_asked,
+    png,
+    positive,
+    with_degradation,
+    with_json,
+)
+from tfsr.cli.models import find_degradation, find_upscaler
 from tfsr.cli.output import columns, present
+from tfsr.errors import InputError
+
+PROTOCOLS = ("sr_y", "sr_gray", "luma", "color", "gray")
+BASELINES = ("bicubic", "input")  # which take images of any channels
 
 
 def add(command):
     evaluate = command("evaluate", run, "Score a model on a benchmark folder.")
-    evaluate.add_argument("model", help=MODEL_HELP)
+    evaluate.add_argument(
+        "model", help=f"{MODEL_HELP}, or the words bicubic or input for what it betters"
+    )
     evaluate.add_argument("folder", help="images, or HR/ and LR_bicubic/X2, X3, X4")
     evaluate.add_argument("--scale", type=positive)
+    with_degradation(evaluate)
+    evaluate.add_argument(
+        "--uint8",
+        action="store_true",
+        help="clip and round noisy images to 8 bits; int8 models get them so anyway",
+    )
+    evaluate.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="of the noise; 0 by default"
+    )
+    evaluate.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="what is scored; by default colour or gray as the model has it; luma, of "
+        "bicubic and of luminance networks, rounds nothing",
+    )
     evaluate.add_argument(
         "--rescale",
         type=_factor,
@@ -24,35 +52,82 @@ def add(command):
         action="store_true",
         help="average over the eight flips and turns",
     )
+    evaluate.add_argument(
+        "--picture",
+        type=png,
+        metavar="FILE.png",
+        help="the worst and the median image before and after, whole and a crop",
+    )
+    evaluate.add_argument(
+        "--ifc",
+        action="store_true",
+        help="add the information fidelity criterion; needs pyrtools",
+    )
     with_json(evaluate)
 
 
 def run(options):
-    upscaler = find_upscaler(options.model, options.scale)
-    from tfsr.data import BenchmarkFolder, stored_channels
-    from tfsr.evaluate import evaluate
+    luma = "y" if options.protocol == "luma" else None
+    upscaler = find_upscaler(options.model, options.scale, luma)
+    from tfsr.data import BenchmarkFolder
+    from tfsr.data.degradation import in_8_bits
+    from tfsr.evaluate import draw_examples, evaluate
     from tfsr.inference import SelfEnsemble
 
+    if upscaler.scale > 1 and (options.uint8 or options.seed):
+        raise InputError(
+            f"{options.model}: enlarges; --uint8 and --seed are to restore."
+        )
+    degradation = find_degradation(options.model, upscaler, degradation_asked(options))
+    if options.uint8 or upscaler.depth == 8:
+        degradation = in_8_bits(degradation)
     folder = BenchmarkFolder(
-        options.folder, upscaler.scale, upscaler.channels, options.rescale
+        options.folder,
+        upscaler.scale,
+        luma or upscaler.channels,
+        options.rescale,
+        degradation,
+        options.seed,
     )
-    if options.model == "bicubic":  # any number of channels will do
-        folder.channels = upscaler.channels = stored_channels(folder.hr_files)
+    if options.model in BASELINES and not luma:
+        folder.channels = upscaler.channels = _channels(options.protocol, folder)
+    _check_protocol(options, folder)
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)
-    report = {"model": options.model, **evaluate(upscaler, folder)}
+    report = {"model": options.model, **evaluate(upscaler, folder, options.ifc)}
     report["protocol"]["self_ensemble"] = options.self_ensemble
+    if options.picture:
+        draw_examples(options.picture, upscaler, folder, report)
     names = list(report["mean"])
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
     lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
+    task = f"x{folder.scale}" if folder.scale > 1 else f"from {degradation}"
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
     present(
         options,
         report,
-        f"{options.model} x{folder.scale} on {options.folder}{shrunk}\n"
-        + columns(lines),
+        f"{options.model} {task} on {options.folder}{shrunk}\n" + columns(lines),
     )
+
+
+def _channels(protocol, folder):
+    """Returns the channels to score a baseline on: the protocol's or the images'."""
+    from tfsr.data import stored_channels
+
+    if protocol:
+        return 1 if protocol.endswith("gray") else 3
+    return stored_channels(folder.hr_files)
+
+
+def _check_protocol(options, folder):
+    from tfsr.evaluate import protocol_name
+
+    name = protocol_name(folder)
+    if options.protocol not in (None, name):
+        raise InputError(
+            f"--protocol {options.protocol}: {options.model} is scored by {name}."
+        )
 
 
 def _factor(text):
@@ -63,3 +138,9 @@ def _factor(text):
     if not 0 < factor <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1")
     return factor
+
+
+def _seed(text):
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)

@@ -10,14 +10,20 @@ def import_tensorflow():
         import keras  # noqa: F401
 
 
-def find_upscaler(model, scale):
-    """Returns the upscaler of a MODEL argument."""
+def find_upscaler(model, scale, channels=None):
+    """Returns the upscaler of a MODEL argument; of its luma if `channels` is "y"."""
     if model == "bicubic":
         from tfsr.inference import BicubicUpscaler
 
-        if scale is None:
-            raise InputError("bicubic: needs --scale.")
-        return BicubicUpscaler(scale)
+        if scale in (None, 1):
+            raise InputError("bicubic: needs --scale, 2 or more.")
+        return BicubicUpscaler(scale, channels or 3)
+    if model == "input":
+        from tfsr.inference import Unchanged
+
+        if scale not in (None, 1):
+            raise InputError(f"input: has x1, not x{scale}.")
+        return Unchanged()
     if model.endswith(".tflite"):
         from tfsr.tflite.runtime import TFLiteUpscaler
 
@@ -28,10 +34,43 @@ def find_upscaler(model, scale):
     import_tensorflow()
     import tfsr
     from tfsr.inference import KerasUpscaler
-    from tfsr.models import pick_scale
+    from tfsr.models import luminance_scales, pick_scale
 
     loaded = tfsr.load_model(model)
-    return KerasUpscaler(loaded, pick_scale(model, loaded, scale))
+    if channels == "y" and not luminance_scales(loaded):
+        raise InputError(f"{model}: has colours; --protocol luma is for networks of Y.")
+    return KerasUpscaler(loaded, pick_scale(model, loaded, scale), channels)
+
+
+def find_degradation(model, upscaler, asked):
+    """Returns what the images for an upscaler are degraded by.
+
+    Args:
+        model: The MODEL argument.
+        upscaler: What `find_upscaler` returned for it.
+        asked: What `degradation_asked` returned; else it is the model's own.
+    """
+    if upscaler.scale > 1 and asked:
+        raise InputError(f"{model}: enlarges; --noise and --jpeg are to restore.")
+    found = asked or own_degradation(model, upscaler)
+    if found is None:
+        raise InputError(
+            f"{model}: does not say what it restores; give --noise SIGMA or --jpeg Q"
+            f"{'.' if model == 'input' else ', or its run folder.'}"
+        )
+    return found
+
+
+def own_degradation(model, upscaler):
+    """Returns what an upscaler was made for; None if unknown."""
+    from tfsr.data.degradation import BICUBIC, from_table
+    from tfsr.weights import load_degradation
+
+    if upscaler.scale > 1:
+        return BICUBIC
+    if model.endswith(".tflite"):
+        return or_input_error(from_table, upscaler.metadata["degradation"])
+    return None if model == "input" else load_degradation(model)
 
 
 def or_input_error(function, *arguments):

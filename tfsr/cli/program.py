@@ -72,7 +72,8 @@ def _check_targets(options):
             continue
         parent = Path(target).absolute().parent
         if key == "out" and options.makes_folders:
-            if Path(target).is_file():
+            # Commands with --overwrite write folders or files, and check themselves.
+            if Path(target).is_file() and not hasattr(options, "overwrite"):
                 raise InputError(f"{target}: is a file; name a folder.")
             parent = next(p for p in Path(target).absolute().parents if p.exists())
         elif Path(target).is_dir():
@@ -91,7 +92,8 @@ class _Parser(argparse.ArgumentParser):
 def _parser():
     parser = _Parser(
         prog="tfsr",
-        description="Compact super-resolution: train, score, convert to TFLite, time.",
+        description="Compact super-resolution and restoration: train, score, convert "
+        "to TFLite, time.",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

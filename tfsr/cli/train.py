@@ -42,12 +42,13 @@ def run(options):
     if metrics is None:  # on a worker that writes nothing
         return
     best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
-    base = ", ".join(f"{s} {v:.2f}" for s, v in metrics["val_psnr_y_bicubic"].items())
+    name = next(n for n in ("bicubic", "input") if f"val_psnr_y_{n}" in metrics)
+    base = ", ".join(f"{s} {v:.2f}" for s, v in metrics[f"val_psnr_y_{name}"].items())
     present(
         options,
         metrics,
         f"{options.out}: best after epoch {metrics['best_epoch']} of "
-        f"{metrics['epochs']}: {best} (bicubic {base})",
+        f"{metrics['epochs']}: {best} ({name} {base})",
     )
 
 

@@ -1,45 +1,80 @@
-"""`tfsr upscale`."""
+"""`tfsr upscale` and `tfsr restore`."""
 
 import argparse
 from pathlib import Path
 
 from tfsr.cli.arguments import MODEL_HELP, positive
-from tfsr.cli.models import find_upscaler
+from tfsr.cli.models import find_upscaler, own_degradation
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
 
 
 def add(command):
-    upscale = command("upscale", run, "Upscale a photo or a folder of photos.", True)
-    upscale.add_argument("input", help="an image, or a folder with its subfolders")
-    upscale.add_argument("-o", "--out", required=True, metavar="OUTPUT")
-    upscale.add_argument("--model", required=True, help=MODEL_HELP)
-    upscale.add_argument("--scale", type=positive)
+    upscale = command("upscale", _upscale, "Upscale photos, a file or a folder.", True)
     upscale.add_argument(
-        "--tile", type=_tile, metavar="N", help="LR pixels; by the memory by default"
+        "--model", required=True, help=f"{MODEL_HELP}, or the word bicubic"
     )
-    upscale.add_argument(
+    upscale.add_argument("--scale", type=positive)
+    _with_files(upscale)
+
+    help = "Remove noise or JPEG artifacts from photos, a file or a folder."
+    restore = command("restore", _restore, help, True)
+    restore.add_argument("--model", required=True, help=MODEL_HELP)
+    _with_files(restore)
+
+
+def _with_files(command):
+    command.add_argument("input", help="an image, or a folder with its subfolders")
+    command.add_argument("-o", "--out", required=True, metavar="OUTPUT")
+    command.add_argument(
+        "--tile", type=_tile, metavar="N", help="input pixels; by the memory by default"
+    )
+    command.add_argument(
         "--self-ensemble",
         action="store_true",
         help="average over the eight flips and turns",
     )
-    upscale.add_argument(
+    command.add_argument(
         "--suffix",
         type=_suffix,
         default="",
         help="put behind the names of a folder's files",
     )
-    upscale.add_argument(
+    command.add_argument(
         "--format",
         choices=["png", "jpg", "webp", "tif", "bmp"],
         help="of a folder's files; their own by default",
     )
-    upscale.add_argument("--overwrite", action="store_true")
+    command.add_argument("--overwrite", action="store_true")
 
 
-def run(options):
+def _upscale(options):
+    return _run(options, _enlarger)
+
+
+def _restore(options):
+    return _run(options, _restorer)
+
+
+def _enlarger(options):
+    upscaler = find_upscaler(options.model, options.scale)
+    if upscaler.scale == 1:
+        raise InputError(
+            f"{options.model}: restores photos in their size; see tfsr restore."
+        )
+    return upscaler
+
+
+def _restorer(options):
+    if options.model in ("bicubic", "input"):
+        raise InputError(f"--model {options.model}: restores nothing.")
+    return find_upscaler(options.model, 1)
+
+
+def _run(options, find):
     from tqdm import tqdm
 
+    from tfsr.data import JPEG
     from tfsr.upscale import automatic_tile, plan, upscale
 
     jobs, done = plan(
@@ -49,7 +84,9 @@ def run(options):
         say(f"{done} done already; --overwrite does them again.")
     if not jobs:
         return 0
-    upscaler = find_upscaler(options.model, options.scale)
+    upscaler = find(options)
+    # JPEG files keep luma and chroma apart; noise is in R, G and B.
+    luma = isinstance(own_degradation(options.model, upscaler), JPEG)
     radius, step, working_bytes = _footprint(upscaler)
     tile = options.tile or automatic_tile(working_bytes, radius)
     least = 2 * radius + step
@@ -64,7 +101,7 @@ def run(options):
         for i, job in enumerate(jobs, 1):
             progress.set_description(f"{i}/{len(jobs)} {job.source.name}")
             try:
-                notes = upscale(upscaler, job, radius, tile, progress, step)
+                notes = upscale(upscaler, job, radius, tile, progress, step, luma)
             except (InputError, OSError, MemoryError) as error:
                 if isinstance(error, MemoryError):
                     error = InputError(f"{job.source}: out of memory.")

@@ -8,6 +8,7 @@ one twice and a killed build leaves nothing that could be mistaken for a cache.
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -26,26 +27,32 @@ FORMAT = 1  # raise when the layout below changes
 class ImageCache:
     """The images of some folders, HR and bicubic LR of each scale.
 
+    At scale 1, which restoration has, LR is HR: degrading it is left to the caller.
+
     Args:
         folders: Folders of images.
         scales: Upscaling factors whose LR images are wanted.
         cache: Folder that holds the caches; created if missing.
         channels: 3 for RGB, 1 for grayscale.
+        exclude: Names, without ending, of images to leave out.
+        downscale: Factors below 1: each image comes also shrunk so.
 
     Raises:
-        InputError: If a folder is missing or empty or an image unreadable.
+        InputError: If a folder is missing or empty, an image unreadable, or a name to
+            leave out not there.
     """
 
-    def __init__(self, folders, scales, cache, channels=3):
-        files = [file for folder in folders for file in list_images(folder)]
+    def __init__(self, folders, scales, cache, channels=3, exclude=(), downscale=()):
+        files = _files(folders, exclude)
         self.scales = tuple(scales)
-        digest = _digest(files, self.scales, channels)
+        factors = (1, *downscale)
+        digest = _digest(files, self.scales, channels, factors)
         self.folder = Path(cache) / digest
         if not self.folder.is_dir():
             Path(cache).mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(Path(cache) / f"{digest}.lock"):
                 if not self.folder.is_dir():
-                    _build(self.folder, files, self.scales, channels)
+                    _build(self.folder, files, self.scales, channels, factors)
         rebuild = f"delete {self.folder} to have it built again."
         index_file = self.folder / "index.json"
         try:
@@ -89,18 +96,23 @@ class ImageSurvey:
         folders: Folders of images.
         scales: Upscaling factors whose LR images are wanted.
         channels: 3 for RGB, 1 for grayscale.
+        exclude: Names, without ending, of images to leave out.
+        downscale: Factors below 1: each image comes also shrunk so.
 
     Raises:
-        InputError: If a folder is missing or empty or a file is not an image.
+        InputError: If a folder is missing or empty, a file not an image, or a name to
+            leave out not there.
     """
 
-    def __init__(self, folders, scales, channels=3):
+    def __init__(self, folders, scales, channels=3, exclude=(), downscale=()):
         self.scales = tuple(scales)
         self._shapes = []
-        for file in (file for folder in folders for file in list_images(folder)):
-            shape = (*image_size(file), channels)
-            _check_size(file, shape, self.scales)
-            self._shapes.append(shape)
+        for file in _files(folders, exclude):
+            for factor in (1, *downscale):
+                height, width = (math.ceil(n * factor) for n in image_size(file))
+                shape = (height, width, 1 if channels == "y" else channels)
+                _check_size(file, shape, self.scales)
+                self._shapes.append(shape)
 
     def __len__(self):
         return len(self._shapes)
@@ -112,7 +124,17 @@ class ImageSurvey:
     @property
     def bytes(self) -> int:
         """The size of the cache on disk, but for its index."""
-        return sum(h * w * c for s in (1, *self.scales) for h, w, c in self.shapes(s))
+        return sum(h * w * c for s in {1, *self.scales} for h, w, c in self.shapes(s))
+
+
+def _files(folders, exclude):
+    files = [file for folder in folders for file in list_images(folder)]
+    kept = [file for file in files if file.stem not in exclude]
+    missing = set(exclude) - {file.stem for file in files}
+    if missing or not kept:
+        what = f"no image is named {min(missing)}" if missing else "no image is left"
+        raise InputError(f"{', '.join(map(str, folders))}: {what}; see `exclude`.")
+    return kept
 
 
 def _check_size(file, shape, scales):
@@ -120,15 +142,15 @@ def _check_size(file, shape, scales):
         raise InputError(f"{file}: smaller than the scale {max(scales)}.")
 
 
-def _digest(files, scales, channels):
-    facts = [FORMAT, scales, channels]
+def _digest(files, scales, channels, factors):
+    facts = [FORMAT, scales, channels, factors]
     for file in files:
         stat = file.stat()
         facts.append((str(file.resolve()), stat.st_size, stat.st_mtime_ns))
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _build(folder, files, scales, channels):
+def _build(folder, files, scales, channels, factors):
     building = folder.with_name(f"{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)  # of a killed build: we hold the lock
     building.mkdir()
@@ -142,10 +164,18 @@ def _build(folder, files, scales, channels):
             return place
 
         for file in tqdm(files, desc="decoding", unit="image", disable=None):
-            hr = read_image(file, channels)
-            _check_size(file, hr.shape, scales)
-            lr = {s: store(imresize(crop_to_multiple(hr, s), 1 / s)) for s in scales}
-            entries.append({"name": str(file), "hr": store(hr), "lr": lr})
+            image = read_image(file, channels)
+            for factor in factors:
+                hr = image if factor == 1 else imresize(image, factor)
+                _check_size(file, hr.shape, scales)
+                whole = store(hr)
+                lr = {
+                    s: store(imresize(crop_to_multiple(hr, s), 1 / s))
+                    if s > 1
+                    else whole
+                    for s in scales
+                }
+                entries.append({"name": str(file), "hr": whole, "lr": lr})
     index = {"bytes": offset, "images": entries}
     (building / "index.json").write_text(json.dumps(index))
     building.rename(folder)

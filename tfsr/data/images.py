@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
+from tfsr.metrics import luma
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -26,11 +28,12 @@ def list_images(folder: str | Path) -> list[Path]:
     return files
 
 
-def read_image(file: str | Path, channels: int = 3) -> np.ndarray:
+def read_image(file: str | Path, channels: int | str = 3) -> np.ndarray:
     """Returns the image in `file` as uint8 `(H, W, channels)`.
 
     The EXIF orientation is applied and alpha dropped; 16 bits become 8. Grayscale is
-    repeated into RGB; RGB becomes one channel by Pillow's full-range BT.601 luma.
+    repeated into RGB; RGB becomes one channel by Pillow's full-range BT.601 luma, or
+    for `"y"` by MATLAB's, 16 to 235, of which grayscale files count as examples.
 
     Raises:
         InputError: If the file cannot be decoded.
@@ -43,8 +46,11 @@ def read_image(file: str | Path, channels: int = 3) -> np.ndarray:
             raise InputError(f"{file}: has 32 bits a sample; 8 or 16 can be read.")
         elif image.mode in ("P", "PA"):
             image = image.convert("RGBA")
-        pixels = np.asarray(image.convert("RGB" if channels == 3 else "L"))
-    return pixels.reshape(*pixels.shape[:2], channels)
+        gray = channels == 1 or (channels == "y" and _is_gray(image))
+        pixels = np.asarray(image.convert("L" if gray else "RGB"))
+    if channels == "y" and not gray:
+        return to_integers(luma(pixels), np.uint8)
+    return pixels.reshape(*pixels.shape[:2], 1 if gray else 3)
 
 
 def stored_channels(files: list[Path]) -> int:
@@ -55,10 +61,15 @@ def stored_channels(files: list[Path]) -> int:
     """
     for file in files:
         with _opened(file) as image:
-            bands = set(image.getbands())
-        if not bands <= {"1", "L", "A", "I"} and not image.mode.startswith("I;16"):
-            return 3
+            if not _is_gray(image):
+                return 3
     return 1
+
+
+def _is_gray(image):
+    return set(image.getbands()) <= {"1", "L", "A", "I"} or image.mode.startswith(
+        "I;16"
+    )
 
 
 def image_size(file: Path) -> tuple[int, int]:

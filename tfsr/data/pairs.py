@@ -1,11 +1,14 @@
 """LR and HR images of a benchmark folder, as the evaluation protocol wants them."""
 
+import copy
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from tfsr.data.degradation import BICUBIC, Degradation, check_scale
 from tfsr.data.images import list_images, read_image
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
@@ -13,15 +16,20 @@ from tfsr.errors import InputError
 
 @dataclass(frozen=True)
 class Pair:
-    """LR and HR image, uint8 `(h, w, C)` and `(h * scale, w * scale, C)`."""
+    """LR and HR image, uint8 `(h, w, C)` and `(h * scale, w * scale, C)`.
+
+    `lr` is float32 on the scale of 8 bits, and beyond it, where noise is not clipped,
+    and where `luma` asks for what the older papers do: nothing rounded but HR.
+    """
 
     name: str
     lr: np.ndarray
     hr: np.ndarray
+    luma: bool = False
 
 
 class BenchmarkFolder:
-    """HR images, and LR images beside them or made by bicubic `imresize`.
+    """HR images, and LR images beside them or made by a degradation.
 
     `folder` holds images, or `HR/` and optionally `LR_bicubic/X{scale}/` with
     `NAMEx{scale}.png`. HR is cropped from the top left to a multiple of the scale.
@@ -30,24 +38,35 @@ class BenchmarkFolder:
     MS3-Conv paper (0.8, 0.6, 0.5), so that the same pattern comes at other
     frequencies; then as above, except that LR is always made.
 
+    For restoration the scale is 1 and LR, always made, has the size of HR. What is
+    random in it comes from the seed and a checksum of the HR pixels, so the same image
+    is degraded alike in any folder and order.
+
     Args:
         folder: Path of the folder, or a list of HR files.
         scale: Upscaling factor.
-        channels: 3 for RGB, 1 for grayscale.
+        channels: 3 for RGB, 1 for grayscale, "y" for luma: HR's is rounded to 8 bits,
+            and LR made of that, without rounding.
         rescale: Factor of `imresize` for the HR images, above 0 and at most 1.
+        degradation: Bicubic for a scale above 1, another for 1.
+        seed: Of what is random in the degradation.
 
     Raises:
         InputError: If the folder is missing or empty, if LR files exist for some
             images only, or if sizes do not match.
+        ValueError: If the degradation is not one for the scale.
     """
 
     def __init__(
         self,
         folder: str | Path | list[Path],
         scale: int,
-        channels: int = 3,
+        channels: int | str = 3,
         rescale: float = 1,
+        degradation: Degradation = BICUBIC,
+        seed: int = 0,
     ):
+        check_scale(degradation, scale)
         if not 0 < rescale <= 1:
             raise ValueError(
                 f"`rescale` must be above 0 and at most 1. Received: rescale={rescale}."
@@ -55,6 +74,8 @@ class BenchmarkFolder:
         self.scale = scale
         self.channels = channels
         self.rescale = rescale
+        self.degradation = degradation
+        self.seed = seed
         self.lr_files = None
         if isinstance(folder, list):
             self.folder = folder[0].parent
@@ -64,7 +85,8 @@ class BenchmarkFolder:
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         lr = self.folder / "LR_bicubic" / f"X{scale}"
-        if hr.is_dir() and lr.is_dir() and rescale == 1:
+        made = rescale != 1 or scale == 1 or channels == "y"
+        if hr.is_dir() and lr.is_dir() and not made:
             self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
             missing = [f for f in self.lr_files if not f.is_file()]
             if missing:
@@ -72,6 +94,18 @@ class BenchmarkFolder:
                     f"{missing[0]}: missing; {lr} must hold an LR file for each of the "
                     f"{len(self.hr_files)} HR images or not exist."
                 )
+
+    @property
+    def border(self) -> int:
+        """Pixels shaved from each side before scoring: none in restoration."""
+        return self.scale if self.scale > 1 else 0
+
+    def first(self, count: int | None) -> "BenchmarkFolder":
+        """Returns the folder of the first `count` images; of all for None."""
+        part = copy.copy(self)
+        part.hr_files = self.hr_files[:count]
+        part.lr_files = self.lr_files and self.lr_files[:count]
+        return part
 
     def __len__(self) -> int:
         return len(self.hr_files)
@@ -88,7 +122,11 @@ class BenchmarkFolder:
         if self.lr_files is None:
             if 0 in hr.shape:
                 raise InputError(f"{file}: smaller than the scale {self.scale}.")
-            return Pair(file.stem, imresize(hr, 1 / self.scale), hr)
+            if self.channels == "y":
+                lr = imresize(hr.astype(np.float32), 1 / self.scale)
+                return Pair(file.stem, lr, hr, luma=True)
+            rng = np.random.default_rng([self.seed, zlib.crc32(hr.tobytes())])
+            return Pair(file.stem, self.degradation(hr, self.scale, rng), hr)
         lr = read_image(self.lr_files[i], self.channels)
         expected = tuple(side // self.scale for side in hr.shape[:2])
         if lr.shape[:2] != expected:

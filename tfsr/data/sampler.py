@@ -3,6 +3,7 @@
 import numpy as np
 
 from tfsr.data.cache import ImageCache
+from tfsr.data.degradation import BICUBIC, Degradation, degraded_patch
 from tfsr.errors import InputError
 
 
@@ -10,25 +11,36 @@ class PatchSampler:
     """Draws batches of LR and HR patches, one batch per scale.
 
     Images are drawn with equal probability, positions uniformly; patches are flipped
-    and turned by quarters at random. A batch depends on the seed and the step alone,
-    so a resumed training sees what an uninterrupted one would have seen.
+    and turned by quarters at random. For restoration every patch is degraded when it is
+    drawn, before it is turned, so noise is always fresh. A batch depends on the seed
+    and the step alone, so a resumed training sees what an uninterrupted one would have
+    seen.
 
     Args:
         images: The cached images.
         patch: Side of an LR patch in pixels; the HR patch is `scale` times larger.
         batch: Patches per scale.
         seed: Any non-negative integer.
+        degradation: Of images of scale 1; larger scales have their LR in the cache.
 
     Raises:
         InputError: If no image holds a patch. `skipped` counts, per scale, the images
             that are too small.
     """
 
-    def __init__(self, images: ImageCache, patch: int, batch: int, seed: int = 0):
+    def __init__(
+        self,
+        images: ImageCache,
+        patch: int,
+        batch: int,
+        seed: int = 0,
+        degradation: Degradation = BICUBIC,
+    ):
         self.images = images
         self.patch = patch
         self.batch = batch
         self.seed = seed
+        self.degradation = degradation
         self.usable = {
             s: [
                 i for i, shape in enumerate(images.shapes(s)) if min(shape[:2]) >= patch
@@ -66,9 +78,12 @@ class PatchSampler:
     def _batch(self, rng, scale, part, parts):
         places = [self._place(rng, scale) for _ in range(self.batch)]
         size = self.batch // parts
+        share = slice(part * size, (part + 1) * size)
         patches = [
-            self._cut(scale, *place)
-            for place in places[part * size : (part + 1) * size]
+            self._cut(scale, own_rng, *place)
+            for own_rng, place in zip(
+                rng.spawn(self.batch)[share], places[share], strict=True
+            )
         ]
         lr, hr = (np.stack(side) for side in zip(*patches, strict=True))
         return lr.astype(np.float32) / 255, hr.astype(np.float32) / 255
@@ -80,12 +95,18 @@ class PatchSampler:
         x = rng.integers(w - self.patch + 1)
         return position, y, x, rng.integers(2), rng.integers(4)
 
-    def _cut(self, scale, position, y, x, flip, turns):
+    def _cut(self, scale, rng, position, y, x, flip, turns):
         pair = self.images.pair(position, scale)
         size = self.patch
 
         def cut(image, s):
-            part = image[y * s : (y + size) * s, x * s : (x + size) * s]
-            return np.rot90(part[:, ::-1] if flip else part, turns)
+            return image[y * s : (y + size) * s, x * s : (x + size) * s]
 
-        return cut(pair.lr, 1), cut(pair.hr, scale)
+        if scale == 1:
+            lr = degraded_patch(self.degradation, pair.hr, y, x, size, rng)
+        else:
+            lr = cut(pair.lr, 1)
+        return [
+            np.rot90(side[:, ::-1] if flip else side, turns)
+            for side in (lr, cut(pair.hr, scale))
+        ]

@@ -1,3 +1,4 @@
+from tfsr.layers.bicubic_enlarge import BicubicEnlarge
 from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock
 from tfsr.layers.channel_shift import ChannelShift
@@ -5,18 +6,31 @@ from tfsr.layers.conv_norm import ConvNorm
 from tfsr.layers.fake_quantize import FakeQuantize
 from tfsr.layers.fake_quantized_conv import FakeQuantizedConv2D
 from tfsr.layers.grouped_conv import GroupedConv2D
+from tfsr.layers.luma import Luma
 from tfsr.layers.multi_scale import CONVS, multi_scale
 from tfsr.layers.multi_scale_conv import MultiScaleConv2D
 from tfsr.layers.multi_scale_cross import MultiScaleCross
 from tfsr.layers.padding import CropToScale, PadToMultiple
+from tfsr.layers.resampling import (
+    BilinearResize,
+    downsample,
+    feature_pyramid,
+    upsample,
+)
 from tfsr.layers.residual_block import ResidualBlock
 from tfsr.layers.residual_e_block import ResidualEBlock
 from tfsr.layers.scale_batches import JoinScales, SplitScales
+from tfsr.layers.scale_wise_block import ScaleWiseBlock
+from tfsr.layers.scale_wise_body import ScaleWiseBody
+from tfsr.layers.scale_wise_conv import ScaleWiseConv2D
 from tfsr.layers.upsampler import Upsampler
+from tfsr.layers.weight_norm_conv import WeightNormConv2D
 from tfsr.layers.weighted_average import WeightedAverage
 
 __all__ = [
     "CONVS",
+    "BicubicEnlarge",
+    "BilinearResize",
     "BranchedConv2D",
     "CascadingBlock",
     "ChannelShift",
@@ -26,13 +40,21 @@ __all__ = [
     "FakeQuantizedConv2D",
     "GroupedConv2D",
     "JoinScales",
+    "Luma",
     "MultiScaleConv2D",
     "MultiScaleCross",
     "PadToMultiple",
     "ResidualBlock",
     "ResidualEBlock",
+    "ScaleWiseBlock",
+    "ScaleWiseBody",
+    "ScaleWiseConv2D",
     "SplitScales",
     "Upsampler",
+    "WeightNormConv2D",
     "WeightedAverage",
+    "downsample",
+    "feature_pyramid",
     "multi_scale",
+    "upsample",
 ]

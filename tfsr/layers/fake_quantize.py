@@ -45,7 +45,9 @@ class FakeQuantize(keras.layers.Layer):
             return self.add_weight(
                 name=name,
                 shape=(2,),
-                initializer=lambda shape, dtype: ops.array([self.low, self.high], dtype),
+                initializer=lambda shape, dtype: ops.array(
+                    [self.low, self.high], dtype
+                ),
                 trainable=trainable,
             )
 

@@ -67,16 +67,7 @@ class GroupedConv2D(keras.layers.Layer):
         shape = (self.kernel_size, self.kernel_size, channels // self.groups)
         limit = (self.kernel_size**2 * channels // self.groups) ** -0.5
         uniform = functools.partial(keras.initializers.RandomUniform, -limit, limit)
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(*shape, self.filters),
-            initializer=self.initializer or uniform(),
-        )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=(self.filters,),
-            initializer="zeros" if self.initializer else uniform(),
-        )
+        self._add_weights((*shape, self.filters), uniform)
 
     def call(self, inputs):
         if self.groups == 1 or self.lowering == "grouped":
@@ -108,3 +99,13 @@ class GroupedConv2D(keras.layers.Layer):
             "lowering": self.lowering,
             "initializer": self.initializer,
         }
+
+    def _add_weights(self, shape, uniform):
+        self.kernel = self.add_weight(
+            name="kernel", shape=shape, initializer=self.initializer or uniform()
+        )
+        self.bias = self.add_weight(
+            name="bias",
+            shape=shape[-1:],
+            initializer="zeros" if self.initializer else uniform(),
+        )

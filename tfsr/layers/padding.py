@@ -23,17 +23,7 @@ class PadToMultiple(keras.layers.Layer):
         self.multiple = multiple
 
     def call(self, inputs):
-        x = inputs
-        _, height, width, _ = ops.shape(x)
-        # Whether a multiple or not may be unknown until the graph runs, so the most
-        # that can be missing is added and the rest is cut off.
-        if not _is_multiple(height, self.multiple):
-            x = ops.concatenate([x, *[x[:, -1:]] * (self.multiple - 1)], axis=1)
-            x = x[:, : height + -height % self.multiple]
-        if not _is_multiple(width, self.multiple):
-            x = ops.concatenate([x, *[x[:, :, -1:]] * (self.multiple - 1)], axis=2)
-            x = x[:, :, : width + -width % self.multiple]
-        return x
+        return pad_to_multiple(inputs, self.multiple)
 
     def compute_output_shape(self, input_shape):
         b, h, w, c = input_shape
@@ -64,9 +54,7 @@ class CropToScale(keras.layers.Layer):
     def call(self, inputs):
         sr, lr = inputs
         _, height, width, _ = ops.shape(lr)
-        if sr.shape[1:3] == (height * self.scale, width * self.scale):
-            return sr
-        return sr[:, : height * self.scale, : width * self.scale]
+        return crop(sr, height * self.scale, width * self.scale)
 
     def compute_output_shape(self, input_shape):
         (b, *_, c), (_, h, w, _) = input_shape
@@ -74,6 +62,25 @@ class CropToScale(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "scale": self.scale}
+
+
+def pad_to_multiple(x, multiple):
+    """Returns `x` with its last row and column repeated as in `PadToMultiple`."""
+    _, height, width, _ = ops.shape(x)
+    # Whether a multiple or not may be unknown until the graph runs, so the most that
+    # can be missing is added and the rest is cut off.
+    if not _is_multiple(height, multiple):
+        x = ops.concatenate([x, *[x[:, -1:]] * (multiple - 1)], axis=1)
+        x = x[:, : height + -height % multiple]
+    if not _is_multiple(width, multiple):
+        x = ops.concatenate([x, *[x[:, :, -1:]] * (multiple - 1)], axis=2)
+        x = x[:, :, : width + -width % multiple]
+    return x
+
+
+def crop(x, height, width):
+    """Returns the top left part of `x`, which is all of it where that is known."""
+    return x if x.shape[1:3] == (height, width) else x[:, :height, :width]
 
 
 def _is_multiple(size, multiple):

@@ -1,7 +1,9 @@
 from tfsr.models.carn import carn, carn_m
 from tfsr.models.cmsc import cmsc, pmsc, supervision_weights
+from tfsr.models.luminance import luminance_scales, stages
 from tfsr.models.ms3_carn import ms3_carn
-from tfsr.models.scales import pick_scale, scales, single_scale
+from tfsr.models.scales import pick_scale, scales, single_scale, training_scales
+from tfsr.models.scn import scn, scn_pspnet, scn_unet, with_levels
 from tfsr.models.srresnet import srresnet
 from tfsr.models.vdsr import vdsr
 
@@ -11,6 +13,9 @@ MODELS = {
     "cmsc": cmsc,
     "ms3_carn": ms3_carn,
     "pmsc": pmsc,
+    "scn": scn,
+    "scn_pspnet": scn_pspnet,
+    "scn_unet": scn_unet,
     "srresnet": srresnet,
     "vdsr": vdsr,
 }
@@ -20,12 +25,19 @@ __all__ = [
     "carn",
     "carn_m",
     "cmsc",
+    "luminance_scales",
     "ms3_carn",
     "pick_scale",
     "pmsc",
     "scales",
+    "scn",
+    "scn_pspnet",
+    "scn_unet",
     "single_scale",
     "srresnet",
+    "stages",
     "supervision_weights",
+    "training_scales",
     "vdsr",
+    "with_levels",
 ]

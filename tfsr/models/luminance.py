@@ -1,8 +1,17 @@
-"""Networks that see the bicubic enlargement of the luma, whatever the scale."""
+"""Networks that see the bicubic enlargement of the luma, whatever the scale.
+
+Such a network refines the luma; colour is enlarged by bicubic. What is added to Y with
+Cb and Cr as they are is added to R, G and B alike, times 255 / 219: so no conversion
+back is needed, and the enlarged image keeps its own precision.
+"""
 
 import keras
 
+from tfsr.graph import Graph, run_node
+from tfsr.layers import BicubicEnlarge, Luma
+
 PREFIX = "luma"
+RANGE = 255 / 219  # of R, G and B over that of Y
 
 
 def luminance_input(scale: int | tuple[int, ...]):
@@ -36,3 +45,38 @@ def check_channels(channels: int) -> None:
         raise ValueError(
             f"`channels` must be 1, the luma. Received: channels={channels}."
         )
+
+
+def stages(model: keras.Model) -> dict[str, keras.Model]:
+    """Returns the network up to each stage's prediction; nothing but of a cascade."""
+    if not luminance_scales(model) or not isinstance(model.output, dict):
+        return {}
+    return {
+        name: keras.Model(model.input, output, name=model.name)
+        for name, output in model.output.items()
+        if name != "sr"
+    }
+
+
+def enlarging(model: keras.Model, scale: int, channels: int = 3) -> keras.Model:
+    """Returns the network around a luminance network, from LR to SR of one scale.
+
+    From `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`, in [0, 1].
+
+    Args:
+        model: A luminance network, whose weights are shared. Of predictions at several
+            stages the final one is kept.
+        scale: One of its scales.
+        channels: 3 for RGB; 1 for an image that is its own luma.
+    """
+    output = model.output["sr"] if isinstance(model.output, dict) else model.output
+    graph = Graph([model.input], [output])
+    lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
+    enlarged = BicubicEnlarge(scale, name="enlarge")(lr)
+    if channels == 1:
+        (sr,) = graph.run([enlarged], run_node)
+        return keras.Model(lr, sr, name=model.name)
+    y = Luma(name="luma")(enlarged)
+    (refined,) = graph.run([y], run_node)
+    residual = keras.ops.subtract(refined, y) * RANGE
+    return keras.Model(lr, keras.ops.add(enlarged, residual), name=model.name)

@@ -4,7 +4,7 @@ import keras
 
 from tfsr.errors import InputError
 from tfsr.layers import JoinScales, SplitScales
-from tfsr.models.luminance import luminance_scales
+from tfsr.models.luminance import enlarging, luminance_scales
 
 
 def scales(model: keras.Model) -> tuple[int, ...]:
@@ -33,11 +33,23 @@ def pick_scale(name: str, model: keras.Model, scale: int | None) -> int:
     return scale
 
 
-def single_scale(model: keras.Model, scale: int) -> keras.Model:
+def training_scales(model: keras.Model) -> tuple[int, ...]:
+    """Returns how many times larger HR patches are than what `model` is trained on."""
+    return (1,) if luminance_scales(model) else scales(model)
+
+
+def single_scale(
+    model: keras.Model, scale: int, channels: int | str | None = None
+) -> keras.Model:
     """Returns the inference model of one scale, sharing the weights of `model`.
 
-    A model of one input and output is returned as it is. Of predictions at several
-    stages the final one is kept.
+    A model of that scale alone is returned as it is; a luminance network within what
+    makes SR in colour of LR.
+
+    Args:
+        model: A model of one or several scales.
+        scale: One of them.
+        channels: "y" for a luminance network on luma alone.
 
     Raises:
         ValueError: If `model` lacks the scale.
@@ -47,10 +59,10 @@ def single_scale(model: keras.Model, scale: int) -> keras.Model:
         raise ValueError(
             f"`scale` must be one of {available}. Received: scale={scale}."
         )
+    if luminance_scales(model):
+        return enlarging(model, scale, 1 if channels == "y" else 3)
     if not isinstance(model.input, dict):
-        if not isinstance(model.output, dict):
-            return model
-        return keras.Model(model.input, model.output["sr"], name=model.name)
+        return model
     position = list(model.input).index(f"lr_x{scale}")
 
     def call(layer, *args, **kwargs):

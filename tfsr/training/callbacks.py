@@ -13,8 +13,9 @@ import numpy as np
 
 from tfsr import files
 from tfsr.errors import InputError, NotFiniteError
-from tfsr.evaluate import psnr
-from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
+from tfsr.evaluate import psnr, result
+from tfsr.inference import KerasUpscaler
+from tfsr.models import stages
 from tfsr.training.recipe import copy_trained_weights
 
 
@@ -41,12 +42,7 @@ def validate(upscaler, folder) -> float:
         folder: A `tfsr.data.BenchmarkFolder` of the upscaler's scale and channels.
     """
     return float(
-        np.mean(
-            [
-                psnr(to_uint8(upscaler(from_uint8(pair.lr))), pair.hr, folder.scale)
-                for pair in folder
-            ]
-        )
+        np.mean([psnr(result(upscaler, p), p.hr, folder.border) for p in folder])
     )
 
 
@@ -122,22 +118,32 @@ class CopyWeights(keras.callbacks.Callback):
 
 
 class Validation(keras.callbacks.Callback):
-    """Adds `val_psnr_x{scale}` and their mean `val_psnr` to the logs of an epoch."""
+    """Adds `val_psnr_x{scale}` and their mean `val_psnr` to the logs of an epoch.
+
+    Of a cascade also the figures of its stages, `val_psnr_x{scale}_stage_{q}`.
+    """
 
     def __init__(self, model, folders):
         super().__init__()
         self.folders = folders
-        self.upscalers = [KerasUpscaler(model, folder.scale) for folder in folders]
+        self.upscalers = [KerasUpscaler(model, f.scale, f.channels) for f in folders]
+        self.stages = {
+            name: [KerasUpscaler(stage, f.scale, f.channels) for f in folders]
+            for name, stage in stages(model).items()
+        }
 
     def on_epoch_end(self, epoch, logs):
-        for upscaler, folder in zip(self.upscalers, self.folders, strict=True):
+        for i, folder in enumerate(self.folders):
             try:
-                logs[f"val_psnr_x{folder.scale}"] = validate(upscaler, folder)
+                logs[f"val_psnr_x{folder.scale}"] = validate(self.upscalers[i], folder)
             except NotFiniteError:
                 step = int(self.model.optimizer.iterations)
                 raise NotFiniteError(
                     f"the network's output is not finite at step {step}; {ADVICE}"
                 ) from None
+            for name, upscalers in self.stages.items():
+                level = validate(upscalers[i], folder)
+                logs[f"val_psnr_x{folder.scale}_{name}"] = level
         names = [f"val_psnr_x{folder.scale}" for folder in self.folders]
         logs["val_psnr"] = float(np.mean([logs[name] for name in names]))
 
@@ -150,13 +156,15 @@ class RunLog(keras.callbacks.Callback):
     Args:
         out: The run folder.
         epoch: Completed epochs; rows that a killed run wrote beyond are dropped.
-        bicubic: PSNR of bicubic by scale, `{"x2": ...}`, drawn for comparison.
+        baseline: What to draw for comparison, "bicubic" or "input".
+        levels: Its PSNR by scale, `{"x2": ...}`.
     """
 
-    def __init__(self, out, epoch, bicubic):
+    def __init__(self, out, epoch, baseline, levels):
         super().__init__()
         self.out = out
-        self.bicubic = bicubic
+        self.baseline = baseline
+        self.levels = levels
         self.rows = []
         if epoch:
             self.rows = read_log(out)[:epoch]
@@ -185,12 +193,16 @@ class RunLog(keras.callbacks.Callback):
         left, right = figure.subplots(1, 2)
         left.plot(epochs, [row["loss"] for row in self.rows], marker=".")
         left.set(xlabel="epoch", ylabel="training loss", yscale="log")
-        for name, level in self.bicubic.items():
+        for name, level in self.levels.items():
             values = [row[f"val_psnr_{name}"] for row in self.rows]
             (line,) = right.plot(epochs, values, marker=".", label=name)
-            right.axhline(
-                level, color=line.get_color(), linestyle=":", label=f"{name} bicubic"
-            )
+            for key in self.rows[0]:
+                if key.startswith(f"val_psnr_{name}_"):  # a stage of a cascade
+                    values = [row[key] for row in self.rows]
+                    label = key.removeprefix("val_psnr_").replace("_", " ")
+                    right.plot(epochs, values, "--", linewidth=1, label=label)
+            style = {"color": line.get_color(), "linestyle": ":"}
+            right.axhline(level, label=f"{name} {self.baseline}", **style)
         right.set(xlabel="epoch", ylabel="validation PSNR (dB)")
         right.legend()
         for axes in (left, right):
@@ -307,7 +319,7 @@ class TensorBoardImages(keras.callbacks.TensorBoard):
         if importlib.util.find_spec("tensorboard") is None:
             raise InputError("--tensorboard: needs pip install tensorboard.")
         super().__init__(str(folder))
-        self.upscalers = [KerasUpscaler(model, f.scale) for f in folders]
+        self.upscalers = [KerasUpscaler(model, f.scale, f.channels) for f in folders]
         self.pairs = [next(iter(f)) for f in folders]
 
     def on_epoch_end(self, epoch, logs=None):
@@ -316,5 +328,5 @@ class TensorBoardImages(keras.callbacks.TensorBoard):
         super().on_epoch_end(epoch, logs)
         with self._train_writer.as_default():
             for upscaler, pair in zip(self.upscalers, self.pairs, strict=True):
-                sr = to_uint8(upscaler(from_uint8(pair.lr)))
+                sr = result(upscaler, pair)
                 tf.summary.image(f"x{upscaler.scale}", sr[None], step=epoch)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import tomli_w
 
+from tfsr.data.degradation import Degradation, from_table
 from tfsr.errors import InputError
 from tfsr.training.distribution import STRATEGIES
 
@@ -35,14 +36,35 @@ class DataConfig:
 
     train: list[str]
     val: str
+    val_images: int | None = None  # the first so many; all by default
     cache: str = "cache"
-    channels: int = 3
+    channels: int | str = 3  # "y" for luma, as luminance networks see it
+    downscale: list[float] = field(default_factory=list)  # more images: all, shrunk so
+    exclude: list[str] = field(default_factory=list)  # names of images, no ending
+    degradation: str = "bicubic"
+    sigma: float | list[float] | None = None  # with "noise": see `GaussianNoise`
+    noise: str | None = None
+    quality: int | list[int] | None = None  # with "jpeg": see `JPEG`
 
     def __post_init__(self):
         if not self.train:
             raise ValueError("train must name at least one folder.")
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, not {self.channels}.")
+        if self.channels not in (1, 3, "y"):
+            raise ValueError(f'channels must be 1, 3 or "y", not {self.channels!r}.')
+        if self.val_images is not None and self.val_images < 1:
+            raise ValueError(f"val_images must be positive, not {self.val_images}.")
+        if not all(0 < factor < 1 for factor in self.downscale):
+            raise ValueError(
+                f"downscale must have factors between 0 and 1, not {self.downscale}."
+            )
+        _ = self.task  # raises what is wrong with it
+
+    @property
+    def task(self) -> Degradation:
+        """What the images are restored from."""
+        parameters = {key: getattr(self, key) for key in ("sigma", "noise", "quality")}
+        given = {key: value for key, value in parameters.items() if value is not None}
+        return from_table({"name": self.degradation, **given})
 
 
 @dataclass(frozen=True)
@@ -315,5 +337,6 @@ def _say(hint):
             _say(p) for p in typing.get_args(hint) if p is not type(None)
         )
     if typing.get_origin(hint) is list:
-        return "a list of texts"
+        _, _, noun = _say(*typing.get_args(hint)).partition(" ")
+        return f"a list of {noun}s"
     return names[hint]

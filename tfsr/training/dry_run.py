@@ -12,7 +12,7 @@ from tfsr import complexity
 from tfsr.data import ImageSurvey, PatchSampler
 from tfsr.errors import naming_memory
 from tfsr.inference import KerasUpscaler, from_uint8
-from tfsr.models import scales
+from tfsr.models import training_scales
 from tfsr.training import distribution
 from tfsr.training.callbacks import completed_epochs
 from tfsr.training.config import Config
@@ -50,7 +50,10 @@ def dry_run(config: Config, out: str | Path) -> dict:
 def _dry_run(config, done, replicas):
     options = config.train
     model, folders = prepare(config, resumed=bool(done))
-    survey = ImageSurvey(config.data.train, scales(model), config.data.channels)
+    data = config.data
+    survey = ImageSurvey(
+        data.train, training_scales(model), data.channels, data.exclude, data.downscale
+    )
     say_skipped(PatchSampler(survey, options.patch, options.batch))
     with naming_memory():
         step_seconds = _step_seconds(model, config, replicas)
@@ -82,8 +85,8 @@ class Noise:
             return rng.random((options.batch, side, side, channels), np.float32)
 
         channels = model.inputs[0].shape[-1]
-        lr = {f"lr_x{s}": batch(1, channels) for s in scales(model)}
-        hr = {f"sr_x{s}": batch(s, channels) for s in scales(model)}
+        lr = {f"lr_x{s}": batch(1, channels) for s in training_scales(model)}
+        hr = {f"sr_x{s}": batch(s, channels) for s in training_scales(model)}
         if len(lr) == 1:
             (lr,), (hr,) = lr.values(), hr.values()
         self.batches = lr, hr
@@ -120,7 +123,7 @@ def _step_seconds(model, config, replicas):
 def _validation_seconds(model, folder):
     lr = from_uint8(next(iter(folder)).lr)
     started = time.monotonic()
-    KerasUpscaler(model, folder.scale)(lr)
+    KerasUpscaler(model, folder.scale, folder.channels)(lr)
     return (time.monotonic() - started) * len(folder)
 
 

@@ -10,9 +10,10 @@ import keras
 
 from tfsr import complexity, files
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
+from tfsr.data.degradation import Enlarged, check_scale
 from tfsr.errors import InputError, naming_memory
-from tfsr.inference import BicubicUpscaler
-from tfsr.models import scales
+from tfsr.evaluate import baseline
+from tfsr.models import luminance_scales, scales, training_scales
 from tfsr.training import distribution
 from tfsr.training.callbacks import (
     Checkpoint,
@@ -76,15 +77,21 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
 
 def _train(config, out, tensorboard, changes, replicas):
     model, folders = prepare(config, resumed=bool(completed_epochs(out)))
-    options, model_scales = config.train, scales(model)
+    options, data = config.train, config.data
     # Checked before the cache, which takes minutes to build.
     boards = []
     if tensorboard:
         boards = [TensorBoardImages(out / "tensorboard", model, folders)]
     images = ImageCache(
-        config.data.train, model_scales, config.data.cache, config.data.channels
+        data.train,
+        training_scales(model),
+        data.cache,
+        data.channels,
+        data.exclude,
+        data.downscale,
     )
-    sampler = PatchSampler(images, options.patch, options.batch, options.seed)
+    task = Enlarged(scales(model)) if data.channels == "y" else data.task
+    sampler = PatchSampler(images, options.patch, options.batch, options.seed, task)
     say_skipped(sampler)
 
     if not replicas.chief:
@@ -114,15 +121,23 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
     if options.deterministic:
         repeat_exactly()
     model = build_model(config.model, config.source)
-    channels = model.inputs[0].shape[-1]
+    channels = "y" if luminance_scales(model) else model.inputs[0].shape[-1]
     if channels != data.channels:
         raise InputError(
-            f"{config.source}: [data] channels is {data.channels} "
-            f"where the model has {channels}."
+            f"{config.source}: [data] channels is {data.channels!r} "
+            f"where the model has {channels!r}."
         )
     if options.init_from and not resumed:
         say(start_from(model, options.init_from))
-    return model, [BenchmarkFolder(data.val, s, channels) for s in scales(model)]
+    folders = []
+    for scale in scales(model):
+        try:
+            check_scale(data.task, scale)
+        except ValueError as error:
+            raise InputError(f"{config.source}: [data] {error}") from None
+        folder = BenchmarkFolder(data.val, scale, channels, degradation=data.task)
+        folders.append(folder.first(data.val_images))
+    return model, folders
 
 
 def say_skipped(sampler: PatchSampler) -> None:
@@ -140,14 +155,15 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
     epoch = completed_epochs(out)
     images = sampler.images
     for what, value in {
-        "the config": _checksum([config.model, options]),
+        "the config": _checksum([config.model, config.data.task, options]),
         "the training images": _checksum(list(map(images.shapes, images.scales))),
         "the completed epochs (--out must be a folder they share)": epoch,
     }.items():
         replicas.check_same(what, value)
     callbacks = [StopOnNaN()]
     if replicas.chief:
-        log = RunLog(out, epoch, _bicubic(folders))
+        levels = {f"x{f.scale}": validate(baseline(f), f) for f in folders}
+        log = RunLog(out, epoch, baseline(folders[0]).name, levels)
         checkpoint = Checkpoint(out, model, log)
         checkpoint.restore(trainee)
         callbacks += [TimeEstimate(), CopyWeights(model), Validation(model, folders)]
@@ -181,7 +197,7 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
         "seconds_since_resume": round(time.monotonic() - started, 1),
         "best_epoch": best["epoch"],
         "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
-        "val_psnr_y_bicubic": log.bicubic,
+        f"val_psnr_y_{log.baseline}": log.levels,
     }
     files.write_json(out / "metrics.json", metrics)
     return metrics
@@ -264,11 +280,3 @@ def _locked(out):
             yield
     except filelock.Timeout:
         raise InputError(f"{out}: another training is running there.") from None
-
-
-def _bicubic(folders):
-    """Returns bicubic's figures on the validation images, the curve's baseline."""
-    return {
-        f"x{f.scale}": validate(BicubicUpscaler(f.scale, f.channels), f)
-        for f in folders
-    }

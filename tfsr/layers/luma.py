@@ -1,0 +1,24 @@
+import keras
+from keras import ops
+
+WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+BLACK = 16 / 255
+
+
+@keras.saving.register_keras_serializable(package="tfsr")
+class Luma(keras.layers.Layer):
+    """Y of BT.601 as MATLAB's `rgb2ycbcr` defines it, from RGB in [0, 1].
+
+    Input shape:
+        `(B, H, W, 3)`.
+
+    Output shape:
+        `(B, H, W, 1)` in [16 / 255, 235 / 255].
+    """
+
+    def call(self, inputs):
+        weights = ops.convert_to_tensor(WEIGHTS, inputs.dtype)
+        return ops.sum(inputs * weights, axis=-1, keepdims=True) + BLACK
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], 1)

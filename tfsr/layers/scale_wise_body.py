@@ -1,0 +1,102 @@
+import keras
+
+from tfsr.layers.resampling import check_ratio, feature_pyramid
+from tfsr.layers.scale_wise_block import ScaleWiseBlock
+
+
+@keras.saving.register_keras_serializable(package="tfsr")
+class ScaleWiseBody(keras.layers.Layer):
+    """The residual blocks of SCN on the feature pyramid of a map; its finest level.
+
+    A block computes the levels that those after it see; a level that none sees is left
+    out. With shared weights the layer also runs on other pyramids than it was made for:
+    `body(x, levels=5, ratio="2/3")`.
+
+    Args:
+        filters: Channels of the input and of the output.
+        blocks: Number of blocks.
+        width: As for `ScaleWiseBlock`.
+        levels: Levels of the pyramid; 1 for residual blocks on the map itself.
+        ratio: Size of a level over that of the next finer one: `"1/2"`, `"2/3"` or
+            `"3/4"`.
+        level_kernel_size: As for `ScaleWiseConv2D`.
+        resampling: As for `ScaleWiseConv2D`.
+        shared: Whether all levels share their weights.
+
+    Input shape:
+        `(B, H, W, filters)`; at 1/2, H and W are multiples of 2^(levels - 1).
+
+    Output shape:
+        `(B, H, W, filters)`.
+
+    Reference:
+        Fan et al., AAAI 2020, Section 3.2, https://arxiv.org/abs/1912.09028
+    """
+
+    def __init__(
+        self,
+        filters,
+        blocks,
+        width=4,
+        levels=3,
+        ratio="1/2",
+        level_kernel_size=3,
+        resampling="bilinear",
+        shared=True,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_ratio(ratio, resampling)
+        self.filters = filters
+        self.width = width
+        self.levels = levels
+        self.ratio = ratio
+        self.level_kernel_size = level_kernel_size
+        self.resampling = resampling
+        self.shared = shared
+        self.blocks = [
+            ScaleWiseBlock(
+                filters,
+                width,
+                blocks**-0.5,
+                level_kernel_size,
+                resampling,
+                shared,
+                outputs=self._reach(blocks - 1 - b),
+                name=f"block_{b}",
+            )
+            for b in range(blocks)
+        ]
+
+    def build(self, input_shape):
+        for block in self.blocks:
+            levels = min(self.levels, block.outputs + self._reach(1) - 1)
+            block.build([input_shape] * levels)
+
+    def call(self, inputs, levels=None, ratio=None):
+        levels = min(levels or self.levels, self._reach(len(self.blocks)))
+        ratio = ratio or self.ratio
+        x = feature_pyramid(inputs, levels, ratio)
+        for block in self.blocks:
+            x = block(x, ratio=ratio)
+        return x[0]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "blocks": len(self.blocks),
+            "width": self.width,
+            "levels": self.levels,
+            "ratio": self.ratio,
+            "level_kernel_size": self.level_kernel_size,
+            "resampling": self.resampling,
+            "shared": self.shared,
+        }
+
+    def _reach(self, blocks):
+        """Returns how many levels the finest one depends on through some blocks."""
+        return 1 + blocks * (self.level_kernel_size // 2)

@@ -1,0 +1,253 @@
+"""SCN: scale-wise convolution for image restoration.
+
+Fan, Yu, Liu and Huang, "Scale-Wise Convolution for Image Restoration", AAAI 2020,
+https://arxiv.org/abs/1912.09028
+Authors' code: https://github.com/ychfan/scn
+
+Where the paper is silent this follows the authors' code: every convolution is
+weight-normalized, with initial gain 1 at both ends and in the global skip, 2 where a
+block widens and 1/sqrt(blocks) where it narrows; the mean 0.5 is subtracted; the global
+skip is one 5x5 convolution to the pixels before the shuffle, or the input itself where
+nothing is enlarged; beyond the ends of the pyramid a level's own residual stands for
+the missing neighbour's; images are padded by their last row and column, and cropped.
+
+Departures: bilinear resampling has half-pixel centers (theirs aligns the corners), so
+at 1/2 it averages 2x2 pixels down, and Table 6's average and bilinear rows differ in
+upsampling alone; at 2/3 and 3/4, which their code has not, sizes are rounded up and
+nothing is padded; a pyramid of one level has no neighbours, which makes it the
+baseline; the pyramid itself is bilinear whatever resamples between its levels later;
+and what the last blocks compute at levels that nothing sees is left out.
+
+The paper states levels and ratio for Table 4 alone; 3 levels at 1/2 by default here.
+
+A weight-normalized k x k convolution of a to b channels has (k^2 a + 2) b parameters.
+At x2 in color head, tail and skip have 928 + 3480 + 924 = 5332; a block has 74,048, and
+2 x 1088 for its two neighbours, where the last block needs the coarser one alone.
+- baseline, 16 blocks: 5332 + 16 x 74,048 = 1,190,100, as the authors print
+- shared, any number of levels: 1,190,100 + 31 x 1088 = 1,223,828
+- unshared, two levels of width 2, where a level has half of a block's filters before
+  the activation: 5332 + 32 x 37,056 + 31 x 1088 = 1,224,852
+- unshared large (2.1 million in the paper), two levels of width 3.5, our choice:
+  5332 + 32 x 64,800 + 31 x 1088 = 2,112,660
+- with convolutions for resampling: 1,190,100 + 16 x 4352 + 15 x 4160 = 1,322,132
+- Table 4, 8 blocks and two levels: SCN 5332 + 8 x 74,048 + 15 x 1088 = 614,036, U-Net
+  style 5332 + 8 x 74,048 + 2 x 1088 = 599,892, PSPNet style 5332 + 8 x 74,048 + 3456 =
+  601,172
+"""
+
+import functools
+
+import keras
+from keras import ops
+
+from tfsr.layers import (
+    ChannelShift,
+    CropToScale,
+    PadToMultiple,
+    ScaleWiseBlock,
+    ScaleWiseBody,
+    WeightNormConv2D,
+    downsample,
+    feature_pyramid,
+    upsample,
+)
+from tfsr.layers.resampling import check_ratio
+from tfsr.models.ms3 import check_positive
+from tfsr.models.scales import scales
+
+MEAN = 0.5
+
+
+def scn(
+    scale=2,
+    levels=3,
+    ratio="1/2",
+    resampling="bilinear",
+    shared=True,
+    level_kernel_size=3,
+    filters=32,
+    width=4,
+    blocks=16,
+    channels=3,
+):
+    """Builds SCN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
+
+    Args:
+        scale: Upscaling factor 2, 3 or 4, or 1 for restoration at the same size.
+        levels: Levels of the feature pyramid; 1 for the single-scale baseline.
+        ratio: Size of a level over that of the next finer one: `"1/2"`, `"2/3"` or
+            `"3/4"`.
+        resampling: Between levels: `"bilinear"`, `"average"` with nearest, or `"conv"`
+            with deconvolution; the last two at 1/2 only.
+        shared: Whether all levels share their weights.
+        level_kernel_size: Levels that a scale-wise convolution sees: 1, 3 or 5.
+        filters: Channels of the features.
+        width: How many times as many they are before the activation of a block.
+        blocks: Number of residual blocks.
+        channels: 3 for RGB, 1 for grayscale.
+    """
+    check_positive(levels=levels, filters=filters, blocks=blocks)
+    body = ScaleWiseBody(
+        filters,
+        blocks,
+        width,
+        levels,
+        ratio,
+        level_kernel_size,
+        resampling,
+        shared,
+        name="body",
+    )
+    ends = _ends(scale, filters, channels)
+    return _network("scn", ends, body, _multiple(levels, ratio), scale, channels)
+
+
+def scn_unet(scale=2, filters=32, width=4, blocks=8, channels=3):
+    """Builds the U-Net style network of Table 4: two levels, one after the other.
+
+    A quarter of the blocks are at the full resolution, half at 1/2, and a quarter at
+    the full resolution again, where the features of the first quarter are added. A
+    pointwise convolution goes with either resampling.
+
+    Args:
+        scale: As for `scn`, like the others.
+        filters: Channels of the features.
+        width: How many times as many they are before the activation of a block.
+        blocks: Number of residual blocks, a multiple of 4.
+        channels: 3 for RGB, 1 for grayscale.
+    """
+    check_positive(filters=filters, blocks=blocks)
+    if blocks % 4:
+        raise ValueError(
+            f"`blocks` must be a multiple of 4. Received: blocks={blocks}."
+        )
+    quarter = blocks // 4
+    stack = _plain_blocks(filters, width, blocks)
+    down = WeightNormConv2D(filters, 1, name="down_conv")
+    up = WeightNormConv2D(filters, 1, name="up_conv")
+
+    def body(x):
+        x = fine = _run(stack[:quarter], [x])[0]
+        x = down(downsample(x, "1/2", name="down"))
+        x = _run(stack[quarter:-quarter], [x])[0]
+        x = ops.add(fine, upsample(up(x), fine, "1/2", name="up"))
+        return _run(stack[-quarter:], [x])[0]
+
+    ends = _ends(scale, filters, channels)
+    return _network("scn_unet", ends, body, 2, scale, channels)
+
+
+def scn_pspnet(scale=2, levels=2, filters=32, width=4, blocks=8, channels=3):
+    """Builds the PSPNet style network of Table 4: levels apart up to the last layer.
+
+    The blocks share their weights across levels, as in `scn`, but exchange nothing. The
+    last convolution sees the features of all levels, enlarged.
+
+    Args:
+        scale: As for `scn`, like the others.
+        levels: Levels of the feature pyramid, each half of the next finer one.
+        filters: Channels of the features.
+        width: How many times as many they are before the activation of a block.
+        blocks: Number of residual blocks.
+        channels: 3 for RGB, 1 for grayscale.
+    """
+    check_positive(levels=levels, filters=filters, blocks=blocks)
+    stack = _plain_blocks(filters, width, blocks)
+
+    def body(x):
+        features = _run(stack, feature_pyramid(x, levels, "1/2"))
+        enlarged = features[:1]
+        for s in range(1, levels):
+            x = features[s]
+            for t in reversed(range(s)):
+                x = upsample(x, features[t], "1/2", name=f"up_{s}_{t}")
+            enlarged.append(x)
+        return ops.concatenate(enlarged, axis=-1)
+
+    ends = _ends(scale, filters, channels)
+    multiple = _multiple(levels, "1/2")
+    return _network("scn_pspnet", ends, body, multiple, scale, channels)
+
+
+def with_levels(model, levels, ratio=None):
+    """Returns `model` with a feature pyramid of other levels, sharing its weights.
+
+    Args:
+        model: What `scn` built, of several levels that share their weights.
+        levels: Number of levels; 1 leaves out all exchange between levels.
+        ratio: Size of a level over that of the next finer one; `None` for that which
+            `scn` was told.
+
+    Raises:
+        ValueError: If the weights of `model` do not serve other levels.
+    """
+    ends = {layer.name: layer for layer in model.layers}
+    body = ends.get("body")
+    if body is None or not body.shared or body.levels < body.level_kernel_size // 2 + 1:
+        raise ValueError(
+            "`model` must be an SCN of several levels with shared weights. "
+            f"Received: model={model.name}."
+        )
+    pyramid = {"levels": levels, "ratio": ratio or body.ratio}
+    check_positive(levels=levels)
+    check_ratio(pyramid["ratio"], body.resampling)
+    return _network(
+        "scn",
+        ends,
+        functools.partial(body, **pyramid),
+        _multiple(**pyramid),
+        scales(model)[0],
+        model.input.shape[-1],
+    )
+
+
+def _ends(scale, filters, channels):
+    """Returns the convolutions around the body by their names."""
+    if type(scale) is not int or scale not in (1, 2, 3, 4):
+        raise ValueError(f"`scale` must be 1, 2, 3 or 4. Received: scale={scale}.")
+    if channels not in (1, 3):
+        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    pixels = channels * scale**2
+    return {
+        "head": WeightNormConv2D(filters, 3, name="head"),
+        "tail": WeightNormConv2D(pixels, 3, name="tail"),
+        "skip": WeightNormConv2D(pixels, 5, name="skip"),
+    }
+
+
+def _network(name, ends, body, multiple, scale, channels):
+    """Builds a network of any body from features to features, of Fig. 2."""
+    x = lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
+    if multiple > 1:
+        x = PadToMultiple(multiple, name="pad")(x)
+    shifted = ChannelShift((-MEAN,) * channels, name="sub_mean")(x)
+    features = ends["tail"](body(ends["head"](shifted)))
+    if scale == 1:
+        x = ops.add(x, features)
+    else:  # "the blue modules"
+        features = ChannelShift((MEAN,) * features.shape[-1], name="add_mean")(features)
+        x = ops.add(ends["skip"](shifted), features)
+        x = ops.depth_to_space(x, scale)
+    if multiple > 1:
+        x = CropToScale(scale, name="crop")([x, lr])
+    return keras.Model(lr, x, name=name)
+
+
+def _multiple(levels, ratio):
+    """Returns what the sides of the image must be multiples of."""
+    return 2 ** (levels - 1) if ratio == "1/2" else 1
+
+
+def _run(blocks, levels):
+    """Returns the levels after some blocks."""
+    for block in blocks:
+        levels = block(levels)
+    return levels
+
+
+def _plain_blocks(filters, width, blocks):
+    """Returns blocks without an exchange between levels."""
+    return [
+        ScaleWiseBlock(filters, width, blocks**-0.5, 1, name=f"block_{b}")
+        for b in range(blocks)
+    ]
