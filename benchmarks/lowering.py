@@ -13,7 +13,7 @@ from tfsr.data.degradation import BICUBIC, in_8_bits
 from tfsr.models import single_scale
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.benchmark import benchmark
-from tfsr.tflite.convert import calibration_patches
+from tfsr.tflite.calibrate import calibration_patches
 from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
 from tfsr.tflite.runtime import inspect
 from tfsr.weights import load_degradation

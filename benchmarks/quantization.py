@@ -16,7 +16,8 @@ from tfsr.graph import run_node
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.models import single_scale
 from tfsr.tflite import quantize
-from tfsr.tflite.convert import calibration_patches, output_shift
+from tfsr.tflite.calibrate import calibration_patches
+from tfsr.tflite.convert import output_shift
 from tfsr.tflite.lowering import EXACT, FOR_INT8, add_to_last_bias, lower
 from tfsr.tflite.simulate import simulate
 from tfsr.weights import load_degradation

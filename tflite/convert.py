@@ -12,9 +12,14 @@ from tfsr.data.degradation import to_table
 from tfsr.files import replacing
 from tfsr.footprint import alignment, receptive_radius, taps, working_values
 from tfsr.graph import run_node
-from tfsr.inference import from_uint8
 from tfsr.models import single_scale
 from tfsr.tflite import export, metadata, quantize
+from tfsr.tflite.aware import (
+    activation_bits,
+    is_quantization_aware,
+    without_rounding,
+)
+from tfsr.tflite.calibrate import CALIBRATION_SIZE, calibration_patches
 from tfsr.tflite.lowering import (
     EXACT,
     FOR_INT8,
@@ -29,8 +34,6 @@ FLOAT_FORMATS = {
     "float16": export.float16,
 }
 FORMATS = (*FLOAT_FORMATS, "dynamic_int8", "int8", "int16x8")
-CALIBRATION_PATCHES = 32
-CALIBRATION_SIZE = 72  # LR pixels
 
 
 def convert(
@@ -64,7 +67,9 @@ def convert(
         )
     model = single_scale(model, scale)
     rules = EXACT if lowering else ()
-    if format in FLOAT_FORMATS:
+    if is_quantization_aware(model):
+        build = _trained(model, format)
+    elif format in FLOAT_FORMATS:
         build = _float(model, FLOAT_FORMATS[format], rules)
     else:
         patches = calibration_patches(calibration)
@@ -92,6 +97,23 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
     """Returns `file` with `_HxW` or `_dynamic` before its ending."""
     label = f"{size[0]}x{size[1]}" if size else "dynamic"
     return Path(file).with_stem(f"{Path(file).stem}_{label}")
+
+
+def _trained(model, format):
+    """Returns a function from height and width to the TFLite model, as it was trained.
+
+    Raises:
+        ValueError: If the format is another than it was trained for.
+    """
+    formats = {8: "int8", 16: "int16x8"}
+    wanted = formats[activation_bits(model)]
+    if format != wanted:
+        raise ValueError(
+            f"`format` must be {wanted}, which `model` was trained for. "
+            f"Received: format={format}."
+        )
+    save = {"int8": export.int8, "int16x8": export.int16x8}[format]
+    return lambda height, width: save(*without_rounding(model, height, width))
 
 
 def _float(model, save, rules):
@@ -200,22 +222,3 @@ def _facts(model, scale, format, degradation):
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.
         "working_bytes": working_values(model) * itemsize + taps(model) * 8,
     }
-
-
-def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarray]:
-    """Returns `CALIBRATION_PATCHES` random LR patches, float32 in [0, 1].
-
-    In turns from the images, or from as many of them, evenly chosen, if there are
-    more; an image smaller than a patch is taken whole.
-    """
-    rng = np.random.default_rng(seed)
-    count = min(len(folder), CALIBRATION_PATCHES)
-    chosen = np.linspace(0, len(folder) - 1, count).astype(int)
-    images = [folder[i].lr for i in chosen]
-    patches = []
-    for i in range(CALIBRATION_PATCHES):
-        lr = images[i % count]
-        y, x = (rng.integers(max(1, n - CALIBRATION_SIZE + 1)) for n in lr.shape[:2])
-        patch = lr[y : y + CALIBRATION_SIZE, x : x + CALIBRATION_SIZE]
-        patches.append(from_uint8(patch))
-    return patches

@@ -16,7 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfsr.graph import Graph
+from tfsr.inference import from_uint8, to_uint8
 from tfsr.layers import GroupedConv2D
+from tfsr.models import single_scale
+from tfsr.tflite.aware import without_rounding
 from tfsr.tflite.quantize import MOVES, Ranges
 from tfsr.tflite.simulate import OTHER_AXES
 
@@ -34,6 +37,27 @@ class Quantized:
 
 # What is not rounded to 8 bits yet: a function from the step to the integers.
 Pending = Callable[[np.float32], np.ndarray]
+
+
+class IntegerUpscaler:
+    """Runs a quantization-aware model as its 8-bit conversion would run.
+
+    Args:
+        model: What `quantization_aware` returned, perhaps loaded.
+        scale: The scale to use.
+    """
+
+    depth = 8
+
+    def __init__(self, model: keras.Model, scale: int):
+        self.model = single_scale(model, scale)
+        self.scale = scale
+        self.channels = self.model.input.shape[-1]
+        self.graph, self.ranges = without_rounding(self.model)
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        pixels = to_uint8(lr)[None]
+        return from_uint8(run_integers(self.graph, self.ranges, pixels)[0])
 
 
 def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray:

@@ -1,112 +1,104 @@
-"""Networks that feel while they train what 8 bits will do to them."""
+"""Quantization-aware training: float weights trained on for 8 bits."""
 
-from collections.abc import Iterable
+import dataclasses
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from tfsr.graph import Graph, inline
-from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
-from tfsr.tflite import quantize
-from tfsr.tflite.lowering import FOR_INT8, lower
-from tfsr.tflite.simulate import OTHER_AXES
+from tfsr.complexity import params
+from tfsr.data import BenchmarkFolder, list_images
+from tfsr.data.degradation import in_8_bits
+from tfsr.errors import InputError
+from tfsr.layers import FakeQuantize
+from tfsr.models import scales
+from tfsr.tflite.aware import is_quantization_aware, quantization_aware
+from tfsr.tflite.calibrate import CALIBRATION_PATCHES, calibration_patches
+from tfsr.training import Config, train
+from tfsr.weights import load_model
 
 
-def quantization_aware(
-    model: keras.Model,
-    patches: Iterable[np.ndarray],
-    weight_bits: int = 8,
-    activation_bits: int = 8,
-) -> keras.Model:
-    """Returns `model` lowered, with every kernel and activation rounded as TFLite does.
-
-    What is trained is what runs: batch and weight normalization are folded, and the
-    ranges sit where the runtime has them (`quantize.ranges`). The copy has the scales
-    of `model`, but weights of its own.
+def quantize_train(
+    run: str | Path, config: Config, out: str | Path, tensorboard: bool = False
+) -> dict:
+    """Trains a float model for 8 bits into the run folder `out`, or resumes there.
 
     Args:
-        model: A float model of one or several scales.
-        patches: LR images, float32 `(H, W, C)` in [0, 1], that ranges start from.
-        weight_bits: 8, or 4 for studies.
-        activation_bits: 8 or 16.
+        run: A run folder or a `.keras` file with float weights.
+        config: An experiment with `[quantize]`, of the same model.
+        out: The run folder; `model.keras` in it is quantization-aware, for `convert`.
+        tensorboard: As for `tfsr.training.train`.
+
+    Returns:
+        As `tfsr.training.train`.
+
+    Raises:
+        InputError: If the config has no `[quantize]` or is of another model, and as
+            `tfsr.training.train`.
     """
-    graph = lower(model, FOR_INT8)
-    ranges = quantize.ranges(graph, quantize.observe(graph, patches))
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
-    fixed = {bounds for i, bounds in ranges.items() if _is_fixed(graph, i, bounds)}
-    layers = {}  # one for each convolution and each range that several share
-
-    def call(node, *args, **kwargs):
-        operation = node.operation
-        if type(operation) in OTHER_AXES:
-            if id(operation) not in layers:
-                copy = type(operation).from_config(operation.get_config())
-                copy.build(node.input_tensors[0].shape)
-                copy.set_weights(operation.get_weights())
-                layers[id(operation)] = FakeQuantizedConv2D(copy, weight_bits)
-            operation = layers[id(operation)]
-        outputs = operation(*args, **kwargs)
-        bounds = ranges.get(position[id(node)])
-        if bounds is None:
-            return outputs
-        key = id(bounds)
-        if key not in layers:
-            layers[key] = FakeQuantize(*bounds, activation_bits, bounds not in fixed)
-        return layers[key](outputs)
-
-    inputs = [keras.Input(x.shape[1:], name=x.name) for x in model.inputs]
-    outputs = graph.run(inputs, call)
-    return keras.Model(
-        keras.tree.pack_sequence_as(model.input, inputs),
-        keras.tree.pack_sequence_as(model.output, outputs),
-        name=model.name,
+    options = config.quantize
+    if options is None:
+        raise InputError(f"{config.source}: needs a table [quantize].")
+    model = load_model(run)
+    _check_same(model, run, config)
+    aware = quantization_aware(
+        model,
+        [patch for scale in scales(model) for patch in _patches(config, scale)],
+        options.weight_bits,
+        options.activation_bits,
     )
 
+    def build():
+        copy = keras.models.clone_model(aware)
+        copy.set_weights(aware.get_weights())
+        return copy
 
-def is_quantization_aware(model: keras.Model) -> bool:
-    """Returns whether `model` is what `quantization_aware` returned, perhaps loaded."""
-    return any(isinstance(layer, FakeQuantize) for layer in model.layers)
+    freeze = FreezeRanges(round(config.train.epochs * options.learn_ranges))
+    return train(dataclasses.replace(config, builder=build), out, tensorboard, [freeze])
 
 
-def graph_and_ranges(
-    model: keras.Model, height: int | None = None, width: int | None = None
-) -> tuple[Graph, quantize.Ranges]:
-    """Returns a quantization-aware model without its rounding, and the ranges.
+class FreezeRanges(keras.callbacks.Callback):
+    """Ends the learning of ranges.
 
     Args:
-        model: A quantization-aware model of one input.
-        height: Height of the input, or `None` to leave it open.
-        width: Width of the input, likewise.
+        epoch: The epoch, from 0, that begins with them frozen.
     """
-    bounds = {}
 
-    def call(node, *args, **kwargs):
-        operation = node.operation
-        if isinstance(operation, FakeQuantize):
-            low, high = operation.bounds()
-            bounds[id(args[0])] = float(low), float(high)
-            return args[0]
-        if isinstance(operation, FakeQuantizedConv2D):
-            operation = operation.conv
-        return operation(*args, **kwargs)
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
 
-    rounded = inline(model, height, width)
-    inputs = [keras.Input(batch_shape=x.shape) for x in rounded.inputs]
-    graph = Graph(inputs, rounded.run(inputs, call))
-    ranges = {
-        i: bounds[id(x)]
-        for i, node in enumerate(graph.nodes)
-        for x in node.outputs
-        if id(x) in bounds
-    }
-    return graph, ranges
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch >= self.epoch:
+            for layer in self.model.layers:
+                if isinstance(layer, FakeQuantize) and not float(layer.frozen):
+                    layer.freeze()
 
 
-def ranges_of(model: keras.Model) -> list[FakeQuantize]:
-    """Returns the layers that round activations."""
-    return [layer for layer in model.layers if isinstance(layer, FakeQuantize)]
+def _check_same(model, run, config):
+    """Refuses a config of another model."""
+    if is_quantization_aware(model):
+        raise InputError(f"{run}: is quantization-aware already; give the float model.")
+    wanted = config.build()
+    for what, ours, theirs in (
+        ("scales", scales(model), scales(wanted)),
+        ("parameters", params(model), params(wanted)),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"{config.source}: [model] has {what} {theirs}, and {run} {ours}."
+            )
 
 
-def _is_fixed(graph, position, bounds):
-    """Returns whether a range is the pixels' own."""
-    return bounds[1] - bounds[0] == 1.0
+def _patches(config, scale):
+    """Returns patches of the training images that ranges start from."""
+    data = config.data
+    images = [file for folder in data.train for file in list_images(folder)]
+    chosen = np.linspace(0, len(images) - 1, CALIBRATION_PATCHES).astype(int)
+    folder = BenchmarkFolder(
+        [images[i] for i in chosen],
+        scale,
+        data.channels,
+        degradation=in_8_bits(data.task),
+    )
+    return calibration_patches(folder)

@@ -8,7 +8,8 @@ from tfsr import files, study
 from tfsr.data import BenchmarkFolder, list_images
 from tfsr.data.degradation import in_8_bits
 from tfsr.tflite.benchmark import benchmark
-from tfsr.tflite.convert import CALIBRATION_PATCHES, convert
+from tfsr.tflite.calibrate import CALIBRATION_PATCHES
+from tfsr.tflite.convert import convert
 
 FORMATS = ("float32", "int8")
 THREADS = 1

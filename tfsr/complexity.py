@@ -4,7 +4,7 @@ import math
 
 import keras
 
-from tfsr.graph import inline
+from tfsr.graph import convolution_in, inline
 from tfsr.layers import GroupedConv2D
 
 
@@ -27,7 +27,8 @@ def mult_adds(model: keras.Model, height: int, width: int) -> int:
     """
     total = 0
     for node in inline(model, height, width).nodes:
-        if isinstance(node.operation, GroupedConv2D | keras.layers.Conv2D):
+        operation = convolution_in(node.operation)
+        if isinstance(operation, GroupedConv2D | keras.layers.Conv2D):
             _, h, w, _ = node.outputs[0].shape
-            total += math.prod(node.operation.kernel.shape) * h * w
+            total += math.prod(operation.kernel.shape) * h * w
     return total

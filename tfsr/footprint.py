@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import keras
 
-from tfsr.graph import inline
+from tfsr.graph import convolution_in, inline
 from tfsr.layers import BilinearResize, GroupedConv2D
 
 POINTWISE = (
@@ -15,9 +15,12 @@ POINTWISE = (
     "ChannelShift",
     "Concatenate",
     "CropToScale",
+    "FakeQuantize",
+    "GetItem",
     "LeakyRelu",
     "Luma",
     "Multiply",
+    "Pad",
     "PadToMultiple",
     "ReLU",
     "Relu",
@@ -25,6 +28,12 @@ POINTWISE = (
     "Subtract",
     "WeightedAverage",
 )
+WINDOWS = {  # operations of strides, and what they call their windows' sides
+    "AveragePooling2D": "pool_size",
+    "Conv2D": "kernel_size",
+    "DepthwiseConv2D": "kernel_size",
+    "MaxPooling2D": "pool_size",
+}
 
 
 @dataclass(frozen=True)
@@ -107,13 +116,28 @@ def _reaches(model):
         cell = max(r.cell for r in inputs)
         radius = max(r.on(cell).radius for r in inputs)
         joined = Reach(radius, cell, min(r.pixel for r in inputs))
-        reach = _reach(node.operation, joined)
+        reach = _reach(node.operation, joined.with_neighbours(_moved(node)))
         reaches.update({id(x): reach for x in node.outputs})
     return graph, reaches
 
 
+def _moved(node):
+    """Returns by how many pixels an operation moves the rows or columns of a map."""
+    name = type(node.operation).__name__
+    if name == "GetItem":
+        _, slices = node.arguments.args
+        return max(abs(part.start or 0) for part in slices[1:3])
+    if name == "Pad":
+        return max(before for before, _ in node.operation.pad_width[1:3])
+    if name == "Concatenate" and node.operation.axis in (1, 2):
+        sides = [x.shape[node.operation.axis] for x in node.input_tensors]
+        return sum(side for side in sides if side is not None)
+    return 0
+
+
 def _reach(operation, reach):
     """Returns the reach of an operation's outputs from that of its inputs."""
+    operation = convolution_in(operation)
     name = type(operation).__name__
     if name in POINTWISE:
         return reach
@@ -125,9 +149,9 @@ def _reach(operation, reach):
         return reach.resized(operation.block_size)
     if name == "SpaceToDepth":
         return reach.resized(Fraction(1, operation.block_size))
-    if name in ("AveragePooling2D", "MaxPooling2D"):
+    if name in WINDOWS:
         stride = operation.strides[0]
-        overlap = max(0, operation.pool_size[0] - stride)
+        overlap = max(0, getattr(operation, WINDOWS[name])[0] - stride)
         return reach.with_neighbours(overlap).resized(Fraction(1, stride))
     if isinstance(operation, BilinearResize):
         return reach.interpolated(operation.fraction)
@@ -167,7 +191,7 @@ def taps(model: keras.Model) -> int:
     side = 16
     total = 0
     for node in inline(model, side, side).nodes:
-        operation = node.operation
+        operation = convolution_in(node.operation)
         if isinstance(operation, GroupedConv2D) and operation.kernel_size > 1:
             _, h, w, _ = node.outputs[0].shape
             total += operation.kernel_size**2 * h * w

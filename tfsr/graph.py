@@ -71,6 +71,12 @@ def run_node(node, *args, **kwargs):
     return node.operation(*args, **kwargs)
 
 
+def convolution_in(operation):
+    """Returns the convolution that `operation` rounds the kernel of, or itself."""
+    rounded = isinstance(operation, FakeQuantizedConv2D)
+    return operation.conv if rounded else operation
+
+
 def inline(model: keras.Model, height=None, width=None) -> Graph:
     """Returns `model` with every block replaced by the operations inside it.
 

@@ -9,7 +9,8 @@ from tfsr.inference import KerasUpscaler
 from tfsr.layers import GroupedConv2D
 from tfsr.models import carn_m, srresnet
 from tfsr.tflite import export, metadata
-from tfsr.tflite.convert import calibration_patches, convert
+from tfsr.tflite.calibrate import calibration_patches
+from tfsr.tflite.convert import convert
 from tfsr.tflite.lowering import EXACT, lower
 from tfsr.tflite.runtime import TFLiteUpscaler, inspect
 from tfsr.tflite.verify import verify

@@ -35,11 +35,17 @@ def find_upscaler(model, scale, channels=None):
     import tfsr
     from tfsr.inference import KerasUpscaler
     from tfsr.models import luminance_scales, pick_scale
+    from tfsr.tflite.aware import is_quantization_aware
 
     loaded = tfsr.load_model(model)
     if channels == "y" and not luminance_scales(loaded):
         raise InputError(f"{model}: has colours; --protocol luma is for networks of Y.")
-    return KerasUpscaler(loaded, pick_scale(model, loaded, scale), channels)
+    scale = pick_scale(model, loaded, scale)
+    if is_quantization_aware(loaded):
+        from tfsr.tflite.integers import IntegerUpscaler
+
+        return IntegerUpscaler(loaded, scale)
+    return KerasUpscaler(loaded, scale, channels)
 
 
 def find_degradation(model, upscaler, asked):

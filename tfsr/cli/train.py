@@ -6,6 +6,7 @@ import sys
 from tfsr.cli.arguments import with_json
 from tfsr.cli.models import import_tensorflow
 from tfsr.cli.output import present
+from tfsr.errors import InputError
 
 
 def add(command):
@@ -33,13 +34,20 @@ def run(options):
     from tfsr.training import dry_run, read_config, train
 
     config = read_config(options.config, options.set)
+    if config.quantize:
+        raise InputError(f"{options.config}: has [quantize]; see tfsr quantize-train.")
     if options.dry_run:
         report = dry_run(config, options.out)
         present(options, report, _estimate(config.source, report))
         return
     with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
         metrics = train(config, options.out, options.tensorboard)
-    if metrics is None:  # on a worker that writes nothing
+    present_metrics(options, metrics)
+
+
+def present_metrics(options, metrics):
+    """Says how good a run has become; nothing on a worker that writes none."""
+    if metrics is None:
         return
     best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
     name = next(n for n in ("bicubic", "input") if f"val_psnr_y_{n}" in metrics)

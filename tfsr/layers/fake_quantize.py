@@ -8,8 +8,8 @@ class FakeQuantize(keras.layers.Layer):
 
     With 8 bits, to the 256 multiples of (high - low) / 255 nearest to [low, high], 0
     among them; with 16, to those of m / 32767 from -m to m, m the larger of -low and
-    high, or from 0 where low is 0. The gradient passes where the input lies inside; where it is
-    clipped, it goes to the bound it is clipped to, which so learns where to be.
+    high, or from 0 where low is 0. The gradient passes where the input lies inside;
+    where it is clipped, it goes to the bound, which so learns where to be.
 
     Args:
         low: Initial lower bound, at most 0.
@@ -31,7 +31,8 @@ class FakeQuantize(keras.layers.Layer):
         super().__init__(**kwargs)
         if not low <= 0 <= high or low == high:
             raise ValueError(
-                f"`low` and `high` must have 0 between. Received: low={low}, high={high}."
+                "`low` and `high` must differ and have 0 between. "
+                f"Received: low={low}, high={high}."
             )
         if bits not in (8, 16):
             raise ValueError(f"`bits` must be 8 or 16. Received: bits={bits}.")
@@ -41,18 +42,15 @@ class FakeQuantize(keras.layers.Layer):
         self.learned = learned
 
     def build(self, input_shape):
-        def add(name, trainable):
-            return self.add_weight(
-                name=name,
-                shape=(2,),
-                initializer=lambda shape, dtype: ops.array(
-                    [self.low, self.high], dtype
-                ),
-                trainable=trainable,
-            )
+        def bounds(shape, dtype):
+            return ops.array([self.low, self.high], dtype)
 
-        self.range = add("range", self.learned)
-        self.frozen_range = add("frozen_range", False)
+        self.range = self.add_weight(
+            name="range", shape=(2,), initializer=bounds, trainable=self.learned
+        )
+        self.frozen_range = self.add_weight(
+            name="frozen_range", shape=(2,), initializer=bounds, trainable=False
+        )
         self.frozen = self.add_weight(
             name="frozen", shape=(), initializer="zeros", trainable=False
         )
@@ -69,7 +67,7 @@ class FakeQuantize(keras.layers.Layer):
 
     def call(self, inputs):
         low, high = self.bounds()
-        lowest, step, levels = ops.stop_gradient(_grid(low, high, self.bits))
+        lowest, step, levels = map(ops.stop_gradient, _grid(low, high, self.bits))
         low = low + ops.stop_gradient(lowest - low)
         high = high + ops.stop_gradient(lowest + levels * step - high)
         clipped = ops.minimum(ops.maximum(inputs, low), high)
@@ -93,7 +91,7 @@ def _grid(low, high, bits):
     """Returns the lowest value, the step, and how many steps lie above it."""
     if bits == 8:
         step = ops.maximum(high - low, 1e-8) / 255
-        return -ops.floor(-low / step + 0.5) * step, step, 255.0
+        return -ops.floor(-low / step + 0.5) * step, step, ops.cast(255, low.dtype)
     step = ops.maximum(ops.maximum(-low, high), 1e-8) / 32767
     below = ops.where(low < 0, 32768.0, 0.0)
-    return -below * step, step, below + 32767.0
+    return -below * step, step, below + 32767

@@ -6,9 +6,11 @@ import math
 import tomllib
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import keras
 import tomli_w
 
 from tfsr.data.degradation import Degradation, from_table
@@ -129,6 +131,25 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class QuantizeConfig:
+    """`[quantize]`: training for 8 bits, of weights that are trained already."""
+
+    weight_bits: int = 8
+    activation_bits: int = 8
+    learn_ranges: float = 0.8  # the share of the epochs before the ranges are frozen
+
+    def __post_init__(self):
+        for key, allowed in {"weight_bits": (4, 8), "activation_bits": (8, 16)}.items():
+            value = getattr(self, key)
+            if value not in allowed:
+                raise ValueError(f"{key} must be one of {allowed}, not {value}.")
+        if not 0 <= self.learn_ranges <= 1:
+            raise ValueError(
+                f"learn_ranges must be from 0 to 1, not {self.learn_ranges}."
+            )
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole experiment."""
 
@@ -137,6 +158,16 @@ class Config:
     train: TrainConfig
     text: str  # TOML that reads as this config; the file's own if nothing is overridden
     source: str  # the file, for messages
+    quantize: QuantizeConfig | None = None
+    builder: Callable[[], keras.Model] | None = None  # if not the model's of `MODELS`
+
+    def build(self) -> keras.Model:
+        """Returns the network to train.
+
+        Raises:
+            InputError: If the model's builder rejects an argument.
+        """
+        return self.builder() if self.builder else build_model(self.model, self.source)
 
     def values(self) -> dict:
         """Returns every value by its `section.key`."""
@@ -144,6 +175,7 @@ class Config:
             "model": self.model,
             "data": vars(self.data),
             "train": vars(self.train),
+            "quantize": vars(self.quantize) if self.quantize else {},
         }
         return {
             f"{section}.{key}": value
@@ -162,7 +194,8 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
     """Returns the experiment in `file`.
 
     Args:
-        file: A TOML file with the tables `[model]`, `[data]` and `[train]`.
+        file: A TOML file with the tables `[model]`, `[data]`, `[train]` and, for
+            quantization-aware training, `[quantize]`.
         overrides: `section.key=value` each, the value in TOML (a bare word is text).
 
     Raises:
@@ -178,21 +211,24 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
         raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
     for override in overrides:
         _override(tables, override)
-    sections = ("model", "data", "train")
+    needed = ("model", "data", "train")
     for name in tables:
-        if name not in sections:
-            raise InputError(
-                f"{file}: unknown table [{name}]; allowed: {', '.join(sections)}."
-            )
-    for name in sections:
+        if name not in (*needed, "quantize"):
+            allowed = ", ".join((*needed, "quantize"))
+            raise InputError(f"{file}: unknown table [{name}]; allowed: {allowed}.")
+    for name in (*needed, *tables):
         if not isinstance(tables.get(name), dict):
             raise InputError(f"{file}: needs a table [{name}].")
+    quantize = None
+    if "quantize" in tables:
+        quantize = _section(QuantizeConfig, "quantize", tables["quantize"], file)
     return Config(
         model=_check_model(tables["model"], file),
         data=_section(DataConfig, "data", tables["data"], file),
         train=_section(TrainConfig, "train", tables["train"], file),
         text=tomli_w.dumps(tables) if overrides else text,
         source=str(file),
+        quantize=quantize,
     )
 
 

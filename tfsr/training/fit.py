@@ -3,6 +3,7 @@
 import contextlib
 import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
@@ -28,7 +29,7 @@ from tfsr.training.callbacks import (
     say,
     validate,
 )
-from tfsr.training.config import Config, build_model, read_config
+from tfsr.training.config import Config, read_config
 from tfsr.training.fine_tuning import start_from
 from tfsr.training.recipe import build_trainee, repeat_exactly
 
@@ -49,7 +50,12 @@ CHANGEABLE = {
 LOCK = "run.lock"  # in the run folder, held while training
 
 
-def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
+def train(
+    config: Config,
+    out: str | Path,
+    tensorboard: bool = False,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> dict:
     """Trains `config`'s model into the run folder `out`, or resumes the run there.
 
     Args:
@@ -58,6 +64,7 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
         out: The run folder: `config.toml`, `best.weights.h5`, `last.weights.h5`,
             `model.keras` (the best), `log.csv`, `curve.png`, `metrics.json`, `backup/`.
         tensorboard: Whether to write TensorBoard logs with pictures to `tensorboard/`.
+        callbacks: Keras' or others, beside our own.
 
     Returns:
         What `metrics.json` holds; `None` on workers other than the chief, which write
@@ -72,16 +79,16 @@ def train(config: Config, out: str | Path, tensorboard: bool = False) -> dict:
     # Before the workers meet, after which the chief writes there.
     changes = check_free(out, config)
     with distribution.replicas(config.train.strategy, config.train.batch) as replicas:
-        return _train(config, out, tensorboard, changes, replicas)
+        return _train(config, out, tensorboard, callbacks, changes, replicas)
 
 
-def _train(config, out, tensorboard, changes, replicas):
+def _train(config, out, tensorboard, callbacks, changes, replicas):
     model, folders = prepare(config, resumed=bool(completed_epochs(out)))
     options, data = config.train, config.data
     # Checked before the cache, which takes minutes to build.
-    boards = []
+    callbacks = list(callbacks)
     if tensorboard:
-        boards = [TensorBoardImages(out / "tensorboard", model, folders)]
+        callbacks += [TensorBoardImages(out / "tensorboard", model, folders)]
     images = ImageCache(
         data.train,
         training_scales(model),
@@ -95,7 +102,7 @@ def _train(config, out, tensorboard, changes, replicas):
     say_skipped(sampler)
 
     if not replicas.chief:
-        return _fit(model, config, out, sampler, folders, boards, replicas)
+        return _fit(model, config, out, sampler, folders, callbacks, replicas)
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
         files.remove_stale(out)
@@ -103,7 +110,7 @@ def _train(config, out, tensorboard, changes, replicas):
         files.write_text(out / "config.toml", config.text)
         if changes:
             say(f"{out}: the config changes: {'; '.join(changes)}.")
-        return _fit(model, config, out, sampler, folders, boards, replicas)
+        return _fit(model, config, out, sampler, folders, callbacks, replicas)
 
 
 def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
@@ -120,7 +127,7 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
     keras.utils.set_random_seed(options.seed)
     if options.deterministic:
         repeat_exactly()
-    model = build_model(config.model, config.source)
+    model = config.build()
     channels = "y" if luminance_scales(model) else model.inputs[0].shape[-1]
     if channels != data.channels:
         raise InputError(
@@ -148,7 +155,7 @@ def say_skipped(sampler: PatchSampler) -> None:
             say(f"x{s}: {skipped} of {total} images are too small and skipped.")
 
 
-def _fit(model, config, out, sampler, folders, boards, replicas):
+def _fit(model, config, out, sampler, folders, callbacks, replicas):
     """Trains on from the last state; returns what it writes to `metrics.json`."""
     options = config.train
     trainee = build_on(replicas, model, config)
@@ -160,14 +167,14 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
         "the completed epochs (--out must be a folder they share)": epoch,
     }.items():
         replicas.check_same(what, value)
-    callbacks = [StopOnNaN()]
+    more, callbacks = callbacks, [StopOnNaN()]
     if replicas.chief:
         levels = {f"x{f.scale}": validate(baseline(f), f) for f in folders}
         log = RunLog(out, epoch, baseline(folders[0]).name, levels)
         checkpoint = Checkpoint(out, model, log)
         checkpoint.restore(trainee)
         callbacks += [TimeEstimate(), CopyWeights(model), Validation(model, folders)]
-        callbacks += [log, checkpoint, *boards]
+        callbacks += [log, checkpoint]
         if epoch:
             say(f"{out}: resuming after epoch {epoch} of {options.epochs}.")
     else:
@@ -182,7 +189,7 @@ def _fit(model, config, out, sampler, folders, boards, replicas):
                 steps_per_epoch=options.batches_per_epoch,
                 initial_epoch=epoch,
                 epochs=options.epochs,
-                callbacks=callbacks + replicas.callbacks(),
+                callbacks=[*callbacks, *more, *replicas.callbacks()],
                 shuffle=False,  # the sampler already draws at random
                 verbose=int(replicas.chief),
             )

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfsr.models import supervision_weights
-from tfsr.training.config import Config, build_model
+from tfsr.training.config import Config
 from tfsr.training.groups_apart import GroupsApart
 
 EPSILON = 1e-3  # of the Charbonnier loss, as in LapSRN
@@ -20,7 +20,7 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
     """
     precision = config.train.mixed_precision
     with _dtype_policy(f"mixed_{precision}" if precision else "float32"):
-        network = build_model(config.model, config.source)
+        network = config.build()
         trainee = GroupsApart(network.input, network.output, name=network.name)
         compile_model(trainee, config)
     trainee.set_weights(model.get_weights())

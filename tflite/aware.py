@@ -1,0 +1,112 @@
+"""Networks that feel while they train what 8 bits will do to them."""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from tfsr.graph import Graph, inline
+from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
+from tfsr.tflite import quantize
+from tfsr.tflite.lowering import FOR_INT8, lower
+from tfsr.tflite.simulate import OTHER_AXES
+
+
+def quantization_aware(
+    model: keras.Model,
+    patches: Iterable[np.ndarray],
+    weight_bits: int = 8,
+    activation_bits: int = 8,
+) -> keras.Model:
+    """Returns `model` lowered, with every kernel and activation rounded as TFLite does.
+
+    What is trained is what runs: batch and weight normalization are folded, and the
+    ranges sit where the runtime has them (`quantize.ranges`). The copy has the scales
+    of `model`, but weights of its own.
+
+    Args:
+        model: A float model of one or several scales.
+        patches: LR images, float32 `(H, W, C)` in [0, 1], that ranges start from.
+        weight_bits: 8, or 4 for studies.
+        activation_bits: 8 or 16.
+    """
+    graph = lower(model, FOR_INT8)
+    ranges = quantize.ranges(graph, quantize.observe(graph, patches))
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    fixed = {bounds for i, bounds in ranges.items() if _is_fixed(graph, i, bounds)}
+    layers = {}  # one for each convolution and each range that several share
+
+    def call(node, *args, **kwargs):
+        operation = node.operation
+        if type(operation) in OTHER_AXES:
+            if id(operation) not in layers:
+                copy = type(operation).from_config(operation.get_config())
+                copy.build(node.input_tensors[0].shape)
+                copy.set_weights(operation.get_weights())
+                layers[id(operation)] = FakeQuantizedConv2D(copy, weight_bits)
+            operation = layers[id(operation)]
+        outputs = operation(*args, **kwargs)
+        bounds = ranges.get(position[id(node)])
+        if bounds is None:
+            return outputs
+        key = id(bounds)
+        if key not in layers:
+            layers[key] = FakeQuantize(*bounds, activation_bits, bounds not in fixed)
+        return layers[key](outputs)
+
+    inputs = [keras.Input(x.shape[1:], name=x.name) for x in model.inputs]
+    outputs = graph.run(inputs, call)
+    return keras.Model(
+        keras.tree.pack_sequence_as(model.input, inputs),
+        keras.tree.pack_sequence_as(model.output, outputs),
+        name=model.name,
+    )
+
+
+def is_quantization_aware(model: keras.Model) -> bool:
+    """Returns whether `model` is what `quantization_aware` returned, perhaps loaded."""
+    return any(isinstance(layer, FakeQuantize) for layer in model.layers)
+
+
+def activation_bits(model: keras.Model) -> int:
+    """Returns the bits of the activations of a quantization-aware model."""
+    return next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
+
+
+def without_rounding(
+    model: keras.Model, height: int | None = None, width: int | None = None
+) -> tuple[Graph, quantize.Ranges]:
+    """Returns a quantization-aware model without its rounding, and the ranges.
+
+    Args:
+        model: A quantization-aware model of one input.
+        height: Height of the input, or `None` to leave it open.
+        width: Width of the input, likewise.
+    """
+    bounds = {}
+
+    def call(node, *args, **kwargs):
+        operation = node.operation
+        if isinstance(operation, FakeQuantize):
+            low, high = operation.bounds()
+            bounds[id(args[0])] = float(low), float(high)
+            return args[0]
+        if isinstance(operation, FakeQuantizedConv2D):
+            operation = operation.conv
+        return operation(*args, **kwargs)
+
+    rounded = inline(model, height, width)
+    inputs = [keras.Input(batch_shape=x.shape) for x in rounded.inputs]
+    graph = Graph(inputs, rounded.run(inputs, call))
+    ranges = {
+        i: bounds[id(x)]
+        for i, node in enumerate(graph.nodes)
+        for x in node.outputs
+        if id(x) in bounds
+    }
+    return graph, ranges
+
+
+def _is_fixed(graph, position, bounds):
+    """Returns whether a range is the pixels' own."""
+    return bounds[1] - bounds[0] == 1.0

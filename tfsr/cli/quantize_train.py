@@ -1,0 +1,46 @@
+"""`tfsr quantize-train`."""
+
+import contextlib
+import sys
+
+from tfsr.cli.arguments import with_json
+from tfsr.cli.models import import_tensorflow
+from tfsr.cli.train import present_metrics
+
+
+def add(command):
+    help = "Train a float model on for 8 bits, or resume that."
+    quantize = command("quantize-train", run, help, True)
+    quantize.add_argument(
+        "model", metavar="RUN", help="a run folder or a .keras file, float"
+    )
+    quantize.add_argument(
+        "--config",
+        required=True,
+        help="a TOML file with [quantize], such as configs/carn/carn_m_qat.toml",
+    )
+    quantize.add_argument("--out", required=True, metavar="RUN2", help="the run folder")
+    quantize.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a value of the config",
+    )
+    quantize.add_argument(
+        "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
+    )
+    with_json(quantize)
+
+
+def run(options):
+    import_tensorflow()
+    from tfsr.tflite.qat import quantize_train
+    from tfsr.training import read_config
+
+    config = read_config(options.config, options.set)
+    with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+        metrics = quantize_train(
+            options.model, config, options.out, options.tensorboard
+        )
+    present_metrics(options, metrics)
