@@ -44,8 +44,8 @@ def main():
         )
         print(
             f"| {name} | {format} | {mult_adds[name] / 1e9:.1f} G | "
-            f"{mult_adds[name] / base_mult_adds:.2f} | {result['median_ms']:.0f} | "
-            f"{result['median_ms'] / base_ms:.2f} | {result['partitions']} |"
+            f"{mult_adds[name] / base_mult_adds:.3f} | {result['median_ms']:.0f} | "
+            f"{result['median_ms'] / base_ms:.3f} | {result['partitions']} |"
         )
 
 

@@ -31,7 +31,6 @@ assert "tensorflow" not in sys.modules
 
 LEVELS = (
     ("srresnet", {"conv": "ms3", "levels": 3, "blocks": 1}),
-    ("scn", {"levels": 3, "blocks": 2}),
     ("scn", {"levels": 3, "ratio": "2/3", "blocks": 2, "scale": 1}),
     ("scn", {"levels": 3, "resampling": "conv", "blocks": 2}),
 )

@@ -1,12 +1,16 @@
 """SCN and the networks that its paper compares with."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from tfsr.complexity import mult_adds, params
 from tfsr.models import carn, scales, scn, scn_pspnet, scn_unet, with_levels
+from tfsr.training import build_model, read_config
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 BUILDERS = {"scn": scn, "scn_unet": scn_unet, "scn_pspnet": scn_pspnet}
 
 
@@ -285,3 +289,29 @@ def test_errors_of_one():
         scn_pspnet(levels=1.5)
     with pytest.raises(ValueError, match=r"multiple of 4\. Received: blocks=6"):
         scn_unet(blocks=6)
+
+
+def test_every_config_has_the_paper_s_settings():
+    files = sorted((CONFIGS / "scn").glob("*.toml"))
+    assert len(files) == 20
+    images = {"bicubic": 800, "noise": 400, "jpeg": 291}
+    for file in files:
+        config = read_config(file)
+        train = config.train
+        patches = train.steps_per_epoch * train.batch
+        assert patches // 1000 in (images[config.data.degradation], 290)
+        assert (train.epochs, train.learning_rate) == (40, 1e-3)
+        every, after = 3 * train.steps_per_epoch, 25 * train.steps_per_epoch
+        assert train.schedule == {"name": "halve", "every": every, "after": after}
+        assert (train.optimizer, train.loss) == ("adam", "l1")
+
+
+@pytest.mark.parametrize("name", ["baseline", "unshared", "shared"])
+def test_reduced_configs_differ_in_the_network_alone(name):
+    ours, theirs = (
+        read_config(CONFIGS / "scn_reduced" / f"sr_x2_{n}.toml")
+        for n in (name, "baseline")
+    )
+    assert (ours.train, ours.data) == (theirs.train, theirs.data)
+    ours, theirs = (params(build_model(c.model, c.source)) for c in (ours, theirs))
+    assert abs(ours - theirs) < 0.03 * theirs

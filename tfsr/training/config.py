@@ -26,7 +26,7 @@ CHOICES = {
 SCHEDULES = {  # the keys that each needs, and those it may have
     "constant": ((), ("warmup",)),
     "cosine": ((), ("warmup",)),
-    "halve": (("every",), ()),
+    "halve": (("every",), ("after",)),
     "step": (("every", "factor"), ()),
 }
 EXCLUSIVE = (("clip_norm", "clip_value"), ("weight_decay", "l2_penalty"))
@@ -282,7 +282,9 @@ def _check_schedule(schedule):
         )
         raise ValueError(f"schedule must be {allowed}, not {schedule}.")
     for key, value in schedule.items():
-        if key in ("every", "warmup") and (type(value) is not int or value < 1):
+        if key in ("every", "warmup", "after") and (
+            type(value) is not int or value < 1
+        ):
             raise ValueError(
                 f"schedule: {key} must be a number of steps, not {value!r}."
             )

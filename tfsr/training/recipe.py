@@ -150,6 +150,13 @@ def _learning_rate(options):
     schedules = keras.optimizers.schedules
     rate = options.learning_rate
     match options.schedule:
+        case {"name": "halve", "every": steps, "after": after}:
+            last = options.epochs * options.steps_per_epoch
+            halvings = range(after + steps, last, steps)
+            return schedules.PiecewiseConstantDecay(
+                [step * options.accumulate - 1 for step in halvings],  # the last before
+                [rate / 2**i for i in range(len(halvings) + 1)],
+            )
         case {"name": "halve", "every": steps}:
             return schedules.ExponentialDecay(
                 rate, steps * options.accumulate, decay_rate=0.5, staircase=True
