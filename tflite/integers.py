@@ -6,10 +6,10 @@ have most of it: convolutions and additions. Other operations are those of real
 numbers, rounded once.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ from tfsr.tflite.simulate import OTHER_AXES
 LOWEST, HIGHEST = -128, 127
 
 
-@dataclass
+@dataclasses.dataclass(frozen=True)
 class Quantized:
     """A tensor of integers, each less its zero point: times `scale`, what it means."""
 
@@ -74,6 +74,8 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
         bounds = ranges.get(position[id(node)])
         operation = node.operation
         kind = type(operation).__name__
+        if kind in INTERPOLATE:
+            return INTERPOLATE[kind](operation, *args)
         if kind in MOVES:
             return _move(operation, *args, **kwargs)
         if type(operation) in OTHER_AXES:
@@ -82,6 +84,10 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
             pending = functools.partial(_relu, args[0])
         elif kind == "Add" and all(isinstance(x, Quantized) for x in args):
             pending = functools.partial(_add, *args)
+        elif kind == "LeakyRelu":
+            pending = functools.partial(_leaky_relu, *args, operation.negative_slope)
+        elif kind == "Multiply" and isinstance(args[1], float):
+            pending = functools.partial(_multiply, *args)
         else:
             pending = _compute(operation, *args, **kwargs)
         return pending if bounds is None else _round(pending, *bounds)
@@ -93,6 +99,7 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
 
 def _round(pending, low, high):
     """Returns the integers of a range, each less the zero point."""
+    low, high = map(float, np.float32([low, high]))  # as a file holds them
     step = (high - low) / 255
     zero_point = LOWEST + math.floor(-low / step + 0.5)
     scale = np.float32(step)
@@ -136,6 +143,20 @@ def _add(a, b, scale):
     return (total + (1 << (shift - 1))) >> shift
 
 
+def _multiply(x, factor, scale):
+    """Returns a number times x; the number is 255 of its own steps."""
+    step = np.float32(abs(factor) / 255)
+    products = np.float32(x.values * 255) * (x.scale * step / scale)
+    return np.rint(np.copysign(products, factor * products))
+
+
+def _leaky_relu(x, slope, scale):
+    """Returns the two slopes by multipliers of 8 bits behind the point, halves up."""
+    ratio = x.scale / scale
+    above, below = (np.rint(256 * ratio * np.float32(s)) for s in (1, slope))
+    return np.floor((x.values * np.where(x.values < 0, below, above) + 128) / 256)
+
+
 def _relu(pending, scale):
     """Returns what is pending, cut at 0, which a shared range may go below."""
     return np.maximum(pending(scale), 0)
@@ -160,6 +181,39 @@ def _move(operation, *args, **kwargs):
         ),
         moved,
     )
+
+
+def _upsample(operation, x):
+    """Returns a map enlarged, between its pixels by weights of 11 bits, halves up."""
+    if operation.interpolation == "nearest":
+        return _move(operation, x)
+    height, width = x.values.shape[1:3]
+    sizes = (height * operation.size[0], width * operation.size[1])
+    return dataclasses.replace(x, values=_interpolate(x.values, sizes))
+
+
+def _resize(operation, x):
+    """Returns a map resized by a fraction, as `_upsample` does."""
+    resized = operation.resize_by(_interpolate, x.values)
+    return dataclasses.replace(x, values=keras.ops.convert_to_numpy(resized))
+
+
+def _interpolate(values, sizes):
+    values = np.asarray(values).astype(np.int64)
+    for axis, size in ((2, sizes[1]), (1, sizes[0])):
+        length = values.shape[axis]
+        position = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+        first = np.floor(position).astype(int)
+        weight = np.rint((position - first) * 2048).astype(np.int64)
+        below, above = (
+            values.take(np.minimum(first + i, length - 1), axis) for i in (0, 1)
+        )
+        column = [-1 if i == axis else 1 for i in range(4)]
+        values = below * 2048 + (above - below) * weight.reshape(column)
+    return ((values + (1 << 21)) >> 22).astype(np.float32)
+
+
+INTERPOLATE = {"UpSampling2D": _upsample, "BilinearResize": _resize}
 
 
 def _real(x):

@@ -1,0 +1,180 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import tfsr
+from tfsr.cli import main
+from tfsr.inference import KerasUpscaler
+from tfsr.layers import FakeQuantize
+from tfsr.models import carn_m, cmsc, scales, scn, single_scale
+from tfsr.tflite import quantize
+from tfsr.tflite.aware import (
+    is_quantization_aware,
+    quantization_aware,
+    without_rounding,
+)
+from tfsr.tflite.lowering import FOR_INT8, lower
+from tfsr.tflite.simulate import simulate
+
+SMALL = {"filters": 16, "blocks": 1, "units": 1}
+CONFIG = """
+[model]
+name = "carn_m"
+scale = [2, 3]
+filters = 16
+blocks = 1
+units = 1
+
+[data]
+train = ["{photographs}"]
+val = "{photographs}"
+val_images = 1
+cache = "{cache}"
+
+[train]
+epochs = 3
+steps_per_epoch = 1
+batch = 2
+patch = 8
+learning_rate = 1e-2
+
+[quantize]
+learn_ranges = 0.5
+"""
+
+
+def patches(channels=3):
+    rng = np.random.default_rng(0)
+    return [rng.random((12, 12, channels), np.float32) for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: carn_m(4, **SMALL),
+        lambda: scn(1, filters=8, blocks=2, channels=1),
+        lambda: cmsc(2, stages=2, modules=1, filters=4),
+    ],
+    ids=["carn_m", "scn", "cmsc"],
+)
+def test_starts_as_post_training_quantization(model, tmp_path):
+    whole = model()
+    model = single_scale(whole, scales(whole)[0])
+    images = patches(model.input.shape[-1])
+    graph = lower(model, FOR_INT8)
+    ranges = quantize.ranges(graph, quantize.observe(graph, images))
+    (expected,) = graph.run([images[0][None]], simulate(graph, ranges))
+
+    aware = quantization_aware(model, images)
+    np.testing.assert_allclose(aware(images[0][None]), expected, atol=1e-2)
+    assert np.mean(np.abs(aware(images[0][None]) - expected)) < 1e-4
+    _, bounds = without_rounding(aware)
+    assert bounds == {i: pytest.approx(b, rel=1e-6) for i, b in ranges.items()}
+
+    aware.save(tmp_path / "aware.keras")
+    loaded = tfsr.load_model(tmp_path / "aware.keras")
+    assert is_quantization_aware(loaded)
+    assert not is_quantization_aware(model)
+    np.testing.assert_array_equal(loaded(images[0][None]), aware(images[0][None]))
+
+
+def test_several_scales_share_what_they_shared():
+    model = carn_m((2, 3), **SMALL)
+    aware = quantization_aware(model, patches())
+    assert scales(aware) == (2, 3)
+    kernels = [w for w in aware.trainable_weights if "kernel" in w.path]
+    assert len(kernels) < 2 * len(model.trainable_weights)
+    lr = patches()[0]
+    for scale in (2, 3):
+        sr = KerasUpscaler(aware, scale)(lr)
+        difference = sr - KerasUpscaler(model, scale)(lr)
+        assert 0 < np.abs(difference).mean() < 0.05
+
+
+def test_pixels_keep_their_range():
+    aware = quantization_aware(carn_m(2, **SMALL), patches())
+    ranges = [layer for layer in aware.layers if isinstance(layer, FakeQuantize)]
+    fixed = [layer for layer in ranges if not layer.learned]
+    assert all(layer.high - layer.low == 1 for layer in fixed)
+    assert 0 < len(fixed) < len(ranges)
+
+
+@pytest.fixture(scope="module")
+def trained(photographs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("qat")
+    config = folder / "qat.toml"
+    config.write_text(CONFIG.format(photographs=photographs, cache=folder / "cache"))
+    keras.utils.set_random_seed(0)
+    carn_m((2, 3), **SMALL).save(folder / "float.keras")
+    train = ("quantize-train", str(folder / "float.keras"), "--config", str(config))
+    first = (*train, "--out", str(folder / "run"), "--set", "train.epochs=2")
+    assert main([*first]) in (None, 0)
+    before = tfsr.load_model(folder / "run")
+    assert main([*train, "--out", str(folder / "run")]) in (None, 0)  # goes on
+    return folder, before
+
+
+def test_ranges_learn_and_freeze(trained):
+    folder, _ = trained
+    state = keras.models.load_model(folder / "run" / "model.keras", compile=False)
+    layers = [x for x in state.layers if isinstance(x, FakeQuantize) and x.learned]
+    moved = [
+        abs(float(bound) - start)
+        for layer in layers
+        for bound, start in zip(layer.bounds(), (layer.low, layer.high), strict=True)
+    ]
+    assert max(moved) > 1e-4
+    epochs = (folder / "run" / "log.csv").read_text().splitlines()
+    assert len(epochs) == 1 + 3
+
+
+def test_the_conversion_is_what_was_evaluated(trained, photographs, capsys):
+    folder, _ = trained
+    run, file = folder / "run", folder / "run.tflite"
+    convert = ("convert", run, "--scale", 2, "--format", "int8", "--size", "30x34")
+    verify = ("--verify", photographs, "-o", file)
+    assert main([str(a) for a in (*convert, *verify)]) in (None, 0)
+    capsys.readouterr()
+    scored = []
+    for model in (run, file):
+        command = ("evaluate", model, photographs, "--scale", 2, "--json")
+        assert main([str(a) for a in command]) in (None, 0)
+        scored.append(json.loads(capsys.readouterr().out))
+    ours, theirs = (report["images"] for report in scored)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "{config}", "--out", "{out}"), "see tfsr quantize-train"),
+        (
+            ("quantize-train", "{run}", "--config", "{config}", "--out", "{out}"),
+            "is quantization-aware already",
+        ),
+        (
+            *(
+                ("quantize-train", "{float}", "--config", "{config}", "--out", "{out}")
+                + ("--set", "model.filters=8"),
+            ),
+            "has parameters",
+        ),
+        (
+            ("convert", "{run}", "--scale", "2", "--format", "int16x8", "-o", "{out}"),
+            "which `model` was trained for",
+        ),
+    ],
+)
+def test_misuse(trained, capsys, arguments, message):
+    folder, _ = trained
+    places = {
+        "config": folder / "qat.toml",
+        "float": folder / "float.keras",
+        "run": folder / "run",
+        "out": folder / "other.tflite",
+    }
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not places["out"].exists()
