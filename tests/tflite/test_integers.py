@@ -54,7 +54,7 @@ def test_every_integer_is_the_runtime_s(name):
     keras.utils.set_random_seed(0)
     model = NETWORKS[name]()
     for weight in model.weights:
-        if "tail" in weight.path and "kernel" in weight.path:
+        if name == "cmsc" and "tail" in weight.path:
             weight.assign(weight / 50)  # else untrained cascades leave [0, 1] wholly
     model = single_scale(model, scales(model)[0])
     images = smooth_images(model.input.shape[-1])
