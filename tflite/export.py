@@ -162,8 +162,28 @@ def _native(node, *args, **kwargs):
         return operation.resize_by(tf.image.resize, args[0])
     if isinstance(operation, GroupedConv2D):
         x = tf.nn.conv2d(args[0], operation.kernel, strides=1, padding="SAME")
-        return tf.nn.bias_add(x, operation.bias)
+        return tf.nn.bias_add(x, _unequal(operation.bias))
+    if isinstance(operation, keras.layers.Conv2D):
+        padding = operation.padding.upper()
+        x = tf.nn.conv2d(args[0], operation.kernel, operation.strides, padding)
+        return (
+            x if operation.bias is None else tf.nn.bias_add(x, _unequal(operation.bias))
+        )
     return operation(*args, **kwargs)
+
+
+def _unequal(bias):
+    """Returns a bias whose numbers are not all the same, by one last bit.
+
+    TensorFlow's converter (2.21) keeps equal ones as a single integer, in the steps of
+    the first filter, though each filter has steps of its own.
+    """
+    with tf.init_scope():  # the graph being built has no values yet
+        values = keras.ops.convert_to_numpy(bias)
+    if len(values) > 1 and (values == values[0]).all():
+        values = values.copy()
+        values[0] = np.nextafter(values[0], np.float32(np.inf))
+    return values
 
 
 def _upsample(operation, x):

@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.graph import inline
+from tfsr.graph import inline, run_node
 from tfsr.inference import KerasUpscaler
+from tfsr.layers import GroupedConv2D
 from tfsr.models import carn_m, scn, scn_pspnet, scn_unet, srresnet
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
@@ -153,3 +154,18 @@ def test_grouped_convolutions_stay_whole(tmp_path, model, ranges):
     # for each place, tail with its first row and column
     assert operators.count("CONV_2D") == 1 + 3 * 4 + 1 + 1 + 3
     assert operators.count("SPLIT") == 0
+
+
+def test_equal_biases_mean_the_same_in_every_filter(tmp_path):
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((None, None, 3))
+    conv = GroupedConv2D(3, 3)
+    outputs = conv(inputs)
+    kernel = rng.uniform(-1, 1, (3, 3, 3, 3)) * [0.001, 0.01, 0.05]
+    conv.set_weights([kernel, [0.3, 0.3, 0.3]])
+    graph = inline(keras.Model(inputs, outputs))
+    lr = np.rint(rng.random((9, 8, 3), np.float32) * 255) / 255
+    bounds = quantize.ranges(graph, quantize.observe(graph, [lr]))
+    (expected,) = graph.run([lr[None]], run_node)
+    sr = load(tmp_path, export.int8(graph, bounds), "int8", scale=1)(lr)
+    np.testing.assert_allclose(sr, np.asarray(expected)[0], atol=1 / 255)
