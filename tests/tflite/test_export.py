@@ -162,7 +162,7 @@ def test_equal_biases_mean_the_same_in_every_filter(tmp_path):
     conv = GroupedConv2D(3, 3)
     outputs = conv(inputs)
     kernel = rng.uniform(-1, 1, (3, 3, 3, 3)) * [0.001, 0.01, 0.05]
-    conv.set_weights([kernel, [0.3, 0.3, 0.3]])
+    conv.set_weights([kernel, np.full(3, 0.3)])
     graph = inline(keras.Model(inputs, outputs))
     lr = np.rint(rng.random((9, 8, 3), np.float32) * 255) / 255
     bounds = quantize.ranges(graph, quantize.observe(graph, [lr]))
