@@ -4,7 +4,7 @@ import pytest
 
 from tfsr.graph import inline, run_node
 from tfsr.inference import KerasUpscaler
-from tfsr.layers import GroupedConv2D
+from tfsr.layers import CONVS, GroupedConv2D
 from tfsr.models import carn_m, scn, scn_pspnet, scn_unet, srresnet
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
@@ -100,6 +100,26 @@ def test_every_scn_equals_keras_and_is_one_partition(tmp_path, name, size):
     details = upscaler.interpreter.get_tensor_details()
     assert not [t["name"] for t in details if t["dtype"] == np.float32]
     assert size is None or partitions(upscaler.interpreter) == 1
+
+
+@pytest.mark.parametrize("conv", CONVS)
+def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
+    model = srresnet(4, conv, filters=8, blocks=1)
+    lr = np.rint(np.random.default_rng(0).random((21, 22, 3), np.float32) * 255) / 255
+    expected = np.clip(KerasUpscaler(model, 4)(lr), 0, 1)
+    size = lr.shape[:2]
+    exact = load(tmp_path, export.float32(lower(model, EXACT, *size)), scale=4)(lr)
+    np.testing.assert_allclose(exact, expected, atol=1e-5)
+
+    graph = lower(model, FOR_INT8)
+    bounds = quantize.ranges(graph, quantize.observe(graph, [lr]))
+    content = export.int8(lower(model, FOR_INT8, *size), bounds)
+    upscaler = load(tmp_path, content, "int8", scale=4)
+    assert np.abs(upscaler(lr) - expected).mean() < 1 / 255
+    details = upscaler.interpreter.get_tensor_details()
+    assert not any(tensor["dtype"] == np.float32 for tensor in details)
+    if conv not in ("w_d2_d2u2", "pool_w_d2_d2u2"):  # with nearest downsampling
+        assert partitions(upscaler.interpreter) <= 2
 
 
 def test_levels_that_share_their_weights_store_them_once(tmp_path):
