@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfsr.footprint import alignment, receptive_radius
 from tfsr.graph import inline, run_node
 from tfsr.inference import KerasUpscaler
 from tfsr.layers import CONVS, GroupedConv2D
@@ -24,9 +25,10 @@ def ranges(model):
     return quantize.ranges(graph, quantize.observe(graph, patches))
 
 
-def load(tmp_path, content, format="float32", scale=2):
+def load(tmp_path, content, format="float32", scale=2, **facts):
     file = tmp_path / "model.tflite"
-    file.write_bytes(metadata.attach(content, {"scale": scale, "format": format}))
+    facts = {"scale": scale, "format": format, **facts}
+    file.write_bytes(metadata.attach(content, facts))
     return TFLiteUpscaler(file)
 
 
@@ -120,6 +122,22 @@ def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
     assert not any(tensor["dtype"] == np.float32 for tensor in details)
     if conv not in ("w_d2_d2u2", "pool_w_d2_d2u2"):  # with nearest downsampling
         assert partitions(upscaler.interpreter) <= 2
+
+
+@pytest.mark.parametrize("size", [(97, 130), (64, 64), (40, 60), (20, 100)])
+def test_a_fixed_size_with_resizing_takes_other_images_in_tiles(tmp_path, size):
+    model = scn(2, filters=8, blocks=1)
+    y, x = np.mgrid[: size[0], : size[1]]
+    waves = np.stack([np.sin(y / 9), np.cos(x / 7), np.sin((x + y) / 8)], axis=-1)
+    lr = np.float32(waves / 4 + 0.5)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    facts = {"receptive_radius": receptive_radius(model), "alignment": alignment(model)}
+    content = export.float32(lower(model, EXACT, 64, 64))
+    sr = load(tmp_path, content, **facts)(lr)
+    assert sr.shape == expected.shape
+    # At the right and at the bottom the image is padded otherwise.
+    inside = tuple(slice(2 * (side - 12)) for side in size)
+    np.testing.assert_allclose(sr[inside], expected[inside], atol=1e-4)
 
 
 def test_levels_that_share_their_weights_store_them_once(tmp_path):
