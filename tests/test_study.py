@@ -206,11 +206,13 @@ def test_latency_is_timed_once_in_one_run(finished, monkeypatch):
     monkeypatch.setattr(queue, "benchmark", again)
     monkeypatch.setattr(queue, "convert", Mock())
     assert queue.time_networks(planned)["median_ms"]["int8"]["wide"] == times[3]
-    other = study.plan(
-        [n.file for n in planned.networks], planned.out, [0], size=(9, 9)
-    )
-    with pytest.raises(AssertionError, match="timed again"):
-        queue.time_networks(other)
+    sources = [network.file for network in planned.networks]
+    other_size = study.plan(sources, planned.out, [0], size=(9, 9))
+    other_weights = study.plan(sources, planned.out, [1], size=planned.size)
+    for other in (other_size, other_weights):
+        assert queue.time_networks(other, measure=False) is None
+        with pytest.raises(AssertionError, match="timed again"):
+            queue.time_networks(other)
 
 
 def test_a_run_equals_the_same_training_alone(finished, configs, tmp_path):
@@ -270,6 +272,11 @@ def test_configs_that_cannot_be_compared(configs, tmp_path, old, new, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_first_config_named_comes_first(configs, tmp_path):
+    planned = study.plan([configs / "wide.toml", configs], tmp_path / "out", [0])
+    assert [network.name for network in planned.networks] == ["wide", "narrow"]
+
+
 def test_configs_may_differ_in_network_seed_and_cache(configs, tmp_path):
     text = (configs / "wide.toml").read_text().replace("units = 1", "units = 2")
     text = text.replace('cache"', 'cache2"') + "seed = 5\n"
@@ -290,8 +297,10 @@ def test_a_study_begun_otherwise_is_refused(interrupted, configs, override):
 def test_what_else_is_refused(configs, photographs, tmp_path):
     with pytest.raises(InputError, match=r"no config in it; expected \.toml"):
         study.plan([tmp_path], tmp_path / "out", [0])
+    other = tmp_path / "wide.toml"
+    other.write_text((configs / "wide.toml").read_text())
     with pytest.raises(InputError, match=r"wide\.toml: has the name of .*wide\.toml"):
-        study.plan([configs, configs / "wide.toml"], tmp_path, [0])
+        study.plan([configs, other], tmp_path / "out", [0])
     with pytest.raises(InputError, match="another test folder is named"):
         study.plan([configs], tmp_path, [0], tests=[photographs, photographs])
     with pytest.raises(InputError, match="nowhere: not a folder"):

@@ -218,9 +218,10 @@ def convolve_in_blocks(operation, *args):
     """k * x = shuffle(k' * x) for a 3x3 convolution k, k' 4x4 with stride 2.
 
     An output of k' holds the four outputs of k in a block of 2x2 pixels, which read
-    4x4: the filters of k at four places, with zeros around. A kernel of the runtime
-    computes eight filters or more at a time, of which an image needs three. For maps
-    that are surely of even height and width.
+    4x4: the filters of k at four places, with zeros around. The runtime computes 16
+    filters at a time (with AVX-512), of which an image needs three. For maps of even
+    height and width whatever the image's: a graph for one size must have the nodes of
+    that for any, whose positions the ranges are known by.
     """
     if not isinstance(operation, GroupedConv2D) or not _has_even_sides(args[0]):
         return None

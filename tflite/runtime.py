@@ -11,12 +11,17 @@ from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite import metadata
+from tfsr.tiling import windows
 
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
 
 
 class TFLiteUpscaler:
     """Runs a TFLite model on the CPU; quantizes and dequantizes where it must.
+
+    A model of fixed size runs at other sizes too, but for one that resizes between its
+    levels: that takes the image in tiles of its size, which overlap by as much as its
+    pixels see, but by no more than a quarter.
 
     Args:
         file: The `.tflite` file.
@@ -43,12 +48,41 @@ class TFLiteUpscaler:
             (self._input,) = self.interpreter.get_input_details()
             height, width, self.channels = map(int, self._input["shape_signature"][1:])
             dynamic = height < 0
+            operators = {op["op_name"] for op in self.interpreter._get_ops_details()}
+            self._in_tiles = not dynamic and "RESIZE_BILINEAR" in operators
             self._resize(size or DYNAMIC_START if dynamic else (height, width))
         except (ValueError, RuntimeError) as error:
             at = f" at {size[0]}x{size[1]}" if size else ""
             raise InputError(f"{file}: LiteRT cannot run it{at} ({error}).") from None
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
+        whole = not self._in_tiles or lr.shape[:2] == self.size
+        return self._run(lr) if whole else self._run_in_tiles(lr)
+
+    def _run_in_tiles(self, lr):
+        (height, width), s = lr.shape[:2], self.scale
+        step = self.metadata.get("alignment", 1)
+        radius = self.metadata.get("receptive_radius", 0)
+        tops, lefts = (
+            list(
+                windows(
+                    side, tile, min(-(-radius // step), tile // step // 4) * step, step
+                )
+            )
+            for side, tile in zip((height, width), self.size, strict=True)
+        )
+        sr = np.zeros((height * s, width * s, self.channels), np.float32)
+        for top, _, first_row, last_row in tops:
+            for left, _, first, last in lefts:
+                tile = lr[top:, left:][: self.size[0], : self.size[1]]
+                beyond = [n - m for n, m in zip(self.size, tile.shape, strict=False)]
+                tile = np.pad(tile, ((0, beyond[0]), (0, beyond[1]), (0, 0)), "edge")
+                rows = slice((first_row - top) * s, (last_row - top) * s)
+                part = self._run(tile)[rows, (first - left) * s : (last - left) * s]
+                sr[first_row * s : last_row * s, first * s : last * s] = part
+        return sr
+
+    def _run(self, lr):
         height, width = lr.shape[:2]
         # A fixed size that the network need not pad leaves its padding out of the file.
         step = self.metadata.get("alignment", 1)

@@ -1,7 +1,7 @@
 """The whole of `tfsr study`: trainings in a queue, latency in TFLite, tables."""
 
+import hashlib
 import json
-from pathlib import Path
 
 import tfsr
 from tfsr import files, study
@@ -24,50 +24,48 @@ def run(planned: study.Study, latency: bool = True) -> dict:
 
     Args:
         planned: The study.
-        latency: Whether to convert and time the networks.
+        latency: Whether to convert and time networks that are not timed yet.
     """
     timed = None
     for seed in planned.seeds:
         for network in planned.networks:
             if study.train_run(network.runs[seed]):
                 study.write(planned, study.report(planned, timed))
-        if latency and timed is None:
-            timed = time_networks(planned)
+        if timed is None:
+            timed = time_networks(planned, latency)
+            if len(planned.networks) > 1:
+                study.draw_crops(planned)
         report = study.report(planned, timed)
         study.write(planned, report)
-        if len(planned.networks) > 1:
-            study.draw_crops(planned)
     return report
 
 
-def time_networks(planned: study.Study) -> dict:
+def time_networks(planned: study.Study, measure: bool = True) -> dict | None:
     """Returns the latency of all networks, timed in turns in one run.
 
     The runs of the first seed are converted to `OUT/tflite/NAME_FORMAT.tflite`. The
     benchmark is kept in `OUT/latency.json` and serves as long as the study has the same
-    networks and size.
+    networks, with the same weights, scale and size.
+
+    Args:
+        planned: The study.
+        measure: Whether to time networks that no kept benchmark is of.
 
     Returns:
-        `device`, `threads`, `runs` and `median_ms` {format: {network: ms}}.
+        `device`, `threads`, `runs` and `median_ms` {format: {network: ms}}; None of
+        networks that are not timed.
     """
-    folder = planned.out / "tflite"
-    converted = {
-        (format, network.name): folder / f"{network.name}_{format}.tflite"
-        for network in planned.networks
-        for format in FORMATS
-    }
     kept = planned.out / "latency.json"
-    measured = json.loads(kept.read_text()) if kept.exists() else {"results": []}
-    height, width = planned.size
-    expected = [(file.name, f"{height}x{width}") for file in converted.values()]
-    if expected != [(Path(r["file"]).name, r["size"]) for r in measured["results"]]:
-        folder.mkdir(exist_ok=True)
-        for network in planned.networks:
-            _convert(planned, network, converted)
-        measured = benchmark(list(converted.values()), [THREADS], RUNS)
+    measured = json.loads(kept.read_text()) if kept.exists() else {}
+    subject = _subject(planned)
+    if measured.get("subject") != subject:
+        if not measure:
+            return None
+        measured = {"subject": subject, **_benchmark(planned)}
         files.write_json(kept, measured)
     median_ms = {format: {} for format in FORMATS}
-    for (format, name), result in zip(converted, measured["results"], strict=True):
+    timed = [(n.name, format) for n in planned.networks for format in FORMATS]
+    for (name, format), result in zip(timed, measured["results"], strict=True):
         median_ms[format][name] = result["median_ms"]
     return {
         "device": measured["device"],
@@ -75,6 +73,34 @@ def time_networks(planned: study.Study) -> dict:
         "runs": RUNS,
         "median_ms": median_ms,
     }
+
+
+def _subject(planned):
+    """Returns what a benchmark is of."""
+    first = planned.seeds[0]
+    models = {n.name: n.runs[first].folder / "model.keras" for n in planned.networks}
+    return {
+        "scale": planned.scale,
+        "size": list(planned.size),
+        "sha256": {
+            name: hashlib.sha256(file.read_bytes()).hexdigest()
+            for name, file in models.items()
+        },
+    }
+
+
+def _benchmark(planned):
+    """Returns the benchmark of all networks, each in every format."""
+    folder = planned.out / "tflite"
+    folder.mkdir(exist_ok=True)
+    converted = {
+        (format, network.name): folder / f"{network.name}_{format}.tflite"
+        for network in planned.networks
+        for format in FORMATS
+    }
+    for network in planned.networks:
+        _convert(planned, network, converted)
+    return benchmark(list(converted.values()), [THREADS], RUNS)
 
 
 def _convert(planned, network, converted):

@@ -93,7 +93,8 @@ def plan(
     """Returns the study of `sources`, checked before anything is trained.
 
     Args:
-        sources: Config files and folders of them.
+        sources: Config files and folders of them; one named twice counts once. The
+            first is what the others are compared with.
         out: The study's folder.
         seeds: Seeds that each network is trained with.
         overrides: As for `read_config`, for every config.
@@ -272,12 +273,12 @@ def _config_files(sources):
         if not inside:
             raise InputError(f"{source}: no config in it; expected .toml files.")
         for file in inside:
-            if file.stem in found:
+            if found.get(file.stem, file).resolve() != file.resolve():
                 raise InputError(
                     f"{file}: has the name of {found[file.stem]}; a study's folders "
                     "are named by its configs."
                 )
-            found[file.stem] = file
+            found.setdefault(file.stem, file)
     return found.values()
 
 

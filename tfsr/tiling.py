@@ -41,8 +41,8 @@ def bands(
             f"Received: step={step}, tile={tile}, overlap={overlap}."
         )
     height, width = layers[0].shape[:2]
-    columns = list(_windows(width, tile, overlap, step))
-    for top, bottom, first, last in _windows(height, tile, overlap, step):
+    columns = list(windows(width, tile, overlap, step))
+    for top, bottom, first, last in windows(height, tile, overlap, step):
         rows = slice((first - top) * scale, (last - top) * scale)
         parts = []
         for left, right, begin, end in columns:
@@ -56,12 +56,18 @@ def bands(
 
 def tiles(height: int, width: int, tile: int, overlap: int, step: int = 1) -> int:
     """Returns how many tiles `bands` takes for an image."""
-    counts = [len(list(_windows(n, tile, overlap, step))) for n in (height, width)]
+    counts = [len(list(windows(n, tile, overlap, step))) for n in (height, width)]
     return counts[0] * counts[1]
 
 
-def _windows(length, tile, overlap, step):
+def windows(length, tile, overlap, step):
     """Yields begin and end of every window, and of the part that is used of it.
+
+    Args:
+        length: What is covered, in pixels.
+        tile: Length of a window; all are alike unless one covers everything.
+        overlap: Pixels at a window's inner sides that are not used.
+        step: Where windows may begin; must divide `tile` and `overlap`.
 
     Windows cover `length` rounded up to a multiple of `step`; what is used ends at
     `length`.

@@ -125,6 +125,11 @@ def test_unknown_function():
         BranchedConv2D((4, 4), function="w_d3")
 
 
+def test_arguments_of_levels_have_no_meaning_for_branches():
+    with pytest.raises(ValueError, match=r"`paths` is no argument.*paths=none"):
+        BranchedConv2D((4, 4), paths="none")
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_saved_and_reloaded(tmp_path, function):
     inputs = [keras.Input((None, None, 4)), keras.Input((None, None, 4))]

@@ -197,8 +197,10 @@ def test_gradients_are_finite_differences(float64, arguments):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"filters": ()}, r"`filters` must name 1 to 4 levels.*filters=\(\)"),
-        ({"filters": (4,) * 5}, r"must name 1 to 4 levels"),
+        ({"filters": ()}, r"for each of 1 to 4 levels\. Received: filters=\(\)"),
+        ({"filters": (4,) * 5}, r"for each of 1 to 4 levels"),
+        ({"filters": (0, 4)}, r"positive number .*Received: filters=\(0, 4\)"),
+        ({"filters": 8}, r"Received: filters=8"),
         ({"filters": (4, 6), "intra": "shared"}, r"must be the same.*\(4, 6\)"),
         ({"intra": "dense"}, r"`intra` must be one of.*Received: intra=dense"),
         ({"intra": ("own",)}, r"`intra` must be one of.*Received: intra=\('own',\)"),
@@ -210,6 +212,12 @@ def test_gradients_are_finite_differences(float64, arguments):
 def test_constructor_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         MultiScaleConv2D(**{"filters": (4, 4), **arguments})
+
+
+def test_levels_share_their_convolution_only_with_equal_channels():
+    layer = MultiScaleConv2D((4, 4), intra="shared")
+    with pytest.raises(ValueError, match="must have the same channels"):
+        layer.build([(None, None, None, 4), (None, None, None, 6)])
 
 
 def test_every_level_needs_a_path():

@@ -2,8 +2,10 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.graph import inline
+from tfsr.footprint import alignment, receptive_radius
+from tfsr.graph import inline, run_node
 from tfsr.inference import KerasUpscaler
+from tfsr.layers import CONVS, GroupedConv2D
 from tfsr.models import carn_m, scn, scn_pspnet, scn_unet, srresnet
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
@@ -23,9 +25,10 @@ def ranges(model):
     return quantize.ranges(graph, quantize.observe(graph, patches))
 
 
-def load(tmp_path, content, format="float32", scale=2):
+def load(tmp_path, content, format="float32", scale=2, **facts):
     file = tmp_path / "model.tflite"
-    file.write_bytes(metadata.attach(content, {"scale": scale, "format": format}))
+    facts = {"scale": scale, "format": format, **facts}
+    file.write_bytes(metadata.attach(content, facts))
     return TFLiteUpscaler(file)
 
 
@@ -101,6 +104,42 @@ def test_every_scn_equals_keras_and_is_one_partition(tmp_path, name, size):
     assert size is None or partitions(upscaler.interpreter) == 1
 
 
+@pytest.mark.parametrize("conv", CONVS)
+def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
+    model = srresnet(4, conv, filters=8, blocks=1)
+    lr = np.rint(np.random.default_rng(0).random((21, 22, 3), np.float32) * 255) / 255
+    expected = np.clip(KerasUpscaler(model, 4)(lr), 0, 1)
+    size = lr.shape[:2]
+    exact = load(tmp_path, export.float32(lower(model, EXACT, *size)), scale=4)(lr)
+    np.testing.assert_allclose(exact, expected, atol=1e-5)
+
+    graph = lower(model, FOR_INT8)
+    bounds = quantize.ranges(graph, quantize.observe(graph, [lr]))
+    content = export.int8(lower(model, FOR_INT8, *size), bounds)
+    upscaler = load(tmp_path, content, "int8", scale=4)
+    assert np.abs(upscaler(lr) - expected).mean() < 1 / 255
+    details = upscaler.interpreter.get_tensor_details()
+    assert not any(tensor["dtype"] == np.float32 for tensor in details)
+    if conv not in ("w_d2_d2u2", "pool_w_d2_d2u2"):  # with nearest downsampling
+        assert partitions(upscaler.interpreter) <= 2
+
+
+@pytest.mark.parametrize("size", [(97, 130), (64, 64), (40, 60), (20, 100)])
+def test_a_fixed_size_with_resizing_takes_other_images_in_tiles(tmp_path, size):
+    model = scn(2, filters=8, blocks=1)
+    y, x = np.mgrid[: size[0], : size[1]]
+    waves = np.stack([np.sin(y / 9), np.cos(x / 7), np.sin((x + y) / 8)], axis=-1)
+    lr = np.float32(waves / 4 + 0.5)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    facts = {"receptive_radius": receptive_radius(model), "alignment": alignment(model)}
+    content = export.float32(lower(model, EXACT, 64, 64))
+    sr = load(tmp_path, content, **facts)(lr)
+    assert sr.shape == expected.shape
+    # At the right and at the bottom the image is padded otherwise.
+    inside = tuple(slice(2 * (side - 12)) for side in size)
+    np.testing.assert_allclose(sr[inside], expected[inside], atol=1e-4)
+
+
 def test_levels_that_share_their_weights_store_them_once(tmp_path):
     def size(**arguments):
         return len(export.float32(lower(scn(filters=32, blocks=2, **arguments), EXACT)))
@@ -153,3 +192,18 @@ def test_grouped_convolutions_stay_whole(tmp_path, model, ranges):
     # for each place, tail with its first row and column
     assert operators.count("CONV_2D") == 1 + 3 * 4 + 1 + 1 + 3
     assert operators.count("SPLIT") == 0
+
+
+def test_equal_biases_mean_the_same_in_every_filter(tmp_path):
+    rng = np.random.default_rng(0)
+    inputs = keras.Input((None, None, 3))
+    conv = GroupedConv2D(3, 3)
+    outputs = conv(inputs)
+    kernel = rng.uniform(-1, 1, (3, 3, 3, 3)) * [0.001, 0.01, 0.05]
+    conv.set_weights([kernel, np.full(3, 0.3)])
+    graph = inline(keras.Model(inputs, outputs))
+    lr = np.rint(rng.random((9, 8, 3), np.float32) * 255) / 255
+    bounds = quantize.ranges(graph, quantize.observe(graph, [lr]))
+    (expected,) = graph.run([lr[None]], run_node)
+    sr = load(tmp_path, export.int8(graph, bounds), "int8", scale=1)(lr)
+    np.testing.assert_allclose(sr, np.asarray(expected)[0], atol=1 / 255)

@@ -13,7 +13,9 @@ from tfsr.errors import InputError
 def add(command):
     study = command("study", run, "Train and compare networks on one budget.", True)
     study.add_argument(
-        "configs", nargs="+", help="folders of TOML files, or the files; first is 1.00"
+        "configs",
+        nargs="+",
+        help="TOML files and folders of them; ratios are to the first",
     )
     study.add_argument("--out", required=True, metavar="DIR")
     study.add_argument("--seeds", type=_seeds, default=[0], metavar="N[,N]")

@@ -53,14 +53,22 @@ class BranchedConv2D(MultiScaleConv2D):
         Feng et al., ECCV 2020, Table 1 and Fig. 4, https://arxiv.org/abs/2008.00239
     """
 
-    def __init__(self, filters, kernel_size=3, function="w_d1", **kwargs):
+    def __init__(
+        self, filters, kernel_size=3, function="w_d1", name=None, dtype=None, **kwargs
+    ):
         if function not in FUNCTIONS:
             raise ValueError(
                 f"`function` must be one of {tuple(FUNCTIONS)}. "
                 f"Received: function={function}."
             )
+        unknown = kwargs.keys() - {"trainable"}
+        if unknown:  # of the base class, but without a meaning here
+            raise ValueError(
+                f"`{min(unknown)}` is no argument of branches of one resolution. "
+                f"Received: {min(unknown)}={kwargs[min(unknown)]}."
+            )
         intra = "shared" if function == "w_d2_shared" else "own"
-        super().__init__(filters, kernel_size, intra, **kwargs)
+        super().__init__(filters, kernel_size, intra, name=name, dtype=dtype, **kwargs)
         self.function = function
 
     def compute_output_shape(self, input_shape):

@@ -67,12 +67,13 @@ class MultiScaleConv2D(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        levels = len(filters)
-        if not 1 <= levels <= MAX_LEVELS:
+        counts = isinstance(filters, tuple | list)
+        if not counts or not 1 <= len(filters) <= MAX_LEVELS or min(filters) < 1:
             raise ValueError(
-                f"`filters` must name 1 to {MAX_LEVELS} levels. "
-                f"Received: filters={filters}."
+                f"`filters` must be a positive number for each of 1 to {MAX_LEVELS} "
+                f"levels. Received: filters={filters}."
             )
+        levels = len(filters)
         self._intra = (intra,) * levels if isinstance(intra, str) else tuple(intra)
         if len(self._intra) != levels or not set(self._intra) <= set(INTRA):
             raise ValueError(
@@ -105,6 +106,12 @@ class MultiScaleConv2D(keras.layers.Layer):
         self.up_first = up_first
 
     def build(self, input_shape):
+        shares = self._intra.count("shared") > 1
+        if shares and len({shape[-1] for shape in input_shape}) > 1:
+            raise ValueError(
+                "Levels that share their convolution must have the same channels. "
+                f"Received: input_shape={input_shape}."
+            )
         sources = range(len(input_shape))
         self.convs = []  # of the matrix below, each once, for saving
         self._shared = None

@@ -62,7 +62,13 @@ def ms3_network(name, body, scale, conv, levels, filters, channels):
     x = ends(within.filters, 3, name="head")([x])
     x = body(x, conv2d)
     for i, step in enumerate((2, 2) if scale == 4 else (scale,)):
-        x = relu(conv2d(filters * step**2, 3, name=f"upsampler_{i}")(x))
+        upsampler = conv2d(filters * step**2, 3, name=f"upsampler_{i}")
+        if upsampler.filters != tuple(step**2 * f for f in within.filters):
+            raise ValueError(
+                "`filters` must divide among the levels alike before the pixel shuffle "
+                f"and after it. Received: filters={filters}, conv={conv}."
+            )
+        x = relu(upsampler(x))
         x = [ops.depth_to_space(level, step) for level in x]
     x = relu(ends((filters,), 3, name="hr")(x))
     x = GroupedConv2D(channels, 3, name="tail")(x[0])
