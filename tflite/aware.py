@@ -68,9 +68,12 @@ def is_quantization_aware(model: keras.Model) -> bool:
     return any(isinstance(layer, FakeQuantize) for layer in model.layers)
 
 
-def activation_bits(model: keras.Model) -> int:
-    """Returns the bits of the activations of a quantization-aware model."""
-    return next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
+def trained_format(model: keras.Model) -> str | None:
+    """Returns the format that a quantization-aware model is for, None of any other."""
+    if not is_quantization_aware(model):
+        return None
+    bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
+    return {8: "int8", 16: "int16x8"}[bits]
 
 
 def without_rounding(

@@ -14,11 +14,7 @@ from tfsr.footprint import alignment, receptive_radius, taps, working_values
 from tfsr.graph import run_node
 from tfsr.models import single_scale
 from tfsr.tflite import export, metadata, quantize
-from tfsr.tflite.aware import (
-    activation_bits,
-    is_quantization_aware,
-    without_rounding,
-)
+from tfsr.tflite.aware import trained_format, without_rounding
 from tfsr.tflite.calibrate import CALIBRATION_SIZE, calibration_patches
 from tfsr.tflite.lowering import (
     EXACT,
@@ -67,7 +63,7 @@ def convert(
         )
     model = single_scale(model, scale)
     rules = EXACT if lowering else ()
-    if is_quantization_aware(model):
+    if trained_format(model):
         build = _trained(model, format)
     elif format in FLOAT_FORMATS:
         build = _float(model, FLOAT_FORMATS[format], rules)
@@ -105,8 +101,7 @@ def _trained(model, format):
     Raises:
         ValueError: If the format is another than it was trained for.
     """
-    formats = {8: "int8", 16: "int16x8"}
-    wanted = formats[activation_bits(model)]
+    wanted = trained_format(model)
     if format != wanted:
         raise ValueError(
             f"`format` must be {wanted}, which `model` was trained for. "

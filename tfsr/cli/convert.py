@@ -84,8 +84,7 @@ def _convert(options):
     from tfsr.data import BenchmarkFolder
     from tfsr.data.degradation import in_8_bits
     from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
-    from tfsr.inference import KerasUpscaler
-    from tfsr.models import pick_scale
+    from tfsr.tflite.aware import trained_format
     from tfsr.tflite.convert import convert, name_of_size
     from tfsr.tflite.runtime import TFLiteUpscaler
     from tfsr.tflite.verify import verify
@@ -93,7 +92,13 @@ def _convert(options):
     if not options.out.endswith(".tflite"):
         raise InputError(f"{options.out}: the output must end in .tflite.")
     model = tfsr.load_model(options.model)
-    original = KerasUpscaler(model, pick_scale(options.model, model, options.scale))
+    trained_for = trained_format(model)
+    if trained_for not in (None, options.format):
+        raise InputError(
+            f"{options.model}: was trained for {trained_for}; --format "
+            f"{options.format} is for float models."
+        )
+    original = find_upscaler(options.model, options.scale)
     scale, channels = original.scale, original.channels
     degradation = in_8_bits(
         find_degradation(options.model, original, degradation_asked(options))
@@ -105,7 +110,7 @@ def _convert(options):
             options.verify or photographs(HELD_OUT),
         )
     )
-    if options.format.startswith("int") and not options.calibrate:
+    if options.format.startswith("int") and not (options.calibrate or trained_for):
         say(
             "warning: calibrating on scikit-image's photographs; "
             "--calibrate FOLDER with images like your own loses less."
