@@ -29,6 +29,14 @@ assert "tensorflow" not in sys.modules
 """
 
 
+SMALL = {  # the larger ones, which take NumPy long
+    "cmsc": {"stages": 2, "modules": 2, "filters": 16},
+    "pmsc": {"modules": 3, "filters": 16},
+    "scn": {"blocks": 4},
+    "scn_pspnet": {"blocks": 4},
+    "scn_unet": {"blocks": 4},
+    "vdsr": {"layers": 5},
+}
 LEVELS = (
     ("srresnet", {"conv": "ms3", "levels": 3, "blocks": 1}),
     ("scn", {"levels": 3, "ratio": "2/3", "blocks": 2, "scale": 1}),
@@ -39,7 +47,7 @@ LEVELS = (
 @pytest.mark.parametrize(
     ("backend", "name", "arguments"),
     [
-        *(("numpy", name, {}) for name in MODELS),
+        *(("numpy", name, SMALL.get(name, {})) for name in MODELS),
         *(("numpy", *levels) for levels in LEVELS),
         *(("jax", *levels) for levels in LEVELS),
     ],
