@@ -29,6 +29,14 @@ assert "tensorflow" not in sys.modules
 """
 
 
+SMALL = {  # the larger ones, which take NumPy long
+    "cmsc": {"stages": 2, "modules": 2, "filters": 16},
+    "pmsc": {"modules": 3, "filters": 16},
+    "scn": {"blocks": 4},
+    "scn_pspnet": {"blocks": 4},
+    "scn_unet": {"blocks": 4},
+    "vdsr": {"layers": 5},
+}
 LEVELS = (
     ("srresnet", {"conv": "ms3", "levels": 3, "blocks": 1}),
     ("scn", {"levels": 3, "ratio": "2/3", "blocks": 2, "scale": 1}),
@@ -39,7 +47,7 @@ LEVELS = (
 @pytest.mark.parametrize(
     ("backend", "name", "arguments"),
     [
-        *(("numpy", name, {}) for name in MODELS),
+        *(("numpy", name, SMALL.get(name, {})) for name in MODELS),
         *(("numpy", *levels) for levels in LEVELS),
         *(("jax", *levels) for levels in LEVELS),
     ],
@@ -60,4 +68,5 @@ def test_backends_agree_with_tensorflow(tmp_path, backend, name, arguments):
     for s in scales(model):
         expected = single_scale(model, s)(lr)
         sr = np.load(tmp_path / f"sr_x{s}.npy")
-        np.testing.assert_allclose(sr, expected, rtol=1e-3, atol=1e-4)
+        largest = max(1, np.abs(expected).max())
+        np.testing.assert_allclose(sr, expected, atol=1e-4 * largest)
