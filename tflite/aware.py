@@ -33,7 +33,6 @@ def quantization_aware(
     graph = lower(model, FOR_INT8)
     ranges = quantize.ranges(graph, quantize.observe(graph, patches))
     position = {id(node): i for i, node in enumerate(graph.nodes)}
-    fixed = {bounds for i, bounds in ranges.items() if _is_fixed(graph, i, bounds)}
     layers = {}  # one for each convolution and each range that several share
 
     def call(node, *args, **kwargs):
@@ -51,7 +50,8 @@ def quantization_aware(
             return outputs
         key = id(bounds)
         if key not in layers:
-            layers[key] = FakeQuantize(*bounds, activation_bits, bounds not in fixed)
+            learned = bounds[1] - bounds[0] != 1  # else of the pixels, perhaps shifted
+            layers[key] = FakeQuantize(*bounds, activation_bits, learned)
         return layers[key](outputs)
 
     inputs = [keras.Input(x.shape[1:], name=x.name) for x in model.inputs]
@@ -108,8 +108,3 @@ def without_rounding(
         if id(x) in bounds
     }
     return graph, ranges
-
-
-def _is_fixed(graph, position, bounds):
-    """Returns whether a range is the pixels' own."""
-    return bounds[1] - bounds[0] == 1.0
