@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -110,6 +111,34 @@ steps_per_epoch = 2
 batch = 2
 patch = 16
 """
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs a command; returns its exit code, standard output and standard error."""
+
+    def run_command(*arguments):
+        from tfsr.cli import main
+
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        return code, *capsys.readouterr()
+
+    return run_command
+
+
+@pytest.fixture
+def report(run):
+    """Runs a command with `--json`; returns what it prints."""
+
+    def run_command(*arguments):
+        code, out, err = run(*arguments, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    return run_command
 
 
 @pytest.fixture(scope="session")

@@ -32,17 +32,8 @@ def images(tmp_path):
     return str(folder)
 
 
-def run(capsys, *arguments):
-    """Returns the exit code, standard output and standard error of a command."""
-    try:
-        code = main(list(arguments))
-    except SystemExit as stop:
-        code = stop.code
-    return code, *capsys.readouterr()
-
-
-def test_summary_counts_as_the_paper(capsys):
-    code, out, _ = run(capsys, "summary", "carn_m", "--json")
+def test_summary_counts_as_the_paper(run):
+    code, out, _ = run("summary", "carn_m", "--json")
     assert code == 0
     x2, x3, x4 = json.loads(out)["scales"]
     assert [round(r["mult_adds"] / 1e9, 1) for r in (x2, x3, x4)] == [91.2, 46.1, 32.5]
@@ -53,43 +44,39 @@ def test_summary_counts_as_the_paper(capsys):
     assert report["params"] > x4["params_of_scale"]
     for key in ("mult_adds", "input", "output"):
         assert report[key] == x4[key]
-    code, out, _ = run(
-        capsys, "summary", "carn_m", "--scale", "4", "--size", "10x20", "--json"
-    )
+    code, out, _ = run("summary", "carn_m", "--scale", "4", "--size", "10x20", "--json")
     report = json.loads(out)
     assert report["output"] == [40, 80, 3]
     assert report["mult_adds"] == x4["mult_adds"] * 10 * 20 // (180 * 320)
 
 
-def test_summary_of_a_name_with_other_arguments(capsys):
+def test_summary_of_a_name_with_other_arguments(run):
     sets = ["--set", "model.scale=2", "--set", "model.filters=32"]
-    code, out, _ = run(capsys, "summary", "carn", *sets)
+    code, out, _ = run("summary", "carn", *sets)
     assert code == 0
     assert out.count("\n") == 1
     assert "with all scales" not in out
-    _, several, _ = run(capsys, "summary", "carn", "--set", "model.filters=32")
+    _, several, _ = run("summary", "carn", "--set", "model.filters=32")
     assert several.count("with all scales") == 3
 
 
 @pytest.mark.parametrize("gray", [True, False])
-def test_bicubic_scores_the_channels_that_images_have(capsys, images, gray):
+def test_bicubic_scores_the_channels_that_images_have(run, images, gray):
     file = Path(images, "noise.png")
     with Image.open(file) as image:
         image.convert("L").save(file)
     if not gray:
         Image.new("RGB", (30, 30)).save(file.with_name("black.png"))
     arguments = ["evaluate", "bicubic", images, "--scale", "2", "--json"]
-    code, out, _ = run(capsys, *arguments)
+    code, out, _ = run(*arguments)
     keys = {"psnr", "ssim"} if gray else {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
     assert code == 0
     assert set(json.loads(out)["mean"]) == keys
 
 
-def test_evaluate_writes_json(capsys, tmp_path, model, images):
+def test_evaluate_writes_json(run, tmp_path, model, images):
     file = tmp_path / "report.json"
-    code, out, _ = run(
-        capsys, "evaluate", model, images, "--scale", "2", "--json", str(file)
-    )
+    code, out, _ = run("evaluate", model, images, "--scale", "2", "--json", str(file))
     report = json.loads(file.read_text())
     assert code == 0
     assert report["scale"] == 2
@@ -97,10 +84,10 @@ def test_evaluate_writes_json(capsys, tmp_path, model, images):
     assert f"{report['mean']['psnr_y']:.4f}" in out
 
 
-def test_evaluate_rescaled_images(capsys, tmp_path, images):
+def test_evaluate_rescaled_images(run, tmp_path, images):
     def evaluate(folder, *options):
         arguments = ["evaluate", "bicubic", str(folder), "--scale", "2", "--json"]
-        code, out, _ = run(capsys, *arguments, *options)
+        code, out, _ = run(*arguments, *options)
         assert code == 0
         return json.loads(out)
 
@@ -116,8 +103,8 @@ def test_evaluate_rescaled_images(capsys, tmp_path, images):
     assert report["mean"] == by_hand["mean"]
 
 
-def test_json_without_a_file_prints_only_json(capsys, images):
-    code, out, _ = run(capsys, "evaluate", "bicubic", images, "--scale", "2", "--json")
+def test_json_without_a_file_prints_only_json(run, images):
+    code, out, _ = run("evaluate", "bicubic", images, "--scale", "2", "--json")
     assert code == 0
     assert json.loads(out)["model"] == "bicubic"
 
@@ -142,61 +129,57 @@ patch = 8
 """
 
 
-def test_train_prints_only_json(capsys, tmp_path, images):
+def test_train_prints_only_json(run, tmp_path, images):
     config, out = tmp_path / "tiny.toml", tmp_path / "run"
     config.write_text(CONFIG.format(images=images, cache=tmp_path / "cache"))
     arguments = ["train", str(config), "--out", str(out), "--json"]
     for epochs in ("1", "2"):  # the second one says that it resumes
-        code, stdout, stderr = run(
-            capsys, *arguments, "--set", f"train.epochs={epochs}"
-        )
+        code, stdout, stderr = run(*arguments, "--set", f"train.epochs={epochs}")
         assert code == 0
         assert json.loads(stdout) == json.loads((out / "metrics.json").read_text())
         assert "val_psnr" in stderr
     assert "train.epochs was 1, now 2" in stderr
 
 
-def test_a_dry_run_prints_an_estimate(capsys, tmp_path, images):
+def test_a_dry_run_prints_an_estimate(run, tmp_path, images):
     config, out = tmp_path / "tiny.toml", tmp_path / "run"
     config.write_text(CONFIG.format(images=images, cache=tmp_path / "cache"))
     arguments = ["train", str(config), "--out", str(out), "--dry-run"]
-    code, stdout, _ = run(capsys, *arguments)
+    code, stdout, _ = run(*arguments)
     assert code == 0
     assert re.search(r"1 steps of [\d.]+ s in 1 epochs, .* about \d+ s\n$", stdout)
-    code, stdout, _ = run(capsys, *arguments, "--json")
+    code, stdout, _ = run(*arguments, "--json")
     assert (code, json.loads(stdout)["steps"]) == (0, 1)
     assert not out.exists()
-    code, _, stderr = run(capsys, *arguments, "--set", "train.patch=99")
+    code, _, stderr = run(*arguments, "--set", "train.patch=99")
     assert (code, stderr.count("\n")) == (2, 1)
     assert "take larger images or a smaller `patch`" in stderr
 
 
-def test_convert_verify_benchmark(capsys, tmp_path, model, images):
+def test_convert_verify_benchmark(run, tmp_path, model, images):
     file = str(tmp_path / "m.tflite")
     convert = ["convert", model, "--scale", "2", "--format", "int8", "-o", file]
     folders = ["--calibrate", images, "--verify", images]
-    code, out, _ = run(capsys, *convert, *folders, "--json")
+    code, out, _ = run(*convert, *folders, "--json")
     assert code == 0
     report = json.loads(out)
     assert len(report["channel_bias"]) == 3
     verify = ["verify", file, "--against", model, "--images", images]
-    code, out, _ = run(capsys, *verify, "--json")
+    code, out, _ = run(*verify, "--json")
     assert code == 0
     assert json.loads(out)["loss_db"] == pytest.approx(report["loss_db"])
-    code, _, err = run(capsys, *verify, "--max-loss", "-10")
+    code, _, err = run(*verify, "--max-loss", "-10")
     assert code == 1
     assert err.startswith(f"tfsr: {file}: the loss of ")
     gray = verify[3] = str(tmp_path / "gray.keras")
     carn_m(scale=2, channels=1, filters=8, blocks=1).save(gray)
-    code, _, err = run(capsys, *verify)
+    code, _, err = run(*verify)
     assert (code, err) == (2, f"tfsr: {gray}: has 1 channels, {file} 3.\n")
     verify[3] = file
-    code, out, _ = run(capsys, *verify, "--json")
+    code, out, _ = run(*verify, "--json")
     assert code == 0
     assert json.loads(out)["psnr_between"] == "inf"
-    code, out, _ = run(
-        capsys, "benchmark", file, "--runs", "2", "--size", "8x8", "--json"
-    )
+    code, out, _ = run("benchmark", file, "--runs", "2", "--size", "8x8", "--json")
     assert code == 0
     assert json.loads(out)["results"][0]["size"] == "8x8"
 
@@ -257,12 +240,12 @@ def test_convert_verify_benchmark(capsys, tmp_path, model, images):
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(
-    capsys, tmp_path, monkeypatch, model, images, arguments, expected
+    run, tmp_path, monkeypatch, model, images, arguments, expected
 ):
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     filled = [a.format(model=model, images=images) for a in arguments]
-    code, out, err = run(capsys, *filled)
+    code, out, err = run(*filled)
     assert code == 2
     assert out == ""
     assert expected in err
@@ -280,9 +263,9 @@ def test_a_mistake_is_one_line_and_code_2(
         (KeyboardInterrupt(), 130, "tfsr: interrupted.\n"),
     ],
 )
-def test_what_is_no_bug_is_one_line(capsys, monkeypatch, error, code, message):
+def test_what_is_no_bug_is_one_line(run, monkeypatch, error, code, message):
     monkeypatch.setattr(summary, "run", Mock(side_effect=error))
-    assert run(capsys, "summary", "carn_m") == (code, "", message)
+    assert run("summary", "carn_m") == (code, "", message)
 
 
 @pytest.mark.parametrize(

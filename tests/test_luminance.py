@@ -1,7 +1,5 @@
 """Networks of luma through every command, and the protocol of their papers."""
 
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,21 +37,6 @@ optimizer = "sgd"
 loss = "l2_sum"
 clip_norm = 0.4
 """
-
-
-def run(capsys, *arguments):
-    """Returns the exit code, standard output and standard error of a command."""
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        code = stop.code
-    return code, *capsys.readouterr()
-
-
-def report(capsys, *arguments):
-    code, out, err = run(capsys, *arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +108,12 @@ def test_a_cascade_logs_its_stages(trained):
     assert {"sr_loss", "stage_1_loss", "stage_2_loss"} <= rows[0].keys()
 
 
-def test_evaluate_scores_luma_or_colour(capsys, trained, photographs):
+def test_evaluate_scores_luma_or_colour(report, trained, photographs):
     command = ("evaluate", trained, photographs, "--scale", 2)
-    colour = report(capsys, *command)
+    colour = report(*command)
     assert colour["protocol"]["name"] == "sr_y"
     assert set(colour["mean"]) == {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
-    luma = report(capsys, *command, "--protocol", "luma")
+    luma = report(*command, "--protocol", "luma")
     assert luma["protocol"]["name"] == "luma"
     assert set(luma["mean"]) == {"psnr", "ssim"}
     pair = BenchmarkFolder(photographs, 2, "y")[0]
@@ -139,23 +122,23 @@ def test_evaluate_scores_luma_or_colour(capsys, trained, photographs):
     assert luma["images"][0]["psnr"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_network_of_colours_has_no_luma_protocol(capsys, tmp_path, photographs):
+def test_a_network_of_colours_has_no_luma_protocol(run, tmp_path, photographs):
     file = tmp_path / "model.keras"
     tfsr.models.carn(2, filters=4, blocks=1, units=1).save(file)
-    code, _, err = run(capsys, "evaluate", file, photographs, "--protocol", "luma")
+    code, _, err = run("evaluate", file, photographs, "--protocol", "luma")
     assert code == 2
     assert "is for networks of Y" in err
 
 
-def test_converts_to_int8_in_colour(capsys, trained, photographs, tmp_path):
+def test_converts_to_int8_in_colour(report, trained, photographs, tmp_path):
     file = tmp_path / "cmsc.tflite"
     converted = report(
-        *(capsys, "convert", trained, "--scale", 2, "--format", "int8"),
+        *("convert", trained, "--scale", 2, "--format", "int8"),
         *("--size", "24x32", "--calibrate", photographs, "--verify", photographs),
         *("-o", file),
     )
     assert abs(converted["loss_db"]) < 0.3
-    facts = report(capsys, "inspect", file)
+    facts = report("inspect", file)
     assert facts["float_operators"] == 0
     assert "RGB" in facts["metadata"]["input"]
 
@@ -172,10 +155,10 @@ def test_converts_to_int8_in_colour(capsys, trained, photographs, tmp_path):
         ("Set14", 4, 26.00, 0.7023, 2.2593),
     ],
 )
-def test_bicubic_has_the_papers_figures(capsys, shared, folder, scale, psnr, ssim, ifc):
+def test_bicubic_has_the_papers_figures(report, shared, folder, scale, psnr, ssim, ifc):
     pytest.importorskip("pyrtools", reason="IFC's steerable pyramid needs pyrtools")
     scored = report(
-        *(capsys, "evaluate", "bicubic", shared / "data/test" / folder),
+        *("evaluate", "bicubic", shared / "data/test" / folder),
         *("--scale", scale, "--protocol", "luma", "--ifc"),
     )
     assert scored["mean"]["psnr"] == pytest.approx(psnr, abs=0.006)

@@ -8,7 +8,6 @@ from PIL import Image
 
 import tfsr
 from tfsr import metrics
-from tfsr.cli import main
 from tfsr.data import JPEG, BenchmarkFolder, GaussianNoise, read_image
 from tfsr.inference import KerasUpscaler, SelfEnsemble, from_uint8, to_uint8
 from tfsr.tflite import metadata
@@ -19,21 +18,6 @@ NOISE = 'degradation = "noise"\nsigma = 25'
 BLIND_NOISE = 'degradation = "noise"\nsigma = [5, 50]\nnoise = "uint8"'
 JPEG_10 = 'degradation = "jpeg"\nquality = 10'
 BLIND_JPEG = 'degradation = "jpeg"\nquality = [10, 40]'
-
-
-def run(capsys, *arguments):
-    """Returns the exit code, standard output and standard error of a command."""
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        code = stop.code
-    return code, *capsys.readouterr()
-
-
-def report(capsys, *arguments):
-    code, out, err = run(capsys, *arguments, "--json")
-    assert code == 0, err
-    return json.loads(out)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +38,9 @@ def test_a_run_folder_tells_its_task(make_restorer, tmp_path, task, degradation)
     assert load_degradation(elsewhere) is None
 
 
-def test_evaluate_scores_a_run_on_its_own_task(capsys, make_restorer, photographs):
+def test_evaluate_scores_a_run_on_its_own_task(report, make_restorer, photographs):
     out = make_restorer(1, NOISE)
-    scored = report(capsys, "evaluate", out, photographs, "--seed", 3)
+    scored = report("evaluate", out, photographs, "--seed", 3)
     assert scored["degradation"] == {
         "name": "noise",
         "sigma": 25,
@@ -74,9 +58,9 @@ def test_evaluate_scores_a_run_on_its_own_task(capsys, make_restorer, photograph
         assert image["psnr"] == pytest.approx(metrics.psnr(sr, pair.hr))
 
 
-def test_evaluate_takes_another_task(capsys, make_restorer, photographs):
+def test_evaluate_takes_another_task(report, make_restorer, photographs):
     out = make_restorer(3, NOISE)
-    scored = report(capsys, "evaluate", out, photographs, "--jpeg", 30)
+    scored = report("evaluate", out, photographs, "--jpeg", 30)
     assert scored["degradation"] == {"name": "jpeg", "quality": 30, "seed": 0}
     assert scored["protocol"]["name"] == "color"
     keys = {f"{n}_{c}" for n in ("psnr", "ssim", "ssim_uniform") for c in ("y", "rgb")}
@@ -89,22 +73,22 @@ def test_evaluate_takes_another_task(capsys, make_restorer, photographs):
     assert first["ssim_rgb"] == pytest.approx(metrics.ssim(sr, pair.hr))
 
 
-def test_the_input_is_scored_as_it_is(capsys, photographs):
+def test_the_input_is_scored_as_it_is(report, photographs):
     noise = ("evaluate", "input", photographs, "--noise", 50)
     floor = 10 * np.log10(255**2 / 50**2)
-    scored = report(capsys, *noise)
+    scored = report(*noise)
     assert scored["mean"]["psnr_rgb"] == pytest.approx(floor, abs=0.1)
     assert scored["protocol"]["sr"] == "the input as it is"
-    clipped = report(capsys, *noise, "--uint8")
+    clipped = report(*noise, "--uint8")
     assert clipped["degradation"]["noise"] == "uint8"
     assert clipped["mean"]["psnr_rgb"] > floor + 0.3
-    gray = report(capsys, *noise, "--protocol", "gray")
+    gray = report(*noise, "--protocol", "gray")
     assert gray["mean"]["psnr"] == pytest.approx(floor, abs=0.1)
 
 
-def test_self_ensemble_averages_a_restorer(capsys, make_restorer, photographs):
+def test_self_ensemble_averages_a_restorer(report, make_restorer, photographs):
     out = make_restorer(1, JPEG_10)
-    scored = report(capsys, "evaluate", out, photographs, "--self-ensemble")
+    scored = report("evaluate", out, photographs, "--self-ensemble")
     upscaler = KerasUpscaler(tfsr.load_model(out), 1)
     pair = BenchmarkFolder(photographs, 1, 1, degradation=JPEG(10))[0]
     lr = from_uint8(pair.lr)
@@ -122,7 +106,7 @@ def test_self_ensemble_averages_a_restorer(capsys, make_restorer, photographs):
 
 
 def test_the_picture_shows_the_worst_and_the_median(
-    capsys, monkeypatch, make_restorer, photographs, tmp_path
+    report, monkeypatch, make_restorer, photographs, tmp_path
 ):
     rows = []
     monkeypatch.setattr(
@@ -130,7 +114,7 @@ def test_the_picture_shows_the_worst_and_the_median(
     )
     out = make_restorer(1, NOISE)
     picture = tmp_path / "examples.png"
-    scored = report(capsys, "evaluate", out, photographs, "--picture", picture)
+    scored = report("evaluate", out, photographs, "--picture", picture)
     ranking = sorted(scored["images"], key=lambda image: image["psnr"])
     pairs = BenchmarkFolder(photographs, 1, 1, degradation=GaussianNoise(25))
     by_name = {pair.name: pair for pair in pairs}
@@ -149,48 +133,48 @@ def test_the_picture_shows_the_worst_and_the_median(
 
 
 def test_convert_and_verify_on_8_bit_inputs(
-    capsys, make_restorer, photographs, tmp_path
+    run, report, make_restorer, photographs, tmp_path
 ):
     out, file = make_restorer(1, NOISE), tmp_path / "m.tflite"
     folders = ("--calibrate", photographs, "--verify", photographs)
     size = ("--size", "24x32")
     convert = ("convert", out, "--format", "int8", *size, *folders, "-o", file)
-    verified = report(capsys, *convert)
+    verified = report(*convert)
     task = {"name": "noise", "sigma": 25, "noise": "uint8"}
     assert verified["degradation"] == task
     assert metadata.read(file)["degradation"] == task
     assert verified["psnr_between"] > 45
-    again = report(capsys, "verify", file, "--against", out, "--images", photographs)
+    again = report("verify", file, "--against", out, "--images", photographs)
     assert again["psnr_quantized"] == pytest.approx(verified["psnr_quantized"])
     for model, figure, options in (
         (file, "psnr_quantized", ()),
         (file, "psnr_quantized", ("--noise", 25)),  # all that 8 bits can see
         (out, "psnr_float", ("--uint8",)),
     ):
-        scored = report(capsys, "evaluate", model, photographs, *options)
+        scored = report("evaluate", model, photographs, *options)
         assert scored["degradation"]["noise"] == "uint8"
         assert scored["mean"]["psnr"] == pytest.approx(verified[figure])
-    code, text, _ = run(capsys, "inspect", file)
+    code, text, _ = run("inspect", file)
     assert code == 0
     assert "degradation: noise of sigma 25 (uint8)" in text
-    timed = report(capsys, "benchmark", file, "--runs", 2)
+    timed = report("benchmark", file, "--runs", 2)
     assert timed["results"][0]["size"] == "24x32"
 
 
 def test_convert_of_a_bare_file_is_told_the_task(
-    capsys, make_restorer, photographs, tmp_path
+    run, report, make_restorer, photographs, tmp_path
 ):
     bare = tmp_path / "bare.keras"
     (make_restorer(3, JPEG_10) / "model.keras").rename(bare)
     file = tmp_path / "m.tflite"
     convert = ("convert", bare, "--format", "float32", "--verify", photographs)
-    code, _, err = run(capsys, *convert, "-o", file)
+    code, _, err = run(*convert, "-o", file)
     assert (code, err) == (
         2,
         f"tfsr: {bare}: does not say what it restores; give --noise SIGMA or --jpeg Q, "
         "or its run folder.\n",
     )
-    verified = report(capsys, *convert, "--jpeg", 20, "-o", file)
+    verified = report(*convert, "--jpeg", 20, "-o", file)
     assert verified["degradation"] == {"name": "jpeg", "quality": 20}
     assert verified["psnr_between"] == "inf"
 
@@ -207,13 +191,13 @@ def photo(tmp_path, photographs):
 
 @pytest.mark.parametrize("tile", ["auto", "24"])
 @pytest.mark.parametrize(("channels", "task"), [(3, NOISE), (1, NOISE), (1, JPEG_10)])
-def test_restore_a_photo(capsys, make_restorer, photo, tmp_path, channels, task, tile):
+def test_restore_a_photo(run, make_restorer, photo, tmp_path, channels, task, tile):
     out, target = make_restorer(channels, task), tmp_path / "restored.png"
     arguments = ("restore", photo, "-o", target, "--model", out, "--tile", tile)
     target.write_bytes(b"")
-    code, _, err = run(capsys, *arguments)
+    code, _, err = run(*arguments)
     assert (code, err) == (2, f"tfsr: {target}: exists; --overwrite replaces it.\n")
-    assert run(capsys, *arguments, "--overwrite") == (0, "", "")
+    assert run(*arguments, "--overwrite") == (0, "", "")
     upscaler = KerasUpscaler(tfsr.load_model(out), 1)
     with Image.open(photo) as before, Image.open(target) as after:
         rgb = np.asarray(before.convert("RGB")) / np.float32(255)
@@ -233,13 +217,13 @@ def test_restore_a_photo(capsys, make_restorer, photo, tmp_path, channels, task,
     assert np.abs(result[..., :3] - expected).max() <= 0.51
 
 
-def test_restore_a_folder_by_tflite(capsys, make_restorer, photographs, tmp_path):
+def test_restore_a_folder_by_tflite(run, report, make_restorer, photographs, tmp_path):
     out, file = make_restorer(1, JPEG_10), tmp_path / "m.tflite"
-    report(capsys, "convert", out, "--format", "float32", "-o", file)
+    report("convert", out, "--format", "float32", "-o", file)
     by_keras, by_tflite = tmp_path / "keras", tmp_path / "tflite"
     for target, model in ((by_keras, out), (by_tflite, file)):
         arguments = ("restore", photographs, "-o", target, "--model", model)
-        assert run(capsys, *arguments)[0] == 0
+        assert run(*arguments)[0] == 0
     names = sorted(p.name for p in photographs.iterdir())
     assert sorted(p.name for p in by_tflite.iterdir()) == names
     for name in names:
@@ -295,31 +279,31 @@ def test_restore_a_folder_by_tflite(capsys, make_restorer, photographs, tmp_path
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(
-    capsys, monkeypatch, tmp_path, make_restorer, photographs, arguments, expected
+    run, monkeypatch, tmp_path, make_restorer, photographs, arguments, expected
 ):
     names = {"images": photographs, "run": make_restorer(1, NOISE)}
     monkeypatch.chdir(tmp_path)
-    code, out, err = run(capsys, *(a.format(**names) for a in arguments))
+    code, out, err = run(*(a.format(**names) for a in arguments))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert expected.format(**names) in err
     assert not (tmp_path / "o").exists()
 
 
-def train(capsys, folder, out, *overrides):
+def train(run, folder, out, *overrides):
     sets = [part for override in overrides for part in ("--set", override)]
-    return run(capsys, "train", folder / "config.toml", "--out", out, "--json", *sets)
+    return run("train", folder / "config.toml", "--out", out, "--json", *sets)
 
 
 @pytest.mark.parametrize("task", [NOISE, BLIND_JPEG])
 def test_a_training_resumes_with_the_same_images(
-    capsys, make_restorer, photographs, tmp_path, task
+    run, report, make_restorer, photographs, tmp_path, task
 ):
     folder = make_restorer(1, task)
     whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    code, out, _ = train(capsys, folder, whole)
+    code, out, _ = train(run, folder, whole)
     assert code == 0
-    assert train(capsys, folder, resumed, "train.epochs=1")[0] == 0
-    code, again, err = train(capsys, folder, resumed)
+    assert train(run, folder, resumed, "train.epochs=1")[0] == 0
+    code, again, err = train(run, folder, resumed)
     assert code == 0
     assert "resuming after epoch 1 of 2" in err
     ours, theirs = json.loads(again), json.loads(out)
@@ -330,14 +314,14 @@ def test_a_training_resumes_with_the_same_images(
         strict=True,
     ):
         np.testing.assert_allclose(a, b, atol=1e-6)
-    scored = report(capsys, "evaluate", whole, photographs)
+    scored = report("evaluate", whole, photographs)
     assert theirs["val_psnr_y"]["x1"] == pytest.approx(scored["mean"]["psnr"], abs=1e-3)
     if task == NOISE:
         floor = 10 * np.log10(255**2 / 25**2)
         assert theirs["val_psnr_y_input"]["x1"] == pytest.approx(floor, abs=0.1)
     assert "val_psnr_y_bicubic" not in theirs
     other = "data.quality=11" if task == BLIND_JPEG else "data.sigma=11"
-    code, _, err = train(capsys, folder, resumed, other)
+    code, _, err = train(run, folder, resumed, other)
     assert (code, err.count("\n")) == (2, 1)
     assert f"differs in {other.partition('=')[0]}" in err
 
@@ -352,29 +336,27 @@ def test_a_training_resumes_with_the_same_images(
         (["data.exclude=['coffee', 'tea']"], "no image is named tea; see `exclude`"),
     ],
 )
-def test_a_wrong_task_is_one_line(capsys, make_restorer, tmp_path, overrides, message):
+def test_a_wrong_task_is_one_line(run, make_restorer, tmp_path, overrides, message):
     folder = make_restorer(1, NOISE)
     for extra in ((), ("--dry-run",)):
         sets = [part for o in overrides for part in ("--set", o)]
         config = folder / "config.toml"
-        code, _, err = run(
-            capsys, "train", config, "--out", tmp_path / "out", *sets, *extra
-        )
+        code, _, err = run("train", config, "--out", tmp_path / "out", *sets, *extra)
         assert (code, err.count("\n")) == (2, 1)
         assert message in err
 
 
-def test_a_dry_run_of_restoration(capsys, make_restorer, tmp_path):
+def test_a_dry_run_of_restoration(report, make_restorer, tmp_path):
     config = make_restorer(1, NOISE) / "config.toml"
     exclude = ("--set", "data.exclude=['coffee']")
     arguments = ("train", config, "--out", tmp_path / "out", "--dry-run", *exclude)
-    estimate = report(capsys, *arguments)
+    estimate = report(*arguments)
     assert (estimate["images"], estimate["steps"]) == (3, 4)
-    summary = report(capsys, "summary", config, "--size", "10x20")
+    summary = report("summary", config, "--size", "10x20")
     assert summary["input"] == summary["output"] == [10, 20, 1]
 
 
-def test_a_study_of_restoration(capsys, make_restorer, tmp_path):
+def test_a_study_of_restoration(report, make_restorer, tmp_path):
     folder = make_restorer(1, NOISE)
     configs = tmp_path / "configs"
     configs.mkdir()
@@ -382,14 +364,12 @@ def test_a_study_of_restoration(capsys, make_restorer, tmp_path):
     (configs / "a.toml").write_text(text)
     (configs / "b.toml").write_text(text.replace("filters = 4", "filters = 6"))
     out = tmp_path / "study"
-    studied = report(capsys, "study", configs, "--out", out, "--no-latency")
+    studied = report("study", configs, "--out", out, "--no-latency")
     assert studied["degradation"]["sigma"] == 25
     assert "x1, noise of sigma 25 (float), 2 steps" in (out / "study.md").read_text()
     assert (out / "crops.png").exists()
     (first,) = [n for n in studied["networks"] if n["name"] == "a"]
-    scored = report(
-        capsys, "evaluate", out / "a" / "seed_0", studied["tests"]["photographs0"]
-    )
+    scored = report("evaluate", out / "a" / "seed_0", studied["tests"]["photographs0"])
     assert first["psnr"]["photographs0"]["mean"] == pytest.approx(
         scored["mean"]["psnr"], abs=1e-3
     )

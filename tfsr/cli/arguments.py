@@ -15,6 +15,16 @@ def with_json(command):
     )
 
 
+def with_overrides(command):
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="override a value of the config, of every config if there are several",
+    )
+
+
 def with_degradation(command):
     either = command.add_mutually_exclusive_group()
     either.add_argument(

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from tfsr.cli.arguments import with_json
+from tfsr.cli.arguments import with_json, with_overrides
 from tfsr.cli.models import import_tensorflow
 from tfsr.cli.train import present_metrics
 
@@ -20,13 +20,7 @@ def add(command):
         help="a TOML file with [quantize], such as configs/carn/carn_m_qat.toml",
     )
     quantize.add_argument("--out", required=True, metavar="RUN2", help="the run folder")
-    quantize.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="override a value of the config",
-    )
+    with_overrides(quantize)
     quantize.add_argument(
         "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
     )

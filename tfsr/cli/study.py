@@ -4,7 +4,7 @@ import argparse
 import contextlib
 import sys
 
-from tfsr.cli.arguments import positive, size, with_json
+from tfsr.cli.arguments import positive, size, with_json, with_overrides
 from tfsr.cli.models import import_tensorflow
 from tfsr.cli.output import present
 from tfsr.errors import InputError
@@ -19,13 +19,7 @@ def add(command):
     )
     study.add_argument("--out", required=True, metavar="DIR")
     study.add_argument("--seeds", type=_seeds, default=[0], metavar="N[,N]")
-    study.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="override a value of every config",
-    )
+    with_overrides(study)
     study.add_argument("--scale", type=positive, help="of networks with several")
     study.add_argument(
         "--size", type=size, metavar="HxW", help="LR size; for 1280x720 HR by default"

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from tfsr.cli.arguments import with_json
+from tfsr.cli.arguments import with_json, with_overrides
 from tfsr.cli.models import import_tensorflow
 from tfsr.cli.output import present
 from tfsr.errors import InputError
@@ -13,13 +13,7 @@ def add(command):
     train = command("train", run, "Train a config, or resume it.", True)
     train.add_argument("config", help="a TOML file, such as configs/carn/carn_m.toml")
     train.add_argument("--out", required=True, metavar="RUN", help="the run folder")
-    train.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        help="override a value of the config",
-    )
+    with_overrides(train)
     train.add_argument(
         "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
     )
