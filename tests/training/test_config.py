@@ -47,7 +47,10 @@ def test_every_config_reads_and_builds(file):
     assert scales(model) == tuple(wanted if isinstance(wanted, list) else [wanted])
     # The header gives the command, so that it can be copied.
     path = file.relative_to(ROOT)
-    assert f"# tfsr train {path} --out runs/" in config.text
+    command = f"# tfsr train {path} --out runs/"
+    if config.quantize:
+        command = f"# tfsr quantize-train carn_m.keras --config {path}"
+    assert command in config.text
 
 
 def test_values_and_defaults(write):
