@@ -7,9 +7,9 @@ import numpy as np
 
 from tfsr.graph import Graph, inline
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
+from tfsr.layers.fake_quantized_conv import OTHER_AXES
 from tfsr.tflite import quantize
 from tfsr.tflite.lowering import FOR_INT8, lower
-from tfsr.tflite.simulate import OTHER_AXES
 
 
 def quantization_aware(

@@ -1,9 +1,8 @@
 """What the 8-bit runtime computes, integer by integer.
 
 XNNPACK runs TFLite models on the CPU. Rounding once differently in a deep network
-changes what comes after it, so its arithmetic is followed to the bit where networks
-have most of it: convolutions and additions. Other operations are those of real
-numbers, rounded once.
+changes what comes after it, so its arithmetic is followed to the bit for all that our
+networks have. Operations beyond that are those of real numbers, rounded once.
 """
 
 import dataclasses
@@ -18,10 +17,10 @@ import tensorflow as tf
 from tfsr.graph import Graph
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.layers import GroupedConv2D
+from tfsr.layers.fake_quantized_conv import OTHER_AXES
 from tfsr.models import single_scale
 from tfsr.tflite.aware import without_rounding
 from tfsr.tflite.quantize import MOVES, Ranges
-from tfsr.tflite.simulate import OTHER_AXES
 
 LOWEST, HIGHEST = -128, 127
 
@@ -146,8 +145,8 @@ def _add(a, b, scale):
 def _multiply(x, factor, scale):
     """Returns a number times x; the number is 255 of its own steps."""
     step = np.float32(abs(factor) / 255)
-    products = np.float32(x.values * 255) * (x.scale * step / scale)
-    return np.rint(np.copysign(products, factor * products))
+    products = np.float32(x.values * math.copysign(255, factor))
+    return np.rint(products * (x.scale * step / scale))
 
 
 def _leaky_relu(x, slope, scale):

@@ -214,6 +214,18 @@ def convolve_before_shuffle(operation, *args):
     return keras.ops.depth_to_space(sr, r)[:, r - 1 : -1, r - 1 : -1]
 
 
+def _convolve_from_minus_one(conv, y):
+    """Returns a 2x2 convolution of y and the zeros around it: one row and column more.
+
+    "same" padding gives the positions from 0. Those at -1 are computed from the first
+    row and column alone, which spares a padded copy of y.
+    """
+    left = keras.ops.pad(y[:, :, :1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+    top = keras.ops.pad(y[:, :1], ((0, 0), (1, 0), (1, 0), (0, 0)))
+    rest = keras.ops.concatenate([conv(left)[:, :, :1], conv(y)], axis=2)
+    return keras.ops.concatenate([conv(top)[:, :1], rest], axis=1)
+
+
 def convolve_in_blocks(operation, *args):
     """k * x = shuffle(k' * x) for a 3x3 convolution k, k' 4x4 with stride 2.
 
@@ -258,18 +270,6 @@ def average_in_convolutions(operation, *args):
     (y,) = originals.values()
     rest = float(_values(operation.shares).sum() - 1)
     return functools.reduce(keras.ops.add, [*terms, rest * y, y])
-
-
-def _convolve_from_minus_one(conv, y):
-    """Returns a 2x2 convolution of y and the zeros around it: one row and column more.
-
-    "same" padding gives the positions from 0. Those at -1 are computed from the first
-    row and column alone, which spares a padded copy of y.
-    """
-    left = keras.ops.pad(y[:, :, :1], ((0, 0), (0, 0), (1, 0), (0, 0)))
-    top = keras.ops.pad(y[:, :1], ((0, 0), (1, 0), (1, 0), (0, 0)))
-    rest = keras.ops.concatenate([conv(left)[:, :, :1], conv(y)], axis=2)
-    return keras.ops.concatenate([conv(top)[:, :1], rest], axis=1)
 
 
 def shuffle_at_once(operation, *args):

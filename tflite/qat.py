@@ -4,16 +4,16 @@ import dataclasses
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from tfsr.complexity import params
-from tfsr.data import BenchmarkFolder, list_images
+from tfsr.data import BenchmarkFolder
+from tfsr.data.cache import training_files
 from tfsr.data.degradation import in_8_bits
 from tfsr.errors import InputError
 from tfsr.layers import FakeQuantize
-from tfsr.models import scales
+from tfsr.models import luminance_scales, scales
 from tfsr.tflite.aware import is_quantization_aware, quantization_aware
-from tfsr.tflite.calibrate import CALIBRATION_PATCHES, calibration_patches
+from tfsr.tflite.calibrate import calibration_patches
 from tfsr.training import Config, train
 from tfsr.weights import load_model
 
@@ -79,6 +79,8 @@ def _check_same(model, run, config):
     """Refuses a config of another model."""
     if is_quantization_aware(model):
         raise InputError(f"{run}: is quantization-aware already; give the float model.")
+    if luminance_scales(model):
+        raise InputError(f"{run}: networks of luma cannot be trained for 8 bits yet.")
     wanted = config.build()
     for what, ours, theirs in (
         ("scales", scales(model), scales(wanted)),
@@ -93,10 +95,8 @@ def _check_same(model, run, config):
 def _patches(config, scale):
     """Returns patches of the training images that ranges start from."""
     data = config.data
-    images = [file for folder in data.train for file in list_images(folder)]
-    chosen = np.linspace(0, len(images) - 1, CALIBRATION_PATCHES).astype(int)
     folder = BenchmarkFolder(
-        [images[i] for i in chosen],
+        training_files(data.train, data.exclude),
         scale,
         data.channels,
         degradation=in_8_bits(data.task),

@@ -63,14 +63,12 @@ class TFLiteUpscaler:
         (height, width), s = lr.shape[:2], self.scale
         step = self.metadata.get("alignment", 1)
         radius = self.metadata.get("receptive_radius", 0)
-        tops, lefts = (
-            list(
-                windows(
-                    side, tile, min(-(-radius // step), tile // step // 4) * step, step
-                )
-            )
-            for side, tile in zip((height, width), self.size, strict=True)
-        )
+
+        def cover(side, tile):
+            overlap = min(-(-radius // step), tile // step // 4) * step
+            return list(windows(side, tile, overlap, step))
+
+        tops, lefts = map(cover, (height, width), self.size)
         sr = np.zeros((height * s, width * s, self.channels), np.float32)
         for top, _, first_row, last_row in tops:
             for left, _, first, last in lefts:

@@ -3,19 +3,12 @@
 import math
 from collections.abc import Callable
 
-import keras
-import numpy as np
 from keras import ops
 
 from tfsr.graph import Graph
-from tfsr.layers import GroupedConv2D
+from tfsr.layers import FakeQuantizedConv2D
+from tfsr.layers.fake_quantized_conv import OTHER_AXES
 from tfsr.tflite.quantize import Ranges
-
-OTHER_AXES = {  # of a kernel: all but the output channels
-    GroupedConv2D: (0, 1, 2),
-    keras.layers.Conv2D: (0, 1, 2),
-    keras.layers.DepthwiseConv2D: (0, 1, 3),
-}
 
 
 def simulate(
@@ -36,7 +29,7 @@ def simulate(
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     round_activation = {8: to_8_bit, 16: to_16_bit}[bits]
     rounded = {
-        id(node.operation): _with_8_bit_kernel(node)
+        id(node.operation): FakeQuantizedConv2D(node.operation)
         for node in graph.nodes
         if isinstance(node.operation, tuple(OTHER_AXES))
         and math.prod(node.operation.kernel.shape) >= smallest
@@ -66,15 +59,3 @@ def to_16_bit(x, low: float, high: float):
     """
     step = max(-low, high) / 32767
     return ops.clip(ops.round(x / step), -32768 if low else 0, 32767) * step
-
-
-def _with_8_bit_kernel(node):
-    """Returns the convolution of a node with its kernel rounded."""
-    conv = node.operation
-    kernel, *bias = map(ops.convert_to_numpy, conv.weights)
-    largest = np.abs(kernel).max(axis=OTHER_AXES[type(conv)], keepdims=True)
-    step = np.where(largest, largest, 1) / 127
-    layer = type(conv).from_config(conv.get_config())
-    layer.build(node.input_tensors[0].shape)
-    layer.set_weights([np.rint(kernel / step) * step, *bias])
-    return layer

@@ -43,7 +43,7 @@ class ImageCache:
     """
 
     def __init__(self, folders, scales, cache, channels=3, exclude=(), downscale=()):
-        files = _files(folders, exclude)
+        files = training_files(folders, exclude)
         self.scales = tuple(scales)
         factors = (1, *downscale)
         digest = _digest(files, self.scales, channels, factors)
@@ -107,7 +107,7 @@ class ImageSurvey:
     def __init__(self, folders, scales, channels=3, exclude=(), downscale=()):
         self.scales = tuple(scales)
         self._shapes = []
-        for file in _files(folders, exclude):
+        for file in training_files(folders, exclude):
             for factor in (1, *downscale):
                 height, width = (math.ceil(n * factor) for n in image_size(file))
                 shape = (height, width, 1 if channels == "y" else channels)
@@ -127,7 +127,12 @@ class ImageSurvey:
         return sum(h * w * c for s in {1, *self.scales} for h, w, c in self.shapes(s))
 
 
-def _files(folders, exclude):
+def training_files(folders, exclude=()) -> list[Path]:
+    """Returns the image files of `folders` but for those named in `exclude`.
+
+    Raises:
+        InputError: If none is left, or a name to leave out is not there.
+    """
     files = [file for folder in folders for file in list_images(folder)]
     kept = [file for file in files if file.stem not in exclude]
     missing = set(exclude) - {file.stem for file in files}

@@ -1,10 +1,12 @@
 import keras
 from keras import ops
 
+from tfsr.layers.grouped_conv import GroupedConv2D
+
 OTHER_AXES = {  # of a kernel: all but the output channels
-    "GroupedConv2D": (0, 1, 2),
-    "Conv2D": (0, 1, 2),
-    "DepthwiseConv2D": (0, 1, 3),
+    GroupedConv2D: (0, 1, 2),
+    keras.layers.Conv2D: (0, 1, 2),
+    keras.layers.DepthwiseConv2D: (0, 1, 3),
 }
 
 
@@ -13,8 +15,8 @@ class FakeQuantizedConv2D(keras.layers.Layer):
     """A convolution whose kernel is rounded as TFLite does, in floats that can train.
 
     Each output channel has 2^bits - 1 steps, symmetric around 0, the largest weight the
-    outermost. The gradient passes as if nothing were rounded. The bias stays: its 32
-    bits are exact enough.
+    outermost. The gradient passes as if nothing were rounded. The bias stays: 32 bits
+    hardly change it.
 
     Args:
         conv: The convolution, a `GroupedConv2D` or one of Keras'.
@@ -67,7 +69,7 @@ class FakeQuantizedConv2D(keras.layers.Layer):
 def round_kernel(conv, bits=8):
     """Returns the kernel of `conv` in whole steps, with the gradient of the kernel."""
     kernel = ops.convert_to_tensor(conv.kernel)
-    axes = OTHER_AXES[type(conv).__name__]
+    axes = OTHER_AXES[type(conv)]
     largest = ops.max(ops.abs(kernel), axis=axes, keepdims=True)
     step = ops.stop_gradient(ops.where(largest > 0, largest, 1)) / (2 ** (bits - 1) - 1)
     return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
