@@ -103,3 +103,13 @@ def test_the_network_of_the_example(monkeypatch, tmp_path):
     sr = np.clip(KerasUpscaler(model, 3)(lr), 0, 1)
     difference = np.abs(TFLiteUpscaler(made)(lr) - sr)
     assert difference.mean() < 1 / 255
+
+
+def test_messages_explained_are_ours():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    rows = re.findall(r"^\| (`.+?`) \|", text, re.M)
+    messages = [message for row in rows for message in re.findall(r"`([^`]+)`", row)]
+    sources = [*ROOT.glob("tfsr/**/*.py"), *ROOT.glob("tflite/*.py")]
+    source = "\n".join(file.read_text() for file in sources)
+    assert len(messages) > 10
+    assert [message for message in messages if message not in source] == []
