@@ -3,11 +3,15 @@
 import zipfile
 from pathlib import Path
 
+import numpy as np
+
+from tfsr import files, released
 from tfsr.errors import InputError
 
 
 def load_model(model):
-    """Returns the Keras model of `model`: a run folder (its best) or a `.keras` file.
+    """Returns the Keras model of `model`: a run folder (its best), a `.keras` file or
+    the name of a released model.
 
     Raises:
         InputError: If there is no such model or the file is not one.
@@ -16,11 +20,16 @@ def load_model(model):
 
     import tfsr.models  # noqa: F401, registers the layers
 
-    file = Path(model)
+    file = released.find(model)
     if file.is_dir():
         file = file / "model.keras"
     if not file.is_file():
-        raise InputError(f"{model}: no such model; give a run folder or a .keras file.")
+        raise InputError(
+            f"{model}: no such model; give a run folder, a .keras file or one of "
+            f"{', '.join(released.names())}."
+        )
+    if file.suffix == ".npz":
+        return _load_arrays(file)
     if file.suffix != ".keras" or not zipfile.is_zipfile(file):
         raise InputError(f"{file}: not a .keras file.")
     try:  # safe mode: Keras refuses a file that brings code
@@ -35,19 +44,38 @@ def load_model(model):
     return loaded
 
 
+def save_arrays(model, file):
+    """Writes the weights of a Keras model as `.npz`, in float16 and in their order."""
+    weights = (weight.astype("float16") for weight in model.get_weights())
+    with files.replacing(file) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, *weights)
+
+
+def _load_arrays(file):
+    """Returns the model of the config beside a `.npz`, with its weights."""
+    from tfsr.training import read_config
+
+    model = read_config(file.with_suffix(".toml")).build()
+    with np.load(file) as arrays:
+        model.set_weights([arrays[name].astype("float32") for name in arrays.files])
+    return model
+
+
 def load_degradation(model):
     """Returns the `Degradation` that `model` was trained on; None if unknown.
 
     Args:
-        model: A run folder or the `model.keras` in it, whose config tells, or another
-            `.keras` file, of which it is unknown.
+        model: A run folder, the `model.keras` in it or the name of a released model,
+            whose config tells, or another `.keras` file, of which it is unknown.
 
     Raises:
         InputError: If the config cannot be read.
     """
     from tfsr.training import read_config
 
-    file = Path(model)
+    file = released.find(model)
+    if file.suffix == ".npz":
+        return read_config(file.with_suffix(".toml")).data.task
     config = (file if file.is_dir() else file.parent) / "config.toml"
     known = config.is_file() and (file.is_dir() or file.name == "model.keras")
     return read_config(config).data.task if known else None

@@ -2,7 +2,18 @@
 
 import argparse
 
-MODEL_HELP = "a run folder, a .keras or .tflite file"
+from tfsr import released
+from tfsr.errors import InputError
+
+MODEL_HELP = "a run folder, a .keras or .tflite file, or a released model's name"
+
+
+def known_model(text):
+    """Returns a MODEL argument; of a released model its file."""
+    try:
+        return str(released.find(text))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error) from None
 
 
 def with_json(command):

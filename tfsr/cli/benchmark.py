@@ -1,6 +1,6 @@
 """`tfsr benchmark`."""
 
-from tfsr.cli.arguments import positive, positives, size, with_json
+from tfsr.cli.arguments import known_model, positive, positives, size, with_json
 from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
 
@@ -10,7 +10,7 @@ PHONE_ONLY = ("serial", "tool", "delegates", "image", "timeout", "cool")
 def add(command):
     help = "Time TFLite models on this machine or on a phone."
     benchmark = command("benchmark", run, help, makes_folders=True)
-    benchmark.add_argument("files", nargs="+", metavar="FILE.tflite")
+    benchmark.add_argument("files", type=known_model, nargs="+", metavar="FILE.tflite")
     benchmark.add_argument(
         "--threads",
         type=positives,

@@ -3,6 +3,7 @@
 from tfsr.cli.arguments import (
     MODEL_HELP,
     degradation_asked,
+    known_model,
     png,
     positive,
     sizes,
@@ -23,7 +24,11 @@ MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fai
 
 def add(command):
     convert = command("convert", _convert, "Convert a model to TFLite.")
-    convert.add_argument("model", help="a run folder or a .keras file")
+    convert.add_argument(
+        "model",
+        type=known_model,
+        help="a run folder, a .keras file or a released model's name",
+    )
     convert.add_argument("--scale", type=positive)
     convert.add_argument(
         "--size",
@@ -57,15 +62,17 @@ def add(command):
     with_json(convert)
 
     verify = command("verify", _verify, "Measure what a converted model loses.")
-    verify.add_argument("file", metavar="FILE.tflite")
-    verify.add_argument("--against", required=True, metavar="MODEL", help=MODEL_HELP)
+    verify.add_argument("file", type=known_model, metavar="FILE.tflite")
+    verify.add_argument(
+        "--against", type=known_model, required=True, metavar="MODEL", help=MODEL_HELP
+    )
     verify.add_argument("--images", required=True, metavar="FOLDER")
     verify.add_argument("--max-loss", type=float, metavar="DB")
     _with_picture(verify)
     with_json(verify)
 
     inspect = command("inspect", _inspect, "What a converted model is and runs.")
-    inspect.add_argument("file", metavar="FILE.tflite")
+    inspect.add_argument("file", type=known_model, metavar="FILE.tflite")
     with_json(inspect)
 
 

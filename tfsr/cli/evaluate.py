@@ -5,6 +5,7 @@ import argparse
 from tfsr.cli.arguments import (
     MODEL_HELP,
     degradation_asked,
+    known_model,
     png,
     positive,
     with_degradation,
@@ -21,7 +22,9 @@ BASELINES = ("bicubic", "input")  # which take images of any channels
 def add(command):
     evaluate = command("evaluate", run, "Score a model on a benchmark folder.")
     evaluate.add_argument(
-        "model", help=f"{MODEL_HELP}, or the words bicubic or input for what it betters"
+        "model",
+        type=known_model,
+        help=f"{MODEL_HELP}, or the words bicubic or input for what it betters",
     )
     evaluate.add_argument("folder", help="images, or HR/ and LR_bicubic/X2, X3, X4")
     evaluate.add_argument("--scale", type=positive)

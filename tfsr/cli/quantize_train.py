@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from tfsr.cli.arguments import with_json, with_overrides
+from tfsr.cli.arguments import known_model, with_json, with_overrides
 from tfsr.cli.models import import_tensorflow
 from tfsr.cli.train import present_metrics
 
@@ -12,7 +12,10 @@ def add(command):
     help = "Train a float model on for 8 bits, or resume that."
     quantize = command("quantize-train", run, help, True)
     quantize.add_argument(
-        "model", metavar="RUN", help="a run folder or a .keras file, float"
+        "model",
+        type=known_model,
+        metavar="RUN",
+        help="a run folder, a .keras file or a released model's name, float",
     )
     quantize.add_argument(
         "--config",

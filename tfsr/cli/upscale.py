@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from tfsr.cli.arguments import MODEL_HELP, positive
+from tfsr import released
+from tfsr.cli.arguments import MODEL_HELP, known_model, positive
 from tfsr.cli.models import find_upscaler, own_degradation
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
@@ -12,14 +13,16 @@ from tfsr.errors import InputError
 def add(command):
     upscale = command("upscale", _upscale, "Upscale photos, a file or a folder.", True)
     upscale.add_argument(
-        "--model", required=True, help=f"{MODEL_HELP}, or the word bicubic"
+        "--model",
+        type=known_model,
+        help=f"{MODEL_HELP}, or the word bicubic; CARN-M in 8 bits by default",
     )
-    upscale.add_argument("--scale", type=positive)
+    upscale.add_argument("--scale", type=positive, help="2 by default without --model")
     _with_files(upscale)
 
     help = "Remove noise or JPEG artifacts from photos, a file or a folder."
     restore = command("restore", _restore, help, True)
-    restore.add_argument("--model", required=True, help=MODEL_HELP)
+    restore.add_argument("--model", type=known_model, required=True, help=MODEL_HELP)
     _with_files(restore)
 
 
@@ -57,6 +60,8 @@ def _restore(options):
 
 
 def _enlarger(options):
+    if options.model is None:
+        options.model = known_model(released.DEFAULT.format(options.scale or 2))
     upscaler = find_upscaler(options.model, options.scale)
     if upscaler.scale == 1:
         raise InputError(

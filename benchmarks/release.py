@@ -1,0 +1,138 @@
+"""Makes a released model of a run: weights, 8-bit files, and the card with its figures.
+
+python benchmarks/release.py RUN NAME --hours H --calibrate FOLDER --test FOLDER ...
+"""
+
+import argparse
+import hashlib
+import tempfile
+from pathlib import Path
+
+import tfsr
+from tfsr import complexity, files, released
+from tfsr.data import BenchmarkFolder, list_images
+from tfsr.data.degradation import in_8_bits
+from tfsr.evaluate import baseline, evaluate
+from tfsr.inference import KerasUpscaler
+from tfsr.models import scales
+from tfsr.tflite.benchmark import benchmark
+from tfsr.tflite.convert import convert
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.training import read_config
+from tfsr.training.callbacks import read_log
+from tfsr.weights import save_arrays
+
+RUNS = 12
+HR_SIZE = (720, 1280)  # of latencies
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--hours", type=float, required=True, help="of training")
+    parser.add_argument("--calibrate", required=True)
+    parser.add_argument("--test", nargs="+", required=True)
+    parser.add_argument("--quantized", nargs="*", default=[], help="runs in 8 bits")
+    parser.add_argument("--size", nargs=2, type=int, help="of 8-bit files; else open")
+    options = parser.parse_args()
+    config = read_config(options.run / "config.toml")
+    arrays = released.FOLDER / f"{options.name}.npz"
+    save_arrays(tfsr.load_model(options.run), arrays)
+    files.write_text(arrays.with_suffix(".toml"), config.text)
+    model = tfsr.load_model(arrays)
+    quality, latency = [], []
+    for scale in scales(model):
+
+        def images(folder, scale=scale):
+            task = in_8_bits(config.data.task)
+            channels = model.inputs[0].shape[-1]
+            return BenchmarkFolder(folder, scale, channels, degradation=task)
+
+        calibration = images(options.calibrate)
+        file = convert_scale(options, model, scale, calibration)
+        quality += [score(model, scale, file, images(test)) for test in options.test]
+        latency.append(time_scale(options, model, scale, file, calibration))
+    card = describe(options, config, model)
+    card += table(["images", "before", "float", "int8", "int8 loses"], quality)
+    card += table(["input", "float32", "int8", "of float32"], latency)
+    files.write_text(arrays.with_suffix(".md"), "\n".join(card))
+    write_digests()
+
+
+def convert_scale(options, model, scale, calibration):
+    """Writes the 8-bit file of a scale, of a run in 8 bits if there is one."""
+    of_scale = f"_x{scale}" if len(scales(model)) > 1 else ""
+    file = released.FOLDER / f"{options.name}{of_scale}_int8.tflite"
+    quantized = [tfsr.load_model(run) for run in options.quantized]
+    source = next((m for m in quantized if scale in scales(m)), model)
+    convert(source, scale, "int8", [options.size], file, calibration)
+    return file
+
+
+def score(model, scale, file, folder):
+    """Returns a row of PSNR: what the network betters, float, 8 bits."""
+    before = baseline(folder)
+    upscalers = (before, KerasUpscaler(model, scale), TFLiteUpscaler(file))
+    means = [evaluate(upscaler, folder)["mean"] for upscaler in upscalers]
+    key = "psnr_y" if "psnr_y" in means[0] else "psnr"
+    worse, exact, rounded = (mean[key] for mean in means)
+    name = f"{folder.folder.name} x{scale}" if scale > 1 else folder.folder.name
+    figures = [f"{value:.2f} dB" for value in (worse, exact, rounded)]
+    return [
+        name,
+        f"{before.name} {figures[0]}",
+        *figures[1:],
+        f"{exact - rounded:.3f} dB",
+    ]
+
+
+def time_scale(options, model, scale, file, calibration):
+    """Returns a row of latencies, float32 and 8 bits timed in turns."""
+    size = options.size or [side // scale for side in HR_SIZE]
+    with tempfile.TemporaryDirectory() as folder:
+        floats = Path(folder) / "float32.tflite"
+        convert(model, scale, "float32", [size], floats, calibration)
+        results = benchmark([floats, file], [1], RUNS, size=size)["results"]
+    exact, rounded = (result["median_ms"] for result in results)
+    name = f"{size[1]}x{size[0]}" + (f" x{scale}" if scale > 1 else "")
+    return [name, f"{exact:.0f} ms", f"{rounded:.0f} ms", f"{rounded / exact:.2f}"]
+
+
+def describe(options, config, model):
+    """Returns the head of the card: from what, how, how long."""
+    steps = len(read_log(options.run / "log.csv")) * config.train.steps_per_epoch
+    sets = [f"{Path(s).name} ({len(list_images(s))})" for s in config.data.train]
+    left_out = config.data.exclude
+    without = f", without {', '.join(left_out)}" if left_out else ""
+    comment = [line for line in config.text.splitlines() if line.startswith("# ")]
+    about = " ".join(line[2:] for line in comment if "tfsr " not in line)
+    return [
+        f"# {options.name}\n",
+        f"{about}\n",
+        f"- Network: {config.model['name']}, {complexity.params(model):,} parameters; "
+        f"config `{options.name}.toml`",
+        f"- Trained on {', '.join(sets)} images{without}; the epoch chosen on "
+        f"{Path(config.data.val).name}",
+        f"- {steps:,} steps, {options.hours:g} hours on two CPU cores",
+        f"- Degradation: {config.data.task}",
+        "- PSNR on Y, or on gray, of 8-bit inputs and outputs; latency on one thread, "
+        "median, same machine\n",
+    ]
+
+
+def table(head, rows):
+    """Returns the lines of a Markdown table and an empty one."""
+    lines = [head, ["---"] * len(head), *rows]
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+
+
+def write_digests():
+    """Writes SHA256SUMS of all models in the folder."""
+    models = sorted(f for f in released.FOLDER.iterdir() if f.suffix in released.MODELS)
+    lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}" for f in models]
+    files.write_text(released.FOLDER / "SHA256SUMS", "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

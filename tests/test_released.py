@@ -1,0 +1,119 @@
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfsr
+from tfsr import released
+from tfsr.cli import main
+from tfsr.data import BenchmarkFolder, GaussianNoise
+from tfsr.data.photographs import TRAINING, photographs
+from tfsr.errors import InputError
+from tfsr.models import carn_m
+from tfsr.tflite.convert import convert
+from tfsr.weights import load_degradation, save_arrays
+
+CONFIG = """
+[model]
+name = "carn_m"
+scale = 2
+filters = 8
+
+[data]
+train = ["images"]
+val = "val"
+
+[train]
+epochs = 1
+steps_per_epoch = 1
+batch = 4
+patch = 8
+"""
+DENOISER = CONFIG.replace(
+    'name = "carn_m"\nscale = 2\nfilters = 8', 'name = "scn"\nscale = 1\nblocks = 1'
+).replace("[data]", '[data]\ndegradation = "noise"\nsigma = 25')
+
+
+@pytest.fixture(scope="module")
+def model():
+    return carn_m(scale=2, filters=8)
+
+
+@pytest.fixture
+def folder(model, tmp_path, monkeypatch):
+    folder = tmp_path / "released"
+    folder.mkdir()
+    monkeypatch.setattr(released, "FOLDER", folder)
+    save_arrays(model, folder / "small.npz")
+    (folder / "small.toml").write_text(CONFIG)
+    images = BenchmarkFolder(photographs(TRAINING), 2).first(1)
+    convert(model, 2, "int8", [None], folder / "carn_m_x2_int8.tflite", images)
+    _write_digests(folder)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def _write_digests(folder):
+    files = [file for file in folder.iterdir() if file.suffix in released.MODELS]
+    lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}" for f in files]
+    (folder / "SHA256SUMS").write_text("\n".join(lines))
+
+
+def test_weights_are_those_in_half_precision(folder, model):
+    loaded = tfsr.load_model("small")
+    assert [w.shape for w in loaded.weights] == [w.shape for w in model.weights]
+    for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs.astype("float16"))
+        assert ours.dtype == "float32"
+    with np.load(folder / "small.npz") as arrays:
+        assert {arrays[name].dtype.name for name in arrays.files} == {"float16"}
+
+
+def test_the_task_is_that_of_the_config(folder):
+    (folder / "small.toml").write_text(DENOISER)
+    assert load_degradation("small") == GaussianNoise(25)
+
+
+def test_names(folder):
+    assert released.names() == ["carn_m_x2_int8", "small"]
+    with pytest.raises(InputError, match="one of carn_m_x2_int8, small"):
+        tfsr.load_model("large")
+
+
+def test_what_lies_here_comes_first(folder, tmp_path):
+    (tmp_path / "small").mkdir()
+    assert released.find("small").resolve() == (tmp_path / "small").resolve()
+
+
+def test_a_damaged_file_is_refused(folder, capsys):
+    content = bytearray((folder / "small.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "small.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"small\.npz: damaged"):
+        tfsr.load_model("small")
+    with pytest.raises(SystemExit):
+        main(["evaluate", "small", "images"])
+    assert "small.npz: damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--scale", "2"], ["--model", "small"]])
+def test_upscale_takes_them(folder, tmp_path, arguments):
+    shutil.copy(photographs(TRAINING)[0], tmp_path / "photo.png")
+    with Image.open(tmp_path / "photo.png") as photo:
+        photo.crop((0, 0, 40, 30)).save("crop.png")
+    assert main(["upscale", "crop.png", "-o", "large.png", *arguments]) == 0
+    with Image.open("large.png") as large:
+        assert large.size == (80, 60)
+
+
+def test_every_model_that_comes_along_is_whole():
+    assert released.names()
+    for name in released.names():
+        file = released.find(name)
+        assert file.stat().st_size < 4e6
+        if file.suffix == ".npz":
+            assert file.with_suffix(".toml").exists()
+            assert file.with_suffix(".md").exists()
+    assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 15e6

@@ -1,0 +1,42 @@
+"""Models that come with tfsr, loaded by name.
+
+In the folder `released`, NAME.npz holds the weights in float16, in the order of the
+model's, NAME.toml the config they were trained with, NAME_int8.tflite or
+NAME_x2_int8.tflite the conversions, NAME.md the card, and SHA256SUMS the digests.
+"""
+
+import hashlib
+from pathlib import Path
+
+from tfsr.errors import InputError
+
+FOLDER = Path(__file__).parent / "released"
+MODELS = (".npz", ".tflite")
+DEFAULT = "carn_m_x{}_int8"  # to upscale with, by the scale
+
+
+def names() -> list[str]:
+    """Returns the names of all models: NAME in Keras, NAME_int8 and so on in TFLite."""
+    return sorted(file.stem for file in FOLDER.glob("*") if file.suffix in MODELS)
+
+
+def find(model: str | Path) -> Path:
+    """Returns the file of a released model, or `model` itself if it is not the name of
+    one or something in the working directory has that name.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    found = [FOLDER / f"{model}{suffix}" for suffix in MODELS]
+    found = [file for file in found if file.is_file()]
+    if not found or Path(model).exists():
+        return Path(model)
+    (file,) = found
+    if hashlib.sha256(file.read_bytes()).hexdigest() != _digests().get(file.name):
+        raise InputError(f"{file}: damaged; its checksum does not match.")
+    return file
+
+
+def _digests():
+    lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
+    return {name: digest for digest, name in (line.split("  ") for line in lines)}
