@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from tfsr.layers import GroupedConv2D, WeightNormConv2D
 
@@ -10,7 +11,9 @@ def built(channels=8, seed=0, **arguments):
     layer.build((None, None, None, channels))
     rng = np.random.default_rng(seed)
     for weight in layer.weights:
-        weight.assign(rng.uniform(0.5, 2, weight.shape) * rng.choice([-1, 1]))
+        weight.assign(
+            rng.uniform(0.5, 2, weight.shape) * rng.choice([-1, 1], weight.shape)
+        )
     return layer
 
 
@@ -72,7 +75,12 @@ def test_contract(check_layer, arguments):
     check_layer(WeightNormConv2D(4, 3, **arguments), channels=8)
 
 
-def test_half_precision(images):
-    layer = WeightNormConv2D(4, 3, dtype="mixed_float16")
-    assert keras.backend.standardize_dtype(layer(images).dtype) == "float16"
-    assert np.isfinite(layer(images)).all()
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_keeps_the_lengths(dtype):
+    layer = WeightNormConv2D(64, 3, dtype=f"mixed_{dtype}")
+    impulses = np.zeros((8, 3, 3, 8), "float32")
+    impulses[range(8), 1, 1, range(8)] = 1
+    taps = layer(impulses)
+    assert keras.backend.standardize_dtype(taps.dtype) == dtype
+    squares = np.asarray(ops.cast(taps, "float32")) ** 2
+    np.testing.assert_allclose(squares.sum((0, 1, 2)) ** 0.5, 1, atol=2e-3)
