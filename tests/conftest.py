@@ -63,19 +63,14 @@ def check_layer(tmp_path):
 
 @pytest.fixture
 def make_restorer(tmp_path, photographs):
-    """Makes a run folder of a tiny network that restores, as training leaves it."""
+    """Makes a run folder of a tiny SCN that restores, as training leaves it."""
     import keras
 
-    from tfsr.layers import GroupedConv2D
+    from tfsr.models import scn
 
     def make(channels, task):
-        lr = keras.Input((None, None, channels), name="lr_x1")
-        x = GroupedConv2D(4, 3, name="head")(lr)
-        x = keras.layers.ReLU(name="relu")(x)
-        x = GroupedConv2D(channels, 3, name="tail")(x)
-        model = keras.Model(lr, keras.layers.Add(name="long_skip")([x, lr]))
         keras.utils.set_random_seed(0)
-        model.set_weights([np.random.normal(0, 0.1, w.shape) for w in model.weights])
+        model = scn(1, levels=2, filters=4, blocks=1, channels=channels)
         out = tmp_path / "restorer"
         out.mkdir()
         model.save(out / "model.keras")

@@ -13,6 +13,7 @@ from tfsr.models import (
     scn_pspnet,
     scn_unet,
     srresnet,
+    with_levels,
 )
 from tfsr.tiling import bands
 
@@ -75,7 +76,12 @@ def test_radius_across_levels(builder, conv, levels, scale, excess):
     assert seen <= radius <= seen + excess
 
 
+def with_three_levels(scale=2, **arguments):
+    return with_levels(scn(scale, levels=2, **arguments), 3)
+
+
 SCNS = [  # and the grid they repeat on
+    (with_three_levels, {"blocks": 2}, 4),
     (scn, {"levels": 2, "blocks": 2}, 2),
     (scn, {"blocks": 2}, 4),
     (scn, {"blocks": 2, "resampling": "average", "scale": 1}, 4),

@@ -11,7 +11,7 @@ from tfsr.inference import (
     from_uint8,
     to_uint8,
 )
-from tfsr.models import carn_m, single_scale
+from tfsr.models import carn_m, scn, single_scale
 
 
 class Nearest:
@@ -20,6 +20,7 @@ class Nearest:
     scale = 2
     channels = 3
     depth = 24
+    alignment = 1
 
     def __init__(self, slope=0.0):
         self.slope = slope
@@ -57,6 +58,13 @@ def test_self_ensemble_of_a_model_is_equivariant(lr):
     np.testing.assert_allclose(ensemble(turned), expected, atol=1e-5)
     alone = np.rot90(upscaler(lr)[:, ::-1])
     assert np.abs(upscaler(turned) - alone).max() > 1e-3
+
+
+def test_self_ensemble_pads_before_it_turns(lr):
+    keras.utils.set_random_seed(0)
+    ensemble = SelfEnsemble(KerasUpscaler(scn(1, levels=2, filters=4, blocks=1), 1))
+    padded = np.pad(lr, ((0, 1), (0, 1), (0, 0)), "edge")
+    np.testing.assert_allclose(ensemble(lr), ensemble(padded)[:5, :7], atol=1e-6)
 
 
 def test_keras_upscaler(lr):

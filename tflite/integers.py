@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsr.footprint import alignment
 from tfsr.graph import Graph
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.layers import GroupedConv2D
@@ -51,6 +52,7 @@ class IntegerUpscaler:
     def __init__(self, model: keras.Model, scale: int):
         self.model = single_scale(model, scale)
         self.scale = scale
+        self.alignment = alignment(self.model)
         self.channels = self.model.input.shape[-1]
         self.graph, self.ranges = without_rounding(self.model)
 

@@ -41,6 +41,7 @@ class TFLiteUpscaler:
         self.metadata = metadata.read(file)
         self.scale = self.metadata["scale"]
         self.depth = 8 if self.metadata["format"] == "int8" else 24
+        self.alignment = self.metadata.get("alignment", 1)
         try:
             self.interpreter = Interpreter(
                 str(file), num_threads=threads or os.cpu_count()
@@ -61,7 +62,7 @@ class TFLiteUpscaler:
 
     def _run_in_tiles(self, lr):
         (height, width), s = lr.shape[:2], self.scale
-        step = self.metadata.get("alignment", 1)
+        step = self.alignment
         radius = self.metadata.get("receptive_radius", 0)
 
         def cover(side, tile):
@@ -83,7 +84,7 @@ class TFLiteUpscaler:
     def _run(self, lr):
         height, width = lr.shape[:2]
         # A fixed size that the network need not pad leaves its padding out of the file.
-        step = self.metadata.get("alignment", 1)
+        step = self.alignment
         padded = np.pad(lr, ((0, -height % step), (0, -width % step), (0, 0)), "edge")
         try:
             if padded.shape[:2] != self._ready_for:

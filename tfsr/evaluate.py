@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tfsr import metrics
 from tfsr.data import JPEG, BenchmarkFolder, Pair
 from tfsr.data.degradation import to_table
+from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.inference import BicubicUpscaler, Unchanged, from_uint8, to_uint8
 from tfsr.pictures import most_different, side_by_side
@@ -118,8 +119,8 @@ def draw_examples(
 ) -> None:
     """Draws the worst and the median image of a report: input, output and HR.
 
-    Each whole, and the crop where input and output differ most. The input of
-    super-resolution is shown enlarged by bicubic.
+    Each whole, and a crop: of super-resolution, whose input is shown enlarged by
+    bicubic, where input and output differ most; of restoration where output and HR do.
 
     Args:
         file: The picture to write, `.png`.
@@ -139,12 +140,12 @@ def draw_examples(
             f"{title}, {level:.2f} dB"
             for title, level in zip(shown, levels, strict=True)
         ]
-        images = [np.clip(image, 0, 255) for image in (*shown.values(), pair.hr)]
-        where = most_different(*images[:2], CROP)
-        for part in (slice(None), where):
-            crops = (image[part].astype(np.uint8) for image in images)
-            name = f"HR: {pair.name} ({which})"
-            rows.append(dict(zip([*titles, name], crops, strict=True)))
+        images = [to_integers(image, np.uint8) for image in (*shown.values(), pair.hr)]
+        where = most_different(*(images[:2] if folder.scale > 1 else images[1:]), CROP)
+        name = f"HR: {pair.name} ({which})"
+        rows.append(dict(zip([*titles, name], images, strict=True)))
+        crops = [image[where] for image in images]
+        rows.append(dict(zip([*shown, "HR"], crops, strict=True)))
     side_by_side(file, rows, inches=4)
 
 
@@ -163,11 +164,13 @@ def _protocol(upscaler, folder):
     sr = "clipped" if on_luma else "clipped and rounded to 8 bit"
     protocol = {
         "name": protocol_name(folder),
-        "luma": f"BT.601, 16 to 235, {'rounded in HR' if on_luma else 'not rounded'}",
         "border": folder.border,
         "sr": "the input as it is" if isinstance(upscaler, Unchanged) else sr,
         "rescale": folder.rescale,
     }
+    if folder.channels != 1:
+        rounded = "rounded in HR" if on_luma else "not rounded"
+        protocol["luma"] = f"BT.601, 16 to 235, {rounded}"
     if folder.scale > 1:
         protocol["lr"] = "imresize" if folder.lr_files is None else "files"
     if on_luma:

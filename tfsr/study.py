@@ -21,8 +21,8 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import from_table, to_table
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import baseline, evaluate, psnr
-from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
-from tfsr.models import pick_scale, scales, single_scale
+from tfsr.inference import KerasUpscaler, from_uint8, pick_scale, to_uint8
+from tfsr.models import scales, single_scale
 from tfsr.training import Config, build_model, read_config, train
 from tfsr.training.callbacks import read_log
 
@@ -295,7 +295,7 @@ def _network(file, out, seeds, overrides, scale, size):
         _check_run(run)
     keras.utils.clear_session()
     model = build_model(run.config.model, file)
-    scale = pick_scale(str(file), model, scale)
+    scale = pick_scale(str(file), scales(model), scale)
     single = single_scale(model, scale)
     return Network(
         file,

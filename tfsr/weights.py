@@ -3,8 +3,6 @@
 import zipfile
 from pathlib import Path
 
-import numpy as np
-
 from tfsr import files, released
 from tfsr.errors import InputError
 
@@ -46,6 +44,8 @@ def load_model(model):
 
 def save_arrays(model, file):
     """Writes the weights of a Keras model as `.npz`, in float16 and in their order."""
+    import numpy as np
+
     weights = (weight.astype("float16") for weight in model.get_weights())
     with files.replacing(file) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(stream, *weights)
@@ -53,6 +53,8 @@ def save_arrays(model, file):
 
 def _load_arrays(file):
     """Returns the model of the config beside a `.npz`, with its weights."""
+    import numpy as np
+
     from tfsr.training import read_config
 
     model = read_config(file.with_suffix(".toml")).build()

@@ -294,12 +294,22 @@ def test_errors_of_one():
 def test_every_config_has_the_paper_s_settings():
     files = sorted((CONFIGS / "scn").glob("*.toml"))
     assert len(files) == 20
-    images = {"bicubic": 800, "noise": 400, "jpeg": 291}
+    images = {"sr": 800, "denoise": 400, "jpeg": 291}
     for file in files:
         config = read_config(file)
-        train = config.train
-        patches = train.steps_per_epoch * train.batch
-        assert patches // 1000 in (images[config.data.degradation], 290)
+        train, model = config.train, config.model
+        task, level, *variant = file.stem.split("_")
+        if task == "sr":
+            assert (config.data.degradation, f"x{model['scale']}") == ("bicubic", level)
+        elif task == "denoise":
+            assert (config.data.sigma, model["scale"]) == (int(level), 1)
+        else:
+            assert (config.data.quality, model["scale"]) == (int(level), 1)
+        network = model["blocks"], model.get("filters", 32)
+        allowed = {(8, 32), (16, 32)} if variant else {(64, 64)}
+        assert network in ({(8, 32)} if task != "sr" else allowed)
+        assert (train.batch, train.patch) == (16, 48)
+        assert train.steps_per_epoch == images[task] * 1000 // train.batch
         assert (train.epochs, train.learning_rate) == (40, 1e-3)
         every, after = 3 * train.steps_per_epoch, 25 * train.steps_per_epoch
         assert train.schedule == {"name": "halve", "every": every, "after": after}

@@ -21,6 +21,7 @@ from tfsr.models import (
     single_scale,
     srresnet,
     vdsr,
+    with_levels,
 )
 from tfsr.tflite.lowering import (
     EXACT,
@@ -63,6 +64,10 @@ def cmsc_in_training():
     return model
 
 
+def scn_of_other_levels():
+    return with_levels(scn(filters=8, blocks=2, levels=2), 3, "2/3")
+
+
 NETWORKS = {  # every model of MODELS and every kind of convolution, small
     "carn": partial(carn, scale=(2, 3, 4), filters=16, blocks=2, units=2),
     "carn_m": partial(carn_m, scale=(2, 3, 4), filters=16, blocks=2, units=2),
@@ -72,6 +77,7 @@ NETWORKS = {  # every model of MODELS and every kind of convolution, small
     "ms3_carn": partial(ms3_carn, conv="ms3", filters=8, blocks=1, units=1),
     "srresnet": partial(srresnet, filters=8, blocks=1),
     "scn": partial(scn, filters=8, blocks=2),
+    "scn_of_other_levels": scn_of_other_levels,
     "scn_unet": partial(scn_unet, filters=8, blocks=4),
     "scn_pspnet": partial(scn_pspnet, filters=8, blocks=1, levels=3),
     **{

@@ -72,7 +72,7 @@ def add(command):
 def run(options):
     luma = "y" if options.protocol == "luma" else None
     upscaler = find_upscaler(options.model, options.scale, luma)
-    from tfsr.data import BenchmarkFolder
+    from tfsr.data import BenchmarkFolder, GaussianNoise
     from tfsr.data.degradation import in_8_bits
     from tfsr.evaluate import draw_examples, evaluate
     from tfsr.inference import SelfEnsemble
@@ -82,6 +82,8 @@ def run(options):
             f"{options.model}: enlarges; --uint8 and --seed are to restore."
         )
     degradation = find_degradation(options.model, upscaler, degradation_asked(options))
+    if options.uint8 and not isinstance(degradation, GaussianNoise):
+        raise InputError(f"--uint8: is for noise; these images are from {degradation}.")
     if options.uint8 or upscaler.depth == 8:
         degradation = in_8_bits(degradation)
     folder = BenchmarkFolder(

@@ -1,5 +1,7 @@
 """MODEL arguments as upscalers."""
 
+from dataclasses import replace
+
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 
@@ -24,23 +26,24 @@ def find_upscaler(model, scale, channels=None):
         if scale not in (None, 1):
             raise InputError(f"input: has x1, not x{scale}.")
         return Unchanged()
+    from tfsr.inference import pick_scale
+
     if model.endswith(".tflite"):
         from tfsr.tflite.runtime import TFLiteUpscaler
 
         upscaler = TFLiteUpscaler(model)
-        if scale not in (None, upscaler.scale):
-            raise InputError(f"{model}: has x{upscaler.scale}, not x{scale}.")
+        pick_scale(model, (upscaler.scale,), scale)
         return upscaler
     import_tensorflow()
     import tfsr
     from tfsr.inference import KerasUpscaler
-    from tfsr.models import luminance_scales, pick_scale
+    from tfsr.models import luminance_scales, scales
     from tfsr.tflite.aware import is_quantization_aware
 
     loaded = tfsr.load_model(model)
     if channels == "y" and not luminance_scales(loaded):
         raise InputError(f"{model}: has colours; --protocol luma is for networks of Y.")
-    scale = pick_scale(model, loaded, scale)
+    scale = pick_scale(model, scales(loaded), scale)
     if is_quantization_aware(loaded):
         from tfsr.tflite.integers import IntegerUpscaler
 
@@ -56,9 +59,14 @@ def find_degradation(model, upscaler, asked):
         upscaler: What `find_upscaler` returned for it.
         asked: What `degradation_asked` returned; else it is the model's own.
     """
+    from tfsr.data import GaussianNoise
+
     if upscaler.scale > 1 and asked:
         raise InputError(f"{model}: enlarges; --noise and --jpeg are to restore.")
-    found = asked or own_degradation(model, upscaler)
+    own = own_degradation(model, upscaler)
+    if isinstance(asked, GaussianNoise) and isinstance(own, GaussianNoise):
+        asked = replace(own, sigma=asked.sigma)  # still clipped and rounded, or not
+    found = asked or own
     if found is None:
         raise InputError(
             f"{model}: does not say what it restores; give --noise SIGMA or --jpeg Q"

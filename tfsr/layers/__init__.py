@@ -13,6 +13,7 @@ from tfsr.layers.multi_scale_cross import MultiScaleCross
 from tfsr.layers.padding import CropToScale, PadToMultiple
 from tfsr.layers.resampling import (
     BilinearResize,
+    check_ratio,
     downsample,
     feature_pyramid,
     upsample,
@@ -53,6 +54,7 @@ __all__ = [
     "Upsampler",
     "WeightNormConv2D",
     "WeightedAverage",
+    "check_ratio",
     "downsample",
     "feature_pyramid",
     "multi_scale",

@@ -68,15 +68,18 @@ class ScaleWiseBody(keras.layers.Layer):
             for b in range(blocks)
         ]
 
+    def levels_seen(self, levels=None):
+        """Returns how many of some levels the finest one depends on in the end."""
+        return min(levels or self.levels, self._reach(len(self.blocks)))
+
     def build(self, input_shape):
         for block in self.blocks:
             levels = min(self.levels, block.outputs + self._reach(1) - 1)
             block.build([input_shape] * levels)
 
     def call(self, inputs, levels=None, ratio=None):
-        levels = min(levels or self.levels, self._reach(len(self.blocks)))
         ratio = ratio or self.ratio
-        x = feature_pyramid(inputs, levels, ratio)
+        x = feature_pyramid(inputs, self.levels_seen(levels), ratio)
         for block in self.blocks:
             x = block(x, ratio=ratio)
         return x[0]

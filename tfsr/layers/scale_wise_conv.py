@@ -43,6 +43,10 @@ class ScaleWiseConv2D(keras.layers.Layer):
     Output shape:
         A list of `(B, H_s, W_s, filters)`.
 
+    Raises:
+        ValueError: If called on more levels than it has weights for: unshared weights
+            serve those they were built for, shared ones built for more than k any.
+
     Reference:
         Fan et al., AAAI 2020, Section 3.1, https://arxiv.org/abs/1912.09028
     """
@@ -63,6 +67,10 @@ class ScaleWiseConv2D(keras.layers.Layer):
             raise ValueError(
                 "`level_kernel_size` must be 1, 3 or 5. "
                 f"Received: level_kernel_size={level_kernel_size}."
+            )
+        if outputs is not None and outputs < 1:
+            raise ValueError(
+                f"`outputs` must be at least 1 or None. Received: outputs={outputs}."
             )
         if resampling not in RESAMPLINGS:
             raise ValueError(
@@ -85,18 +93,25 @@ class ScaleWiseConv2D(keras.layers.Layer):
         ]
         self.between = {}  # q_i, by name
         for s, i in itertools.product(
-            range(self._count(levels)), self._offsets(levels)
+            range(self._finest(levels)), self._offsets(levels)
         ):
-            for name in self._names(s, i) if 0 <= s + i < levels else ():
+            for name in self._conv_names(s, i) if 0 <= s + i < levels else ():
                 if name not in self.between:
-                    self.between[name] = self._q(i, name)
+                    self.between[name] = self._pointwise(i, name)
+        serves_any = self.shared and levels > self.level_kernel_size // 2
+        self.most_levels = None if serves_any else levels
 
     def call(self, inputs, ratio="1/2"):
         check_ratio(ratio, self.resampling)
         levels = len(inputs)
+        if self.most_levels and levels > self.most_levels:
+            raise ValueError(
+                f"`inputs` must have at most {self.most_levels} levels, which there "
+                f"are weights for. Received: {levels} levels."
+            )
         maps = [self.within[0 if self.shared else s](x) for s, x in enumerate(inputs)]
         outputs = []
-        for s in range(self._count(levels)):
+        for s in range(self._finest(levels)):
             total = maps[s]
             for i in self._offsets(levels):
                 inside = 0 <= s + i < levels
@@ -106,7 +121,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
         return outputs
 
     def compute_output_shape(self, input_shape):
-        shapes = input_shape[: self._count(len(input_shape))]
+        shapes = input_shape[: self._finest(len(input_shape))]
         return [(*shape[:-1], self.filters) for shape in shapes]
 
     def get_config(self):
@@ -121,7 +136,8 @@ class ScaleWiseConv2D(keras.layers.Layer):
             "gain": self.gain,
         }
 
-    def _count(self, levels):
+    def _finest(self, levels):
+        """Returns how many levels of a pyramid are computed."""
         return min(self.outputs or levels, levels)
 
     def _offsets(self, levels):
@@ -129,7 +145,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
         k = self.level_kernel_size // 2 if levels > 1 else 0
         return [i for i in range(-k, k + 1) if i]
 
-    def _names(self, s, i):
+    def _conv_names(self, s, i):
         """Returns the names of the convolutions of h_i q_i to level s, in order."""
         name = f"{'down' if i < 0 else 'up'}_{abs(i)}"
         name = name if self.shared else f"{name}_to_{s}"
@@ -140,7 +156,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
     def _resampled(self, maps, s, i, ratio):
         """Returns h_i q_i of the map i levels from s."""
         x = maps[s + i]
-        convs = [self.between[name] for name in self._names(s, i)]
+        convs = [self.between[name] for name in self._conv_names(s, i)]
         if self.resampling == "conv":
             return functools.reduce(_stride if i < 0 else _unstride, convs, x)
         (conv,) = convs
@@ -153,7 +169,8 @@ class ScaleWiseConv2D(keras.layers.Layer):
             x = upsample(x, like, ratio, UP[self.resampling])
         return x
 
-    def _q(self, i, name):
+    def _pointwise(self, i, name):
+        """Returns q_i, or a step of it that resamples too."""
         square = 4 if self.resampling == "conv" else 1
         channels, filters = self.filters, self.filters
         if i < 0:

@@ -2,7 +2,7 @@ from tfsr.models.carn import carn, carn_m
 from tfsr.models.cmsc import cmsc, pmsc, supervision_weights
 from tfsr.models.luminance import luminance_scales, stages
 from tfsr.models.ms3_carn import ms3_carn
-from tfsr.models.scales import pick_scale, scales, single_scale, training_scales
+from tfsr.models.scales import scales, single_scale, training_scales
 from tfsr.models.scn import scn, scn_pspnet, scn_unet, with_levels
 from tfsr.models.srresnet import srresnet
 from tfsr.models.vdsr import vdsr
@@ -27,7 +27,6 @@ __all__ = [
     "cmsc",
     "luminance_scales",
     "ms3_carn",
-    "pick_scale",
     "pmsc",
     "scales",
     "scn",

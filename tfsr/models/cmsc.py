@@ -13,7 +13,7 @@ import keras
 from tfsr.layers import ConvNorm, GroupedConv2D, MultiScaleCross, WeightedAverage
 from tfsr.layers.conv_norm import leaky_relu
 from tfsr.models.luminance import check_channels, luminance_input
-from tfsr.models.ms3 import check_positive
+from tfsr.models.sizes import check_positive
 
 
 def cmsc(

@@ -26,6 +26,7 @@ from tfsr.layers import (
     multi_scale,
 )
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
+from tfsr.models.sizes import check_positive
 
 
 def ms3_network(name, body, scale, conv, levels, filters, channels):
@@ -91,12 +92,3 @@ def add(x, y):
 def concatenate(maps):
     """Returns the levels of all of `maps`, level by level one after another."""
     return [ops.concatenate(levels, axis=-1) for levels in zip(*maps, strict=True)]
-
-
-def check_positive(**sizes):
-    """Raises `ValueError` where a size is no positive integer."""
-    for name, value in sizes.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value}."
-            )

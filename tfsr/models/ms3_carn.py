@@ -8,7 +8,8 @@ convolution at the HR resolution. Residual units and 1x1 fusions are multi-scale
 fusion level by level. `ms3.py` has the rest.
 """
 
-from tfsr.models.ms3 import add, check_positive, concatenate, ms3_network, relu
+from tfsr.models.ms3 import add, concatenate, ms3_network, relu
+from tfsr.models.sizes import check_positive
 
 
 def ms3_carn(

@@ -2,7 +2,6 @@
 
 import keras
 
-from tfsr.errors import InputError
 from tfsr.layers import JoinScales, SplitScales
 from tfsr.models.luminance import enlarging, luminance_scales
 
@@ -15,22 +14,6 @@ def scales(model: keras.Model) -> tuple[int, ...]:
         return luminance_scales(model)
     shape = model.compute_output_shape((1, 48, 48, model.input.shape[-1]))
     return (shape[1] // 48,)
-
-
-def pick_scale(name: str, model: keras.Model, scale: int | None) -> int:
-    """Returns the scale to use: the one asked for, or the only one there is.
-
-    Raises:
-        InputError: If there is no such scale, or a choice; names the model by `name`.
-    """
-    available = scales(model)
-    if scale is None and len(available) == 1:
-        return available[0]
-    if scale not in available:
-        has = ", ".join(f"x{s}" for s in available)
-        asked = "choose one with --scale" if scale is None else f"not x{scale}"
-        raise InputError(f"{name}: has {has}; {asked}.")
-    return scale
 
 
 def training_scales(model: keras.Model) -> tuple[int, ...]:

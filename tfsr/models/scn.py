@@ -10,15 +10,23 @@ block widens and 1/sqrt(blocks) where it narrows; the mean 0.5 is subtracted; th
 skip is one 5x5 convolution to the pixels before the shuffle, or the input itself where
 nothing is enlarged; beyond the ends of the pyramid a level's own residual stands for
 the missing neighbour's; images are padded by their last row and column, and cropped.
+The paper's text has 8 blocks in its ablations, its 1.2 million parameters (Table 5)
+need 16: the configs of Tables 5 and 6 have these.
 
 Departures: bilinear resampling has half-pixel centers (theirs aligns the corners), so
 at 1/2 it averages 2x2 pixels down, and Table 6's average and bilinear rows differ in
 upsampling alone; at 2/3 and 3/4, which their code has not, sizes are rounded up and
-nothing is padded; a pyramid of one level has no neighbours, which makes it the
-baseline; the pyramid itself is bilinear whatever resamples between its levels later;
-and what the last blocks compute at levels that nothing sees is left out.
+nothing is padded; sides are padded to multiples of the coarsest level's pixel, theirs
+to twice that and the body's input alone, so that here the skip sees the padding; the
+pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0; a pyramid
+of one level has no neighbours, which makes it the baseline; the pyramid itself is
+bilinear whatever resamples between its levels later; and what the last blocks compute
+at levels that nothing sees is left out. PSPNet style shares its blocks across levels:
+only so it has as many parameters as the others.
 
-The paper states levels and ratio for Table 4 alone; 3 levels at 1/2 by default here.
+The paper says two levels for Table 4 and varies levels and ratio in Figs. 6 to 8;
+nowhere it states them for its benchmarks, so 3 at 1/2 by default here. The image's own
+resolution counts as a level; the paper's "6 scales" down to 1/64 do not count it.
 
 A weight-normalized k x k convolution of a to b channels has (k^2 a + 2) b parameters.
 At x2 in color head, tail and skip have 928 + 3480 + 924 = 5332; a block has 74,048, and
@@ -47,13 +55,13 @@ from tfsr.layers import (
     ScaleWiseBlock,
     ScaleWiseBody,
     WeightNormConv2D,
+    check_ratio,
     downsample,
     feature_pyramid,
     upsample,
 )
-from tfsr.layers.resampling import check_ratio
-from tfsr.models.ms3 import check_positive
 from tfsr.models.scales import scales
+from tfsr.models.sizes import check_positive
 
 MEAN = 0.5
 
@@ -99,7 +107,8 @@ def scn(
         name="body",
     )
     ends = _ends(scale, filters, channels)
-    return _network("scn", ends, body, _multiple(levels, ratio), scale, channels)
+    multiple = _multiple(body.levels_seen(), ratio)
+    return _network("scn", ends, body, multiple, scale, channels)
 
 
 def scn_unet(scale=2, filters=32, width=4, blocks=8, channels=3):
@@ -195,7 +204,7 @@ def with_levels(model, levels, ratio=None):
         "scn",
         ends,
         functools.partial(body, **pyramid),
-        _multiple(**pyramid),
+        _multiple(body.levels_seen(levels), pyramid["ratio"]),
         scales(model)[0],
         model.input.shape[-1],
     )

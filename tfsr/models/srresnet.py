@@ -10,7 +10,8 @@ and a ReLU follows the first convolution, as in the SRResNet of Ledig et al.,
 https://arxiv.org/abs/1609.04802. `ms3.py` has the rest.
 """
 
-from tfsr.models.ms3 import add, check_positive, ms3_network, relu
+from tfsr.models.ms3 import add, ms3_network, relu
+from tfsr.models.sizes import check_positive
 
 
 def srresnet(scale=4, conv="standard", levels=None, filters=64, blocks=16, channels=3):

@@ -8,7 +8,7 @@ import keras
 
 from tfsr.layers import GroupedConv2D
 from tfsr.models.luminance import check_channels, luminance_input
-from tfsr.models.ms3 import check_positive
+from tfsr.models.sizes import check_positive
 
 
 def vdsr(scale=(2, 3, 4), layers=20, filters=64, channels=1):
