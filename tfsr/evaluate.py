@@ -140,7 +140,7 @@ def draw_examples(
             for title, level in zip(shown, levels, strict=True)
         ]
         images = [np.clip(image, 0, 255) for image in (*shown.values(), pair.hr)]
-        where = most_different(*images[:2], CROP)
+        where = most_different(images[:2], CROP)
         for part in (slice(None), where):
             crops = (image[part].astype(np.uint8) for image in images)
             name = f"HR: {pair.name} ({which})"

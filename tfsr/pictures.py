@@ -34,17 +34,16 @@ def side_by_side(
         figure.savefig(temporary, dpi=150)
 
 
-def most_different(a: np.ndarray, b: np.ndarray, side: int) -> tuple[slice, slice]:
-    """Returns where in the images a square of `side` pixels differs most.
+def most_different(images: list[np.ndarray], side: int) -> tuple[slice, slice]:
+    """Returns where a square of `side` pixels differs most from image to image.
 
     Args:
-        a: `(H, W, C)`.
-        b: `(H, W, C)`.
+        images: Two or more, `(H, W, C)`; how they differ is their variance.
         side: At most the shorter side of the images is taken.
     """
-    side = min(side, *a.shape[:2])
-    error = np.mean((a.astype(np.float64) - b) ** 2, axis=-1)
-    windows = window_sums(error, side)
+    side = min(side, *images[0].shape[:2])
+    variance = np.var(np.stack(images), axis=0, dtype=np.float64).mean(axis=-1)
+    windows = window_sums(variance, side)
     y, x = np.unravel_index(np.argmax(windows), windows.shape)
     return slice(y, y + side), slice(x, x + side)
 
