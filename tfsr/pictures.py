@@ -1,11 +1,16 @@
 """Pictures for people: the same crop of several results, side by side."""
 
+import itertools
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from tfsr.files import replacing
 from tfsr.metrics import window_sums
+
+GRAY = (0.55, 0.55, 0.55)
+HOLLOW = {"fmt": "D", "markerfacecolor": "white", "markersize": 5}
 
 
 def side_by_side(
@@ -87,6 +92,8 @@ def scatter(
     xlabel: str,
     ylabel: str,
     panels: dict[str, dict[str, tuple[float, list[float]]]],
+    published: Collection[str] = (),
+    inches: tuple[float, float] = (6.5, 4.8),
 ) -> None:
     """Draws labelled points side by side, each the mean of its values.
 
@@ -98,35 +105,86 @@ def scatter(
         ylabel: Of all panels.
         panels: By title, x and values of each label; the same labels in every panel. A
             label without values is left out, and keeps its colour.
+        published: Labels of what others printed: hollow and gray, and with any of
+            them x is logarithmic.
+        inches: Width and height of a panel.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.5 * len(panels), 4.8), layout="constrained", dpi=120)
+    width, height = inches
+    size = (width * len(panels), height)
+    figure = Figure(figsize=size, layout="constrained", dpi=120)
     grid = figure.subplots(1, len(panels), squeeze=False).flat
     for axes, (title, points) in zip(grid, panels.items(), strict=True):
-        for (x, values), colour in zip(points.values(), _colours(points), strict=True):
+        colours = _colours(points, published)
+        for (label, (x, values)), colour in zip(points.items(), colours, strict=True):
             if values:
                 mean = np.mean(values)
                 spread = [[mean - min(values)], [max(values) - mean]]
-                axes.errorbar(x, mean, spread, fmt="o", color=colour, capsize=3)
+                style = HOLLOW if label in published else {"fmt": "o", "capsize": 3}
+                axes.errorbar(x, mean, spread, color=colour, **style)
+        if published:
+            _scale_by_magnitude(axes)
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.margins(0.15)
         axes.grid(alpha=0.3)
     figure.draw_without_rendering()  # settles where the axes are
     for axes, points in zip(figure.axes, panels.values(), strict=True):
-        _place_labels(axes, points)
+        _place_labels(axes, points, _colours(points, published))
     with replacing(file) as temporary:
         figure.savefig(temporary)
 
 
-def _place_labels(axes, points):
+def series(
+    file: str | Path,
+    xlabel: str,
+    ylabel: str,
+    lines: dict[str, list[tuple[list[float], list[float]]]],
+    style: str = "-",
+    inches: tuple[float, float] = (6.5, 4.8),
+) -> None:
+    """Draws x and y of several labels, below them what colour each has.
+
+    Args:
+        file: The picture to write, `.png`.
+        xlabel: Of the axes.
+        ylabel: Of the axes; with "(log)" in it y is logarithmic.
+        lines: By label; a label without any is left out, and keeps its colour.
+        style: Of Matplotlib, "-" for lines, "." for points.
+        inches: Width and height.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=inches, layout="constrained", dpi=120)
+    axes = figure.subplots()
+    for (label, pairs), colour in zip(lines.items(), _colours(lines), strict=True):
+        for i, (x, y) in enumerate(pairs):
+            axes.plot(x, y, style, color=colour, lw=1.2, label=None if i else label)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if "(log)" in ylabel:
+        axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    with replacing(file) as temporary:
+        figure.savefig(temporary)
+
+
+def _scale_by_magnitude(axes):
+    """Makes x logarithmic, with its ticks as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _place_labels(axes, points, colours):
     """Writes each label near its point, clear of other labels, points and bars."""
     pixels = axes.figure.dpi / 72  # a point of type
     shown = [
         (label, x, values, colour)
-        for (label, (x, values)), colour in zip(
-            points.items(), _colours(points), strict=True
-        )
+        for (label, (x, values)), colour in zip(points.items(), colours, strict=True)
         if values
     ]
     outwards = np.array([[-pixels], [pixels]])
@@ -183,8 +241,10 @@ def _leader(box, offset):
     return box.mean(axis=0) + np.linspace(0, 1, 12)[:, None] * end
 
 
-def _colours(labels):
+def _colours(labels, published=()):
     from matplotlib import colormaps
 
-    colours = colormaps["tab10" if len(labels) <= 10 else "tab20"].colors
-    return [colours[i % len(colours)] for i in range(len(labels))]
+    ours = [label for label in labels if label not in published]
+    palette = colormaps["tab10" if len(ours) <= 10 else "tab20"].colors
+    colours = dict(zip(ours, itertools.cycle(palette), strict=False))
+    return [colours.get(label, GRAY) for label in labels]
