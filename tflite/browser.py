@@ -79,18 +79,18 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
             if (core / "dist/index.js").is_file() and (utils / "dist").is_dir():
                 return core, utils
     raise InputError(
-        f"{folder.resolve()}: no LiteRT.js in it; run npm install @litertjs/core there, "
-        "or name its folder with --litert-js."
+        f"{folder.resolve()}: no LiteRT.js in it; run npm install @litertjs/core "
+        "there, or name its folder with --litert-js."
     )
 
 
 def tiling(file: str | Path) -> dict:
-    """Returns what `prepare` returns: how a browser is to run a model on photographs."""
+    """Returns what `prepare` does: how a browser is to run a model on photographs."""
     upscaler = TFLiteUpscaler(file, threads=1)
     facts = upscaler.metadata
     if facts["format"] != "int8" or upscaler.channels != 3:
         raise InputError(
-            f"{file}: has {facts['input']}; the browser takes int8 models of RGB pixels."
+            f"{file}: takes {facts['input']}; the browser wants int8 and RGB."
         )
     step, radius = facts["alignment"], facts["receptive_radius"]
     radius += -radius % step
@@ -125,9 +125,8 @@ def _shapes(content, scale):
             offset = table.Offset(place)
             if offset:
                 batch = table.Vector(offset)
-                found.append(
-                    {"height": batch + 4, "width": batch + 8, "factor": factor}
-                )
+                sides = {"height": batch + 4, "width": batch + 8}
+                found.append({**sides, "factor": factor})
     return found
 
 

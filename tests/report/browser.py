@@ -39,7 +39,7 @@ class Browser:
     """One page of a Chromium.
 
     Attributes:
-        errors: What the page wrote to the console as an error or warning, or threw.
+        errors: What was an error in the console, and what the page threw.
         requests: The URLs it asked for.
     """
 
@@ -47,8 +47,11 @@ class Browser:
         command_read, self._commands = os.pipe()
         self._replies, reply_write = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", AS_3_AND_4, str(command_read), str(reply_write)]
-            + [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [
+                *(sys.executable, "-c", AS_3_AND_4, str(command_read)),
+                *(str(reply_write), program, *FLAGS),
+                *(f"--user-data-dir={profile}", "about:blank"),
+            ],
             pass_fds=(command_read, reply_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -178,14 +181,9 @@ class Browser:
         elif event == "Runtime.exceptionThrown":
             details = parameters["exceptionDetails"]
             self.errors.append(details.get("exception", details).get("description"))
-        elif event == "Log.entryAdded":
-            if parameters["entry"]["level"] in ("error", "warning"):
-                self.errors.append(
-                    f"{parameters['entry']['text']} {parameters['entry'].get('url')}"
-                )
-        elif event == "Runtime.consoleAPICalled":
-            if parameters["type"] in ("error", "warning", "assert"):
-                texts = (
-                    a.get("value", a.get("description")) for a in parameters["args"]
-                )
-                self.errors.append(" ".join(map(str, texts)))
+        elif event == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+            entry = parameters["entry"]
+            self.errors.append(f"{entry['text']} {entry.get('url')}")
+        elif event == "Runtime.consoleAPICalled" and parameters["type"] == "error":
+            texts = (a.get("value", a.get("description")) for a in parameters["args"])
+            self.errors.append(" ".join(map(str, texts)))

@@ -2,12 +2,13 @@
 
 import argparse
 import contextlib
+import hashlib
 import json
 import sys
 from pathlib import Path
 
 from tfsr.cli.arguments import MODEL_HELP, positive, size, with_json
-from tfsr.cli.models import find_degradation, find_upscaler
+from tfsr.cli.models import find_degradation, find_upscaler, import_tensorflow
 from tfsr.cli.output import present, say
 from tfsr.errors import InputError
 
@@ -72,8 +73,10 @@ def run(options):
     ):
         if not given:
             raise InputError(f"report: needs {name}.")
-    from tfsr.report import score, write
+    import_tensorflow()
     from tfsr.report.models import compare
+    from tfsr.report.page import write
+    from tfsr.report.scores import score
 
     out = Path(options.out)
     with contextlib.redirect_stdout(sys.stderr):
@@ -143,7 +146,7 @@ def _sources(argument, scale):
 
 
 def _model(name, sources, scale):
-    from tfsr.report import Model
+    from tfsr.report.models import Model
 
     runs = [_run(source, scale) for source in sources]
     upscaler, source = runs[0].upscaler, sources[0]
@@ -169,9 +172,7 @@ def _model(name, sources, scale):
 
 
 def _run(source, scale):
-    import hashlib
-
-    from tfsr.report import Run
+    from tfsr.report.models import Run
     from tfsr.weights import weights_sha256
 
     upscaler = find_upscaler(source, scale)
@@ -198,9 +199,8 @@ def _latency(options, models, out):
     files = {str(model.file): model for model in models if model.file}
     if not files:
         return None
-    measured = measure(
-        [model.file for model in files.values()], options.size, out / "latency.json"
-    )
+    kept = out / "latency.json"
+    measured = measure([m.file for m in files.values()], options.size, kept)
     for file, model in files.items():
         model.latency_ms = measured["median_ms"][file]
     return measured

@@ -29,10 +29,9 @@ def against_mult_adds(
     """Draws quality against mult-adds, a chart a test folder, with papers' points."""
     costs = {m.name: m.mult_adds and m.mult_adds / 1e9 for m in comparison.models}
     theirs = [p for p in published if p.mult_adds]
+    label = "mult-adds (G, 1280x720 output)"
     return [
-        _scatter(
-            folder, comparison, test, "mult-adds (G, 1280x720 output)", costs, theirs
-        )
+        _scatter(folder, comparison, test, label, costs, theirs)
         for test in comparison.tests
         if any(costs.values())
     ]
@@ -190,13 +189,13 @@ def _by_image(report, key):
 
 def _extremes(name, gains):
     worst, best = min(gains, key=gains.get), max(gains, key=gains.get)
-    return f"{name} from {gains[worst]:+.2f} dB ({worst}) to {gains[best]:+.2f} dB ({best})"
+    ends = (f"{gains[image]:+.2f} dB ({image})" for image in (worst, best))
+    return f"{name} from {' to '.join(ends)}"
 
 
 def _write(file, image):
     """Writes uint8 `(H, W, C)` as a PNG; returns its name."""
     with replacing(file) as temporary:
-        Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(
-            temporary
-        )
+        gray = image.shape[-1] == 1
+        Image.fromarray(image[..., 0] if gray else image).save(temporary)
     return file.name

@@ -9,14 +9,15 @@ import jinja2
 from tfsr import files
 from tfsr.data.degradation import to_table
 from tfsr.report import drawings
-from tfsr.report.models import Comparison, Model
+from tfsr.report.models import FLOAT, PTQ, QAT, Comparison, Model
 from tfsr.report.published import published
 
 KINDS = {
-    "float": "float",
-    "PTQ": "8 bits after training (PTQ)",
-    "QAT": "trained for 8 bits (QAT)",
+    FLOAT: "float",
+    PTQ: "8 bits after training (PTQ)",
+    QAT: "trained for 8 bits (QAT)",
 }
+CONDITIONS = ("device", "size", "threads")  # of the latency
 
 
 def write(
@@ -49,6 +50,7 @@ def write(
         "title": _title(comparison),
         "networks": _networks(comparison, report),
         "published": theirs,
+        "seeds": any(len(model.runs) > 1 for model in comparison.models),
         "comparer": drawings.before_and_after(folder, comparison, places[0]),
         "crops": rows,
         "mult_adds": drawings.against_mult_adds(folder, comparison, theirs),
@@ -93,8 +95,7 @@ def _report(comparison: Comparison, latency):
         "psnr": comparison.psnr,
         "ssim": comparison.ssim,
         "tests": {name: str(test.folder) for name, test in comparison.tests.items()},
-        "latency": latency
-        and {key: latency[key] for key in ("device", "size", "threads")},
+        "latency": latency and {key: latency[key] for key in CONDITIONS},
         "baseline": {
             "name": comparison.baseline.name,
             "scores": {
@@ -137,7 +138,7 @@ def _networks(comparison, report):
     rows = {row["name"]: row for row in report["models"]}
     networks = {}
     for name, models in comparison.networks().items():
-        exact = models[0] if models[0].kind == "float" else None
+        exact = models[0] if models[0].kind == FLOAT else None
         networks[name] = [
             {
                 **rows[model.name],
@@ -147,7 +148,7 @@ def _networks(comparison, report):
                     - rows[exact.name]["scores"][test]["psnr"]
                     for test in comparison.tests
                 }
-                if exact and model.kind != "float"
+                if exact and model.kind != FLOAT
                 else {},
             }
             for model in models

@@ -6,6 +6,7 @@ import functools
 import http.server
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 from tfsr.errors import InputError
 
@@ -15,7 +16,7 @@ LOCAL, EVERYONE = "127.0.0.1", "0.0.0.0"
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves files with the types and headers that WebAssembly wants."""
 
-    extensions_map = {
+    extensions_map: ClassVar = {
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript",
         ".wasm": "application/wasm",
