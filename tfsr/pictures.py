@@ -124,7 +124,8 @@ def scatter(
                 style = HOLLOW if label in published else {"fmt": "o", "capsize": 3}
                 axes.errorbar(x, mean, spread, color=colour, **style)
         if published:
-            _scale_by_magnitude(axes)
+            axes.set_xscale("log")
+            _write_plainly(axes.xaxis)
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.margins(0.15)
         axes.grid(alpha=0.3)
@@ -157,26 +158,27 @@ def series(
 
     figure = Figure(figsize=inches, layout="constrained", dpi=120)
     axes = figure.subplots()
-    for (label, pairs), colour in zip(lines.items(), _colours(lines), strict=True):
+    for (name, pairs), colour in zip(lines.items(), _colours(lines), strict=True):
         for i, (x, y) in enumerate(pairs):
-            axes.plot(x, y, style, color=colour, lw=1.2, label=None if i else label)
+            label = None if i else name
+            axes.plot(x, y, style, color=colour, lw=1.2, ms=5, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if "(log)" in ylabel:
         axes.set_yscale("log")
+        _write_plainly(axes.yaxis)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     with replacing(file) as temporary:
         figure.savefig(temporary)
 
 
-def _scale_by_magnitude(axes):
-    """Makes x logarithmic, with its ticks as plain numbers."""
-    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+def _write_plainly(axis):
+    """Writes the ticks of a logarithmic axis as plain numbers."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _place_labels(axes, points, colours):

@@ -26,8 +26,12 @@ CHART = (4.8, 4.0)  # inches: what is legible in the width of a phone
 def against_mult_adds(
     folder: Path, comparison: Comparison, published: list[Published]
 ) -> list[dict]:
-    """Draws quality against mult-adds, a chart a test folder, with papers' points."""
-    costs = {m.name: m.mult_adds and m.mult_adds / 1e9 for m in comparison.models}
+    """Draws quality against mult-adds, a chart a test folder, with papers' points.
+
+    Of each network the first model alone: 8 bits do not change its mult-adds.
+    """
+    firsts = [models[0] for models in comparison.networks().values()]
+    costs = {m.name: m.mult_adds and m.mult_adds / 1e9 for m in firsts}
     theirs = [p for p in published if p.mult_adds]
     label = "mult-adds (G, 1280x720 output)"
     return [
@@ -151,12 +155,12 @@ def before_and_after(folder: Path, comparison: Comparison, place: Place) -> dict
 
 
 def _scatter(folder, comparison, test, label, costs, published):
-    points = {
+    ours = {
         model.name: (costs[model.name], comparison.values(model, test))
         for model in comparison.models
+        if costs.get(model.name)
     }
-    ours = {name: point for name, point in points.items() if point[0]}
-    points = {name: point if point[0] else (0, []) for name, point in points.items()}
+    points = {model.name: ours.get(model.name, (0, [])) for model in comparison.models}
     theirs = {
         f"{p.name} (paper)": (p.mult_adds / 1e9, [p.psnr[test]])
         for p in published

@@ -79,9 +79,8 @@
     after.width = width * model.scale;
     after.height = height * model.scale;
     painting = after.getContext("2d");
-    const stage = after.closest(".stage");
-    stage.style.aspectRatio = `${width} / ${height}`;
-    stage.style.setProperty("--width", `${after.width}px`);
+    after.closest(".stage").style.aspectRatio = `${width} / ${height}`;
+    after.closest(".compare").style.setProperty("--width", `${after.width}px`);
     part("try-size").textContent = `${model.size[1]}x${model.size[0]}`;
     for (const name of ["network", "whole", "device"]) part(`try-${name}`).textContent = "…";
     part("try-result").hidden = progress.hidden = false;
