@@ -9,14 +9,9 @@ import jinja2
 from tfsr import files
 from tfsr.data.degradation import to_table
 from tfsr.report import drawings
-from tfsr.report.models import FLOAT, PTQ, QAT, Comparison, Model
+from tfsr.report.models import FLOAT, Comparison, Model
 from tfsr.report.published import published
 
-KINDS = {
-    FLOAT: "float",
-    PTQ: "8 bits after training (PTQ)",
-    QAT: "trained for 8 bits (QAT)",
-}
 CONDITIONS = ("device", "size", "threads")  # of the latency
 
 
@@ -142,7 +137,6 @@ def _networks(comparison, report):
         networks[name] = [
             {
                 **rows[model.name],
-                "kind": KINDS[model.kind],
                 "loss": {
                     test: rows[model.name]["scores"][test]["psnr"]
                     - rows[exact.name]["scores"][test]["psnr"]
