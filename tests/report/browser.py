@@ -28,7 +28,7 @@ os.dup2(int(commands), 3)
 os.dup2(1000, 4)
 os.execv(program[0], program)
 """
-PATIENCE_S = 600  # for a machine that is busy with other work
+PATIENCE_S = 300  # for a machine that is busy with other work
 
 
 def find_chromium() -> str | None:

@@ -98,7 +98,7 @@ def test_all_files_are_put_beside_the_page(model, images, package, tmp_path):
 def test_what_cannot_be_tried(model, images, package, tmp_path):
     file = tmp_path / "model.tflite"
     convert(model, 2, "float32", [(24, 32)], file, images)
-    with pytest.raises(InputError, match="takes float32 RGB in .0, 1.; the browser"):
+    with pytest.raises(InputError, match=r"takes float32 RGB in .0, 1.; the browser"):
         browser.prepare(file, tmp_path / "out", package)
     convert(model, 2, "int8", [(24, 32)], file, images)
     core = package / "node_modules" / "@litertjs" / "core"
@@ -106,7 +106,7 @@ def test_what_cannot_be_tried(model, images, package, tmp_path):
     with pytest.raises(InputError, match=r"internal\.wasm: missing; install"):
         browser.prepare(file, tmp_path / "out", package)
     (core / "dist" / "index.js").write_text("another version")
-    with pytest.raises(InputError, match="this version of LiteRT.js is not known"):
+    with pytest.raises(InputError, match=r"this version of LiteRT\.js is not known"):
         browser.prepare(file, tmp_path / "out", package)
-    with pytest.raises(InputError, match="no LiteRT.js in it; run npm install"):
+    with pytest.raises(InputError, match=r"no LiteRT\.js in it; run npm install"):
         browser.find_package(tmp_path / "out")
