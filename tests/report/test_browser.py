@@ -1,6 +1,7 @@
 """The page in a real browser."""
 
 import base64
+import http.server
 import io
 import shutil
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.models import scn
+from tfsr.report import server
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 DESKTOP, PHONE = (1280, 800, False), (390, 844, True)
@@ -193,6 +195,24 @@ def test_a_dropped_photo_comes_out_as_on_the_desktop(
     network = chromium.run("document.all['try-network'].textContent")
     assert network.endswith(" ms, median of 7 runs")
     assert float(network.split()[0]) > 0
+    assert chromium.errors == []
+
+
+def test_a_page_without_isolation_has_one_thread(
+    chromium, runs, tried, serve, tmp_path, monkeypatch
+):
+    """As a phone has it that is served over plain HTTP."""
+    plain = http.server.SimpleHTTPRequestHandler.end_headers
+    monkeypatch.setattr(server.Handler, "end_headers", plain)
+    file = runs / "small_int8.tflite"
+    pixels = photo(tmp_path / "photo.png", 60, 50)
+    chromium.open(serve(tried(file)))
+    chromium.drop_file("#drop", tmp_path / "photo.png")
+    chromium.wait(FINISHED)
+    device = chromium.run("document.all['try-device'].textContent")
+    assert device.startswith("1 thread of WebAssembly; Mozilla")
+    desktop = to_uint8(TFLiteUpscaler(file)(from_uint8(pixels)))
+    assert np.abs(downloaded(chromium).astype(int) - desktop).max() <= 1
     assert chromium.errors == []
 
 

@@ -23,7 +23,7 @@ from tfsr.report.published import published
 from tfsr.tflite.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
 
-VOID = {"img", "meta", "link", "input", "br"}
+VOID = {"img", "meta", "link", "input", "br", "wbr"}
 
 
 class Page(HTMLParser):

@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 import urllib.request
 
 import pytest
@@ -44,3 +47,21 @@ def test_a_port_that_is_taken(folder):
         port = listening.server_port
         with pytest.raises(InputError, match=rf"--port {port}: cannot be used here"):
             server(folder, port=port)
+
+
+def test_the_command_serves_until_it_is_interrupted(folder):
+    program = "import sys; from tfsr.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "report", "--serve", str(folder)]
+    with subprocess.Popen(
+        [*command, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as serving:
+        address = serving.stdout.readline().strip()
+        with urllib.request.urlopen(address) as response:
+            assert response.read() == b"content"
+        serving.send_signal(signal.SIGINT)
+        out, err = serving.communicate()
+    assert (serving.returncode, out) == (0, "")
+    assert err == "tfsr: serving until Ctrl-C.\n"
