@@ -9,6 +9,8 @@ from tfsr.data import BenchmarkFolder, Pair
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.pictures import most_different
 
+HR = "HR"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -34,7 +36,8 @@ def most_different_places(
     Args:
         upscalers: See `tfsr.inference`; by name.
         tests: Benchmark folders by name.
-        compared: Names of the upscalers that are to differ, two at least.
+        compared: Names of the upscalers that are to differ, two at least, or of one
+            and `HR`.
         count: How many places at most.
         side: Of the squares, in HR pixels.
     """
@@ -54,7 +57,8 @@ def shown(upscaler, pair: Pair) -> np.ndarray:
 
 def _place(test, index, pair, upscalers, compared, side):
     results = {name: shown(upscaler, pair) for name, upscaler in upscalers.items()}
-    where = most_different([results[name] for name in compared], side)
-    crops = {name: sr[where] for name, sr in results.items()}
+    images = {HR: pair.hr, **results}
+    where = most_different([images[name] for name in compared], side)
+    crops = {name: image[where] for name, image in images.items()}
     difference = np.var(np.stack([crops[name] for name in compared]), axis=0).mean()
-    return Place(test, pair.name, index, difference, pair.hr[where], crops)
+    return Place(test, pair.name, index, difference, crops.pop(HR), crops)

@@ -28,6 +28,7 @@ batch = 1
 patch = 8
 learning_rate = 1e-2
 """
+MODELS = ("small", "small_int8.tflite", "small_dynamic.tflite", "aware")
 TILE = (40, 48)  # LR pixels, smaller than what the tests upscale
 
 
@@ -70,13 +71,25 @@ def litert_js():
 
 
 @pytest.fixture(scope="session")
-def made(runs, photographs, tmp_path_factory):
-    """The folder of a report on `small`, its int8 file and `aware`."""
+def set5(photographs, tmp_path_factory):
+    """The photographs in a folder named as one that papers print figures of."""
+    return shutil.copytree(photographs, tmp_path_factory.mktemp("test") / "Set5")
+
+
+@pytest.fixture(scope="session")
+def made(runs, set5, tmp_path_factory):
+    """The folder of a report on what is in `runs`; its test folder is `set5`."""
     from tfsr.cli import main
 
     out = tmp_path_factory.mktemp("report") / "out"
-    files = [runs / name for name in ("small", "small_int8.tflite", "aware")]
-    arguments = [*files, "bicubic", "--test", photographs, "-o", out]
+    arguments = [
+        *(runs / name for name in MODELS),
+        "bicubic",
+        "--test",
+        set5,
+        "-o",
+        out,
+    ]
     assert main(["report", *map(str, arguments)]) == 0
     return out
 

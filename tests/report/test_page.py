@@ -2,8 +2,8 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from unittest.mock import Mock
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,10 +16,11 @@ from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.evaluate import evaluate
 from tfsr.inference import BicubicUpscaler, KerasUpscaler
-from tfsr.models import srresnet
+from tfsr.models import carn_m, srresnet
 from tfsr.report import scores
 from tfsr.report.models import names_of
 from tfsr.report.published import published
+from tfsr.tflite import report as measuring
 from tfsr.tflite.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
 
@@ -62,8 +63,8 @@ def page(made):
 
 def test_every_picture_is_there_and_described(made, page):
     pictures = [attrs for tag, attrs in page.elements if tag == "img"]
-    # Two to compare, four charts, two curves, four images in five versions and HR.
-    assert len(pictures) == 2 + 3 + 2 + 4 * 5
+    # Two to compare, three charts, two curves, four images in five versions and HR.
+    assert len(pictures) == 2 + 3 + 2 + 4 * 6
     for picture in pictures:
         assert len(picture["alt"]) > 10
         with Image.open(made / picture["src"]) as image:
@@ -90,8 +91,22 @@ def test_labels_and_links_lead_somewhere(page):
             assert attrs.get("aria-label") or attrs.get("id") in ids
 
 
-def test_the_figures_are_those_of_evaluate(runs, made, page, photographs):
-    test = BenchmarkFolder(photographs, 2)
+def test_what_papers_print_is_marked_as_theirs(page):
+    alts = [attrs["alt"] for tag, attrs in page.elements if tag == "img"]
+    mult_adds, latency = (
+        next(alt for alt in alts if f"Set5 against {cost}" in alt)
+        for cost in ("mult-adds", "latency")
+    )
+    assert "CARN-M (paper) 37.53 dB at 91.2" in mult_adds
+    assert mult_adds.count("(paper)") == 4
+    assert "small_int8" not in mult_adds
+    assert "(paper)" not in latency
+    assert "small_int8 " in latency
+    assert page.rows["CARN-M"] == [37.53, 91.2, 412]
+
+
+def test_the_figures_are_those_of_evaluate(runs, made, page, set5):
+    test = BenchmarkFolder(set5, 2)
     model, aware = (tfsr.load_model(runs / name) for name in ("small", "aware"))
     upscalers = {
         "bicubic": BicubicUpscaler(2),
@@ -104,9 +119,14 @@ def test_the_figures_are_those_of_evaluate(runs, made, page, photographs):
     for name, upscaler in upscalers.items():
         mean = evaluate(upscaler, test)["mean"]
         assert page.rows[name][:2] == [mean["psnr_y"], mean["ssim_y"]]
-        assert models[name]["scores"][photographs.name]["psnr"] == mean["psnr_y"]
+        assert models[name]["scores"]["Set5"]["psnr"] == mean["psnr_y"]
     kinds = {row["name"]: row["kind"] for row in report["models"]}
-    assert kinds == {"small": "float", "small_int8": "PTQ", "aware": "QAT"}
+    assert kinds == {
+        "small": "float",
+        "small_int8": "PTQ",
+        "small_dynamic": "PTQ",
+        "aware": "QAT",
+    }
     assert models["small_int8"]["params"] == tfsr.complexity.params(model)
     assert models["aware"]["mult_adds"] == mult_adds_720p(model, 2)
     assert page.rows["small_int8"][2] == models["small_int8"]["latency_ms"] > 0
@@ -123,20 +143,37 @@ def test_what_8_bits_change_stands_beside_float(made):
     assert re.findall(r'row">(\w+) <small>(\w+)', network) == [
         ("small", "float"),
         ("small_int8", "PTQ"),
+        ("small_dynamic", "PTQ"),
         ("aware", "QAT"),
     ]
 
 
-def test_what_is_scored_is_not_scored_again(made, runs, run, photographs, monkeypatch):
-    again = Mock(side_effect=AssertionError("scored again"))
+def test_what_is_measured_is_not_measured_again(made, run, monkeypatch):
+    def again(*arguments, **options):
+        raise AssertionError("measured again")
+
     monkeypatch.setattr(scores, "evaluate", again)
-    before = (made / "report.json").read_text()
-    files = [runs / name for name in ("small", "small_int8.tflite", "aware")]
-    report = ["report", *files, "--test", photographs, "-o", made]
-    assert run(*report)[0] == 0
-    assert (made / "report.json").read_text() == before
-    with pytest.raises(AssertionError, match="scored again"):
-        run("report", runs / "small_dynamic.tflite", "--test", photographs, "-o", made)
+    monkeypatch.setattr(measuring, "benchmark", again)
+    report = json.loads((made / "report.json").read_text())
+    models = [source for row in report["models"] for source in row["sources"]]
+    arguments = ["--test", report["tests"]["Set5"], "-o", made]
+    assert run("report", *models, *arguments)[0] == 0
+    assert json.loads((made / "report.json").read_text()) == report
+    with pytest.raises(AssertionError, match="measured again"):
+        run("report", *models[:2], *arguments)  # the latency of fewer in turns
+
+
+def test_other_weights_are_scored_anew(run, tmp_path, set5):
+    arguments = ["--test", set5, "-o", tmp_path / "out", "--no-latency", "--json"]
+    file = tmp_path / "model.keras"
+    figures = []
+    for seed in (0, 1):
+        keras.utils.set_random_seed(seed)
+        carn_m(2, filters=8, blocks=1, units=1, groups=2).save(file)
+        code, out, err = run("report", file, *arguments)
+        assert code == 0, err
+        figures.append(json.loads(out)["models"][0]["scores"]["Set5"]["psnr"])
+    assert figures[0] != figures[1]
 
 
 def test_a_study_brings_its_networks_and_seeds(runs, run, tmp_path, photographs):
@@ -276,4 +313,7 @@ def test_the_places_that_differ_most(tmp_path):
     assert place.hr.shape == place.results["first"].shape == (4, 4, 3)
     everywhere = comparison.most_different_places(upscalers, test, ["first", "a"], 9, 4)
     assert [p.image for p in everywhere] == ["plain", "spotted"]
+    (wrong, _) = comparison.most_different_places(upscalers, test, ["HR", "a"], 9, 4)
+    assert wrong.results["a"].min() > 220
+    assert set(wrong.results) == {"first", "a", "b"}
     assert all(p.results["first"].max() < 40 for p in everywhere)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tfsr import pictures
-from tfsr.comparison import Place, most_different_places, shown
+from tfsr.comparison import HR, Place, most_different_places, shown
 from tfsr.errors import InputError
 from tfsr.evaluate import psnr
 from tfsr.files import replacing
@@ -34,21 +34,13 @@ def against_mult_adds(
     costs = {m.name: m.mult_adds and m.mult_adds / 1e9 for m in firsts}
     theirs = [p for p in published if p.mult_adds]
     label = "mult-adds (G, 1280x720 output)"
-    return [
-        _scatter(folder, comparison, test, label, costs, theirs)
-        for test in comparison.tests
-        if any(costs.values())
-    ]
+    return _scatters(folder, comparison, label, costs, theirs)
 
 
 def against_latency(folder: Path, comparison: Comparison, size: str) -> list[dict]:
     """Draws quality against the latency of `.tflite` files, a chart a test folder."""
     costs = {m.name: m.latency_ms for m in comparison.models}
-    return [
-        _scatter(folder, comparison, test, f"latency (ms, {size} input)", costs, [])
-        for test in comparison.tests
-        if any(costs.values())
-    ]
+    return _scatters(folder, comparison, f"latency (ms, {size} input)", costs, [])
 
 
 def training_curves(folder: Path, comparison: Comparison) -> list[dict]:
@@ -106,11 +98,12 @@ def gains_by_image(folder: Path, comparison: Comparison) -> list[dict]:
 def crops(folder: Path, comparison: Comparison) -> tuple[list[dict], list[Place]]:
     """Writes crops of the places where models differ most, one file each.
 
-    A single model is compared with the baseline.
+    Of a single model, those where it is furthest from HR.
     """
     start, models = comparison.baseline, comparison.models
     upscalers = {start.name: start, **{m.name: m.upscaler for m in models}}
-    compared = list(upscalers)[0 if len(models) == 1 else 1 :]
+    names = [model.name for model in models]
+    compared = names if len(names) > 1 else [HR, *names]
     places = most_different_places(
         upscalers, comparison.tests, compared, count=CROPS, side=CROP
     )
@@ -154,29 +147,33 @@ def before_and_after(folder: Path, comparison: Comparison, place: Place) -> dict
     return {"height": height, "width": width, "image": place.image, **sides}
 
 
-def _scatter(folder, comparison, test, label, costs, published):
-    ours = {
-        model.name: (costs[model.name], comparison.values(model, test))
-        for model in comparison.models
-        if costs.get(model.name)
-    }
-    points = {model.name: ours.get(model.name, (0, [])) for model in comparison.models}
-    theirs = {
-        f"{p.name} (paper)": (p.mult_adds / 1e9, [p.psnr[test]])
-        for p in published
-        if test in p.psnr
-    }
-    what = label.split()[0]
-    file = folder / f"{what}_{test}.png"
-    pictures.scatter(
-        file, label, "PSNR (dB)", {test: points | theirs}, list(theirs), CHART
-    )
-    shown_points = [
-        f"{name} {np.mean(values):.2f} dB at {cost:.3g}"
-        for name, (cost, values) in (ours | theirs).items()
-    ]
-    alt = f"PSNR on {test} against {label}: {'; '.join(shown_points)}."
-    return {"file": file.name, "test": test, "alt": alt, "published": bool(theirs)}
+def _scatters(folder, comparison, label, costs, published):
+    """Draws quality against a cost for each test folder with two points or more."""
+    drawn = []
+    for test in comparison.tests:
+        ours = {
+            model.name: (costs[model.name], comparison.values(model, test))
+            for model in comparison.models
+            if costs.get(model.name)
+        }
+        theirs = {
+            f"{p.name} (paper)": (p.mult_adds / 1e9, [p.psnr[test]])
+            for p in published
+            if test in p.psnr
+        }
+        if not ours or len(ours | theirs) < 2:
+            continue
+        points = {m.name: ours.get(m.name, (0, [])) for m in comparison.models}
+        file = folder / f"{label.split()[0]}_{test}.png"
+        panels = {test: points | theirs}
+        pictures.scatter(file, label, "PSNR (dB)", panels, list(theirs), CHART)
+        shown_points = [
+            f"{name} {np.mean(values):.2f} dB at {cost:.3g}"
+            for name, (cost, values) in (ours | theirs).items()
+        ]
+        alt = f"PSNR on {test} against {label}: {'; '.join(shown_points)}."
+        drawn.append({"file": file.name, "alt": alt, "published": bool(theirs)})
+    return drawn
 
 
 def _points(rows, column):
