@@ -11,14 +11,14 @@ def test_most_different_finds_the_square():
     a = np.zeros((20, 30, 3), np.uint8)
     b = a.copy()
     b[11:15, 22:26] = 255
-    assert most_different(a, b, 4) == (slice(11, 15), slice(22, 26))
+    assert most_different([a, b], 4) == (slice(11, 15), slice(22, 26))
 
 
 def test_most_different_takes_no_more_than_there_is():
     a = np.zeros((5, 8, 1), np.uint8)
     b = a.copy()
     b[0, 7] = 1  # in uint8 the difference a - b would wrap
-    assert most_different(a, b, 100) == (slice(0, 5), slice(3, 8))
+    assert most_different([a, b], 100) == (slice(0, 5), slice(3, 8))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,6 +1,5 @@
 """A Keras model to `.tflite` files: calibrated, written, verified."""
 
-import hashlib
 import importlib.metadata
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from tfsr.tflite.lowering import (
     lower,
 )
 from tfsr.tflite.simulate import simulate
+from tfsr.weights import weights_sha256
 
 FLOAT_FORMATS = {
     "float32": export.float32,
@@ -199,13 +199,11 @@ def _run(graph, lr, call=run_node):
 def _facts(model, scale, format, degradation):
     itemsize = 1 if format == "int8" else 4
     color = "RGB" if model.input.shape[-1] == 3 else "gray"
-    weights = hashlib.sha256()
-    for weight in model.weights:
-        weights.update(keras.ops.convert_to_numpy(weight).tobytes())
     return {
         "version": importlib.metadata.version("tfsr"),
         "model": model.name,
-        "weights_sha256": weights.hexdigest(),
+        "weights_sha256": weights_sha256(model),
+        "quantization_aware": trained_format(model) is not None,
         "scale": scale,
         "degradation": degradation,
         "format": format,

@@ -103,7 +103,7 @@ def demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> dict:
             "CARN-M": to_uint8(keras_model(lr)),
             "CARN-M int8": to_uint8(int8(lr)),
         }
-        where = most_different(results["bicubic"], results["CARN-M"], side=96)
+        where = most_different([results["bicubic"], results["CARN-M"]], side=96)
         row = {f"{pair.name}: original": pair.hr[where]}
         for title, sr in results.items():
             row[f"{title} {psnr(sr, pair.hr, SCALE):.2f} dB"] = sr[where]

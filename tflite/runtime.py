@@ -50,26 +50,33 @@ class TFLiteUpscaler:
             height, width, self.channels = map(int, self._input["shape_signature"][1:])
             dynamic = height < 0
             operators = {op["op_name"] for op in self.interpreter._get_ops_details()}
-            self._in_tiles = not dynamic and "RESIZE_BILINEAR" in operators
+            self.in_tiles = not dynamic and "RESIZE_BILINEAR" in operators
             self._resize(size or DYNAMIC_START if dynamic else (height, width))
         except (ValueError, RuntimeError) as error:
             at = f" at {size[0]}x{size[1]}" if size else ""
             raise InputError(f"{file}: LiteRT cannot run it{at} ({error}).") from None
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        whole = not self._in_tiles or lr.shape[:2] == self.size
+        whole = not self.in_tiles or lr.shape[:2] == self.size
         return self._run(lr) if whole else self._run_in_tiles(lr)
+
+    @property
+    def overlap(self) -> tuple[int, int]:
+        """By how much tiles of its size overlap at their inner sides, in LR pixels."""
+        step = self.alignment
+        radius = self.metadata.get("receptive_radius", 0)
+        return tuple(
+            min(-(-radius // step), tile // step // 4) * step for tile in self.size
+        )
 
     def _run_in_tiles(self, lr):
         (height, width), s = lr.shape[:2], self.scale
         step = self.alignment
-        radius = self.metadata.get("receptive_radius", 0)
 
-        def cover(side, tile):
-            overlap = min(-(-radius // step), tile // step // 4) * step
+        def cover(side, tile, overlap):
             return list(windows(side, tile, overlap, step))
 
-        tops, lefts = map(cover, (height, width), self.size)
+        tops, lefts = map(cover, (height, width), self.size, self.overlap)
         sr = np.zeros((height * s, width * s, self.channels), np.float32)
         for top, _, first_row, last_row in tops:
             for left, _, first, last in lefts:

@@ -72,7 +72,7 @@ def _loss(image):
 
 
 def _draw(file, image, pair, theirs, ours):
-    where = most_different(ours, theirs, CROP)
+    where = most_different([ours, theirs], CROP)
     difference = 128 + GAIN * (ours[where].astype(int) - theirs[where])
     crops = {
         f"{image['name']}: HR": pair.hr[where],

@@ -32,3 +32,15 @@ def mult_adds(model: keras.Model, height: int, width: int) -> int:
             _, h, w, _ = node.outputs[0].shape
             total += math.prod(operation.kernel.shape) * h * w
     return total
+
+
+def mult_adds_720p(model: keras.Model, scale: int) -> int:
+    """Returns the multiply-accumulates for an output of 1280x720, as CARN counts them.
+
+    LR need not be whole pixels there.
+
+    Args:
+        model: A model of one input and `scale`.
+        scale: The upscaling factor.
+    """
+    return round(mult_adds(model, 720, 1280) / scale**2)

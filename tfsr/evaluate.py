@@ -141,7 +141,7 @@ def draw_examples(
             for title, level in zip(shown, levels, strict=True)
         ]
         images = [to_integers(image, np.uint8) for image in (*shown.values(), pair.hr)]
-        where = most_different(*(images[:2] if folder.scale > 1 else images[1:]), CROP)
+        where = most_different(images[:2] if folder.scale > 1 else images[1:], CROP)
         name = f"HR: {pair.name} ({which})"
         rows.append(dict(zip([*titles, name], images, strict=True)))
         crops = [image[where] for image in images]

@@ -1,11 +1,16 @@
 """Pictures for people: the same crop of several results, side by side."""
 
+import itertools
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from tfsr.files import replacing
 from tfsr.metrics import window_sums
+
+GRAY = (0.55, 0.55, 0.55)
+HOLLOW = {"fmt": "D", "markerfacecolor": "white", "markersize": 5}
 
 
 def side_by_side(
@@ -34,17 +39,16 @@ def side_by_side(
         figure.savefig(temporary, dpi=150)
 
 
-def most_different(a: np.ndarray, b: np.ndarray, side: int) -> tuple[slice, slice]:
-    """Returns where in the images a square of `side` pixels differs most.
+def most_different(images: list[np.ndarray], side: int) -> tuple[slice, slice]:
+    """Returns where a square of `side` pixels differs most from image to image.
 
     Args:
-        a: `(H, W, C)`.
-        b: `(H, W, C)`.
+        images: Two or more, `(H, W, C)`; how they differ is their variance.
         side: At most the shorter side of the images is taken.
     """
-    side = min(side, *a.shape[:2])
-    error = np.mean((a.astype(np.float64) - b) ** 2, axis=-1)
-    windows = window_sums(error, side)
+    side = min(side, *images[0].shape[:2])
+    variance = np.var(np.stack(images), axis=0, dtype=np.float64).mean(axis=-1)
+    windows = window_sums(variance, side)
     y, x = np.unravel_index(np.argmax(windows), windows.shape)
     return slice(y, y + side), slice(x, x + side)
 
@@ -88,6 +92,8 @@ def scatter(
     xlabel: str,
     ylabel: str,
     panels: dict[str, dict[str, tuple[float, list[float]]]],
+    published: Collection[str] = (),
+    inches: tuple[float, float] = (6.5, 4.8),
 ) -> None:
     """Draws labelled points side by side, each the mean of its values.
 
@@ -99,35 +105,88 @@ def scatter(
         ylabel: Of all panels.
         panels: By title, x and values of each label; the same labels in every panel. A
             label without values is left out, and keeps its colour.
+        published: Labels of what others printed: hollow and gray, and with any of
+            them x is logarithmic.
+        inches: Width and height of a panel.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.5 * len(panels), 4.8), layout="constrained", dpi=120)
+    width, height = inches
+    size = (width * len(panels), height)
+    figure = Figure(figsize=size, layout="constrained", dpi=120)
     grid = figure.subplots(1, len(panels), squeeze=False).flat
     for axes, (title, points) in zip(grid, panels.items(), strict=True):
-        for (x, values), colour in zip(points.values(), _colours(points), strict=True):
+        colours = _colours(points, published)
+        for (label, (x, values)), colour in zip(points.items(), colours, strict=True):
             if values:
                 mean = np.mean(values)
                 spread = [[mean - min(values)], [max(values) - mean]]
-                axes.errorbar(x, mean, spread, fmt="o", color=colour, capsize=3)
+                style = HOLLOW if label in published else {"fmt": "o", "capsize": 3}
+                axes.errorbar(x, mean, spread, color=colour, **style)
+        if published:
+            axes.set_xscale("log")
+            _write_plainly(axes.xaxis)
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.margins(0.15)
         axes.grid(alpha=0.3)
     figure.draw_without_rendering()  # settles where the axes are
     for axes, points in zip(figure.axes, panels.values(), strict=True):
-        _place_labels(axes, points)
+        _place_labels(axes, points, _colours(points, published))
     with replacing(file) as temporary:
         figure.savefig(temporary)
 
 
-def _place_labels(axes, points):
+def series(
+    file: str | Path,
+    xlabel: str,
+    ylabel: str,
+    lines: dict[str, list[tuple[list[float], list[float]]]],
+    style: str = "-",
+    inches: tuple[float, float] = (6.5, 4.8),
+) -> None:
+    """Draws x and y of several labels, below them what colour each has.
+
+    Args:
+        file: The picture to write, `.png`.
+        xlabel: Of the axes.
+        ylabel: Of the axes; with "(log)" in it y is logarithmic.
+        lines: By label; a label without any is left out, and keeps its colour.
+        style: Of Matplotlib, "-" for lines, "." for points.
+        inches: Width and height.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=inches, layout="constrained", dpi=120)
+    axes = figure.subplots()
+    for (name, pairs), colour in zip(lines.items(), _colours(lines), strict=True):
+        for i, (x, y) in enumerate(pairs):
+            label = None if i else name
+            axes.plot(x, y, style, color=colour, lw=1.2, ms=5, label=label)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if "(log)" in ylabel:
+        axes.set_yscale("log")
+        _write_plainly(axes.yaxis)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    with replacing(file) as temporary:
+        figure.savefig(temporary)
+
+
+def _write_plainly(axis):
+    """Writes the ticks of a logarithmic axis as plain numbers."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _place_labels(axes, points, colours):
     """Writes each label near its point, clear of other labels, points and bars."""
     pixels = axes.figure.dpi / 72  # a point of type
     shown = [
         (label, x, values, colour)
-        for (label, (x, values)), colour in zip(
-            points.items(), _colours(points), strict=True
-        )
+        for (label, (x, values)), colour in zip(points.items(), colours, strict=True)
         if values
     ]
     outwards = np.array([[-pixels], [pixels]])
@@ -184,8 +243,10 @@ def _leader(box, offset):
     return box.mean(axis=0) + np.linspace(0, 1, 12)[:, None] * end
 
 
-def _colours(labels):
+def _colours(labels, published=()):
     from matplotlib import colormaps
 
-    colours = colormaps["tab10" if len(labels) <= 10 else "tab20"].colors
-    return [colours[i % len(colours)] for i in range(len(labels))]
+    ours = [label for label in labels if label not in published]
+    palette = colormaps["tab10" if len(ours) <= 10 else "tab20"].colors
+    colours = dict(zip(ours, itertools.cycle(palette), strict=False))
+    return [colours.get(label, GRAY) for label in labels]

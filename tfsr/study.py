@@ -13,15 +13,15 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
 import tfsr
 from tfsr import complexity, files, pictures
+from tfsr.comparison import most_different_places
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import from_table, to_table
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import baseline, evaluate, psnr
-from tfsr.inference import KerasUpscaler, from_uint8, pick_scale, to_uint8
+from tfsr.inference import KerasUpscaler, pick_scale
 from tfsr.models import scales, single_scale
 from tfsr.training import Config, build_model, read_config, train
 from tfsr.training.callbacks import read_log
@@ -215,25 +215,17 @@ def draw_crops(study: Study) -> None:
         upscalers[network.name] = KerasUpscaler(
             model, study.scale, study.networks[0].config.data.channels
         )
+    compared = [study.networks[0].name, study.networks[-1].name]
+    places = most_different_places(
+        upscalers, study.tests, compared, count=CROP_ROWS, side=CROP
+    )
     rows = []
-    for test in study.tests.values():
-        for pair in tqdm(test, desc=f"crops of {test.folder}", disable=None):
-            rows.append(_crops(upscalers, pair))
-    rows.sort(key=lambda row: row[0], reverse=True)
-    pictures.side_by_side(study.out / "crops.png", [row for _, row in rows[:CROP_ROWS]])
-
-
-def _crops(upscalers, pair):
-    """Returns how far the first and the last network differ, and the row of crops."""
-    lr = from_uint8(pair.lr)
-    results = {name: to_uint8(upscale(lr)) for name, upscale in upscalers.items()}
-    _, first, *_, last = results.values()
-    where = pictures.most_different(first, last, CROP)
-    difference = np.mean((first[where].astype(float) - last[where]) ** 2)
-    crops = {f"{pair.name}: HR": pair.hr[where]}
-    for name, sr in results.items():
-        crops[f"{name}, {psnr(sr[where], pair.hr[where], 0):.2f} dB"] = sr[where]
-    return difference, crops
+    for place in places:
+        row = {f"{place.image}: HR": place.hr}
+        for name, sr in place.results.items():
+            row[f"{name}, {psnr(sr, place.hr, 0):.2f} dB"] = sr
+        rows.append(row)
+    pictures.side_by_side(study.out / "crops.png", rows)
 
 
 def table(report: dict) -> str:

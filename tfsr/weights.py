@@ -1,5 +1,6 @@
 """Models from files: our own, and the checkpoints of the CARN authors."""
 
+import hashlib
 import zipfile
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def load_model(model):
             f"{file}: not a super-resolution or restoration model of tfsr."
         )
     return loaded
+
+
+def weights_sha256(model):
+    """Returns the SHA-256 of a Keras model's weights, in their order, as hexadecimals.
+
+    That of `single_scale(model, scale)` stands in the `.tflite` files made of it.
+    """
+    from keras import ops
+
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(ops.convert_to_numpy(weight).tobytes())
+    return digest.hexdigest()
 
 
 def save_arrays(model, file):

@@ -16,6 +16,7 @@ from tfsr.cli import (
     evaluate,
     import_carn,
     quantize_train,
+    report,
     study,
     summary,
     train,
@@ -35,6 +36,7 @@ COMMANDS = (
     import_carn,
     convert,
     benchmark,
+    report,
 )
 # The user's to mend even where Python gives no file name.
 DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)

@@ -40,7 +40,7 @@ def run(options):
             height, width = (
                 side / scale if side % scale else side // scale for side in (720, 1280)
             )
-            mult_adds = round(complexity.mult_adds(single, 720, 1280) / scale**2)
+            mult_adds = complexity.mult_adds_720p(single, scale)
         channels = single.input.shape[-1]
         results.append(
             {

@@ -1,0 +1,123 @@
+import runpy
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+browser = runpy.run_path(str(Path(__file__).with_name("browser.py")))
+
+CONFIG = """
+[model]
+name = "carn_m"
+scale = 2
+filters = 8
+blocks = 1
+units = 1
+groups = 2
+
+[data]
+train = ["{photographs}"]
+val = "{photographs}"
+cache = "{cache}"
+
+[train]
+epochs = 2
+steps_per_epoch = 1
+batch = 1
+patch = 8
+learning_rate = 1e-2
+"""
+MODELS = ("small", "small_int8.tflite", "small_dynamic.tflite", "aware")
+TILE = (40, 48)  # LR pixels, smaller than what the tests upscale
+
+
+@pytest.fixture(scope="session")
+def runs(photographs, tmp_path_factory):
+    """A folder of runs and files; do not write into it.
+
+    `small`, trained in two steps, and of it `small_int8.tflite` of fixed size,
+    `small_dynamic.tflite` and `aware`, ready to be trained for 8 bits.
+    """
+    import tfsr
+    from tfsr.data import BenchmarkFolder
+    from tfsr.inference import from_uint8
+    from tfsr.tflite.aware import quantization_aware
+    from tfsr.tflite.convert import convert
+    from tfsr.training import read_config, train
+
+    folder = tmp_path_factory.mktemp("runs")
+    config = folder / "small.toml"
+    config.write_text(CONFIG.format(photographs=photographs, cache=folder / "cache"))
+    train(read_config(config), folder / "small")
+    model = tfsr.load_model(folder / "small")
+    images = BenchmarkFolder(photographs, 2)
+    for name, size in (("int8", TILE), ("dynamic", None)):
+        convert(model, 2, "int8", [size], folder / f"small_{name}.tflite", images)
+    (folder / "aware").mkdir()
+    shutil.copy(folder / "small" / "config.toml", folder / "aware")
+    aware = quantization_aware(model, [from_uint8(pair.lr) for pair in images])
+    aware.save(folder / "aware" / "model.keras")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def litert_js():
+    """The folder that `npm install @litertjs/core` was run in."""
+    folder = Path(__file__).parents[2]
+    if not (folder / "node_modules" / "@litertjs" / "core").is_dir():
+        pytest.skip("there is no LiteRT.js here; run npm install @litertjs/core")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def set5(photographs, tmp_path_factory):
+    """The photographs in a folder named as one that papers print figures of."""
+    return shutil.copytree(photographs, tmp_path_factory.mktemp("test") / "Set5")
+
+
+@pytest.fixture(scope="session")
+def made(runs, set5, tmp_path_factory):
+    """The folder of a report on what is in `runs`; its test folder is `set5`."""
+    from tfsr.cli import main
+
+    out = tmp_path_factory.mktemp("report") / "out"
+    arguments = [
+        *(runs / name for name in MODELS),
+        "bicubic",
+        "--test",
+        set5,
+        "-o",
+        out,
+    ]
+    assert main(["report", *map(str, arguments)]) == 0
+    return out
+
+
+@pytest.fixture
+def serve():
+    """Serves a report; returns its address."""
+    from tfsr.report.server import server
+
+    running = []
+
+    def start(folder):
+        listening = server(folder, port=0)
+        running.append(listening)
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{listening.server_port}/"
+
+    yield start
+    for listening in running:
+        listening.shutdown()
+        listening.server_close()
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory):
+    program = browser["find_chromium"]()
+    if program is None:
+        pytest.skip("there is no Chromium on the PATH")
+    page = browser["Browser"](program, tmp_path_factory.mktemp("profile"))
+    yield page
+    page.close()

@@ -1,0 +1,262 @@
+"""The page in a real browser."""
+
+import base64
+import http.server
+import io
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsr.inference import from_uint8, to_uint8
+from tfsr.models import scn
+from tfsr.report import server
+from tfsr.tflite.runtime import TFLiteUpscaler
+
+DESKTOP, PHONE = (1280, 800, False), (390, 844, True)
+
+LOWEST_CONTRAST = """(() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = rgb(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const ratios = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
+    const [a, b] = [rgb(getComputedStyle(element).color), behind(element)]
+      .map((colour) => light(colour) + 0.05);
+    ratios.push(Math.max(a, b) / Math.min(a, b));
+  }
+  return [Math.min(...ratios), ratios.length];
+})()"""
+
+LOADED = "[...document.images].every(i => i.complete)"
+EAGER = "document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })"
+FINISHED = "/^Done| not /.test(document.all['try-status'].textContent)"
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_page_fits_and_complains_of_nothing(chromium, made, serve, screen):
+    address = serve(made)
+    chromium.open(address, *screen)
+    chromium.run(EAGER)
+    chromium.wait(LOADED)
+    assert chromium.errors == []
+    assert chromium.run("[...document.images].every(i => i.naturalWidth > 0)")
+    widths = "[document.documentElement.scrollWidth, window.innerWidth]"
+    wanted, available = chromium.run(widths)
+    assert wanted <= available
+    assert len(chromium.requests) > 20
+    assert all(url.startswith((address, "data:,")) for url in chromium.requests)
+
+
+def test_the_page_works_as_a_file(chromium, made):
+    chromium.open((made / "index.html").as_uri())
+    chromium.run(EAGER)
+    chromium.wait(LOADED)
+    assert chromium.errors == []
+    assert chromium.run("[...document.images].every(i => i.naturalWidth > 0)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out(chromium, made, serve, scheme):
+    chromium.open(serve(made))
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    chromium.call("Emulation.setEmulatedMedia", features=[feature])
+    lowest, texts = chromium.run(LOWEST_CONTRAST)
+    dark = chromium.run("getComputedStyle(document.body).backgroundColor")
+    chromium.call("Emulation.setEmulatedMedia", features=[])
+    assert (dark != "rgb(255, 255, 255)") == (scheme == "dark")
+    assert texts > 50
+    assert lowest >= 4.5  # AA of WCAG
+
+
+def test_the_slider_moves_by_keyboard_and_by_hand(chromium, made, serve):
+    chromium.open(serve(made))
+    shown = "getComputedStyle(document.querySelector('.after')).clipPath"
+    assert chromium.run(shown) == "inset(0px 0px 0px 50%)"
+    chromium.run("document.querySelector('.stage input').focus()")
+    chromium.press("ArrowRight", 39)
+    assert chromium.run(shown) == "inset(0px 0px 0px 51%)"
+    chromium.press("Home", 36)
+    assert chromium.run(shown) == "inset(0px 0px 0px 0%)"
+    x, y, width = chromium.run(
+        "(({x, y, width}) => [x, y, width])"
+        "(document.querySelector('.stage').getBoundingClientRect())"
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        at = {"x": x + 0.75 * width, "y": y + 20}
+        mouse = {"button": "left", "clickCount": 1}
+        chromium.call("Input.dispatchMouseEvent", type=kind, **at, **mouse)
+    assert float(chromium.run(shown).split()[-1].rstrip("%)")) == pytest.approx(75, 3)
+
+
+def test_paper_has_both_pictures_side_by_side(chromium, made, serve):
+    chromium.open(serve(made))
+    chromium.call("Emulation.setEmulatedMedia", media="print")
+    boxes = chromium.run(
+        "[...document.querySelectorAll('.stage img')]"
+        ".map(i => i.getBoundingClientRect())"
+        ".map(b => [b.left, b.right, b.top, b.width])"
+    )
+    hidden = chromium.run("getComputedStyle(document.querySelector('nav')).display")
+    chromium.call("Emulation.setEmulatedMedia", media="")
+    before, after = boxes
+    assert before[1] <= after[0]
+    assert before[2:] == after[2:]
+    assert hidden == "none"
+
+
+@pytest.fixture(scope="module")
+def tried(runs, litert_js, photographs, tmp_path_factory):
+    """Returns the folder of a report with a box for a model."""
+    from tfsr.cli import main
+
+    out = tmp_path_factory.mktemp("tried")
+
+    def make(file):
+        folder = out / file.stem
+        if not folder.exists():
+            arguments = [runs / "small", "--test", photographs, "-o", folder]
+            box = ["--try", file, "--litert-js", litert_js]
+            assert main(["report", *map(str, arguments), *map(str, box)]) == 0
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def resizing(runs, photographs):
+    """A file of fixed size that resizes between its levels."""
+    import keras
+
+    from tfsr.data import BenchmarkFolder
+    from tfsr.tflite.convert import convert
+
+    keras.utils.set_random_seed(0)
+    network = scn(scale=2, levels=2, filters=4, blocks=1)
+    file = runs / "resizing.tflite"
+    convert(network, 2, "int8", [(24, 32)], file, BenchmarkFolder(photographs, 2))
+    return file
+
+
+def photo(file, height, width):
+    import skimage.data
+
+    image = skimage.data.astronaut()[30 : 30 + height, 160 : 160 + width]
+    Image.fromarray(image).save(file)
+    return image
+
+
+def downloaded(chromium):
+    """Returns the PNG behind the link to download."""
+    content = chromium.run(
+        "fetch(document.all['try-download'].href).then(r => r.arrayBuffer())"
+        ".then(b => btoa(Array.from(new Uint8Array(b), c => "
+        "String.fromCharCode(c)).join('')))"
+    )
+    with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+        return np.array(image.convert("RGB"))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "tiles"),
+    [
+        ("small_int8", (137, 190), 6),  # tiles that overlap, to the pixel
+        ("small_int8", (31, 45), 1),  # smaller than the file's own size
+        ("small_dynamic", (60, 70), 1),
+        ("resizing", (50, 61), 12),  # tiles of the file's size alone, the last padded
+    ],
+)
+def test_a_dropped_photo_comes_out_as_on_the_desktop(
+    chromium, runs, resizing, tried, serve, tmp_path, name, size, tiles
+):
+    file = runs / f"{name}.tflite"
+    pixels = photo(tmp_path / "photo.png", *size)
+    chromium.open(serve(tried(file)))
+    chromium.drop_file("#drop", tmp_path / "photo.png")
+    chromium.wait(FINISHED)
+    assert chromium.run("document.all['try-status'].textContent") == "Done."
+    ours = downloaded(chromium)
+    desktop = to_uint8(TFLiteUpscaler(file)(from_uint8(pixels)))
+    assert np.abs(ours.astype(int) - desktop).max() <= 1
+    whole = chromium.run("document.all['try-whole'].textContent")
+    assert whole.endswith(f"{tiles} tile{'s' if tiles > 1 else ''}")
+    network = chromium.run("document.all['try-network'].textContent")
+    assert network.endswith(" ms, median of 7 runs")
+    assert float(network.split()[0]) > 0
+    assert chromium.errors == []
+
+
+def test_a_page_without_isolation_has_one_thread(
+    chromium, runs, tried, serve, tmp_path, monkeypatch
+):
+    """As a phone has it that is served over plain HTTP."""
+    plain = http.server.SimpleHTTPRequestHandler.end_headers
+    monkeypatch.setattr(server.Handler, "end_headers", plain)
+    file = runs / "small_int8.tflite"
+    pixels = photo(tmp_path / "photo.png", 60, 50)
+    chromium.open(serve(tried(file)))
+    chromium.drop_file("#drop", tmp_path / "photo.png")
+    chromium.wait(FINISHED)
+    device = chromium.run("document.all['try-device'].textContent")
+    assert device.startswith("1 thread of WebAssembly; Mozilla")
+    desktop = to_uint8(TFLiteUpscaler(file)(from_uint8(pixels)))
+    assert np.abs(downloaded(chromium).astype(int) - desktop).max() <= 1
+    assert chromium.errors == []
+
+
+def test_a_photo_can_be_chosen_and_another_after_it(
+    chromium, runs, tried, serve, tmp_path
+):
+    (tmp_path / "notes.png").write_text("no picture")
+    file = runs / "small_int8.tflite"
+    chromium.open(serve(tried(file)), *PHONE)
+    chromium.choose_file("#photo", tmp_path / "notes.png")
+    chromium.wait(FINISHED)
+    status = chromium.run("document.all['try-status'].textContent")
+    assert status == "notes.png: not a picture that this browser can read."
+    for i, size in enumerate(((40, 52), (33, 29))):
+        pixels = photo(tmp_path / f"{i}.png", *size)
+        chromium.choose_file("#photo", tmp_path / f"{i}.png")
+        shown = f"document.all['try-photo'].textContent.startsWith('{size[1]}x')"
+        chromium.wait(f"{shown} && {FINISHED}")
+        desktop = to_uint8(TFLiteUpscaler(file)(from_uint8(pixels)))
+        ours = downloaded(chromium)
+        assert ours.shape == desktop.shape
+        assert np.abs(ours.astype(int) - desktop).max() <= 1
+    widths = "[document.documentElement.scrollWidth, window.innerWidth]"
+    wanted, available = chromium.run(widths)
+    assert wanted <= available
+
+
+def test_a_file_says_how_to_open_the_box(chromium, runs, tried):
+    chromium.open((tried(runs / "small_int8.tflite") / "index.html").as_uri())
+    notice = "document.all['try-offline'].checkVisibility()"
+    assert chromium.run(notice)
+    assert not chromium.run("document.all['drop'].checkVisibility()")
+    text = chromium.run("document.all['try-offline'].textContent")
+    assert "tfsr report --serve" in text
+
+
+def test_a_runtime_that_is_gone_is_said(chromium, runs, tried, serve, tmp_path):
+    folder = tmp_path / "broken"
+    shutil.copytree(tried(runs / "small_int8.tflite"), folder)
+    (folder / "try" / "litert" / "core.js").unlink()
+    photo(tmp_path / "photo.png", 20, 20)
+    chromium.open(serve(folder))
+    chromium.choose_file("#photo", tmp_path / "photo.png")
+    chromium.wait(FINISHED)
+    status = chromium.run("document.all['try-status'].textContent")
+    assert status.startswith("The model could not be run: ")
+    assert not chromium.run("document.all['photo'].disabled")

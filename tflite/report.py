@@ -1,0 +1,49 @@
+"""What a report says of `.tflite` files: latency in turns and profiles, kept."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from tfsr import files
+from tfsr.tflite.benchmark import benchmark
+from tfsr.tflite.profile import profile
+
+THREADS = 1
+RUNS = 12
+PROFILE_RUNS = 5
+
+
+def measure(models: list[Path], size: tuple[int, int], kept: Path) -> dict:
+    """Returns latency and profile of `.tflite` files, timed in turns in one run.
+
+    Args:
+        models: The files.
+        size: Height and width of the input of dynamic ones.
+        kept: A JSON file that holds them for the next time; it serves as long as the
+            files are the same.
+
+    Returns:
+        `device`, `threads`, `runs`, `size` (of all, or "its own"), `median_ms` by file
+        and `profiles` (see `tfsr.tflite.profile`).
+    """
+    subject = {
+        "size": list(size),
+        "sha256": {
+            str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in models
+        },
+    }
+    measured = json.loads(kept.read_text()) if kept.exists() else {}
+    if measured.get("subject") != subject:
+        timed = benchmark(models, [THREADS], RUNS, size=size)
+        profiles = [profile(file, THREADS, size, PROFILE_RUNS) for file in models]
+        measured = {"subject": subject, **timed, "profiles": profiles}
+        files.write_json(kept, measured)
+    sizes = {result["size"] for result in measured["results"]}
+    return {
+        "device": measured["device"],
+        "threads": THREADS,
+        "runs": RUNS,
+        "size": sizes.pop() if len(sizes) == 1 else "its own",
+        "median_ms": {r["file"]: r["median_ms"] for r in measured["results"]},
+        "profiles": measured["profiles"],
+    }

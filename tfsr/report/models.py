@@ -1,0 +1,189 @@
+"""What a report compares: models of one task, on the same test folders."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tfsr.data import BenchmarkFolder
+from tfsr.data.degradation import Degradation, in_8_bits
+from tfsr.errors import InputError
+from tfsr.evaluate import baseline
+
+FLOAT, PTQ, QAT = "float", "PTQ", "QAT"
+
+
+@dataclass
+class Run:
+    """One set of weights: a MODEL argument and what it became.
+
+    Attributes:
+        source: The MODEL argument.
+        upscaler: See `tfsr.inference`.
+        weights: SHA-256 of the weights, or of a `.tflite` file.
+        folder: The run folder; None of a file.
+    """
+
+    source: str
+    upscaler: object
+    weights: str
+    folder: Path | None = None
+
+
+@dataclass
+class Model:
+    """One row of the report: a model, trained with one seed or several.
+
+    Attributes:
+        name: Shown; no two models of a report share it.
+        runs: One for each seed; pictures and latency are of the first.
+        kind: `FLOAT`, `PTQ` (8 bits after training) or `QAT` (trained for 8 bits).
+        origin: SHA-256 of the Keras weights that it is or was converted from.
+        architecture: What models of one network have in common; None if unknown.
+        params: Parameters; None if unknown.
+        mult_adds: For an output of 1280x720; None if unknown.
+        file: The `.tflite` file, if it is one.
+    """
+
+    name: str
+    runs: list[Run]
+    kind: str
+    origin: str
+    architecture: str | None = None
+    params: int | None = None
+    mult_adds: int | None = None
+    file: Path | None = None
+    latency_ms: float | None = None
+    scores: dict[str, list[dict]] = field(default_factory=dict)  # by test, of each run
+
+    @property
+    def upscaler(self):
+        return self.runs[0].upscaler
+
+
+@dataclass
+class Comparison:
+    """Models of one task and the folders they are scored on."""
+
+    models: list[Model]
+    tests: dict[str, BenchmarkFolder]
+    degradation: Degradation
+    baseline_scores: dict[str, dict] = field(default_factory=dict)  # by test
+
+    @property
+    def scale(self) -> int:
+        return self.models[0].upscaler.scale
+
+    @property
+    def channels(self) -> int:
+        return self.models[0].upscaler.channels
+
+    @property
+    def psnr(self) -> str:
+        """The key of the PSNR that models are ranked by."""
+        return "psnr_y" if self.channels == 3 else "psnr"
+
+    @property
+    def ssim(self) -> str:
+        return "ssim_y" if self.channels == 3 else "ssim"
+
+    @cached_property
+    def baseline(self):
+        return baseline(next(iter(self.tests.values())))
+
+    @property
+    def best(self) -> Model:
+        """The model of the highest PSNR on the first folder."""
+        test = next(iter(self.tests))
+        return max(self.models, key=lambda model: max(self.values(model, test)))
+
+    def values(self, model: Model, test: str) -> list[float]:
+        """Returns a model's PSNR on a folder, of each run."""
+        return [float(report["mean"][self.psnr]) for report in model.scores[test]]
+
+    def networks(self) -> dict[str, list[Model]]:
+        """Returns the models by network, named by the first of each.
+
+        A `.tflite` file goes with the weights it was converted from, and a run with
+        those of the same `[model]`.
+        """
+        groups = []
+        for model in sorted(self.models, key=lambda model: model.file is not None):
+            for group in groups:
+                if any(_same_network(model, other) for other in group):
+                    group.append(model)
+                    break
+            else:
+                groups.append([model])
+        for group in groups:
+            group.sort(key=lambda model: (FLOAT, PTQ, QAT).index(model.kind))
+        return {group[0].name: group for group in groups}
+
+
+def compare(
+    models: list[Model],
+    tests: list[str],
+    degradations: Iterable[tuple[str, Degradation]],
+) -> Comparison:
+    """Returns the comparison of models that can be compared.
+
+    If one of them works in 8 bits, all get images of 8 bits.
+
+    Args:
+        models: One at least.
+        tests: Benchmark folders.
+        degradations: For each model, its name and what its images are degraded by.
+
+    Raises:
+        InputError: If the models differ in scale, channels or degradation, or if two
+            folders share a name.
+    """
+    tasks = {}
+    depth_8 = any(model.upscaler.depth == 8 for model in models)
+    for model, (source, degradation) in zip(models, degradations, strict=True):
+        degradation = in_8_bits(degradation) if depth_8 else degradation
+        upscaler = model.upscaler
+        task = (upscaler.scale, upscaler.channels, str(degradation))
+        tasks.setdefault(task, (source, degradation))
+    if len(tasks) > 1:
+        (first, (a, _)), (other, (b, _)) = list(tasks.items())[:2]
+        raise InputError(
+            f"{b}: is {_task(*other)} where {a} is {_task(*first)}; a report compares "
+            "models of one task."
+        )
+    ((scale, channels, _), (_, degradation)) = next(iter(tasks.items()))
+    folders = {}
+    for test in tests:
+        name = Path(test).resolve().name
+        if name in folders:
+            raise InputError(f"{test}: another test folder is named {name} too.")
+        folders[name] = BenchmarkFolder(test, scale, channels, degradation=degradation)
+    for model, name in zip(
+        models, names_of([Path(model.name) for model in models]), strict=True
+    ):
+        model.name = name
+    comparison = Comparison(models, folders, degradation)
+    for first, *others in comparison.networks().values():
+        for model in others:  # files do not say these, and ranges are no parameters
+            model.params, model.mult_adds = first.params, first.mult_adds
+    return comparison
+
+
+def names_of(paths: list[Path]) -> list[str]:
+    """Returns the shortest ends of paths that tell them apart."""
+    for count in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-count:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise InputError(f"{paths[0]}: is named twice, or another model like it.")
+
+
+def _same_network(a, b):
+    if a.origin == b.origin:
+        return True
+    return a.architecture is not None and a.architecture == b.architecture
+
+
+def _task(scale, channels, degradation):
+    what = f"x{scale}" if scale > 1 else f"restoration from {degradation}"
+    return f"{what} of {'RGB' if channels == 3 else 'gray'}"

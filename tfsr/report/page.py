@@ -1,0 +1,150 @@
+"""The page: figures and pictures into one HTML file."""
+
+import statistics
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from tfsr import files
+from tfsr.data.degradation import to_table
+from tfsr.report import drawings
+from tfsr.report.models import FLOAT, Comparison, Model
+from tfsr.report.published import published
+
+CONDITIONS = ("device", "size", "threads")  # of the latency
+
+
+def write(
+    out: str | Path,
+    comparison: Comparison,
+    latency: dict | None = None,
+    box: dict | None = None,
+) -> dict:
+    """Writes `index.html`, `report.json` and `pictures/`; returns what the JSON holds.
+
+    Args:
+        out: The folder, which exists.
+        comparison: Models with their scores.
+        latency: What `tfsr.tflite.report.measure` returned; None if not measured.
+        box: What `tfsr.tflite.browser.prepare` returned; None for a page without.
+    """
+    out = Path(out)
+    report = _report(comparison, latency)
+    folder = out / "pictures"
+    folder.mkdir(exist_ok=True)
+    theirs = [
+        p
+        for p in published(comparison.scale, comparison.degradation)
+        if not p.psnr.keys().isdisjoint(comparison.tests)
+    ]
+    rows, places = drawings.crops(folder, comparison)
+    size = latency["size"] if latency else ""
+    view = {
+        "report": report,
+        "title": _title(comparison),
+        "networks": _networks(comparison, report),
+        "published": theirs,
+        "seeds": any(len(model.runs) > 1 for model in comparison.models),
+        "comparer": drawings.before_and_after(folder, comparison, places[0]),
+        "crops": rows,
+        "mult_adds": drawings.against_mult_adds(folder, comparison, theirs),
+        "latency": drawings.against_latency(folder, comparison, size),
+        "images": drawings.gains_by_image(folder, comparison),
+        "training": drawings.training_curves(folder, comparison),
+        "profiles": latency["profiles"] if latency else [],
+        "box": box,
+    }
+    files.write_json(out / "report.json", report)
+    files.write_text(out / "index.html", _render(view))
+    return report
+
+
+def _render(view):
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("page.html").render(view)
+
+
+def _asset(name):
+    return resources.files(__package__).joinpath(name).read_text()
+
+
+def _title(comparison):
+    if comparison.scale > 1:
+        return f"Super-resolution x{comparison.scale}"
+    return f"Restoration from {comparison.degradation}"
+
+
+def _report(comparison: Comparison, latency):
+    first = next(iter(comparison.baseline_scores.values()))
+    return {
+        "scale": comparison.scale,
+        "degradation": to_table(comparison.degradation),
+        "protocol": first["protocol"],
+        "psnr": comparison.psnr,
+        "ssim": comparison.ssim,
+        "tests": {name: str(test.folder) for name, test in comparison.tests.items()},
+        "latency": latency and {key: latency[key] for key in CONDITIONS},
+        "baseline": {
+            "name": comparison.baseline.name,
+            "scores": {
+                name: _spread(comparison, [report])
+                for name, report in comparison.baseline_scores.items()
+            },
+        },
+        "models": [_row(comparison, model) for model in comparison.models],
+    }
+
+
+def _row(comparison, model: Model):
+    return {
+        "name": model.name,
+        "sources": [run.source for run in model.runs],
+        "kind": model.kind,
+        "params": model.params,
+        "mult_adds": model.mult_adds,
+        "size_bytes": model.file and model.file.stat().st_size,
+        "latency_ms": model.latency_ms,
+        "scores": {
+            test: _spread(comparison, reports) for test, reports in model.scores.items()
+        },
+    }
+
+
+def _spread(comparison, reports):
+    """Returns mean PSNR and SSIM of the runs, and the PSNR's standard deviation."""
+    values = [float(report["mean"][comparison.psnr]) for report in reports]
+    ssims = [report["mean"][comparison.ssim] for report in reports]
+    return {
+        "psnr": statistics.mean(values),
+        "psnr_std": statistics.stdev(values) if len(values) > 1 else None,
+        "ssim": statistics.mean(ssims),
+    }
+
+
+def _networks(comparison, report):
+    """Returns the rows of the table by network, with what 8 bits cost each."""
+    rows = {row["name"]: row for row in report["models"]}
+    networks = {}
+    for name, models in comparison.networks().items():
+        exact = models[0] if models[0].kind == FLOAT else None
+        networks[name] = [
+            {
+                **rows[model.name],
+                "loss": {
+                    test: rows[model.name]["scores"][test]["psnr"]
+                    - rows[exact.name]["scores"][test]["psnr"]
+                    for test in comparison.tests
+                }
+                if exact and model.kind != FLOAT
+                else {},
+            }
+            for model in models
+        ]
+    return networks

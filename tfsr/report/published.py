@@ -1,0 +1,63 @@
+"""What the papers print of their networks, from `published.toml`."""
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+
+from tfsr.data import JPEG, GaussianNoise
+
+HR_720P = 720 * 1280
+
+
+@dataclass(frozen=True)
+class Published:
+    """One network as a paper prints it; PSNR in dB by test folder."""
+
+    paper: str
+    name: str
+    psnr: dict[str, float]
+    params: int | None
+    mult_adds: int | None  # for an output of 1280x720
+
+
+def published(scale: int, degradation) -> list[Published]:
+    """Returns the networks that papers print figures of, for one task.
+
+    Mult-adds are brought from the paper's size of HR to 1280x720: they grow with the
+    area.
+
+    Args:
+        scale: The upscaling factor; 1 of restoration.
+        degradation: See `tfsr.data.degradation`.
+    """
+    task = _task(scale, degradation)
+    text = resources.files(__package__).joinpath("published.toml").read_text()
+    return [
+        _network(paper, network)
+        for paper in tomllib.loads(text)["paper"]
+        for network in paper["network"]
+        if network["task"] == task
+    ]
+
+
+def _network(paper, network):
+    mult_adds = None
+    if "mult_adds_g" in network:
+        height, width = paper["hr"]
+        mult_adds = round(network["mult_adds_g"] * 1e9 * HR_720P / (height * width))
+    params = network.get("params_k")
+    return Published(
+        paper["name"],
+        network["name"],
+        network["psnr"],
+        params and 1000 * params,
+        mult_adds,
+    )
+
+
+def _task(scale, degradation):
+    if isinstance(degradation, GaussianNoise):
+        return f"noise {degradation.sigma}".removesuffix(".0")
+    if isinstance(degradation, JPEG):
+        return f"jpeg {degradation.quality}"
+    return f"x{scale}"

@@ -1,0 +1,49 @@
+"""Scores of a report's models, kept beside the page for the next time."""
+
+import json
+from pathlib import Path
+
+from tfsr import files
+from tfsr.evaluate import evaluate
+from tfsr.report.models import Comparison
+
+
+def score(comparison: Comparison, folder: str | Path) -> None:
+    """Scores baseline and models on every test folder, as `tfsr evaluate` does.
+
+    The reports are kept in `folder`, named by the checksum of the weights: what has
+    been scored there on the same folder is not scored again.
+
+    Args:
+        comparison: What is compared; its scores are set.
+        folder: Where reports are kept.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, test in comparison.tests.items():
+        before = comparison.baseline
+        comparison.baseline_scores[name] = _kept(
+            folder, name, before.name, before.name, before, test
+        )
+        for model in comparison.models:
+            model.scores[name] = [
+                _kept(folder, name, run.weights, run.source, run.upscaler, test)
+                for run in model.runs
+            ]
+
+
+def _kept(folder, name, weights, source, upscaler, test):
+    """Returns the report on a test folder, that of last time if it still holds."""
+    subject = {
+        "weights": weights,
+        "files": [str(file.resolve()) for file in test.hr_files],
+        "degradation": str(test.degradation),
+    }
+    kept = folder / f"{weights[:16]}_{name}_x{test.scale}.json"
+    if kept.exists():
+        report = json.loads(kept.read_text())
+        if report.get("subject") == subject:
+            return report
+    report = {"model": source, "subject": subject, **evaluate(upscaler, test)}
+    files.write_json(kept, report)
+    return json.loads(kept.read_text())
