@@ -38,12 +38,13 @@ def quantization_aware(
     def call(node, *args, **kwargs):
         operation = node.operation
         if type(operation) in OTHER_AXES:
-            if id(operation) not in layers:
+            key = _identity(operation)
+            if key not in layers:
                 copy = type(operation).from_config(operation.get_config())
                 copy.build(node.input_tensors[0].shape)
                 copy.set_weights(operation.get_weights())
-                layers[id(operation)] = FakeQuantizedConv2D(copy, weight_bits)
-            operation = layers[id(operation)]
+                layers[key] = FakeQuantizedConv2D(copy, weight_bits)
+            operation = layers[key]
         outputs = operation(*args, **kwargs)
         bounds = ranges.get(position[id(node)])
         if bounds is None:
@@ -74,6 +75,12 @@ def trained_format(model: keras.Model) -> str | None:
         return None
     bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
     return {8: "int8", 16: "int16x8"}[bits]
+
+
+def _identity(conv):
+    """Returns what is the same of a layer called twice, though lowered each time."""
+    values = (keras.ops.convert_to_numpy(weight) for weight in conv.weights)
+    return type(conv), conv.name, *(value.tobytes() for value in values)
 
 
 def without_rounding(

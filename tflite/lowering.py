@@ -64,14 +64,14 @@ def shift_into_bias(operation, *args):
     if not isinstance(conv, GroupedConv2D):
         return None
     kernel, bias = _weights(conv)
-    return convolution(kernel, bias + np.array(operation.offset), conv.groups)(x)
+    return _with_weights(conv, kernel, bias + np.array(operation.offset))(x)
 
 
 def fold_weight_normalization(operation, *args):
     """The kernel g v / |v| for the lengths g and directions v as training left them."""
     if not isinstance(operation, WeightNormConv2D):
         return None
-    return convolution(*_weights(operation), operation.groups)(*args)
+    return _with_weights(operation, *_weights(operation))(*args)
 
 
 def fold_batch_normalization(operation, *args):
@@ -95,7 +95,8 @@ def fold_batch_normalization(operation, *args):
         )
     )
     factor = (scale if operation.scale else 1) / np.sqrt(variance + operation.epsilon)
-    return convolution(kernel * factor, (bias - mean) * factor + offset, conv.groups)(x)
+    bias = (bias - mean) * factor + offset
+    return _with_weights(conv, kernel * factor, bias)(x)
 
 
 def luma_as_convolution(operation, *args):
@@ -103,7 +104,9 @@ def luma_as_convolution(operation, *args):
     if not isinstance(operation, Luma):
         return None
     kernel = np.reshape(WEIGHTS, (1, 1, 3, 1))
-    return convolution(kernel, np.array([BLACK]))(*args)
+    conv = convolution(name_of(operation), kernel, np.array([BLACK]))
+    conv.trainable = False
+    return conv(*args)
 
 
 def enlarge_as_convolution(operation, *args):
@@ -112,7 +115,13 @@ def enlarge_as_convolution(operation, *args):
         return None
     x = mirror(*args)
     kernel = operation.kernel(x.shape[-1])
-    conv = keras.layers.Conv2D(kernel.shape[-1], 5, use_bias=False)
+    conv = keras.layers.Conv2D(
+        kernel.shape[-1],
+        5,
+        use_bias=False,
+        trainable=False,
+        name=name_of(operation),
+    )
     return keras.ops.depth_to_space(_built(conv, x, [kernel])(x), operation.scale)
 
 
@@ -135,7 +144,7 @@ def factor_into_convolution(operation, *args):
     if not isinstance(conv, GroupedConv2D):
         return None
     kernel, bias = _weights(conv)
-    return convolution(args[1] * kernel, args[1] * bias, conv.groups)(x)
+    return _with_weights(conv, args[1] * kernel, args[1] * bias)(x)
 
 
 def pool_in_convolution(operation, *args):
@@ -152,7 +161,8 @@ def pool_in_convolution(operation, *args):
     s = pool.pool_size[0]
     kernel, bias = _weights(operation)
     kernel = np.tile(kernel / s**2, (s, s, 1, 1))
-    layer = keras.layers.Conv2D(operation.filters, s, strides=s)
+    name = name_of(operation)
+    layer = keras.layers.Conv2D(operation.filters, s, strides=s, name=name)
     return _built(layer, x, [kernel, bias])(x)
 
 
@@ -166,7 +176,9 @@ def pool_as_convolution(operation, *args):
     (x,) = args
     s = operation.pool_size[0]
     kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
-    layer = keras.layers.DepthwiseConv2D(s, strides=s, use_bias=False)
+    layer = keras.layers.DepthwiseConv2D(
+        s, strides=s, use_bias=False, trainable=False, name=name_of(operation)
+    )
     return _built(layer, x, [kernel])(x)
 
 
@@ -182,7 +194,8 @@ def stride_in_convolution(operation, *args):
         return None
     s = shuffle.block_size
     kernel, bias = _weights(operation)
-    layer = keras.layers.Conv2D(operation.filters, s, strides=s)
+    name = name_of(operation)
+    layer = keras.layers.Conv2D(operation.filters, s, strides=s, name=name)
     return _built(layer, x, [kernel.reshape(s, s, *x.shape[-1:], -1), bias])(x)
 
 
@@ -210,7 +223,8 @@ def convolve_before_shuffle(operation, *args):
         (dy, a), (dx, b) = divmod(i + u, r), divmod(j + v, r)
         low[dy, dx, :, a, b, :, i, j] = grouped[u, v]
     low = low.reshape(2, 2, channels * r**2, filters * r**2)
-    sr = _convolve_from_minus_one(convolution(low, np.tile(bias, r**2)), y)
+    conv = convolution(name_of(operation), low, np.tile(bias, r**2))
+    sr = _convolve_from_minus_one(conv, y)
     return keras.ops.depth_to_space(sr, r)[:, r - 1 : -1, r - 1 : -1]
 
 
@@ -245,7 +259,8 @@ def convolve_in_blocks(operation, *args):
     blocks = np.zeros((4, 4, x.shape[-1], 2, 2, operation.filters))
     for i, j in np.ndindex(2, 2):
         blocks[i : i + 3, j : j + 3, :, i, j] = kernel
-    layer = keras.layers.Conv2D(4 * operation.filters, 4, strides=2, padding="same")
+    filters, name = 4 * operation.filters, name_of(operation)
+    layer = keras.layers.Conv2D(filters, 4, strides=2, padding="same", name=name)
     weights = [blocks.reshape(4, 4, x.shape[-1], -1), np.tile(bias, 4)]
     return keras.ops.depth_to_space(_built(layer, x, weights)(x), 2)
 
@@ -263,7 +278,7 @@ def average_in_convolutions(operation, *args):
         if not isinstance(conv, GroupedConv2D):
             return None
         kernel, bias = _weights(conv)
-        terms.append(convolution(share * kernel, share * bias, conv.groups)(x))
+        terms.append(_with_weights(conv, share * kernel, share * bias)(x))
         originals[id(original)] = original
     if len(originals) > 1:
         return None
@@ -295,10 +310,10 @@ def shuffle_at_once(operation, *args):
     bias = bias.reshape(groups, r**2, -1)
     parts = [
         keras.ops.relu(
-            convolution(
+            _with_weights(
+                conv,
                 kernel[..., i, :].reshape(*kernel.shape[:3], -1),
                 bias[:, i].reshape(-1),
-                groups,
             )(x)
         )
         for i in range(r**2)
@@ -355,7 +370,7 @@ def shift_out_of_convolution(operation, *args):
         return None
     kernel, bias = _weights(operation)
     bias = bias + np.einsum("yxcf,c->f", kernel, np.array(shift.offset))
-    return convolution(kernel, bias, operation.groups)(x)
+    return _with_weights(operation, kernel, bias)(x)
 
 
 def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
@@ -403,11 +418,22 @@ FOR_INT8 = (
 )
 
 
-def convolution(kernel: np.ndarray, bias: np.ndarray, groups: int = 1) -> GroupedConv2D:
+def convolution(
+    name: str, kernel: np.ndarray, bias: np.ndarray, groups: int = 1
+) -> GroupedConv2D:
     """Returns a built convolution with these weights."""
     size, _, channels, filters = kernel.shape
-    layer = GroupedConv2D(filters, size, groups)
+    layer = GroupedConv2D(filters, size, groups, name=name)
     return _built(layer, keras.Input((None, None, channels * groups)), [kernel, bias])
+
+
+def name_of(layer: keras.layers.Layer) -> str:
+    """Returns the name of a layer by those it lies in, as `block_0.unit_1.conv_0`.
+
+    That of what replaces it, too: a rule keeps the name of the layer it rewrites. One
+    without weights has only its kind.
+    """
+    return (layer.path or type(layer).__name__).replace("/", ".")
 
 
 def is_input(x) -> bool:
@@ -470,6 +496,11 @@ def _built(layer, x, weights):
     layer.build(x.shape)
     layer.set_weights(weights)
     return layer
+
+
+def _with_weights(conv, kernel, bias):
+    """Returns a convolution as `conv` is, but for its weights."""
+    return convolution(name_of(conv), kernel, bias, conv.groups)
 
 
 def _weights(conv):

@@ -35,6 +35,7 @@ from tfsr.tflite.lowering import (
     fold_weight_normalization,
     lower,
     luma_as_convolution,
+    name_of,
     pool_as_convolution,
     pool_in_convolution,
     rewrite,
@@ -178,6 +179,17 @@ def test_centering_is_exact_inside_the_border():
     inside = difference[:, 10:-10, 10:-10]  # five convolutions see 5 LR pixels
     assert inside.max() < 1e-6
     assert 0 < difference.max() < 0.03
+
+
+def test_convolutions_keep_the_names_of_layers():
+    def names(graph):
+        operations = (node.operation for node in graph.nodes)
+        return {name_of(o) for o in operations if hasattr(o, "kernel")}
+
+    model = single_scale(cmsc(2, stages=2, modules=1, filters=4), 2)
+    assert names(lower(model, FOR_INT8)) == names(inline(model)) | {"enlarge", "luma"}
+    model = carn_m(4, filters=16, blocks=1, units=2)
+    assert names(lower(model, FOR_INT8)) == names(inline(model))
 
 
 def test_no_shift_leaves_nothing_at_the_border(lr):

@@ -94,6 +94,16 @@ def test_several_scales_share_what_they_shared():
         assert 0 < np.abs(difference).mean() < 0.05
 
 
+def test_levels_share_their_weights():
+    def kernels(**arguments):
+        model = scn(2, levels=3, filters=8, blocks=1, **arguments)
+        weights = quantization_aware(model, patches()).trainable_weights
+        return sum("expand" in w.path and "kernel" in w.path for w in weights)
+
+    assert kernels() == 1
+    assert kernels(shared=False) == 2  # the coarsest level is not needed
+
+
 def test_pixels_keep_their_range():
     aware = quantization_aware(carn_m(2, **SMALL), patches())
     ranges = [layer for layer in aware.layers if isinstance(layer, FakeQuantize)]
