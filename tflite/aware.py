@@ -51,7 +51,7 @@ def quantization_aware(
             return outputs
         key = id(bounds)
         if key not in layers:
-            learned = bounds[1] - bounds[0] != 1  # else of the pixels, perhaps shifted
+            learned = not quantize.is_of_pixels(bounds)
             layers[key] = FakeQuantize(*bounds, activation_bits, learned)
         return layers[key](outputs)
 

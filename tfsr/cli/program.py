@@ -16,6 +16,7 @@ from tfsr.cli import (
     evaluate,
     import_carn,
     quantize_train,
+    sensitivity,
     study,
     summary,
     train,
@@ -34,6 +35,7 @@ COMMANDS = (
     upscale,
     import_carn,
     convert,
+    sensitivity,
     benchmark,
 )
 # The user's to mend even where Python gives no file name.

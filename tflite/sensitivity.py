@@ -1,0 +1,158 @@
+"""What 8 bits cost, layer by layer: the loss where one alone is rounded."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from tfsr.data import BenchmarkFolder, Pair
+from tfsr.data.degradation import to_table
+from tfsr.evaluate import psnr
+from tfsr.graph import Graph
+from tfsr.inference import from_uint8
+from tfsr.models import single_scale
+from tfsr.tflite import quantize
+from tfsr.tflite.lowering import FOR_INT8, lower, name_of
+from tfsr.tflite.simulate import simulate
+
+CROP = 128  # HR pixels: each side of what is taken of the middle of an image
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Something that is rounded while all else stays as it is."""
+
+    row: dict  # of the table, without the loss
+    ranges: quantize.Ranges
+    kernels: Callable  # as for `simulate`
+    first: int  # position of the first node that it changes
+
+
+def sensitivity(
+    model: keras.Model,
+    scale: int,
+    folder: BenchmarkFolder,
+    patches: Iterable[np.ndarray],
+) -> dict:
+    """Returns the table of `tfsr sensitivity`, by simulation in Keras.
+
+    Where d is the mean squared difference that rounding makes and e the network's own
+    error, the loss is 10 log10((e + d) / e): that of a rounding independent of the
+    error. The difference of the two PSNRs has this mean, but needs many more pixels to
+    tell a layer's share. Nothing is rounded to 8 bits beside, nor are the pixels of
+    input and output counted, which are 8 bits in any case.
+
+    Args:
+        model: A float model of one or several scales.
+        scale: The scale to take.
+        folder: The images, 8-bit, of which crops of `CROP` are taken.
+        patches: LR images, float32 `(H, W, C)` in [0, 1], that ranges are chosen on.
+
+    Returns:
+        `psnr_float` in dB, `loss_db` with all rounded, `sum_db` of the rows but for
+        single kernels, `layers`: rows of `name`, `kind` ("activation", "kernel", or
+        "kernels" for all), `loss_db` and, of an activation, `range` and `shares`, the
+        names of others of the same range; the worst first.
+    """
+    graph = lower(single_scale(model, scale), FOR_INT8)
+    ranges = quantize.ranges(graph, quantize.observe(graph, patches))
+    ranges = {i: b for i, b in ranges.items() if not quantize.is_of_pixels(b)}
+    kernels = list(_kernels(graph))
+    everything = Trial({}, ranges, _all, 0)
+    trials = [everything, *_activations(graph, ranges), *kernels]
+    psnrs, losses = [], np.zeros(len(trials))
+    runs = len(folder) * len(trials)
+    with tqdm(total=runs, desc="sensitivity", unit="run", disable=None) as progress:
+        for pair in folder:
+            in_float, results = _run(graph, _middle(pair, scale), trials, folder.border)
+            psnrs.append(in_float)
+            for i, between in enumerate(results):
+                losses[i] += _loss(in_float, between) / len(folder)
+                progress.update()
+    rows = [
+        {**trial.row, "loss_db": float(loss)}
+        for trial, loss in zip(trials[1:], losses[1:], strict=True)
+    ]
+    return {
+        "folder": str(folder.folder),
+        "scale": scale,
+        "degradation": to_table(folder.degradation),
+        "psnr_float": float(np.mean(psnrs)),
+        "loss_db": float(losses[0]),
+        "sum_db": sum(row["loss_db"] for row in rows if row["kind"] != "kernel"),
+        "layers": sorted(rows, key=lambda row: -row["loss_db"]),
+    }
+
+
+def _all(conv):
+    return True
+
+
+def _none(conv):
+    return False
+
+
+def _activations(graph: Graph, ranges: quantize.Ranges) -> Iterator[Trial]:
+    names = quantize.names(graph)
+    for group in quantize.shared(graph, ranges):
+        name, *shares = (names[i] for i in group)
+        bounds = [float(bound) for bound in ranges[group[0]]]
+        row = {"name": name, "kind": "activation", "range": bounds, "shares": shares}
+        yield Trial(row, {i: ranges[i] for i in group}, _none, group[0])
+
+
+def _kernels(graph: Graph) -> Iterator[Trial]:
+    yield Trial({"name": "all", "kind": "kernels"}, {}, _all, 0)
+    first = {}
+    for i, node in enumerate(graph.nodes):
+        if hasattr(node.operation, "kernel"):
+            first.setdefault(name_of(node.operation), i)
+    for name, i in first.items():
+        row = {"name": name, "kind": "kernel"}
+        yield Trial(row, {}, lambda conv, name=name: name_of(conv) == name, i)
+
+
+def _run(graph: Graph, pair: Pair, trials: list[Trial], border: int):
+    """Returns the PSNR in float, and an iterator of those between float and rounded."""
+    lr = keras.ops.convert_to_tensor(from_uint8(pair.lr)[None])
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    exact = []  # what each node computes
+
+    def keep(node, *args, **kwargs):
+        exact.append(node.operation(*args, **kwargs))
+        return exact[-1]
+
+    def rounded(trial):
+        call = simulate(graph, trial.ranges, kernels=trial.kernels)
+
+        def resume(node, *args, **kwargs):
+            i = position[id(node)]
+            return exact[i] if i < trial.first else call(node, *args, **kwargs)
+
+        return _pixels(graph.run([lr], resume))
+
+    sr = _pixels(graph.run([lr], keep))
+    between = (psnr(rounded(trial), sr, border) for trial in trials)
+    return psnr(sr, pair.hr, border), between
+
+
+def _loss(in_float, between):
+    return 10 * np.log10(1 + 10 ** ((in_float - between) / 10))
+
+
+def _pixels(outputs):
+    """Returns SR on the scale of 8 bits, not rounded."""
+    (sr,) = outputs
+    return np.clip(keras.ops.convert_to_numpy(sr)[0], 0, 1) * 255.0
+
+
+def _middle(pair, scale):
+    def cut(image, side):
+        top, left = ((n // side - CROP // scale) // 2 * side for n in image.shape[:2])
+        top, left = max(top, 0), max(left, 0)
+        size = CROP // scale * side
+        return image[top : top + size, left : left + size]
+
+    return Pair(pair.name, cut(pair.lr, 1), cut(pair.hr, scale))
