@@ -9,9 +9,9 @@ from tqdm import tqdm
 
 from tfsr.data import BenchmarkFolder, Pair
 from tfsr.data.degradation import to_table
-from tfsr.evaluate import psnr
 from tfsr.graph import Graph
 from tfsr.inference import from_uint8
+from tfsr.metrics import luma
 from tfsr.models import single_scale
 from tfsr.tflite import quantize
 from tfsr.tflite.lowering import FOR_INT8, lower, name_of
@@ -38,11 +38,12 @@ def sensitivity(
 ) -> dict:
     """Returns the table of `tfsr sensitivity`, by simulation in Keras.
 
-    Where d is the mean squared difference that rounding makes and e the network's own
-    error, the loss is 10 log10((e + d) / e): that of a rounding independent of the
-    error. The difference of the two PSNRs has this mean, but needs many more pixels to
-    tell a layer's share. Nothing is rounded to 8 bits beside, nor are the pixels of
-    input and output counted, which are 8 bits in any case.
+    Of an image whose squared error is e in float, and where rounding makes a difference
+    of variance d, the loss is 10 log10((e + d) / e): that of a rounding independent of
+    the error. The difference of two PSNRs has this mean, but needs many more pixels to
+    tell a layer's share. A shift of all images by the same is no part of d, for
+    conversion takes it off; nor are the pixels of input and output, which are 8 bits in
+    any case.
 
     Args:
         model: A float model of one or several scales.
@@ -59,28 +60,30 @@ def sensitivity(
     graph = lower(single_scale(model, scale), FOR_INT8)
     ranges = quantize.ranges(graph, quantize.observe(graph, patches))
     ranges = {i: b for i, b in ranges.items() if not quantize.is_of_pixels(b)}
-    kernels = list(_kernels(graph))
-    everything = Trial({}, ranges, _all, 0)
-    trials = [everything, *_activations(graph, ranges), *kernels]
-    psnrs, losses = [], np.zeros(len(trials))
+    trials = [
+        Trial({}, ranges, _all, 0),
+        *_activations(graph, ranges),
+        *_kernels(graph),
+    ]
+    errors, differences = [], []  # by image
     runs = len(folder) * len(trials)
     with tqdm(total=runs, desc="sensitivity", unit="run", disable=None) as progress:
         for pair in folder:
-            in_float, results = _run(graph, _middle(pair, scale), trials, folder.border)
-            psnrs.append(in_float)
-            for i, between in enumerate(results):
-                losses[i] += _loss(in_float, between) / len(folder)
-                progress.update()
+            images = _run(graph, _middle(pair, scale), trials, progress)
+            hr, in_float, *rounded = (_scored(x, folder.border) for x in images)
+            errors.append(np.mean((in_float - hr) ** 2))
+            differences.append([_moments(image - in_float) for image in rounded])
+    everything, *losses = _losses(np.array(errors), np.array(differences))
     rows = [
         {**trial.row, "loss_db": float(loss)}
-        for trial, loss in zip(trials[1:], losses[1:], strict=True)
+        for trial, loss in zip(trials[1:], losses, strict=True)
     ]
     return {
         "folder": str(folder.folder),
         "scale": scale,
         "degradation": to_table(folder.degradation),
-        "psnr_float": float(np.mean(psnrs)),
-        "loss_db": float(losses[0]),
+        "psnr_float": float(np.mean(10 * np.log10(255**2 / np.array(errors)))),
+        "loss_db": float(everything),
         "sum_db": sum(row["loss_db"] for row in rows if row["kind"] != "kernel"),
         "layers": sorted(rows, key=lambda row: -row["loss_db"]),
     }
@@ -114,8 +117,8 @@ def _kernels(graph: Graph) -> Iterator[Trial]:
         yield Trial(row, {}, lambda conv, name=name: name_of(conv) == name, i)
 
 
-def _run(graph: Graph, pair: Pair, trials: list[Trial], border: int):
-    """Returns the PSNR in float, and an iterator of those between float and rounded."""
+def _run(graph: Graph, pair: Pair, trials: list[Trial], progress) -> Iterator:
+    """Yields HR, SR in float, and SR of each trial, on the scale of 8 bits."""
     lr = keras.ops.convert_to_tensor(from_uint8(pair.lr)[None])
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     exact = []  # what each node computes
@@ -133,19 +136,41 @@ def _run(graph: Graph, pair: Pair, trials: list[Trial], border: int):
 
         return _pixels(graph.run([lr], resume))
 
-    sr = _pixels(graph.run([lr], keep))
-    between = (psnr(rounded(trial), sr, border) for trial in trials)
-    return psnr(sr, pair.hr, border), between
-
-
-def _loss(in_float, between):
-    return 10 * np.log10(1 + 10 ** ((in_float - between) / 10))
+    yield pair.hr
+    yield _pixels(graph.run([lr], keep))
+    for trial in trials:
+        yield rounded(trial)
+        progress.update()
 
 
 def _pixels(outputs):
     """Returns SR on the scale of 8 bits, not rounded."""
     (sr,) = outputs
     return np.clip(keras.ops.convert_to_numpy(sr)[0], 0, 1) * 255.0
+
+
+def _scored(image, border):
+    """Returns what the protocol scores of an image."""
+    height, width, channels = image.shape
+    inside = image[border : height - border, border : width - border]
+    return luma(inside) if channels == 3 else inside.astype(np.float64)
+
+
+def _moments(difference):
+    return np.mean(difference), np.mean(difference**2)
+
+
+def _losses(errors, differences):
+    """Returns the mean loss of each trial in dB.
+
+    Args:
+        errors: Squared errors in float, `(images,)`.
+        differences: Their mean and mean square, `(images, trials, 2)`.
+    """
+    mean, square = differences[..., 0], differences[..., 1]
+    shift = mean.mean(axis=0)
+    variance = square - 2 * shift * mean + shift**2
+    return np.mean(10 * np.log10(1 + variance / errors[:, None]), axis=0)
 
 
 def _middle(pair, scale):
