@@ -187,7 +187,10 @@ def test_convolutions_keep_the_names_of_layers():
         return {name_of(o) for o in operations if hasattr(o, "kernel")}
 
     model = single_scale(cmsc(2, stages=2, modules=1, filters=4), 2)
-    assert names(lower(model, FOR_INT8)) == names(inline(model)) | {"enlarge", "luma"}
+    assert names(lower(model, FOR_INT8)) == names(inline(model)) | {
+        "enlarge_x2",
+        "luma_x2",
+    }
     model = carn_m(4, filters=16, blocks=1, units=2)
     assert names(lower(model, FOR_INT8)) == names(inline(model))
 

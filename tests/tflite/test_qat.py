@@ -21,11 +21,8 @@ from tfsr.tflite.simulate import simulate
 SMALL = {"filters": 16, "blocks": 1, "units": 1}
 CONFIG = """
 [model]
-name = "carn_m"
+{model}
 scale = [2, 3]
-filters = 16
-blocks = 1
-units = 1
 
 [data]
 train = ["{photographs}"]
@@ -42,6 +39,14 @@ learning_rate = 1e-2
 
 [quantize]
 learn_ranges = 0.5
+"""
+
+
+MODEL = """
+name = "carn_m"
+filters = 16
+blocks = 1
+units = 1
 """
 
 
@@ -116,7 +121,8 @@ def test_pixels_keep_their_range():
 def trained(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("qat")
     config = folder / "qat.toml"
-    config.write_text(CONFIG.format(photographs=photographs, cache=folder / "cache"))
+    places = {"photographs": photographs, "cache": folder / "cache"}
+    config.write_text(CONFIG.format(model=MODEL, **places))
     keras.utils.set_random_seed(0)
     carn_m((2, 3), **SMALL).save(folder / "float.keras")
     train = ("quantize-train", str(folder / "float.keras"), "--config", str(config))
@@ -143,7 +149,11 @@ def test_ranges_learn_and_freeze(trained):
 
 def test_the_conversion_is_what_was_evaluated(trained, photographs, capsys):
     folder, _ = trained
-    run, file = folder / "run", folder / "run.tflite"
+    check_conversion(folder / "run", photographs, capsys)
+
+
+def check_conversion(run, photographs, capsys):
+    file = run.with_suffix(".tflite")
     convert = ("convert", run, "--scale", 2, "--format", "int8", "--size", "30x34")
     verify = ("--verify", photographs, "-o", file)
     assert main([str(a) for a in (*convert, *verify)]) in (None, 0)
@@ -155,6 +165,37 @@ def test_the_conversion_is_what_was_evaluated(trained, photographs, capsys):
         scored.append(json.loads(capsys.readouterr().out))
     ours, theirs = (report["images"] for report in scored)
     assert ours == theirs
+
+
+def test_a_network_of_luma_is_trained_in_colour(photographs, tmp_path, capsys):
+    model = """
+name = "cmsc"
+stages = 2
+modules = 1
+filters = 4
+"""
+    config = tmp_path / "qat.toml"
+    config.write_text(
+        CONFIG.format(model=model, photographs=photographs, cache=tmp_path / "cache")
+    )
+    keras.utils.set_random_seed(0)
+    network = cmsc((2, 3), stages=2, modules=1, filters=4)
+    network.save(tmp_path / "float.keras")
+    command = ("quantize-train", tmp_path / "float.keras", "--config", config)
+    out = ("--out", tmp_path / "run")
+    luma = (*command, *out, "--set", "data.channels=y")
+    assert main([str(argument) for argument in luma]) == 2
+    message = "[data] channels is 'y' where the model has 3"
+    assert message in capsys.readouterr().err
+    assert main([str(argument) for argument in (*command, *out)]) in (None, 0)
+    aware = tfsr.load_model(tmp_path / "run")
+    assert scales(aware) == (2, 3)
+    # The scales share the network; enlargement and luma are no part of the training.
+    (conv,) = (w for w in network.trainable_weights if "head" in w.path and w.ndim == 4)
+    shapes = [w.shape for w in aware.trainable_weights if w.ndim == 4]
+    assert shapes.count(conv.shape) == 1
+    assert not [shape for shape in shapes if shape[0] == 5 and shape[2] == 3]
+    check_conversion(tmp_path / "run", photographs, capsys)
 
 
 @pytest.mark.parametrize(
