@@ -76,7 +76,7 @@ class FreezeRanges(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch >= self.epoch:
             for layer in self.model.layers:
-                if isinstance(layer, FakeQuantize) and not float(layer.frozen):
+                if isinstance(layer, FakeQuantize):
                     layer.freeze()
 
 

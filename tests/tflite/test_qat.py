@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -47,6 +50,40 @@ name = "carn_m"
 filters = 16
 blocks = 1
 units = 1
+"""
+
+TRAIN = """
+import sys
+from tfsr.cli import main
+assert main(["quantize-train", *sys.argv[1:]]) in (None, 0)
+"""
+
+WITHOUT_TENSORFLOW = """
+import sys
+sys.modules["tensorflow"] = None  # to import it is now an error
+"""
+
+ON_TWO_DEVICES = """
+import numpy as np
+import tensorflow as tf
+from tfsr.layers import FakeQuantize
+from tfsr.tflite import qat
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+class Compare(qat.FreezeRanges):
+    def on_train_end(self, logs=None):
+        layers = [x for x in self.model.layers if isinstance(x, FakeQuantize)]
+        for layer in layers:
+            for weight in (layer.range, layer.frozen_range, layer.frozen):
+                one, two = (value.numpy() for value in weight.value.values)
+                np.testing.assert_array_equal(one, two)
+        print(len(layers), "ranges are equal")
+
+qat.FreezeRanges = Compare
 """
 
 
@@ -165,6 +202,45 @@ def check_conversion(run, photographs, capsys):
         scored.append(json.loads(capsys.readouterr().out))
     ours, theirs = (report["images"] for report in scored)
     assert ours == theirs
+
+
+def train_elsewhere(trained, out, program, strategy, **environment):
+    """Trains in another process; returns what it prints and the learned bounds."""
+    folder, _ = trained
+    options = ("--config", folder / "qat.toml", "--out", out)
+    strategy = ("--set", f"train.strategy={strategy}")
+    command = (folder / "float.keras", *options, *strategy)
+    done = subprocess.run(
+        [sys.executable, "-c", program + TRAIN, *map(str, command)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, bounds_of(out)
+
+
+def bounds_of(run):
+    layers = tfsr.load_model(run).layers
+    ranges = [layer for layer in layers if isinstance(layer, FakeQuantize)]
+    return [[float(bound) for bound in layer.bounds()] for layer in ranges]
+
+
+def test_two_replicas_keep_equal_ranges(trained, tmp_path):
+    out = tmp_path / "run"
+    printed, bounds = train_elsewhere(trained, out, ON_TWO_DEVICES, "mirrored")
+    assert f"{len(bounds)} ranges are equal" in printed
+    expected = bounds_of(trained[0] / "run")
+    np.testing.assert_allclose(bounds, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_jax_learns_the_same_ranges(trained, tmp_path):
+    pytest.importorskip("jax")
+    program, backend = WITHOUT_TENSORFLOW, {"KERAS_BACKEND": "jax"}
+    _, bounds = train_elsewhere(trained, tmp_path / "run", program, "auto", **backend)
+    expected = bounds_of(trained[0] / "run")
+    np.testing.assert_allclose(bounds, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_network_of_luma_is_trained_in_colour(photographs, tmp_path, capsys):

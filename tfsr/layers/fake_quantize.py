@@ -57,12 +57,15 @@ class FakeQuantize(keras.layers.Layer):
 
     def freeze(self):
         """Ends learning: the bounds stay as they are now."""
-        self.frozen_range.assign(self.range)
+        self.frozen_range.assign(ops.stack(self.bounds()))
         self.frozen.assign(1.0)
 
     def bounds(self):
         """Returns `(low, high)` as they are used."""
-        bounds = ops.where(self.frozen > 0, self.frozen_range, self.range)
+        frozen, frozen_range, learned_range = map(  # JAX takes no variables
+            ops.convert_to_tensor, (self.frozen, self.frozen_range, self.range)
+        )
+        bounds = ops.where(frozen > 0, frozen_range, learned_range)
         return ops.minimum(bounds[0], 0.0), ops.maximum(bounds[1], 0.0)
 
     def call(self, inputs):
