@@ -9,7 +9,8 @@ from tfsr.graph import Graph, inline
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
 from tfsr.layers.fake_quantized_conv import OTHER_AXES
 from tfsr.tflite import quantize
-from tfsr.tflite.lowering import FOR_INT8, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import FOR_INT8
 
 
 def quantization_aware(

@@ -17,13 +17,8 @@ from tfsr.models import single_scale
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.aware import trained_format, without_rounding
 from tfsr.tflite.calibrate import CALIBRATION_SIZE, calibration_patches
-from tfsr.tflite.lowering import (
-    EXACT,
-    FOR_INT8,
-    add_to_last_bias,
-    last_convolution,
-    lower,
-)
+from tfsr.tflite.lowering import add_to_last_bias, last_convolution, lower
+from tfsr.tflite.rules import EXACT, FOR_INT8
 from tfsr.tflite.simulate import simulate
 
 FLOAT_FORMATS = {

@@ -14,7 +14,8 @@ from tfsr.inference import from_uint8
 from tfsr.metrics import luma
 from tfsr.models import single_scale
 from tfsr.tflite import quantize
-from tfsr.tflite.lowering import FOR_INT8, lower, name_of
+from tfsr.tflite.lowering import lower, name_of
+from tfsr.tflite.rules import FOR_INT8
 from tfsr.tflite.simulate import simulate
 
 IMAGES = 4

@@ -22,10 +22,10 @@ from tfsr.models import (
     srresnet,
     vdsr,
 )
-from tfsr.tflite.lowering import (
+from tfsr.tflite.lowering import add_to_last_bias, lower, name_of, rewrite
+from tfsr.tflite.rules import (
     EXACT,
     FOR_INT8,
-    add_to_last_bias,
     average_in_convolutions,
     concatenate_onto,
     convolve_before_shuffle,
@@ -33,12 +33,9 @@ from tfsr.tflite.lowering import (
     enlarge_as_convolution,
     fold_batch_normalization,
     fold_weight_normalization,
-    lower,
     luma_as_convolution,
-    name_of,
     pool_as_convolution,
     pool_in_convolution,
-    rewrite,
     shift_into_bias,
     shuffle_at_once,
     stride_in_convolution,

@@ -18,7 +18,8 @@ from tfsr.tflite.aware import (
     quantization_aware,
     without_rounding,
 )
-from tfsr.tflite.lowering import FOR_INT8, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import FOR_INT8
 from tfsr.tflite.simulate import simulate
 
 SMALL = {"filters": 16, "blocks": 1, "units": 1}

@@ -11,7 +11,8 @@ from tfsr.metrics import luma
 from tfsr.models import carn_m, cmsc, scn, single_scale
 from tfsr.tflite import quantize
 from tfsr.tflite.calibrate import calibration_patches
-from tfsr.tflite.lowering import FOR_INT8, lower, name_of
+from tfsr.tflite.lowering import lower, name_of
+from tfsr.tflite.rules import FOR_INT8
 from tfsr.tflite.sensitivity import sensitivity
 from tfsr.tflite.simulate import simulate
 
