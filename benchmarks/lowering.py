@@ -14,7 +14,8 @@ from tfsr.models import single_scale
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.benchmark import benchmark
 from tfsr.tflite.calibrate import calibration_patches
-from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import EXACT, FOR_INT8
 from tfsr.tflite.runtime import inspect
 from tfsr.weights import load_degradation
 

@@ -12,7 +12,8 @@ import numpy as np
 from tfsr import complexity
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.benchmark import benchmark
-from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import EXACT, FOR_INT8
 from tfsr.training import build_model, read_config
 
 SIZE = (180, 320)

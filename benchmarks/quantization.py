@@ -18,7 +18,8 @@ from tfsr.models import single_scale
 from tfsr.tflite import quantize
 from tfsr.tflite.calibrate import calibration_patches
 from tfsr.tflite.convert import output_shift
-from tfsr.tflite.lowering import EXACT, FOR_INT8, add_to_last_bias, lower
+from tfsr.tflite.lowering import add_to_last_bias, lower
+from tfsr.tflite.rules import EXACT, FOR_INT8
 from tfsr.tflite.simulate import simulate
 from tfsr.weights import load_degradation
 

@@ -9,7 +9,8 @@ from tfsr.graph import Graph, inline
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
 from tfsr.layers.fake_quantized_conv import OTHER_AXES
 from tfsr.tflite import quantize
-from tfsr.tflite.lowering import FOR_INT8, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import FOR_INT8
 
 
 def quantization_aware(
@@ -38,19 +39,20 @@ def quantization_aware(
     def call(node, *args, **kwargs):
         operation = node.operation
         if type(operation) in OTHER_AXES:
-            if id(operation) not in layers:
+            key = _identity(operation)
+            if key not in layers:
                 copy = type(operation).from_config(operation.get_config())
                 copy.build(node.input_tensors[0].shape)
                 copy.set_weights(operation.get_weights())
-                layers[id(operation)] = FakeQuantizedConv2D(copy, weight_bits)
-            operation = layers[id(operation)]
+                layers[key] = FakeQuantizedConv2D(copy, weight_bits)
+            operation = layers[key]
         outputs = operation(*args, **kwargs)
         bounds = ranges.get(position[id(node)])
         if bounds is None:
             return outputs
         key = id(bounds)
         if key not in layers:
-            learned = bounds[1] - bounds[0] != 1  # else of the pixels, perhaps shifted
+            learned = not quantize.is_of_pixels(bounds)
             layers[key] = FakeQuantize(*bounds, activation_bits, learned)
         return layers[key](outputs)
 
@@ -74,6 +76,12 @@ def trained_format(model: keras.Model) -> str | None:
         return None
     bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
     return {8: "int8", 16: "int16x8"}[bits]
+
+
+def _identity(conv):
+    """Returns what is the same of a layer called twice, though lowered each time."""
+    values = (keras.ops.convert_to_numpy(weight) for weight in conv.weights)
+    return type(conv), conv.name, *(value.tobytes() for value in values)
 
 
 def without_rounding(

@@ -1,6 +1,7 @@
 """A Keras model to `.tflite` files: calibrated, written, verified."""
 
 import importlib.metadata
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -15,13 +16,8 @@ from tfsr.models import single_scale
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.aware import trained_format, without_rounding
 from tfsr.tflite.calibrate import CALIBRATION_SIZE, calibration_patches
-from tfsr.tflite.lowering import (
-    EXACT,
-    FOR_INT8,
-    add_to_last_bias,
-    last_convolution,
-    lower,
-)
+from tfsr.tflite.lowering import add_to_last_bias, last_convolution, lower
+from tfsr.tflite.rules import EXACT, FOR_INT8
 from tfsr.tflite.simulate import simulate
 from tfsr.weights import weights_sha256
 
@@ -40,6 +36,7 @@ def convert(
     out: str | Path,
     calibration: BenchmarkFolder,
     lowering: bool = True,
+    in_float: Sequence[str] = (),
 ) -> list[Path]:
     """Writes `model` as TFLite, one file a size, and returns the files.
 
@@ -53,13 +50,21 @@ def convert(
             the file tells by what they are degraded.
         lowering: False for the model as it is, with int8 calibrated by TensorFlow's
             converter.
+        in_float: Names of activations that int8 leaves out, as `sensitivity` has them.
 
     Raises:
-        ValueError: If the model lacks the scale or the format is unknown.
+        InputError: If there is no such activation.
+        ValueError: If the model lacks the scale, the format is unknown, or `in_float`
+            is not for it.
     """
     if format not in FORMATS:
         raise ValueError(
             f"`format` must be one of {FORMATS}. Received: format={format}."
+        )
+    if in_float and (format != "int8" or not lowering or trained_format(model)):
+        raise ValueError(
+            "`in_float` is for float models in int8 with lowering. "
+            f"Received: in_float={in_float}, format={format}."
         )
     model = single_scale(model, scale)
     rules = EXACT if lowering else ()
@@ -74,10 +79,10 @@ def convert(
         elif format == "int16x8":
             build = _int16x8(model, patches, rules)
         elif lowering:
-            build = _int8(model, patches)
+            build = _int8(model, patches, in_float)
         else:
             build = _stock_int8(model, patches)
-    facts = _facts(model, scale, format, to_table(calibration.degradation))
+    facts = _facts(model, scale, format, to_table(calibration.degradation), in_float)
     written = []
     for size in sizes:
         content = build(*(size or (None, None)))
@@ -123,29 +128,31 @@ def _stock_int8(model, patches):
     )
 
 
-def _int8(model, patches):
+def _int8(model, patches, in_float):
     """Returns a function from height and width to the TFLite model."""
-    return _calibrated(
-        model, patches, FOR_INT8, quantize.least_squares, export.int8, bits=8
-    )
+    graph = lower(model, FOR_INT8)
+    ranges = quantize.ranges(graph, quantize.observe(graph, patches))
+    ranges = quantize.leave_out(graph, ranges, in_float)
+    return _calibrated(model, patches, FOR_INT8, graph, ranges, export.int8, bits=8)
 
 
 def _int16x8(model, patches, rules):
     """Returns a function from height and width to the TFLite model."""
-    return _calibrated(model, patches, rules, quantize.min_max, export.int16x8, bits=16)
+    graph = lower(model, rules)
+    samples = quantize.observe(graph, patches)
+    ranges = quantize.ranges(graph, samples, quantize.min_max)
+    return _calibrated(model, patches, rules, graph, ranges, export.int16x8, bits=16)
 
 
 def _dynamic_int8(model, patches, rules):
     """Returns a function from height and width to the TFLite model."""
     graph = lower(model, rules)
-    rounded = simulate(graph, {}, smallest=export.SMALLEST_DYNAMIC)
+    rounded = simulate(graph, {}, kernels=export.rounds_kernel)
     shift = output_shift(graph, rounded, patches)
     return _corrected(model, rules, export.dynamic_int8, shift)
 
 
-def _calibrated(model, patches, rules, choose, save, bits):
-    graph = lower(model, rules)
-    ranges = quantize.ranges(graph, quantize.observe(graph, patches), choose)
+def _calibrated(model, patches, rules, graph, ranges, save, bits):
     shift = output_shift(graph, simulate(graph, ranges, bits), patches)
     return _corrected(model, rules, lambda graph: save(graph, ranges), shift)
 
@@ -196,8 +203,8 @@ def _run(graph, lr, call=run_node):
     return keras.ops.convert_to_numpy(sr)
 
 
-def _facts(model, scale, format, degradation):
-    itemsize = 1 if format == "int8" else 4
+def _facts(model, scale, format, degradation, in_float):
+    itemsize = 1 if format == "int8" and not in_float else 4
     color = "RGB" if model.input.shape[-1] == 3 else "gray"
     return {
         "version": importlib.metadata.version("tfsr"),
@@ -207,6 +214,7 @@ def _facts(model, scale, format, degradation):
         "scale": scale,
         "degradation": degradation,
         "format": format,
+        **({"in_float": list(in_float)} if in_float else {}),
         "input": f"uint8 {color} pixels"
         if format == "int8"
         else f"float32 {color} in [0, 1]",

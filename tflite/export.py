@@ -33,6 +33,11 @@ def float16(graph: Graph) -> bytes:
     return _convert(converter)
 
 
+def rounds_kernel(conv: keras.layers.Layer) -> bool:
+    """Returns whether `dynamic_int8` has the weights of a convolution in 8 bit."""
+    return math.prod(conv.kernel.shape) >= SMALLEST_DYNAMIC
+
+
 def dynamic_int8(graph: Graph) -> bytes:
     """Returns the model with weights in 8 bit, RGB float32 in [0, 1] in and out."""
     converter = _converter(graph)

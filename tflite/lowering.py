@@ -1,31 +1,17 @@
-"""Exact rewrites of a model's graph into an equal one that runs faster.
+"""A model's graph, rewritten into an equal one: what the rules of `rules.py` work with.
 
-Each rule is a short function from one operation and its symbolic arguments to what
-replaces its output, or None. A rule sees what its arguments were computed from, so a
-pattern is read backwards from its last operation. What a rule leaves unused falls out
-of the graph.
+A rule is a function from one operation and its symbolic arguments to what replaces its
+output, or None. It sees what its arguments were computed from, so a pattern is read
+backwards from its last operation. What a rule leaves unused falls out of the graph.
 """
-
-import functools
 
 import keras
 import numpy as np
 
 from tfsr.graph import Graph, inline
-from tfsr.layers import (
-    BicubicEnlarge,
-    ChannelShift,
-    GroupedConv2D,
-    Luma,
-    PadToMultiple,
-    WeightedAverage,
-    WeightNormConv2D,
-)
-from tfsr.layers.bicubic_enlarge import mirror
-from tfsr.layers.luma import BLACK, WEIGHTS
+from tfsr.layers import GroupedConv2D, PadToMultiple
 
 CONVOLUTIONS = (GroupedConv2D, keras.layers.Conv2D)
-MAX_FILTERS_IN_BLOCKS = 4
 
 
 def lower(model: keras.Model, rules: tuple, height=None, width=None) -> Graph:
@@ -33,7 +19,7 @@ def lower(model: keras.Model, rules: tuple, height=None, width=None) -> Graph:
 
     Args:
         model: A model of one input, such as `single_scale` returns.
-        rules: `EXACT`, or `FOR_INT8`.
+        rules: `EXACT` or `FOR_INT8` of `rules.py`.
         height: Height of the input, or `None` to leave it open.
         width: Width of the input, likewise.
     """
@@ -56,318 +42,16 @@ def rewrite(graph: Graph, rule) -> Graph:
     return Graph(inputs, graph.run(inputs, call))
 
 
-def shift_into_bias(operation, *args):
-    """(k * x + b) + s = k * x + (b + s), for a constant s after a convolution."""
-    if not isinstance(operation, ChannelShift):
-        return None
-    conv, x = _producer(args[0])
-    if not isinstance(conv, GroupedConv2D):
-        return None
-    kernel, bias = _weights(conv)
-    return convolution(kernel, bias + np.array(operation.offset), conv.groups)(x)
-
-
-def fold_weight_normalization(operation, *args):
-    """The kernel g v / |v| for the lengths g and directions v as training left them."""
-    if not isinstance(operation, WeightNormConv2D):
-        return None
-    return convolution(*_weights(operation), operation.groups)(*args)
-
-
-def fold_batch_normalization(operation, *args):
-    """g (k * x + b - m) / d + a = (g k / d) * x + (g (b - m) / d + a).
-
-    With mean m, deviation d, scale g and offset a as the training left them.
-    """
-    if not isinstance(operation, keras.layers.BatchNormalization):
-        return None
-    conv, x = _producer(args[0])
-    if not isinstance(conv, GroupedConv2D):
-        return None
-    kernel, bias = _weights(conv)
-    mean, variance, scale, offset = (
-        0.0 if w is None else _values(w)
-        for w in (
-            operation.moving_mean,
-            operation.moving_variance,
-            operation.gamma,
-            operation.beta,
-        )
-    )
-    factor = (scale if operation.scale else 1) / np.sqrt(variance + operation.epsilon)
-    return convolution(kernel * factor, (bias - mean) * factor + offset, conv.groups)(x)
-
-
-def luma_as_convolution(operation, *args):
-    """The luma is a 1x1 convolution of R, G and B."""
-    if not isinstance(operation, Luma):
-        return None
-    kernel = np.reshape(WEIGHTS, (1, 1, 3, 1))
-    return convolution(kernel, np.array([BLACK]))(*args)
-
-
-def enlarge_as_convolution(operation, *args):
-    """Bicubic enlargement is a 5x5 convolution of mirrored borders, then a shuffle."""
-    if not isinstance(operation, BicubicEnlarge):
-        return None
-    x = mirror(*args)
-    kernel = operation.kernel(x.shape[-1])
-    conv = keras.layers.Conv2D(kernel.shape[-1], 5, use_bias=False)
-    return keras.ops.depth_to_space(_built(conv, x, [kernel])(x), operation.scale)
-
-
-def subtract_nothing(operation, *args):
-    """(x + y) - y = x."""
-    if type(operation).__name__ != "Subtract":
-        return None
-    total, y = args
-    if type(_producer(total)[0]).__name__ != "Add":
-        return None
-    x, added = _node(total).input_tensors
-    return x if added is y else None
-
-
-def factor_into_convolution(operation, *args):
-    """c (k * x) = (c k) * x for a number c."""
-    if type(operation).__name__ != "Multiply" or not isinstance(args[1], float):
-        return None
-    conv, x = _producer(args[0])
-    if not isinstance(conv, GroupedConv2D):
-        return None
-    kernel, bias = _weights(conv)
-    return convolution(args[1] * kernel, args[1] * bias, conv.groups)(x)
-
-
-def pool_in_convolution(operation, *args):
-    """k * mean(x) = k' * x for a 1x1 convolution k of the means of s x s pixels.
-
-    k' is s x s with stride s: k / s^2 at every tap. For 8 bits: one rounding less.
-    In float32 `pool_as_convolution` and k after it are faster.
-    """
-    if not _is_pointwise(operation):
-        return None
-    pool, x = _producer(args[0])
-    if not _is_block_mean(pool):
-        return None
-    s = pool.pool_size[0]
-    kernel, bias = _weights(operation)
-    kernel = np.tile(kernel / s**2, (s, s, 1, 1))
-    layer = keras.layers.Conv2D(operation.filters, s, strides=s)
-    return _built(layer, x, [kernel, bias])(x)
-
-
-def pool_as_convolution(operation, *args):
-    """The mean of s x s pixels is a convolution of each channel with 1 / s^2, stride s.
-
-    The 8-bit delegate has no average pooling, and in float32 this is faster.
-    """
-    if not _is_block_mean(operation):
-        return None
-    (x,) = args
-    s = operation.pool_size[0]
-    kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
-    layer = keras.layers.DepthwiseConv2D(s, strides=s, use_bias=False)
-    return _built(layer, x, [kernel])(x)
-
-
-def stride_in_convolution(operation, *args):
-    """k * space_to_depth(x, s) = k' * x for a 1x1 convolution k: s x s, stride s.
-
-    The 8-bit delegate has no space to depth.
-    """
-    if not _is_pointwise(operation):
-        return None
-    shuffle, x = _producer(args[0])
-    if type(shuffle).__name__ != "SpaceToDepth":
-        return None
-    s = shuffle.block_size
-    kernel, bias = _weights(operation)
-    layer = keras.layers.Conv2D(operation.filters, s, strides=s)
-    return _built(layer, x, [kernel.reshape(s, s, *x.shape[-1:], -1), bias])(x)
-
-
-def convolve_before_shuffle(operation, *args):
-    """k * shuffle(y) = crop(shuffle(k' * y)) for a 3x3 convolution k.
-
-    Along an axis, pixel r p + a of shuffle(y) is channel block a of y at p. The r
-    outputs r p + 1 ... r p + r read the pixels r p ... r p + r + 1, all in y at p and
-    p + 1: so k' is 2x2, with r^2 times the filters, the taps of k at those places and
-    zeros elsewhere. It begins at p = -1, and the output one pixel into its last block.
-    Worth it where a wide map at the higher resolution costs more than the zeros.
-    """
-    if not isinstance(operation, GroupedConv2D) or operation.groups > 1:
-        return None
-    found = _shuffled(args[0])
-    narrows = operation.filters < args[0].shape[-1]
-    if found is None or not narrows or operation.kernel_size != 3:
-        return None
-    y, r, groups = found
-    kernel, bias = _weights(operation)
-    channels, filters = kernel.shape[2:]
-    grouped = kernel.reshape(3, 3, groups, channels // groups, filters)
-    low = np.zeros((2, 2, groups, r, r, channels // groups, r, r, filters))
-    for i, j, u, v in np.ndindex(r, r, 3, 3):
-        (dy, a), (dx, b) = divmod(i + u, r), divmod(j + v, r)
-        low[dy, dx, :, a, b, :, i, j] = grouped[u, v]
-    low = low.reshape(2, 2, channels * r**2, filters * r**2)
-    sr = _convolve_from_minus_one(convolution(low, np.tile(bias, r**2)), y)
-    return keras.ops.depth_to_space(sr, r)[:, r - 1 : -1, r - 1 : -1]
-
-
-def _convolve_from_minus_one(conv, y):
-    """Returns a 2x2 convolution of y and the zeros around it: one row and column more.
-
-    "same" padding gives the positions from 0. Those at -1 are computed from the first
-    row and column alone, which spares a padded copy of y.
-    """
-    left = keras.ops.pad(y[:, :, :1], ((0, 0), (0, 0), (1, 0), (0, 0)))
-    top = keras.ops.pad(y[:, :1], ((0, 0), (1, 0), (1, 0), (0, 0)))
-    rest = keras.ops.concatenate([conv(left)[:, :, :1], conv(y)], axis=2)
-    return keras.ops.concatenate([conv(top)[:, :1], rest], axis=1)
-
-
-def convolve_in_blocks(operation, *args):
-    """k * x = shuffle(k' * x) for a 3x3 convolution k, k' 4x4 with stride 2.
-
-    An output of k' holds the four outputs of k in a block of 2x2 pixels, which read
-    4x4: the filters of k at four places, with zeros around. The runtime computes 16
-    filters at a time (with AVX-512), of which an image needs three. For maps of even
-    height and width whatever the image's: a graph for one size must have the nodes of
-    that for any, whose positions the ranges are known by.
-    """
-    if not isinstance(operation, GroupedConv2D) or not _has_even_sides(args[0]):
-        return None
-    dense = operation.kernel_size == 3 and operation.groups == 1
-    if not dense or operation.filters > MAX_FILTERS_IN_BLOCKS:
-        return None
-    (x,) = args
-    kernel, bias = _weights(operation)
-    blocks = np.zeros((4, 4, x.shape[-1], 2, 2, operation.filters))
-    for i, j in np.ndindex(2, 2):
-        blocks[i : i + 3, j : j + 3, :, i, j] = kernel
-    layer = keras.layers.Conv2D(4 * operation.filters, 4, strides=2, padding="same")
-    weights = [blocks.reshape(4, 4, x.shape[-1], -1), np.tile(bias, 4)]
-    return keras.ops.depth_to_space(_built(layer, x, weights)(x), 2)
-
-
-def average_in_convolutions(operation, *args):
-    """sum w_q (k_q * x_q + y) = sum (w_q k_q) * x_q + (sum w_q - 1) y + y."""
-    if not isinstance(operation, WeightedAverage):
-        return None
-    terms, originals = [], {}
-    for share, prediction in zip(_values(operation.shares), args[0], strict=True):
-        if type(_producer(prediction)[0]).__name__ != "Add":
-            return None
-        residual, original = _node(prediction).input_tensors
-        conv, x = _producer(residual)
-        if not isinstance(conv, GroupedConv2D):
-            return None
-        kernel, bias = _weights(conv)
-        terms.append(convolution(share * kernel, share * bias, conv.groups)(x))
-        originals[id(original)] = original
-    if len(originals) > 1:
-        return None
-    (y,) = originals.values()
-    rest = float(_values(operation.shares).sum() - 1)
-    return functools.reduce(keras.ops.add, [*terms, rest * y, y])
-
-
-def shuffle_at_once(operation, *args):
-    """A shuffle within g groups as one shuffle after a convolution for each position.
-
-    Filters (g, i, j, c) of a grouped convolution, shuffled by group and concatenated,
-    are (i, j, g, c) shuffled at once: one grouped convolution for each (i, j), whose
-    outputs lie in that order. One copy at the low resolution replaces three.
-    """
-    if type(operation).__name__ != "Concatenate":
-        return None
-    y, r, groups = _shuffled_by_group(args[0]) or (None, 0, 1)
-    if groups == 1:
-        return None
-    relu, z = _producer(y)
-    if type(relu).__name__ != "Relu":
-        return None
-    conv, x = _producer(z)
-    if not isinstance(conv, GroupedConv2D) or conv.groups != groups:
-        return None
-    kernel, bias = _weights(conv)
-    kernel = kernel.reshape(*kernel.shape[:3], groups, r**2, -1)
-    bias = bias.reshape(groups, r**2, -1)
-    parts = [
-        keras.ops.relu(
-            convolution(
-                kernel[..., i, :].reshape(*kernel.shape[:3], -1),
-                bias[:, i].reshape(-1),
-                groups,
-            )(x)
-        )
-        for i in range(r**2)
-    ]
-    return keras.ops.depth_to_space(keras.ops.concatenate(parts, axis=-1), r)
-
-
-def concatenate_onto(operation, *args):
-    """[a, b, c] = [[a, b], c], where [a, b] is there already.
-
-    The 8-bit delegate copies two inputs much faster than three or four.
-    """
-    if type(operation).__name__ != "Concatenate" or len(args[0]) < 3:
-        return None
-    *first, last = args[0]
-    joined = _joined(first)
-    return None if joined is None else operation([joined, last])
-
-
-def center_input(operation, *args):
-    """x + s = (x + m) + (s - m), one m for all channels.
-
-    For 8 bits: with m the mean shift in whole steps of 1 / 255 nothing is lost of the
-    pixels, while shifts of their own cost each channel up to half a step. What remains
-    is for `shift_after_pool` and `shift_out_of_convolution`.
-    """
-    if not isinstance(operation, ChannelShift) or not is_input(args[0]):
-        return None
-    center = float(np.rint(255 * np.mean(operation.offset)) / 255)
-    rest = np.array(operation.offset) - center
-    centered = ChannelShift((center,) * len(rest))(args[0])
-    return ChannelShift(rest.tolist())(centered)
-
-
-def shift_after_pool(operation, *args):
-    """mean(x + s) = mean(x) + s."""
-    if not _is_block_mean(operation):
-        return None
-    shift, x = _producer(args[0])
-    return shift(operation(x)) if isinstance(shift, ChannelShift) else None
-
-
-def shift_out_of_convolution(operation, *args):
-    """k * (x + s) + b = k * x + (b + the sum of k s), for what `center_input` leaves.
-
-    Where the convolution reads zeros beyond the image's border, s is added there too,
-    which makes this rule alone inexact, at the outermost pixels. CARN's means leave an
-    s of at most 0.027.
-    """
-    if not isinstance(operation, GroupedConv2D):
-        return None
-    shift, x = _producer(args[0])
-    if not isinstance(shift, ChannelShift) or is_input(x):
-        return None
-    kernel, bias = _weights(operation)
-    bias = bias + np.einsum("yxcf,c->f", kernel, np.array(shift.offset))
-    return convolution(kernel, bias, operation.groups)(x)
-
-
 def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
     """Returns `graph` with `addition`, one number a filter, on its last convolution."""
     last = last_convolution(graph)
-    kernel, bias = _weights(last)
+    kernel, bias = weights_of(last)
 
     def move(operation, *args):
         if operation is not last:
             return None
         moved = type(last).from_config(last.get_config())
-        return _built(moved, args[0], [kernel, bias + addition])(*args)
+        return built(moved, args[0], [kernel, bias + addition])(*args)
 
     return rewrite(graph, move)
 
@@ -378,130 +62,62 @@ def last_convolution(graph: Graph) -> GroupedConv2D | keras.layers.Conv2D:
     return [o for o in operations if isinstance(o, CONVOLUTIONS)][-1]
 
 
-EXACT = (
-    fold_weight_normalization,
-    fold_batch_normalization,
-    average_in_convolutions,
-    subtract_nothing,
-    factor_into_convolution,
-    luma_as_convolution,
-    enlarge_as_convolution,
-    shift_into_bias,
-    pool_as_convolution,
-    stride_in_convolution,
-    convolve_before_shuffle,
-    convolve_in_blocks,
-    shuffle_at_once,
-    concatenate_onto,
-)
-FOR_INT8 = (
-    center_input,
-    shift_after_pool,
-    shift_out_of_convolution,
-    pool_in_convolution,
-    *EXACT,
-)
-
-
-def convolution(kernel: np.ndarray, bias: np.ndarray, groups: int = 1) -> GroupedConv2D:
+def convolution(
+    name: str, kernel: np.ndarray, bias: np.ndarray, groups: int = 1
+) -> GroupedConv2D:
     """Returns a built convolution with these weights."""
     size, _, channels, filters = kernel.shape
-    layer = GroupedConv2D(filters, size, groups)
-    return _built(layer, keras.Input((None, None, channels * groups)), [kernel, bias])
+    layer = GroupedConv2D(filters, size, groups, name=name)
+    return built(layer, keras.Input((None, None, channels * groups)), [kernel, bias])
+
+
+def name_of(layer: keras.layers.Layer) -> str:
+    """Returns the name of a layer by those it lies in, as `block_0.unit_1.conv_0`.
+
+    That of what replaces it, too: a rule keeps the name of the layer it rewrites. One
+    without weights has only its kind.
+    """
+    return (layer.path or type(layer).__name__).replace("/", ".")
 
 
 def is_input(x) -> bool:
     """Returns whether `x` is the model's input, perhaps padded."""
-    operation, before = _producer(x)
+    operation, before = producer(x)
     padded = isinstance(operation, PadToMultiple)
-    return _producer(before)[1] is None if padded else before is None
+    return producer(before)[1] is None if padded else before is None
 
 
-def _node(x):
+def node_of(x):
     """Returns the call that computed `x`."""
     history = x._keras_history
     return history.operation._inbound_nodes[history.node_index]
 
 
-def _producer(x):
+def producer(x):
     """Returns the operation that computed `x`, and its first argument."""
-    node = _node(x)
+    node = node_of(x)
     return node.operation, node.input_tensors[0] if node.input_tensors else None
 
 
-def _joined(parts):
-    """Returns the tensor that joins `parts`, two by two from the first, if any does."""
-    if len(parts) == 1:
-        return parts[0]
-    *first, last = parts
-    joined = _joined(first)
-    if joined is not None:
-        for node in joined._keras_history.operation._outbound_nodes:
-            same = [id(x) for x in node.input_tensors] == [id(joined), id(last)]
-            if same and type(node.operation).__name__ == "Concatenate":
-                return node.outputs[0]
-    return None
-
-
-def _has_even_sides(x):
-    """Returns whether `x` comes from a map enlarged by 2, whatever the input's size."""
-    operation, before = _producer(x)
-    kind = type(operation).__name__
-    if kind == "DepthToSpace":
-        return operation.block_size % 2 == 0
-    keeps_sides = isinstance(operation, GroupedConv2D) or kind in ("Add", "Relu")
-    return keeps_sides and _has_even_sides(before)
-
-
-def _is_pointwise(operation):
-    conv = isinstance(operation, GroupedConv2D)
-    return conv and operation.kernel_size == operation.groups == 1
-
-
-def _is_block_mean(operation):
-    if not isinstance(operation, keras.layers.AveragePooling2D):
-        return False
-    height, width = operation.pool_size
-    whole = operation.strides == operation.pool_size and operation.padding == "valid"
-    return whole and height == width
-
-
-def _built(layer, x, weights):
+def built(layer: keras.layers.Layer, x, weights: list) -> keras.layers.Layer:
+    """Returns `layer`, built for `x`, with these weights."""
     layer.build(x.shape)
     layer.set_weights(weights)
     return layer
 
 
-def _weights(conv):
-    return [_values(conv.kernel), _values(conv.bias)]
+def with_weights(
+    conv: GroupedConv2D, kernel: np.ndarray, bias: np.ndarray
+) -> GroupedConv2D:
+    """Returns a convolution as `conv` is, but for its weights."""
+    return convolution(name_of(conv), kernel, bias, conv.groups)
 
 
-def _values(weight):
+def weights_of(conv) -> list[np.ndarray]:
+    """Returns kernel and bias of a convolution, in float64."""
+    return [values_of(conv.kernel), values_of(conv.bias)]
+
+
+def values_of(weight) -> np.ndarray:
+    """Returns the values of a weight, in float64."""
     return np.asarray(keras.ops.convert_to_numpy(weight), np.float64)
-
-
-def _shuffled(x):
-    """Returns y, block size and groups if x is y after a pixel shuffle, else None."""
-    operation, y = _producer(x)
-    if type(operation).__name__ == "DepthToSpace":
-        return y, operation.block_size, 1
-    if type(operation).__name__ == "Concatenate":
-        return _shuffled_by_group(_node(x).input_tensors)
-    return None
-
-
-def _shuffled_by_group(parts):
-    """The same for the concatenated `parts` of a shuffle within groups."""
-    blocks, sources = set(), set()
-    for part in parts:
-        shuffle, piece = _producer(part)
-        if type(shuffle).__name__ != "DepthToSpace":
-            return None
-        split, y = _producer(piece)
-        if type(split).__name__ != "Split":
-            return None
-        blocks.add(shuffle.block_size)
-        sources.add(id(y))
-    if len(blocks) != 1 or len(sources) != 1:
-        return None
-    return y, blocks.pop(), len(parts)

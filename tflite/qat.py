@@ -11,10 +11,11 @@ from tfsr.data.cache import training_files
 from tfsr.data.degradation import in_8_bits
 from tfsr.errors import InputError
 from tfsr.layers import FakeQuantize
-from tfsr.models import luminance_scales, scales
+from tfsr.models import in_color, scales
 from tfsr.tflite.aware import is_quantization_aware, quantization_aware
 from tfsr.tflite.calibrate import calibration_patches
 from tfsr.training import Config, train
+from tfsr.training.fit import check_channels
 from tfsr.weights import load_model
 
 
@@ -22,6 +23,8 @@ def quantize_train(
     run: str | Path, config: Config, out: str | Path, tensorboard: bool = False
 ) -> dict:
     """Trains a float model for 8 bits into the run folder `out`, or resumes there.
+
+    A luminance network is trained as it runs, from LR to SR in colour.
 
     Args:
         run: A run folder or a `.keras` file with float weights.
@@ -41,6 +44,8 @@ def quantize_train(
         raise InputError(f"{config.source}: needs a table [quantize].")
     model = load_model(run)
     _check_same(model, run, config)
+    model = in_color(model)
+    check_channels(model, config)
     aware = quantization_aware(
         model,
         [patch for scale in scales(model) for patch in _patches(config, scale)],
@@ -71,7 +76,7 @@ class FreezeRanges(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch >= self.epoch:
             for layer in self.model.layers:
-                if isinstance(layer, FakeQuantize) and not float(layer.frozen):
+                if isinstance(layer, FakeQuantize):
                     layer.freeze()
 
 
@@ -79,8 +84,6 @@ def _check_same(model, run, config):
     """Refuses a config of another model."""
     if is_quantization_aware(model):
         raise InputError(f"{run}: is quantization-aware already; give the float model.")
-    if luminance_scales(model):
-        raise InputError(f"{run}: networks of luma cannot be trained for 8 bits yet.")
     wanted = config.build()
     for what, ours, theirs in (
         ("scales", scales(model), scales(wanted)),

@@ -1,13 +1,14 @@
 """Ranges of a graph's activations, chosen from values observed by running it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
 
+from tfsr.errors import InputError
 from tfsr.graph import Graph
 from tfsr.layers import ChannelShift
-from tfsr.tflite.lowering import is_input
+from tfsr.tflite.lowering import is_input, name_of
 
 # By the position of the node in the graph.
 Samples = dict[int, np.ndarray]
@@ -141,6 +142,66 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
             shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone
         chosen.update(dict.fromkeys(members, shared))
     return chosen
+
+
+def is_of_pixels(bounds: tuple[float, float]) -> bool:
+    """Returns whether a range is that of pixels, perhaps shifted, which 8 bits hold."""
+    return bounds[1] - bounds[0] == 1
+
+
+def names(graph: Graph) -> dict[int, str]:
+    """Returns a name for what each node computes, by its position.
+
+    That of its layer; of an operation without weights that of the last layer before it,
+    and its kind, as `block_0.conv_1.add`. A ReLU has the name of what runs with it as
+    one operation. From the second on, what has a name again has its number, `head:2`.
+    """
+    position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+    layers, found, times, hidden = {}, {}, {}, _fused_into_relu(graph)
+    for i, node in enumerate(graph.nodes):
+        before = max((position.get(id(x), -1) for x in node.input_tensors), default=-1)
+        kind = type(node.operation).__name__.lower()
+        if hasattr(node.operation, "kernel"):
+            layers[i] = name = name_of(node.operation)
+        else:
+            layers[i] = layers.get(before, "input")
+            name = f"{layers[i]}.{kind}"
+        if before in hidden:  # so this is the ReLU
+            found[i] = found[before]
+            continue
+        times[name] = times.get(name, 0) + 1
+        found[i] = name if times[name] == 1 else f"{name}:{times[name]}"
+    return found
+
+
+def shared(graph: Graph, ranges: Ranges) -> list[list[int]]:
+    """Returns the positions of `ranges`, those together that must have the same."""
+    groups = (sorted(group & ranges.keys()) for group in _same_range(graph))
+    return sorted(filter(None, groups))
+
+
+def leave_out(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
+    """Returns the ranges but those of some layers and of what shares them.
+
+    Around an activation without a range, TensorFlow's converter leaves in float32 what
+    computes it and what reads it. 16 bits would do as well, but LiteRT computes them in
+    its slow reference kernels alone, where XNNPACK takes float32.
+
+    Args:
+        graph: The graph of `ranges`.
+        ranges: What `ranges` returned for it.
+        layers: Some of `names`.
+
+    Raises:
+        InputError: If there is no range of such a name.
+    """
+    found = {name: i for i, name in names(graph).items() if i in ranges}
+    for name in layers:
+        if name not in found:
+            raise InputError(f"{name}: not a range; there are {', '.join(found)}.")
+    wanted = {found[name] for name in layers}
+    dropped = {i for group in shared(graph, ranges) if wanted & {*group} for i in group}
+    return {i: bounds for i, bounds in ranges.items() if i not in dropped}
 
 
 def _moves(node):

@@ -1,8 +1,8 @@
 """What a quantized graph computes, in Keras: weights and activations rounded."""
 
-import math
 from collections.abc import Callable
 
+import keras
 from keras import ops
 
 from tfsr.graph import Graph
@@ -12,7 +12,10 @@ from tfsr.tflite.quantize import Ranges
 
 
 def simulate(
-    graph: Graph, ranges: Ranges, bits: int = 8, smallest: int = 0
+    graph: Graph,
+    ranges: Ranges,
+    bits: int = 8,
+    kernels: Callable[[keras.layers.Layer], bool] = lambda conv: True,
 ) -> Callable:
     """Returns the `call` that runs `graph` as quantized, for `Graph.run`.
 
@@ -24,15 +27,14 @@ def simulate(
         ranges: What `quantize.ranges` returned for it.
         bits: 8 for asymmetric activations as in int8, 16 for symmetric ones as in
             int16x8.
-        smallest: Kernels of fewer values stay as they are.
+        kernels: Of which convolutions the weights are rounded; of all by default.
     """
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     round_activation = {8: to_8_bit, 16: to_16_bit}[bits]
     rounded = {
         id(node.operation): FakeQuantizedConv2D(node.operation)
         for node in graph.nodes
-        if isinstance(node.operation, tuple(OTHER_AXES))
-        and math.prod(node.operation.kernel.shape) >= smallest
+        if isinstance(node.operation, tuple(OTHER_AXES)) and kernels(node.operation)
     }
 
     def call(node, *args, **kwargs):

@@ -11,7 +11,8 @@ from tfsr.models import carn_m, srresnet
 from tfsr.tflite import export, metadata
 from tfsr.tflite.calibrate import calibration_patches
 from tfsr.tflite.convert import convert
-from tfsr.tflite.lowering import EXACT, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import EXACT
 from tfsr.tflite.runtime import TFLiteUpscaler, inspect
 from tfsr.tflite.verify import verify
 

@@ -8,7 +8,8 @@ from tfsr.inference import KerasUpscaler
 from tfsr.layers import CONVS, GroupedConv2D
 from tfsr.models import carn_m, scn, scn_pspnet, scn_unet, srresnet
 from tfsr.tflite import export, metadata, quantize
-from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import EXACT, FOR_INT8
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 
 

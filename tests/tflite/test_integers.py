@@ -17,7 +17,8 @@ from tfsr.models import (
 )
 from tfsr.tflite import export, quantize
 from tfsr.tflite.integers import run_integers
-from tfsr.tflite.lowering import FOR_INT8, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import FOR_INT8
 
 SIDE = 24
 NETWORKS = {

@@ -23,10 +23,10 @@ from tfsr.models import (
     vdsr,
     with_levels,
 )
-from tfsr.tflite.lowering import (
+from tfsr.tflite.lowering import add_to_last_bias, lower, name_of, rewrite
+from tfsr.tflite.rules import (
     EXACT,
     FOR_INT8,
-    add_to_last_bias,
     average_in_convolutions,
     concatenate_onto,
     convolve_before_shuffle,
@@ -34,11 +34,9 @@ from tfsr.tflite.lowering import (
     enlarge_as_convolution,
     fold_batch_normalization,
     fold_weight_normalization,
-    lower,
     luma_as_convolution,
     pool_as_convolution,
     pool_in_convolution,
-    rewrite,
     shift_into_bias,
     shuffle_at_once,
     stride_in_convolution,
@@ -184,6 +182,20 @@ def test_centering_is_exact_inside_the_border():
     inside = difference[:, 10:-10, 10:-10]  # five convolutions see 5 LR pixels
     assert inside.max() < 1e-6
     assert 0 < difference.max() < 0.03
+
+
+def test_convolutions_keep_the_names_of_layers():
+    def names(graph):
+        operations = (node.operation for node in graph.nodes)
+        return {name_of(o) for o in operations if hasattr(o, "kernel")}
+
+    model = single_scale(cmsc(2, stages=2, modules=1, filters=4), 2)
+    assert names(lower(model, FOR_INT8)) == names(inline(model)) | {
+        "enlarge_x2",
+        "luma_x2",
+    }
+    model = carn_m(4, filters=16, blocks=1, units=2)
+    assert names(lower(model, FOR_INT8)) == names(inline(model))
 
 
 def test_no_shift_leaves_nothing_at_the_border(lr):

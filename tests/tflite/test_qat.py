@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -15,17 +18,15 @@ from tfsr.tflite.aware import (
     quantization_aware,
     without_rounding,
 )
-from tfsr.tflite.lowering import FOR_INT8, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import FOR_INT8
 from tfsr.tflite.simulate import simulate
 
 SMALL = {"filters": 16, "blocks": 1, "units": 1}
 CONFIG = """
 [model]
-name = "carn_m"
+{model}
 scale = [2, 3]
-filters = 16
-blocks = 1
-units = 1
 
 [data]
 train = ["{photographs}"]
@@ -42,6 +43,48 @@ learning_rate = 1e-2
 
 [quantize]
 learn_ranges = 0.5
+"""
+
+
+MODEL = """
+name = "carn_m"
+filters = 16
+blocks = 1
+units = 1
+"""
+
+TRAIN = """
+import sys
+from tfsr.cli import main
+assert main(["quantize-train", *sys.argv[1:]]) in (None, 0)
+"""
+
+WITHOUT_TENSORFLOW = """
+import sys
+sys.modules["tensorflow"] = None  # to import it is now an error
+"""
+
+ON_TWO_DEVICES = """
+import numpy as np
+import tensorflow as tf
+from tfsr.layers import FakeQuantize
+from tfsr.tflite import qat
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+class Compare(qat.FreezeRanges):
+    def on_train_end(self, logs=None):
+        layers = [x for x in self.model.layers if isinstance(x, FakeQuantize)]
+        for layer in layers:
+            for weight in (layer.range, layer.frozen_range, layer.frozen):
+                one, two = (value.numpy() for value in weight.value.values)
+                np.testing.assert_array_equal(one, two)
+        print(len(layers), "ranges are equal")
+
+qat.FreezeRanges = Compare
 """
 
 
@@ -94,6 +137,16 @@ def test_several_scales_share_what_they_shared():
         assert 0 < np.abs(difference).mean() < 0.05
 
 
+def test_levels_share_their_weights():
+    def kernels(**arguments):
+        model = scn(2, levels=3, filters=8, blocks=1, **arguments)
+        weights = quantization_aware(model, patches()).trainable_weights
+        return sum("expand" in w.path and "kernel" in w.path for w in weights)
+
+    assert kernels() == 1
+    assert kernels(shared=False) == 2  # the coarsest level is not needed
+
+
 def test_pixels_keep_their_range():
     aware = quantization_aware(carn_m(2, **SMALL), patches())
     ranges = [layer for layer in aware.layers if isinstance(layer, FakeQuantize)]
@@ -106,7 +159,8 @@ def test_pixels_keep_their_range():
 def trained(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("qat")
     config = folder / "qat.toml"
-    config.write_text(CONFIG.format(photographs=photographs, cache=folder / "cache"))
+    places = {"photographs": photographs, "cache": folder / "cache"}
+    config.write_text(CONFIG.format(model=MODEL, **places))
     keras.utils.set_random_seed(0)
     carn_m((2, 3), **SMALL).save(folder / "float.keras")
     train = ("quantize-train", str(folder / "float.keras"), "--config", str(config))
@@ -133,7 +187,11 @@ def test_ranges_learn_and_freeze(trained):
 
 def test_the_conversion_is_what_was_evaluated(trained, photographs, capsys):
     folder, _ = trained
-    run, file = folder / "run", folder / "run.tflite"
+    check_conversion(folder / "run", photographs, capsys)
+
+
+def check_conversion(run, photographs, capsys):
+    file = run.with_suffix(".tflite")
     convert = ("convert", run, "--scale", 2, "--format", "int8", "--size", "30x34")
     verify = ("--verify", photographs, "-o", file)
     assert main([str(a) for a in (*convert, *verify)]) in (None, 0)
@@ -145,6 +203,94 @@ def test_the_conversion_is_what_was_evaluated(trained, photographs, capsys):
         scored.append(json.loads(capsys.readouterr().out))
     ours, theirs = (report["images"] for report in scored)
     assert ours == theirs
+
+
+# Stochastic gradient descent, for Adam makes large steps of small differences.
+ELSEWHERE = [
+    *("--set", "train.optimizer=sgd", "--set", "train.learning_rate=0.1"),
+    *("--set", "train.epochs=2", "--set", "train.steps_per_epoch=3"),
+]
+
+
+@pytest.fixture(scope="module")
+def one_device(trained):
+    folder, _ = trained
+    options = ("--config", folder / "qat.toml", "--out", folder / "one", *ELSEWHERE)
+    command = ("quantize-train", folder / "float.keras", *options)
+    assert main([str(argument) for argument in command]) in (None, 0)
+    return folder / "one"
+
+
+def train_elsewhere(one_device, out, program, *options, **environment):
+    """Trains as on one device in another process; returns what it says."""
+    folder = one_device.parent
+    command = (folder / "float.keras", "--config", folder / "qat.toml", "--out", out)
+    options = (*ELSEWHERE, *options)
+    done = subprocess.run(
+        [sys.executable, "-c", program + TRAIN, *map(str, command), *options],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    (starts, moves), (expected_starts, expected_moves) = map(learned, (out, one_device))
+    np.testing.assert_allclose(starts, expected_starts, rtol=1e-4)
+    assert np.abs(expected_moves).max() > 1e-5
+    np.testing.assert_allclose(moves, expected_moves, atol=1e-4)
+    return done.stderr
+
+
+def learned(run):
+    """Returns where the ranges of a run began, and how far they moved."""
+    model = tfsr.load_model(run)
+    model.load_weights(run / "last.weights.h5")
+    ranges = [layer for layer in model.layers if isinstance(layer, FakeQuantize)]
+    starts = np.array([[layer.low, layer.high] for layer in ranges])
+    return starts, np.array([layer.bounds() for layer in ranges]) - starts
+
+
+def test_two_replicas_keep_equal_ranges(one_device, tmp_path):
+    mirrored = ("--set", "train.strategy=mirrored")
+    said = train_elsewhere(one_device, tmp_path / "run", ON_TWO_DEVICES, *mirrored)
+    assert f"{len(learned(one_device)[0])} ranges are equal" in said
+
+
+def test_jax_learns_the_same_ranges(one_device, tmp_path):
+    pytest.importorskip("jax")
+    backend = {"KERAS_BACKEND": "jax"}
+    train_elsewhere(one_device, tmp_path / "run", WITHOUT_TENSORFLOW, **backend)
+
+
+def test_a_network_of_luma_is_trained_in_colour(photographs, tmp_path, capsys):
+    model = """
+name = "cmsc"
+stages = 2
+modules = 1
+filters = 4
+"""
+    config = tmp_path / "qat.toml"
+    config.write_text(
+        CONFIG.format(model=model, photographs=photographs, cache=tmp_path / "cache")
+    )
+    keras.utils.set_random_seed(0)
+    network = cmsc((2, 3), stages=2, modules=1, filters=4)
+    network.save(tmp_path / "float.keras")
+    command = ("quantize-train", tmp_path / "float.keras", "--config", config)
+    out = ("--out", tmp_path / "run")
+    luma = (*command, *out, "--set", "data.channels=y")
+    assert main([str(argument) for argument in luma]) == 2
+    message = "[data] channels is 'y' where the model has 3"
+    assert message in capsys.readouterr().err
+    assert main([str(argument) for argument in (*command, *out)]) in (None, 0)
+    aware = tfsr.load_model(tmp_path / "run")
+    assert scales(aware) == (2, 3)
+    # The scales share the network; enlargement and luma are no part of the training.
+    (conv,) = (w for w in network.trainable_weights if "head" in w.path and w.ndim == 4)
+    shapes = [w.shape for w in aware.trainable_weights if w.ndim == 4]
+    assert shapes.count(conv.shape) == 1
+    assert not [shape for shape in shapes if shape[0] == 5 and shape[2] == 3]
+    check_conversion(tmp_path / "run", photographs, capsys)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@ import pytest
 
 from tfsr.models import carn_m, single_scale
 from tfsr.tflite import quantize
-from tfsr.tflite.lowering import FOR_INT8, last_convolution, lower
+from tfsr.tflite.lowering import last_convolution, lower
+from tfsr.tflite.rules import FOR_INT8
 
 CENTER = -110 / 255  # the mean of `RGB_MEAN` in whole steps
 

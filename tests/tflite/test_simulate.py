@@ -5,7 +5,8 @@ import tensorflow as tf
 
 from tfsr.models import carn_m
 from tfsr.tflite import export, metadata, quantize
-from tfsr.tflite.lowering import EXACT, FOR_INT8, lower
+from tfsr.tflite.lowering import lower
+from tfsr.tflite.rules import EXACT, FOR_INT8
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.tflite.simulate import simulate, to_8_bit, to_16_bit
 

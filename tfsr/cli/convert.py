@@ -47,6 +47,13 @@ def add(command):
         metavar="FOLDER",
         help="images for the ranges of int8 and int16x8",
     )
+    convert.add_argument(
+        "--in-float",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="LAYER[,LAYER...]",
+        help="what int8 leaves in float32, by the names of tfsr sensitivity",
+    )
     convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
     convert.add_argument(
         "--no-lowering",
@@ -105,6 +112,13 @@ def _convert(options):
             f"{options.model}: was trained for {trained_for}; --format "
             f"{options.format} is for float models."
         )
+    if options.in_float and (
+        options.format != "int8" or options.no_lowering or trained_for
+    ):
+        raise InputError(
+            f"{options.model}: --in-float is for float models in --format int8, with "
+            "lowering."
+        )
     original = find_upscaler(options.model, options.scale)
     scale, channels = original.scale, original.channels
     degradation = in_8_bits(
@@ -130,6 +144,7 @@ def _convert(options):
         options.out,
         calibration,
         lowering=not options.no_lowering,
+        in_float=options.in_float,
     )
     reports = []
     for file, size in zip(written, options.size, strict=True):

@@ -17,6 +17,7 @@ from tfsr.cli import (
     import_carn,
     quantize_train,
     report,
+    sensitivity,
     study,
     summary,
     train,
@@ -35,6 +36,7 @@ COMMANDS = (
     upscale,
     import_carn,
     convert,
+    sensitivity,
     benchmark,
     report,
 )

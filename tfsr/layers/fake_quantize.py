@@ -57,20 +57,25 @@ class FakeQuantize(keras.layers.Layer):
 
     def freeze(self):
         """Ends learning: the bounds stay as they are now."""
-        self.frozen_range.assign(self.range)
+        self.frozen_range.assign(ops.stack(self.bounds()))
         self.frozen.assign(1.0)
 
     def bounds(self):
         """Returns `(low, high)` as they are used."""
-        bounds = ops.where(self.frozen > 0, self.frozen_range, self.range)
-        return ops.minimum(bounds[0], 0.0), ops.maximum(bounds[1], 0.0)
+        frozen, frozen_range, learned_range = map(  # JAX takes no variables
+            ops.convert_to_tensor, (self.frozen, self.frozen_range, self.range)
+        )
+        bounds = ops.where(frozen > 0, frozen_range, learned_range)
+        low, high = bounds[0], bounds[1]
+        return ops.where(low > 0, 0.0, low), ops.where(high < 0, 0.0, high)
 
     def call(self, inputs):
         low, high = self.bounds()
         lowest, step, levels = map(ops.stop_gradient, _grid(low, high, self.bits))
         low = low + ops.stop_gradient(lowest - low)
         high = high + ops.stop_gradient(lowest + levels * step - high)
-        clipped = ops.minimum(ops.maximum(inputs, low), high)
+        # By `where`: of equal numbers, some backends' `maximum` shares the gradient.
+        clipped = ops.where(inputs < low, low, ops.where(inputs > high, high, inputs))
         rounded = ops.floor((clipped - lowest) / step + 0.5) * step + lowest
         return clipped + ops.stop_gradient(rounded - clipped)
 

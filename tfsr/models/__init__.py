@@ -1,6 +1,6 @@
 from tfsr.models.carn import carn, carn_m
 from tfsr.models.cmsc import cmsc, pmsc, supervision_weights
-from tfsr.models.luminance import luminance_scales, stages
+from tfsr.models.luminance import in_color, luminance_scales, stages
 from tfsr.models.ms3_carn import ms3_carn
 from tfsr.models.scales import scales, single_scale, training_scales
 from tfsr.models.scn import scn, scn_pspnet, scn_unet, with_levels
@@ -25,6 +25,7 @@ __all__ = [
     "carn",
     "carn_m",
     "cmsc",
+    "in_color",
     "luminance_scales",
     "ms3_carn",
     "pmsc",

@@ -72,11 +72,28 @@ def enlarging(model: keras.Model, scale: int, channels: int = 3) -> keras.Model:
     output = model.output["sr"] if isinstance(model.output, dict) else model.output
     graph = Graph([model.input], [output])
     lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
-    enlarged = BicubicEnlarge(scale, name="enlarge")(lr)
+    enlarged = BicubicEnlarge(scale, name=f"enlarge_x{scale}")(lr)
     if channels == 1:
         (sr,) = graph.run([enlarged], run_node)
         return keras.Model(lr, sr, name=model.name)
-    y = Luma(name="luma")(enlarged)
+    y = Luma(name=f"luma_x{scale}")(enlarged)
     (refined,) = graph.run([y], run_node)
     residual = keras.ops.subtract(refined, y) * RANGE
     return keras.Model(lr, keras.ops.add(enlarged, residual), name=model.name)
+
+
+def in_color(model: keras.Model) -> keras.Model:
+    """Returns the network around a luminance network, from LR to SR of its scales.
+
+    Any other model as it is. With inputs `lr_x2` and outputs `sr_x2` by their names, as
+    other models of several scales.
+    """
+    parts = [enlarging(model, scale) for scale in luminance_scales(model)]
+    if len(parts) < 2:
+        return parts[0] if parts else model
+    inputs = {part.input.name: part.input for part in parts}
+    outputs = {
+        name.replace("lr", "sr"): part.output
+        for name, part in zip(inputs, parts, strict=True)
+    }
+    return keras.Model(inputs, outputs, name=model.name)

@@ -128,12 +128,7 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
     if options.deterministic:
         repeat_exactly()
     model = config.build()
-    channels = "y" if luminance_scales(model) else model.inputs[0].shape[-1]
-    if channels != data.channels:
-        raise InputError(
-            f"{config.source}: [data] channels is {data.channels!r} "
-            f"where the model has {channels!r}."
-        )
+    channels = check_channels(model, config)
     if options.init_from and not resumed:
         say(start_from(model, options.init_from))
     folders = []
@@ -145,6 +140,21 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
         folder = BenchmarkFolder(data.val, scale, channels, degradation=data.task)
         folders.append(folder.first(data.val_images))
     return model, folders
+
+
+def check_channels(model: keras.Model, config: Config) -> int | str:
+    """Returns the channels of the images that `model` is trained on, as in `[data]`.
+
+    Raises:
+        InputError: If `[data]` has others.
+    """
+    channels = "y" if luminance_scales(model) else model.inputs[0].shape[-1]
+    if channels != config.data.channels:
+        raise InputError(
+            f"{config.source}: [data] channels is {config.data.channels!r} "
+            f"where the model has {channels!r}."
+        )
+    return channels
 
 
 def say_skipped(sampler: PatchSampler) -> None:

@@ -1,0 +1,84 @@
+"""`tfsr sensitivity`."""
+
+from tfsr.cli.arguments import (
+    degradation_asked,
+    known_model,
+    positive,
+    with_degradation,
+    with_json,
+)
+from tfsr.cli.models import find_degradation, find_upscaler
+from tfsr.cli.output import columns, present
+from tfsr.errors import InputError
+
+ROWS = 20  # printed; JSON has all
+
+
+def add(command):
+    help = "What 8 bits cost, layer by layer."
+    sensitivity = command("sensitivity", run, help)
+    sensitivity.add_argument(
+        "model",
+        type=known_model,
+        help="a run folder, a .keras file or a released model's name, float",
+    )
+    sensitivity.add_argument("--images", required=True, metavar="FOLDER")
+    sensitivity.add_argument("--scale", type=positive)
+    sensitivity.add_argument(
+        "--calibrate",
+        metavar="FOLDER",
+        help="images for the ranges; scikit-image's photographs by default",
+    )
+    with_degradation(sensitivity)
+    with_json(sensitivity)
+
+
+def run(options):
+    upscaler = find_upscaler(options.model, options.scale)
+    from tfsr.data import BenchmarkFolder
+    from tfsr.data.degradation import in_8_bits
+    from tfsr.data.photographs import TRAINING, photographs
+    from tfsr.inference import KerasUpscaler
+    from tfsr.tflite.calibrate import calibration_patches
+    from tfsr.tflite.sensitivity import sensitivity
+
+    if not isinstance(upscaler, KerasUpscaler):
+        raise InputError(f"{options.model}: must be a float model of Keras.")
+    degradation = in_8_bits(
+        find_degradation(options.model, upscaler, degradation_asked(options))
+    )
+    calibration, images = (
+        BenchmarkFolder(
+            folder, upscaler.scale, upscaler.channels, degradation=degradation
+        )
+        for folder in (options.calibrate or photographs(TRAINING), options.images)
+    )
+    patches = calibration_patches(calibration)
+    report = sensitivity(upscaler.model, upscaler.scale, images, patches)
+    report = {"model": options.model, **report}
+    present(options, report, _text(report))
+
+
+def _text(report):
+    rows = report["layers"]
+    lines = [["loss, dB", "of", "layer", "range", "shared with"]]
+    for row in rows[:ROWS]:
+        bounds = " to ".join(f"{bound:.3g}" for bound in row.get("range", ()))
+        shares = len(row.get("shares", ()))
+        lines.append(
+            [
+                f"{row['loss_db']:.4f}",
+                row["kind"],
+                row["name"],
+                bounds,
+                f"{shares} more" if shares else "",
+            ]
+        )
+    left = len(rows) - ROWS
+    more = f"\nand {left} of at most {rows[ROWS]['loss_db']:.4f} dB" if left > 0 else ""
+    return (
+        f"{report['model']} x{report['scale']} on {report['folder']}: "
+        f"{report['psnr_float']:.3f} dB in float; 8 bits lose {report['loss_db']:.4f} "
+        f"dB, layer by layer {report['sum_db']:.4f} dB together\n"
+        f"{columns(lines)}{more}"
+    )
