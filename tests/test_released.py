@@ -98,12 +98,12 @@ def test_a_damaged_file_is_refused(folder, capsys):
     assert "small.npz: damaged" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["--scale", "2"], ["--model", "small"]])
-def test_upscale_takes_them(folder, tmp_path, arguments):
+@pytest.mark.parametrize("name", ["small", "carn_m_x2_int8"])
+def test_upscale_takes_them(folder, tmp_path, name):
     shutil.copy(photographs(TRAINING)[0], tmp_path / "photo.png")
     with Image.open(tmp_path / "photo.png") as photo:
         photo.crop((0, 0, 40, 30)).save("crop.png")
-    assert main(["upscale", "crop.png", "-o", "large.png", *arguments]) == 0
+    assert main(["upscale", "crop.png", "-o", "large.png", "--model", name]) == 0
     with Image.open("large.png") as large:
         assert large.size == (80, 60)
 

@@ -12,7 +12,6 @@ from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parent / "released"
 MODELS = (".npz", ".tflite")
-DEFAULT = "carn_m_x{}_int8"  # to upscale with, by the scale
 
 
 def names() -> list[str]:

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from tfsr import released
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive
 from tfsr.cli.models import find_upscaler, own_degradation
 from tfsr.cli.output import fail, one_line, say
@@ -15,9 +14,10 @@ def add(command):
     upscale.add_argument(
         "--model",
         type=known_model,
-        help=f"{MODEL_HELP}, or the word bicubic; CARN-M in 8 bits by default",
+        required=True,
+        help=f"{MODEL_HELP}, or the word bicubic",
     )
-    upscale.add_argument("--scale", type=positive, help="2 by default without --model")
+    upscale.add_argument("--scale", type=positive)
     _with_files(upscale)
 
     help = "Remove noise or JPEG artifacts from photos, a file or a folder."
@@ -60,8 +60,6 @@ def _restore(options):
 
 
 def _enlarger(options):
-    if options.model is None:
-        options.model = known_model(released.DEFAULT.format(options.scale or 2))
     upscaler = find_upscaler(options.model, options.scale)
     if upscaler.scale == 1:
         raise InputError(
