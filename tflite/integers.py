@@ -28,11 +28,16 @@ LOWEST, HIGHEST = -128, 127
 
 @dataclasses.dataclass(frozen=True)
 class Quantized:
-    """A tensor of integers, each less its zero point: times `scale`, what it means."""
+    """A tensor of integers, each less its zero point: times `step`, what it means."""
 
     values: np.ndarray  # float32, as exact as integers up to 2^24
-    scale: np.float32
+    step: float
     zero_point: int
+
+    @property
+    def scale(self) -> np.float32:
+        """The step as a file holds it."""
+        return np.float32(self.step)
 
 
 # What is not rounded to 8 bits yet: a function from the step to the integers.
@@ -93,7 +98,7 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
             pending = _compute(operation, *args, **kwargs)
         return pending if bounds is None else _round(pending, *bounds)
 
-    image = Quantized(pixels.astype(np.float32), np.float32(1 / 255), LOWEST)
+    image = Quantized(pixels.astype(np.float32), 1 / 255, LOWEST)
     (sr,) = graph.run([image], call)
     return sr.values.astype(np.uint8)
 
@@ -105,14 +110,15 @@ def _round(pending, low, high):
     zero_point = LOWEST + math.floor(-low / step + 0.5)
     scale = np.float32(step)
     levels = np.clip(pending(scale), LOWEST - zero_point, HIGHEST - zero_point)
-    return Quantized(levels.astype(np.float32), scale, zero_point)
+    return Quantized(levels.astype(np.float32), step, zero_point)
 
 
 def _convolve(conv, x):
     kernel = keras.ops.convert_to_numpy(conv.kernel).astype(np.float64)
     axes = OTHER_AXES[type(conv)]
     largest = np.abs(kernel).max(axis=axes, keepdims=True)
-    steps = np.float32(np.where(largest, largest, 1) / 127)
+    largest = np.where(largest, largest, 1)
+    steps = np.float32(largest / 127)
     scales = x.scale * steps.ravel()
     weights = np.rint(kernel / steps.astype(np.float64))
     values = tf.constant(x.values, tf.float64)
@@ -126,7 +132,8 @@ def _convolve(conv, x):
     sums = sums.numpy()
     if conv.bias is not None:
         bias = keras.ops.convert_to_numpy(conv.bias).astype(np.float64)
-        sums = sums + np.rint(bias / scales.astype(np.float64))
+        # The converter rounds biases by steps that are not rounded to float32 yet.
+        sums = sums + np.rint(bias / (x.step * largest.ravel() / 127))
     return lambda scale: np.rint(np.float32(sums) * (scales / scale))
 
 
@@ -178,7 +185,7 @@ def _move(operation, *args, **kwargs):
     moved = operation(*values, **kwargs)
     return keras.tree.map_structure(
         lambda x: Quantized(
-            keras.ops.convert_to_numpy(x), first.scale, first.zero_point
+            keras.ops.convert_to_numpy(x), first.step, first.zero_point
         ),
         moved,
     )

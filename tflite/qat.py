@@ -11,7 +11,7 @@ from tfsr.data.cache import training_files
 from tfsr.data.degradation import in_8_bits
 from tfsr.errors import InputError
 from tfsr.layers import FakeQuantize
-from tfsr.models import in_color, scales
+from tfsr.models import in_color, scales, single_scale
 from tfsr.tflite.aware import is_quantization_aware, quantization_aware
 from tfsr.tflite.calibrate import calibration_patches
 from tfsr.training import Config, train
@@ -24,11 +24,12 @@ def quantize_train(
 ) -> dict:
     """Trains a float model for 8 bits into the run folder `out`, or resumes there.
 
-    A luminance network is trained as it runs, from LR to SR in colour.
+    A luminance network is trained as it runs, from LR to SR in colour. Of a model of
+    several scales one may be trained alone, whose ranges then are its own.
 
     Args:
         run: A run folder or a `.keras` file with float weights.
-        config: An experiment with `[quantize]`, of the same model.
+        config: An experiment with `[quantize]`, of the same model or one scale of it.
         out: The run folder; `model.keras` in it is quantization-aware, for `convert`.
         tensorboard: As for `tfsr.training.train`.
 
@@ -42,9 +43,7 @@ def quantize_train(
     options = config.quantize
     if options is None:
         raise InputError(f"{config.source}: needs a table [quantize].")
-    model = load_model(run)
-    _check_same(model, run, config)
-    model = in_color(model)
+    model = in_color(_load(run, config))
     check_channels(model, config)
     aware = quantization_aware(
         model,
@@ -58,8 +57,14 @@ def quantize_train(
         copy.set_weights(aware.get_weights())
         return copy
 
+    def teach(lr):
+        return keras.tree.map_structure(_as_pixels, model(lr, training=False))
+
+    config = dataclasses.replace(
+        config, builder=build, teacher=teach if options.target == "float" else None
+    )
     freeze = FreezeRanges(round(config.train.epochs * options.learn_ranges))
-    return train(dataclasses.replace(config, builder=build), out, tensorboard, [freeze])
+    return train(config, out, tensorboard, [freeze])
 
 
 class FreezeRanges(keras.callbacks.Callback):
@@ -80,11 +85,15 @@ class FreezeRanges(keras.callbacks.Callback):
                     layer.freeze()
 
 
-def _check_same(model, run, config):
-    """Refuses a config of another model."""
+def _load(run, config):
+    """Returns the float model of a run, or the one scale of it that `config` has."""
+    model = load_model(run)
     if is_quantization_aware(model):
         raise InputError(f"{run}: is quantization-aware already; give the float model.")
     wanted = config.build()
+    if len(scales(wanted)) == 1 and {*scales(wanted)} < {*scales(model)}:
+        (scale,) = scales(wanted)
+        model, wanted = (single_scale(m, scale) for m in (model, wanted))
     for what, ours, theirs in (
         ("scales", scales(model), scales(wanted)),
         ("parameters", params(model), params(wanted)),
@@ -93,6 +102,12 @@ def _check_same(model, run, config):
             raise InputError(
                 f"{config.source}: [model] has {what} {theirs}, and {run} {ours}."
             )
+    return model
+
+
+def _as_pixels(sr):
+    """Returns what 8 bits hold of a model's output."""
+    return keras.ops.clip(sr, 0, 1)
 
 
 def _patches(config, scale):

@@ -293,6 +293,27 @@ filters = 4
     check_conversion(tmp_path / "run", photographs, capsys)
 
 
+def test_one_scale_learns_the_float_output(trained, photographs, capsys):
+    folder, _ = trained
+    command = (
+        "quantize-train",
+        folder / "float.keras",
+        "--config",
+        folder / "qat.toml",
+    )
+    sets = ("--set", "model.scale=2", "--set", "train.epochs=1")
+    losses = {}
+    for target in ("hr", "float"):
+        out = ("--out", folder / target, "--set", f"quantize.target={target}")
+        assert main([str(a) for a in (*command, *out, *sets)]) in (None, 0)
+        names, values = (folder / target / "log.csv").read_text().splitlines()
+        losses[target] = dict(zip(names.split(","), values.split(","), strict=True))
+    # An untrained network is far from HR, its rounding near to itself.
+    assert float(losses["float"]["loss"]) < 0.1 * float(losses["hr"]["loss"])
+    assert scales(tfsr.load_model(folder / "float")) == (2,)
+    check_conversion(folder / "float", photographs, capsys)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -307,6 +328,20 @@ filters = 4
                 *("--out", "{out}", "--set", "model.filters=8"),
             ),
             "has parameters",
+        ),
+        (
+            (
+                *("quantize-train", "{float}", "--config", "{config}"),
+                *("--out", "{out}", "--set", "model.scale=4"),
+            ),
+            "has scales (4,), and",
+        ),
+        (
+            (
+                *("quantize-train", "{float}", "--config", "{config}"),
+                *("--out", "{out}", "--set", "quantize.target=teacher"),
+            ),
+            "target must be hr or float, not 'teacher'",
         ),
         (
             ("convert", "{run}", "--scale", "2", "--format", "int16x8", "-o", "{out}"),

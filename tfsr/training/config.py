@@ -137,12 +137,15 @@ class QuantizeConfig:
     weight_bits: int = 8
     activation_bits: int = 8
     learn_ranges: float = 0.8  # the share of the epochs before the ranges are frozen
+    target: str = "hr"  # what is learned: "hr", or "float", the float model's output
 
     def __post_init__(self):
         for key, allowed in {"weight_bits": (4, 8), "activation_bits": (8, 16)}.items():
             value = getattr(self, key)
             if value not in allowed:
                 raise ValueError(f"{key} must be one of {allowed}, not {value}.")
+        if self.target not in ("hr", "float"):
+            raise ValueError(f"target must be hr or float, not {self.target!r}.")
         if not 0 <= self.learn_ranges <= 1:
             raise ValueError(
                 f"learn_ranges must be from 0 to 1, not {self.learn_ranges}."
@@ -160,6 +163,7 @@ class Config:
     source: str  # the file, for messages
     quantize: QuantizeConfig | None = None
     builder: Callable[[], keras.Model] | None = None  # if not the model's of `MODELS`
+    teacher: Callable | None = None  # of whose outputs is learned, not of HR
 
     def build(self) -> keras.Model:
         """Returns the network to train.

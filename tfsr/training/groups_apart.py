@@ -19,6 +19,8 @@ class GroupsApart(keras.Model):
     CARN-M's step (`benchmarks/groups_apart.py` on `carn_m_x4_hour.toml`).
     """
 
+    teacher = None  # a function of the inputs, whose outputs are learned instead of `y`
+
     def __init__(self, inputs, outputs, **kwargs):
         super().__init__(inputs, outputs, **kwargs)
         self.graph = inline(self)
@@ -30,6 +32,8 @@ class GroupsApart(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
+        if self.teacher is not None:
+            y = self.teacher(x)
         if isinstance(y_pred, dict) and not isinstance(y, dict):
             y = dict.fromkeys(y_pred, y)  # every stage of a cascade learns the same
         return super().compute_loss(x, y, y_pred, sample_weight, training)

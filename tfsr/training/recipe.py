@@ -22,6 +22,7 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
     with _dtype_policy(f"mixed_{precision}" if precision else "float32"):
         network = config.build()
         trainee = GroupsApart(network.input, network.output, name=network.name)
+        trainee.teacher = config.teacher
         compile_model(trainee, config)
     trainee.set_weights(model.get_weights())
     return trainee
