@@ -41,6 +41,7 @@ def main():
     save_arrays(tfsr.load_model(options.run), arrays)
     files.write_text(arrays.with_suffix(".toml"), config.text)
     model = tfsr.load_model(arrays)
+    card = describe(options, config, model)
     quality, latency = [], []
     for scale in scales(model):
 
@@ -53,7 +54,6 @@ def main():
         file = convert_scale(options, model, scale, calibration)
         quality += [score(model, scale, file, images(test)) for test in options.test]
         latency.append(time_scale(options, model, scale, file, calibration))
-    card = describe(options, config, model)
     card += table(["images", "before", "float", "int8", "int8 loses"], quality)
     card += table(["input", "float32", "int8", "of float32"], latency)
     files.write_text(arrays.with_suffix(".md"), "\n".join(card))
@@ -101,7 +101,7 @@ def time_scale(options, model, scale, file, calibration):
 
 def describe(options, config, model):
     """Returns the head of the card: from what, how, how long."""
-    steps = len(read_log(options.run / "log.csv")) * config.train.steps_per_epoch
+    steps = len(read_log(options.run)) * config.train.steps_per_epoch
     sets = [f"{Path(s).name} ({len(list_images(s))})" for s in config.data.train]
     left_out = config.data.exclude
     without = f", without {', '.join(left_out)}" if left_out else ""
