@@ -50,7 +50,11 @@ def test_a_port_that_is_taken(folder):
 
 
 def test_the_command_serves_until_it_is_interrupted(folder):
-    program = "import sys; from tfsr.cli import main; sys.exit(main())"
+    program = (  # shells let what they run in the background ignore the interrupt
+        "import signal, sys; from tfsr.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.exit(main())"
+    )
     command = [sys.executable, "-c", program, "report", "--serve", str(folder)]
     with subprocess.Popen(
         [*command, "--port", "0"],
@@ -62,6 +66,6 @@ def test_the_command_serves_until_it_is_interrupted(folder):
         with urllib.request.urlopen(address) as response:
             assert response.read() == b"content"
         serving.send_signal(signal.SIGINT)
-        out, err = serving.communicate()
+        out, err = serving.communicate(timeout=60)
     assert (serving.returncode, out) == (0, "")
     assert err == "tfsr: serving until Ctrl-C.\n"
