@@ -4,7 +4,8 @@ python benchmarks/release.py RUN NAME --hours H --calibrate FOLDER --test FOLDER
 """
 
 import argparse
-import hashlib
+import shlex
+import sys
 import tempfile
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def main():
     card += table(["images", "before", "float", "int8", "int8 loses"], quality)
     card += table(["input", "float32", "int8", "of float32"], latency)
     files.write_text(arrays.with_suffix(".md"), "\n".join(card))
-    write_digests()
+    released.write_digests()
 
 
 def convert_scale(options, model, scale, calibration):
@@ -117,7 +118,8 @@ def describe(options, config, model):
         f"- {steps:,} steps, {options.hours:g} hours on two CPU cores",
         f"- Degradation: {config.data.task}",
         "- PSNR on Y, or on gray, of 8-bit inputs and outputs; latency on one thread, "
-        "median, same machine\n",
+        "median, same machine",
+        f"- Made and measured by `{shlex.join(['python', *sys.argv])}`\n",
     ]
 
 
@@ -125,13 +127,6 @@ def table(head, rows):
     """Returns the lines of a Markdown table and an empty one."""
     lines = [head, ["---"] * len(head), *rows]
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
-
-
-def write_digests():
-    """Writes SHA256SUMS of all models in the folder."""
-    models = sorted(f for f in released.FOLDER.iterdir() if f.suffix in released.MODELS)
-    lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}" for f in models]
-    files.write_text(released.FOLDER / "SHA256SUMS", "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

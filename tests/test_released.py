@@ -1,4 +1,3 @@
-import hashlib
 import shutil
 
 import numpy as np
@@ -50,15 +49,9 @@ def folder(model, tmp_path, monkeypatch):
     (folder / "small.toml").write_text(CONFIG)
     images = BenchmarkFolder(photographs(TRAINING), 2).first(1)
     convert(model, 2, "int8", [None], folder / "carn_m_x2_int8.tflite", images)
-    _write_digests(folder)
+    released.write_digests()
     monkeypatch.chdir(tmp_path)
     return folder
-
-
-def _write_digests(folder):
-    files = [file for file in folder.iterdir() if file.suffix in released.MODELS]
-    lines = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}" for f in files]
-    (folder / "SHA256SUMS").write_text("\n".join(lines))
 
 
 def test_weights_are_those_in_half_precision(folder, model):

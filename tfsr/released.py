@@ -8,6 +8,7 @@ NAME_x2_int8.tflite the conversions, NAME.md the card, and SHA256SUMS the digest
 import hashlib
 from pathlib import Path
 
+from tfsr import files
 from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parent / "released"
@@ -31,9 +32,20 @@ def find(model: str | Path) -> Path:
     if not found or Path(model).exists():
         return Path(model)
     (file,) = found
-    if hashlib.sha256(file.read_bytes()).hexdigest() != _digests().get(file.name):
+    if _digest(file) != _digests().get(file.name):
         raise InputError(f"{file}: damaged; its checksum does not match.")
     return file
+
+
+def write_digests():
+    """Writes SHA256SUMS of all models in the folder."""
+    models = sorted(file for file in FOLDER.iterdir() if file.suffix in MODELS)
+    lines = [f"{_digest(file)}  {file.name}\n" for file in models]
+    files.write_text(FOLDER / "SHA256SUMS", "".join(lines))
+
+
+def _digest(file):
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _digests():

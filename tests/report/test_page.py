@@ -261,8 +261,9 @@ def test_models_of_two_tasks_are_refused(runs, run, make_restorer, tmp_path):
 
 
 def test_names_are_as_short_as_tells_them_apart():
-    paths = [Path("runs/a/best"), Path("runs/b/best"), Path("c.keras")]
-    assert names_of(paths) == ["a/best", "b/best", "c.keras"]
+    paths = [Path("runs/a/best"), Path("runs/b/best"), Path("c.keras"), Path("d0.1")]
+    assert names_of(paths) == ["a/best", "b/best", "c", "d0.1"]
+    assert names_of([Path("c.keras"), Path("c.tflite")]) == ["c.keras", "c.tflite"]
     with pytest.raises(InputError, match="c: is named twice"):
         names_of([Path("c"), Path("d"), Path("c")])
 

@@ -148,24 +148,23 @@ def _sources(argument, scale):
 
 
 def _model(name, sources, scale):
-    from tfsr.report.models import Model
+    from tfsr.report.models import FLOAT, PTQ, QAT, Model
 
     runs = [_run(source, scale) for source in sources]
     upscaler, source = runs[0].upscaler, sources[0]
     if source.endswith(".tflite"):
         facts = upscaler.metadata
-        kind = "float"
+        kind = FLOAT
         if facts["format"] not in ("float32", "float16"):
-            kind = "QAT" if facts.get("quantization_aware") else "PTQ"
-        name = name.removesuffix(".tflite")
+            kind = QAT if facts.get("quantization_aware") else PTQ
         return Model(name, runs, kind, facts["weights_sha256"], file=Path(source))
     from tfsr import complexity
     from tfsr.tflite.integers import IntegerUpscaler
 
     return Model(
-        name.removesuffix(".keras"),
+        name,
         runs,
-        "QAT" if isinstance(upscaler, IntegerUpscaler) else "float",
+        QAT if isinstance(upscaler, IntegerUpscaler) else FLOAT,
         runs[0].weights,
         _architecture(runs[0].folder),
         complexity.params(upscaler.model),

@@ -11,6 +11,7 @@ from tfsr.errors import InputError
 from tfsr.evaluate import baseline
 
 FLOAT, PTQ, QAT = "float", "PTQ", "QAT"
+SUFFIXES = (".keras", ".npz", ".tflite")
 
 
 @dataclass
@@ -170,11 +171,14 @@ def compare(
 
 
 def names_of(paths: list[Path]) -> list[str]:
-    """Returns the shortest ends of paths that tell them apart."""
-    for count in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["/".join(path.parts[-count:]) for path in paths]
-        if len(set(names)) == len(names):
-            return names
+    """Returns the shortest ends of paths that tell them apart, without a model file's
+    suffix if they differ without."""
+    bare = [path.with_suffix("") if path.suffix in SUFFIXES else path for path in paths]
+    for ends in (bare, paths):
+        for count in range(1, max(len(path.parts) for path in ends) + 1):
+            names = ["/".join(path.parts[-count:]) for path in ends]
+            if len(set(names)) == len(names):
+                return names
     raise InputError(f"{paths[0]}: is named twice, or another model like it.")
 
 
