@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -61,8 +62,34 @@ def check_layer(tmp_path):
     return check
 
 
+@pytest.fixture(scope="session")
+def write_config(photographs):
+    """Writes the config of a tiny training on the photographs; returns its file.
+
+    The tables given add to the defaults or replace them, key by key; a model given by
+    name has no defaults. The cache is beside the file.
+    """
+
+    def write(file, **tables):
+        carn_m = {"filters": 8, "blocks": 1, "units": 1, "groups": 2}
+        images, cache = str(photographs), str(file.parent / "cache")
+        config = {
+            "model": {"name": "carn_m", "scale": 2, **carn_m},
+            "data": {"train": [images], "val": images, "cache": cache},
+            "train": {"epochs": 2, "steps_per_epoch": 2, "batch": 2, "patch": 8},
+        }
+        if "name" in tables.get("model", {}):
+            config["model"] = {}
+        for name, table in tables.items():
+            config[name] = {**config.get(name, {}), **table}
+        file.write_text(tomli_w.dumps(config))
+        return file
+
+    return write
+
+
 @pytest.fixture
-def make_restorer(tmp_path, photographs):
+def make_restorer(tmp_path, write_config):
     """Makes a run folder of a tiny SCN that restores, as training leaves it."""
     import keras
 
@@ -70,42 +97,19 @@ def make_restorer(tmp_path, photographs):
 
     def make(channels, task):
         keras.utils.set_random_seed(0)
-        model = scn(1, levels=2, filters=4, blocks=1, channels=channels)
+        model = {"levels": 2, "filters": 4, "blocks": 1, "channels": channels}
         out = tmp_path / "restorer"
         out.mkdir()
-        model.save(out / "model.keras")
-        (out / "config.toml").write_text(
-            RESTORATION.format(
-                task=task, channels=channels, images=photographs, cache=tmp_path
-            )
+        scn(1, **model).save(out / "model.keras")
+        write_config(
+            out / "config.toml",
+            model={"name": "scn", "scale": 1, **model},
+            data={"channels": channels, **task},
+            train={"patch": 16},
         )
         return out
 
     return make
-
-
-RESTORATION = """
-[model]
-name = "scn"
-scale = 1
-levels = 2
-filters = 4
-blocks = 1
-channels = {channels}
-
-[data]
-train = ["{images}"]
-val = "{images}"
-cache = "{cache}/cache"
-channels = {channels}
-{task}
-
-[train]
-epochs = 2
-steps_per_epoch = 2
-batch = 2
-patch = 16
-"""
 
 
 @pytest.fixture

@@ -32,6 +32,12 @@ def images(tmp_path):
     return str(folder)
 
 
+@pytest.fixture
+def config(write_config, tmp_path):
+    one_step = {"epochs": 1, "steps_per_epoch": 1}
+    return write_config(tmp_path / "tiny.toml", train=one_step)
+
+
 def test_summary_counts_as_the_paper(run):
     code, out, _ = run("summary", "carn_m", "--json")
     assert code == 0
@@ -109,30 +115,9 @@ def test_json_without_a_file_prints_only_json(run, images):
     assert json.loads(out)["model"] == "bicubic"
 
 
-CONFIG = """
-[model]
-name = "carn_m"
-scale = 2
-filters = 8
-blocks = 1
-
-[data]
-train = ["{images}"]
-val = "{images}"
-cache = "{cache}"
-
-[train]
-epochs = 1
-steps_per_epoch = 1
-batch = 1
-patch = 8
-"""
-
-
-def test_train_prints_only_json(run, tmp_path, images):
-    config, out = tmp_path / "tiny.toml", tmp_path / "run"
-    config.write_text(CONFIG.format(images=images, cache=tmp_path / "cache"))
-    arguments = ["train", str(config), "--out", str(out), "--json"]
+def test_train_prints_only_json(run, config, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["train", config, "--out", out, "--json"]
     for epochs in ("1", "2"):  # the second one says that it resumes
         code, stdout, stderr = run(*arguments, "--set", f"train.epochs={epochs}")
         assert code == 0
@@ -141,10 +126,9 @@ def test_train_prints_only_json(run, tmp_path, images):
     assert "train.epochs was 1, now 2" in stderr
 
 
-def test_a_dry_run_prints_an_estimate(run, tmp_path, images):
-    config, out = tmp_path / "tiny.toml", tmp_path / "run"
-    config.write_text(CONFIG.format(images=images, cache=tmp_path / "cache"))
-    arguments = ["train", str(config), "--out", str(out), "--dry-run"]
+def test_a_dry_run_prints_an_estimate(run, config, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["train", config, "--out", out, "--dry-run"]
     code, stdout, _ = run(*arguments)
     assert code == 0
     assert re.search(r"1 steps of [\d.]+ s in 1 epochs, .* about \d+ s\n$", stdout)

@@ -12,39 +12,17 @@ from tfsr.data.degradation import Enlarged, degraded_patch
 from tfsr.inference import KerasUpscaler, from_uint8
 from tfsr.training.callbacks import read_log
 
-CONFIG = """
-[model]
-name = "cmsc"
-scale = [2, 3]
-stages = 2
-modules = 1
-filters = 4
-
-[data]
-train = ["{photographs}"]
-val = "{photographs}"
-val_images = 2
-cache = "{cache}"
-channels = "y"
-downscale = [0.7]
-
-[train]
-epochs = 2
-steps_per_epoch = 2
-batch = 4
-patch = 21
-optimizer = "sgd"
-loss = "l2_sum"
-clip_norm = 0.4
-"""
-
 
 @pytest.fixture(scope="module")
-def trained(photographs, tmp_path_factory):
+def trained(write_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("luminance")
-    config = folder / "cmsc.toml"
-    config.write_text(
-        CONFIG.format(photographs=photographs, cache=folder / "cache").strip()
+    network = {"name": "cmsc", "stages": 2, "modules": 1, "filters": 4}
+    rule = {"optimizer": "sgd", "loss": "l2_sum", "clip_norm": 0.4}
+    config = write_config(
+        folder / "cmsc.toml",
+        model={"scale": [2, 3], **network},
+        data={"val_images": 2, "channels": "y", "downscale": [0.7]},
+        train={"batch": 4, "patch": 21, **rule},
     )
     assert main(["train", str(config), "--out", str(folder / "run")]) in (None, 0)
     return folder / "run"

@@ -14,26 +14,6 @@ from tfsr.models import carn_m
 from tfsr.tflite.convert import convert
 from tfsr.weights import load_degradation, save_arrays
 
-CONFIG = """
-[model]
-name = "carn_m"
-scale = 2
-filters = 8
-
-[data]
-train = ["images"]
-val = "val"
-
-[train]
-epochs = 1
-steps_per_epoch = 1
-batch = 4
-patch = 8
-"""
-DENOISER = CONFIG.replace(
-    'name = "carn_m"\nscale = 2\nfilters = 8', 'name = "scn"\nscale = 1\nblocks = 1'
-).replace("[data]", '[data]\ndegradation = "noise"\nsigma = 25')
-
 
 @pytest.fixture(scope="module")
 def model():
@@ -41,12 +21,13 @@ def model():
 
 
 @pytest.fixture
-def folder(model, tmp_path, monkeypatch):
+def folder(model, write_config, tmp_path, monkeypatch):
     folder = tmp_path / "released"
     folder.mkdir()
     monkeypatch.setattr(released, "FOLDER", folder)
     save_arrays(model, folder / "small.npz")
-    (folder / "small.toml").write_text(CONFIG)
+    network = {"name": "carn_m", "scale": 2, "filters": 8}
+    write_config(folder / "small.toml", model=network)
     images = BenchmarkFolder(photographs(TRAINING), 2).first(1)
     convert(model, 2, "int8", [None], folder / "carn_m_x2_int8.tflite", images)
     released.write_digests()
@@ -64,8 +45,9 @@ def test_weights_are_those_in_half_precision(folder, model):
         assert {arrays[name].dtype.name for name in arrays.files} == {"float16"}
 
 
-def test_the_task_is_that_of_the_config(folder):
-    (folder / "small.toml").write_text(DENOISER)
+def test_the_task_is_that_of_the_config(folder, write_config):
+    task = {"degradation": "noise", "sigma": 25}
+    write_config(folder / "small.toml", model={"name": "scn", "scale": 1}, data=task)
     assert load_degradation("small") == GaussianNoise(25)
 
 

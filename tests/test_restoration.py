@@ -15,10 +15,10 @@ from tfsr.tflite import metadata
 from tfsr.upscale import LUMA
 from tfsr.weights import load_degradation
 
-NOISE = 'degradation = "noise"\nsigma = 25'
-BLIND_NOISE = 'degradation = "noise"\nsigma = [5, 50]\nnoise = "uint8"'
-JPEG_10 = 'degradation = "jpeg"\nquality = 10'
-BLIND_JPEG = 'degradation = "jpeg"\nquality = [10, 40]'
+NOISE = {"degradation": "noise", "sigma": 25}
+BLIND_NOISE = {"degradation": "noise", "sigma": [5, 50], "noise": "uint8"}
+JPEG_10 = {"degradation": "jpeg", "quality": 10}
+BLIND_JPEG = {"degradation": "jpeg", "quality": [10, 40]}
 
 
 @pytest.mark.parametrize(

@@ -21,39 +21,16 @@ from tfsr.training import read_config, train
 from tfsr.training.callbacks import read_log
 
 SIZE = (12, 16)
-
-CONFIG = """
-[model]
-name = "carn_m"
-scale = 2
-filters = {filters}
-blocks = 1
-units = 1
-groups = 2
-
-[data]
-train = ["{photographs}"]
-val = "{photographs}"
-cache = "{cache}"
-
-[train]
-epochs = 1
-steps_per_epoch = 2
-batch = 1
-patch = 8
-learning_rate = 1e-2
-"""
+TRAIN = {"epochs": 1, "learning_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")
-def configs(photographs, tmp_path_factory):
+def configs(write_config, tmp_path_factory):
     """A folder of two configs; do not write into it."""
     folder = tmp_path_factory.mktemp("configs")
     for name, filters in (("narrow", 4), ("wide", 8)):
-        text = CONFIG.format(
-            filters=filters, photographs=photographs, cache=folder / "cache"
-        )
-        (folder / f"{name}.toml").write_text(text)
+        model = {"filters": filters}
+        write_config(folder / f"{name}.toml", model=model, train=TRAIN)
     return folder
 
 
@@ -249,24 +226,19 @@ def test_a_diverging_run_is_named(configs, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("tables", "message"),
     [
-        (
-            "batch = 1",
-            "batch = 2",
-            r"b\.toml: train\.batch is 2 where .*a\.toml has 1;",
-        ),
-        ("patch = 8", "patch = 9", r"b\.toml: train\.patch is 9 where"),
-        ("epochs = 1", "epochs = 3", r"b\.toml: train\.epochs is 3 where"),
-        ("train = [", 'train = ["more", ', r"b\.toml: data\.train is \['more', "),
-        ("scale = 2", "scale = [2, 3]", r"b\.toml: model\.scale is \(2, 3\) where"),
-        ("units = 1", "units = 0", r"b\.toml: \[model\] .*units=0"),
+        ({"train": {"batch": 3}}, r"b\.toml: train\.batch is 3 where .*a\.toml has 2;"),
+        ({"train": {"patch": 9}}, r"b\.toml: train\.patch is 9 where"),
+        ({"train": {"epochs": 3}}, r"b\.toml: train\.epochs is 3 where"),
+        ({"data": {"train": ["more"]}}, r"b\.toml: data\.train is \['more'\] where"),
+        ({"model": {"scale": [2, 3]}}, r"b\.toml: model\.scale is \(2, 3\) where"),
+        ({"model": {"units": 0}}, r"b\.toml: \[model\] .*units=0"),
     ],
 )
-def test_configs_that_cannot_be_compared(configs, tmp_path, old, new, message):
-    text = (configs / "wide.toml").read_text()
-    (tmp_path / "a.toml").write_text(text)
-    (tmp_path / "b.toml").write_text(text.replace(old, new))
+def test_configs_that_cannot_be_compared(write_config, tmp_path, tables, message):
+    write_config(tmp_path / "a.toml")
+    write_config(tmp_path / "b.toml", **tables)
     with pytest.raises(InputError, match=message):
         study.plan([tmp_path], tmp_path / "out", [0], scale=2)
     assert not (tmp_path / "out").exists()
@@ -277,11 +249,10 @@ def test_the_first_config_named_comes_first(configs, tmp_path):
     assert [network.name for network in planned.networks] == ["wide", "narrow"]
 
 
-def test_configs_may_differ_in_network_seed_and_cache(configs, tmp_path):
-    text = (configs / "wide.toml").read_text().replace("units = 1", "units = 2")
-    text = text.replace('cache"', 'cache2"') + "seed = 5\n"
-    (tmp_path / "b.toml").write_text(text)
-    planned = study.plan([configs, tmp_path / "b.toml"], tmp_path, [3])
+def test_configs_may_differ_in_network_seed_and_cache(write_config, configs, tmp_path):
+    train = {**TRAIN, "seed": 5}
+    other = write_config(tmp_path / "b.toml", model={"units": 2}, train=train)
+    planned = study.plan([configs, other], tmp_path, [3])
     assert [network.name for network in planned.networks] == ["narrow", "wide", "b"]
     assert {network.config.train.seed for network in planned.networks} == {3}
 

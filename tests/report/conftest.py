@@ -7,33 +7,12 @@ import pytest
 
 browser = runpy.run_path(str(Path(__file__).with_name("browser.py")))
 
-CONFIG = """
-[model]
-name = "carn_m"
-scale = 2
-filters = 8
-blocks = 1
-units = 1
-groups = 2
-
-[data]
-train = ["{photographs}"]
-val = "{photographs}"
-cache = "{cache}"
-
-[train]
-epochs = 2
-steps_per_epoch = 1
-batch = 1
-patch = 8
-learning_rate = 1e-2
-"""
 MODELS = ("small", "small_int8.tflite", "small_dynamic.tflite", "aware")
 TILE = (40, 48)  # LR pixels, smaller than what the tests upscale
 
 
 @pytest.fixture(scope="session")
-def runs(photographs, tmp_path_factory):
+def runs(write_config, photographs, tmp_path_factory):
     """A folder of runs and files; do not write into it.
 
     `small`, trained in two steps, and of it `small_int8.tflite` of fixed size,
@@ -47,8 +26,8 @@ def runs(photographs, tmp_path_factory):
     from tfsr.training import read_config, train
 
     folder = tmp_path_factory.mktemp("runs")
-    config = folder / "small.toml"
-    config.write_text(CONFIG.format(photographs=photographs, cache=folder / "cache"))
+    training = {"steps_per_epoch": 1, "learning_rate": 1e-2}
+    config = write_config(folder / "small.toml", train=training)
     train(read_config(config), folder / "small")
     model = tfsr.load_model(folder / "small")
     images = BenchmarkFolder(photographs, 2)

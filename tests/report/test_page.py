@@ -198,7 +198,7 @@ def test_a_study_brings_its_networks_and_seeds(runs, run, tmp_path, photographs)
 
 
 def test_a_restorer_is_set_beside_its_input(make_restorer, run, tmp_path, photographs):
-    restorer = make_restorer(1, 'degradation = "noise"\nsigma = 25')
+    restorer = make_restorer(1, {"degradation": "noise", "sigma": 25})
     arguments = ["--test", photographs, "-o", tmp_path / "out"]
     code, _, err = run("report", restorer, *arguments)
     assert code == 0, err
@@ -248,7 +248,7 @@ def test_mistakes_are_one_line(
 
 
 def test_models_of_two_tasks_are_refused(runs, run, make_restorer, tmp_path):
-    restorer = make_restorer(3, 'degradation = "jpeg"\nquality = 20')
+    restorer = make_restorer(3, {"degradation": "jpeg", "quality": 20})
     code, _, err = run(
         "report", runs / "small", restorer, "--test", "x", "-o", tmp_path / "out"
     )

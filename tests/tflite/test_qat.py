@@ -23,35 +23,11 @@ from tfsr.tflite.rules import FOR_INT8
 from tfsr.tflite.simulate import simulate
 
 SMALL = {"filters": 16, "blocks": 1, "units": 1}
-CONFIG = """
-[model]
-{model}
-scale = [2, 3]
-
-[data]
-train = ["{photographs}"]
-val = "{photographs}"
-val_images = 1
-cache = "{cache}"
-
-[train]
-epochs = 3
-steps_per_epoch = 1
-batch = 2
-patch = 8
-learning_rate = 1e-2
-
-[quantize]
-learn_ranges = 0.5
-"""
-
-
-MODEL = """
-name = "carn_m"
-filters = 16
-blocks = 1
-units = 1
-"""
+TABLES = {
+    "data": {"val_images": 1},
+    "train": {"epochs": 3, "steps_per_epoch": 1, "learning_rate": 1e-2},
+    "quantize": {"learn_ranges": 0.5},
+}
 
 TRAIN = """
 import sys
@@ -156,11 +132,10 @@ def test_pixels_keep_their_range():
 
 
 @pytest.fixture(scope="module")
-def trained(photographs, tmp_path_factory):
+def trained(write_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("qat")
-    config = folder / "qat.toml"
-    places = {"photographs": photographs, "cache": folder / "cache"}
-    config.write_text(CONFIG.format(model=MODEL, **places))
+    model = {"name": "carn_m", "scale": [2, 3], **SMALL}
+    config = write_config(folder / "qat.toml", model=model, **TABLES)
     keras.utils.set_random_seed(0)
     carn_m((2, 3), **SMALL).save(folder / "float.keras")
     train = ("quantize-train", str(folder / "float.keras"), "--config", str(config))
@@ -262,19 +237,17 @@ def test_jax_learns_the_same_ranges(one_device, tmp_path):
     train_elsewhere(one_device, tmp_path / "run", WITHOUT_TENSORFLOW, **backend)
 
 
-def test_a_network_of_luma_is_trained_in_colour(photographs, tmp_path, capsys):
-    model = """
-name = "cmsc"
-stages = 2
-modules = 1
-filters = 4
-"""
-    config = tmp_path / "qat.toml"
-    config.write_text(
-        CONFIG.format(model=model, photographs=photographs, cache=tmp_path / "cache")
+def test_a_network_of_luma_is_trained_in_colour(
+    write_config, photographs, tmp_path, capsys
+):
+    model = {"stages": 2, "modules": 1, "filters": 4}
+    config = write_config(
+        tmp_path / "qat.toml",
+        model={"name": "cmsc", "scale": [2, 3], **model},
+        **TABLES,
     )
     keras.utils.set_random_seed(0)
-    network = cmsc((2, 3), stages=2, modules=1, filters=4)
+    network = cmsc((2, 3), **model)
     network.save(tmp_path / "float.keras")
     command = ("quantize-train", tmp_path / "float.keras", "--config", config)
     out = ("--out", tmp_path / "run")

@@ -89,34 +89,14 @@ for batch, options in ((3, {}), (4, {"steps_per_execution": 2})):
 
 
 @pytest.fixture(scope="module")
-def config(photographs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("distributed")
-    file = folder / "tiny.toml"
-    file.write_text(f"""
-[model]
-name = "carn_m"
-scale = [2, 3]
-filters = 8
-blocks = 1
-units = 1
-groups = 2
-
-[data]
-train = ["{photographs}"]
-val = "{photographs}"
-cache = "{folder}/cache"
-
-[train]
-epochs = {EPOCHS}
-steps_per_epoch = {STEPS}
-batch = 4
-patch = 16
-optimizer = "sgd"
-learning_rate = 0.03
-clip_norm = 0.1
-ema = 0.9
-""")
-    return file
+def config(write_config, tmp_path_factory):
+    sizes = {"epochs": EPOCHS, "steps_per_epoch": STEPS, "batch": 4, "patch": 16}
+    rule = {"optimizer": "sgd", "learning_rate": 0.03, "clip_norm": 0.1, "ema": 0.9}
+    return write_config(
+        tmp_path_factory.mktemp("distributed") / "tiny.toml",
+        model={"scale": [2, 3]},
+        train={**sizes, **rule},
+    )
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,6 @@ from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.evaluate import evaluate
 from tfsr.inference import KerasUpscaler
-from tfsr.models import carn_m
 from tfsr.training import callbacks, dry_run, fit, read_config, train
 from tfsr.training.fit import Batches
 
@@ -28,36 +27,18 @@ EPOCHS, STEPS = 2, 3
 
 
 @pytest.fixture(scope="module")
-def make_config(photographs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("config")
+def make_config(write_config, tmp_path_factory):
+    schedule = {"name": "cosine", "warmup": 2}
+    rule = {"learning_rate": 1e-2, "schedule": schedule, "clip_norm": 1.0}
+    file = write_config(
+        tmp_path_factory.mktemp("config") / "tiny.toml",
+        model={"scale": [2, 3]},
+        train={"epochs": EPOCHS, "steps_per_epoch": STEPS, **rule},
+    )
 
     def make(**overrides):
-        text = f"""
-[model]
-name = "carn_m"
-scale = [2, 3]
-filters = 8
-blocks = 1
-units = 1
-groups = 2
-
-[data]
-train = ["{photographs}"]
-val = "{photographs}"
-cache = "{folder}/cache"
-
-[train]
-epochs = {EPOCHS}
-steps_per_epoch = {STEPS}
-batch = 2
-patch = 8
-learning_rate = 1e-2
-schedule = {{ name = "cosine", warmup = 2 }}
-clip_norm = 1.0
-"""
-        (folder / "tiny.toml").write_text(text)
         sets = [f"{key.replace('__', '.')}={value}" for key, value in overrides.items()]
-        return read_config(folder / "tiny.toml", sets)
+        return read_config(file, sets)
 
     return make
 
@@ -75,7 +56,7 @@ def read_log(out):
 
 
 def last_weights(out):
-    model = carn_m((2, 3), filters=8, blocks=1, units=1, groups=2)
+    model = read_config(out / "config.toml").build()
     model.load_weights(out / "last.weights.h5")
     return model.get_weights()
 
@@ -109,7 +90,7 @@ def test_the_log_has_a_row_an_epoch(run):
         assert float(row["learning_rate"]) <= 1e-2
 
 
-def test_the_figures_of_the_best_epoch(run, photographs):
+def test_the_figures_of_the_best_epoch(run, make_config, photographs):
     out, result = run
     assert json.loads((out / "metrics.json").read_text()) == result
     best = max(read_log(out), key=lambda row: float(row["val_psnr"]))
@@ -133,7 +114,7 @@ def test_the_figures_of_the_best_epoch(run, photographs):
         )
         assert result["val_psnr_y_bicubic"][f"x{scale}"] == pytest.approx(bicubic)
 
-    weights = carn_m((2, 3), filters=8, blocks=1, units=1, groups=2)
+    weights = make_config().build()
     weights.load_weights(out / "best.weights.h5")
     for a, b in zip(weights.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -201,7 +182,7 @@ def test_averaged_weights_are_validated_and_saved(
         1e-4
     )
 
-    model = carn_m((2, 3), filters=8, blocks=1, units=1, groups=2)
+    model = config.build()
     model.set_weights(averages)
     for scale in (2, 3):
         report = evaluate(
@@ -449,8 +430,7 @@ for name in ("first", "second"):
 
 
 def test_deterministic_runs_are_equal_to_the_bit(make_config, tmp_path):
-    config = tmp_path / "tiny.toml"
-    config.write_text(make_config().text)
+    config = make_config().source
     # In a process of its own: there is no way back.
     subprocess.run([sys.executable, "-c", TWICE, config, tmp_path], check=True)
     for a, b in zip(

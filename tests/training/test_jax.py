@@ -23,34 +23,15 @@ from tfsr.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
-CONFIG = """
-[model]
-name = "srresnet"
-scale = 2
-filters = 4
-blocks = 1
-
-[data]
-train = ["{photographs}"]
-val = "{photographs}"
-cache = "{folder}/cache"
-
-[train]
-epochs = 2
-steps_per_epoch = 10
-batch = 4
-patch = 16
-learning_rate = 1e-3
-clip_norm = 0.1
-"""
-
 
 @pytest.fixture(scope="module")
-def config(photographs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("jax")
-    file = folder / "tiny.toml"
-    file.write_text(CONFIG.format(photographs=photographs, folder=folder))
-    return file
+def config(write_config, tmp_path_factory):
+    rule = {"learning_rate": 1e-3, "clip_norm": 0.1}
+    return write_config(
+        tmp_path_factory.mktemp("jax") / "tiny.toml",
+        model={"name": "srresnet", "scale": 2, "filters": 4, "blocks": 1},
+        train={"steps_per_epoch": 10, "batch": 4, "patch": 16, **rule},
+    )
 
 
 def run(*arguments, devices=1):

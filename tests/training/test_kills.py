@@ -32,31 +32,13 @@ sys.exit(main(["train", *sys.argv[1:]]))
 
 
 @pytest.fixture(scope="module")
-def config(photographs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kills")
-    file = folder / "tiny.toml"
-    file.write_text(f"""
-[model]
-name = "srresnet"
-scale = 2
-filters = 4
-blocks = 1
-
-[data]
-train = ["{photographs}"]
-val = "{photographs}"
-cache = "{folder}/cache"
-
-[train]
-epochs = {EPOCHS}
-steps_per_epoch = 5
-batch = 2
-patch = 16
-learning_rate = 1e-3
-ema = 0.9
-deterministic = true
-""")
-    return file
+def config(write_config, tmp_path_factory):
+    rule = {"learning_rate": 1e-3, "ema": 0.9, "deterministic": True}
+    return write_config(
+        tmp_path_factory.mktemp("kills") / "tiny.toml",
+        model={"name": "srresnet", "scale": 2, "filters": 4, "blocks": 1},
+        train={"epochs": EPOCHS, "steps_per_epoch": 5, "patch": 16, **rule},
+    )
 
 
 def start(config, out):
