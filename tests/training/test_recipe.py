@@ -188,6 +188,31 @@ def test_mixed_precision(model, precision):
     assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"name": "cmsc", "stages": 2, "modules": 1},
+        {"name": "cmsc", "stages": 2, "modules": 1, "reconstruction": "shared"},
+        {"name": "cmsc", "stages": 2, "modules": 1, "supervision": "last"},
+        {"name": "pmsc", "modules": 1},
+        {"name": "vdsr", "layers": 3},
+    ],
+    ids=["cmsc", "cmsc_sr", "cmsc_ns", "pmsc", "vdsr"],
+)
+def test_mixed_precision_does_not_round_the_image(network, precision):
+    config = dataclasses.replace(
+        config_of(mixed_precision=precision), model={**network, "filters": 4}
+    )
+    trainee = build_trainee(build_model(config.model, "tiny.toml"), config)
+    for weight in trainee.weights:
+        if "tail" in weight.path:
+            weight.assign(np.zeros(weight.shape))
+    lr = np.random.default_rng(0).random((2, 8, 9, 1), np.float32)
+    for prediction in keras.tree.flatten(trainee(lr, training=True)):
+        np.testing.assert_array_equal(prediction, lr)
+
+
 def test_cascaded_supervision_is_equation_8():
     rng = np.random.default_rng(0)
     lr, hr = rng.random((2, 2, 6, 7, 1), np.float32)

@@ -70,7 +70,8 @@ def cmsc(
         sr = _reconstruct(predictions[-1:], lr, "shared")[0]
         return keras.Model(lr, sr, name="cmsc")
     predictions = _reconstruct(predictions, lr, reconstruction)
-    sr = WeightedAverage(name="average")(predictions)
+    # Whatever the precision of training: 16 bits would round the image itself.
+    sr = WeightedAverage(dtype="float32", name="average")(predictions)
     outputs = {f"stage_{q}": p for q, p in enumerate(predictions, 1)}
     return keras.Model(lr, {"sr": sr, **outputs}, name="cmsc")
 
