@@ -218,7 +218,7 @@ def test_cascaded_supervision_is_equation_8():
     lr, hr = rng.random((2, 2, 6, 7, 1), np.float32)
     config = dataclasses.replace(
         config_of(loss="l2_sum"),
-        model={"name": "cmsc", "stages": 2, "modules": 1, "filters": 2},
+        model={"name": "cmsc", "stages": 3, "modules": 1, "filters": 2},
     )
     model = build_model(config.model, "cmsc.toml")
     trainee = build_trainee(model, config)
@@ -228,7 +228,7 @@ def test_cascaded_supervision_is_equation_8():
     halves = {
         name: np.square(hr - y).sum() / (2 * len(hr)) for name, y in predictions.items()
     }
-    alpha = 2 / (2 + 2)
-    stages = (halves["stage_1"] + halves["stage_2"]) / 2
-    expected = alpha * stages + (1 - alpha) * halves["sr"]
+    alpha = 2 / (3 + 2)
+    stages = (halves["stage_1"] + halves["stage_2"] + halves["stage_3"]) / 3
+    expected = alpha * halves["sr"] + (1 - alpha) * stages
     assert loss == pytest.approx(expected, rel=1e-5)

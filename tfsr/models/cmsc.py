@@ -111,12 +111,12 @@ def pmsc(
 def supervision_weights(outputs: list[str]) -> dict[str, float]:
     """Returns how much each of CMSC's outputs counts in its loss, equation (8).
 
-    The mean of the stages' losses counts alpha = 2 / (S + 2), the loss of the final
-    prediction the rest.
+    The loss of the final prediction counts alpha = 2 / (S + 2), the mean of the stages'
+    losses the rest: the final prediction twice as much as that of a stage.
     """
     stages = len(outputs) - 1
     alpha = 2 / (stages + 2)
-    return {name: 1 - alpha if name == "sr" else alpha / stages for name in outputs}
+    return {name: alpha if name == "sr" else (1 - alpha) / stages for name in outputs}
 
 
 def _modules(x, modules, filters, kernel_sizes, name):
