@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -101,8 +103,9 @@ def test_scales_are_known_by_the_input(builder):
     small = {"filters": 2}
     assert scales(builder(**small)) == (2, 3, 4)
     assert scales(builder(scale=3, **small)) == (3,)
-    with pytest.raises(ValueError, match=r"Received: scale=5"):
-        builder(scale=5, **small)
+    for wrong in (5, 2.0, (), (2, 2), (2, "a")):
+        with pytest.raises(ValueError, match=re.escape(f"Received: scale={wrong}.")):
+            builder(scale=wrong, **small)
     with pytest.raises(ValueError, match="Received: channels=3"):
         builder(channels=3, **small)
 
