@@ -108,7 +108,7 @@ def test_a_network_of_colours_has_no_luma_protocol(run, tmp_path, photographs):
     assert "is for networks of Y" in err
 
 
-def test_converts_to_int8_in_colour(report, trained, photographs, tmp_path):
+def test_converts_to_int8_in_colour(run, report, trained, photographs, tmp_path):
     file = tmp_path / "cmsc.tflite"
     converted = report(
         *("convert", trained, "--scale", 2, "--format", "int8"),
@@ -119,6 +119,9 @@ def test_converts_to_int8_in_colour(report, trained, photographs, tmp_path):
     facts = report("inspect", file)
     assert facts["float_operators"] == 0
     assert "RGB" in facts["metadata"]["input"]
+    code, _, err = run("evaluate", file, photographs, "--protocol", "luma")
+    assert code == 2
+    assert "is for networks of Y" in err
 
 
 # CMSC, Table III: bicubic's rows.

@@ -17,6 +17,7 @@ from tfsr.inference import KerasUpscaler
 from tfsr.models import carn_m
 from tfsr.tflite import benchmark
 from tfsr.tflite import study as queue
+from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.training import read_config, train
 from tfsr.training.callbacks import read_log
 
@@ -190,6 +191,21 @@ def test_latency_is_timed_once_in_one_run(finished, monkeypatch):
         assert queue.time_networks(other, measure=False) is None
         with pytest.raises(AssertionError, match="timed again"):
             queue.time_networks(other)
+
+
+def test_networks_of_luma_are_timed_in_colour(photographs, tmp_path, monkeypatch):
+    config = tmp_path / "vdsr.toml"
+    text = CONFIG.format(filters=2, photographs=photographs, cache=tmp_path / "cache")
+    table = 'name = "vdsr"\nscale = 2\nfilters = 2\nlayers = 2\n'
+    _, _, rest = text.partition("[data]")
+    config.write_text(f'[model]\n{table}\n[data]\nchannels = "y"{rest}')
+    monkeypatch.setattr(benchmark, "peak_memory_mb", Mock(return_value=None))
+    draw_nothing(monkeypatch)
+    report = queue.run(study.plan([config], tmp_path / "study", [0], size=SIZE))
+    assert report["networks"][0]["latency"].keys() == {"float32", "int8"}
+    upscaler = TFLiteUpscaler(tmp_path / "study/tflite/vdsr_int8.tflite")
+    assert upscaler.channels == 3
+    assert "patches of 8x8 HR pixels" in (tmp_path / "study/study.md").read_text()
 
 
 def test_a_run_equals_the_same_training_alone(finished, configs, tmp_path):

@@ -11,7 +11,7 @@ from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError
 from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
-from tfsr.models import carn_m, single_scale
+from tfsr.models import carn_m, in_color, single_scale, vdsr
 from tfsr.weights import import_carn
 
 
@@ -263,3 +263,14 @@ def test_a_model_with_code_in_it_is_refused(tmp_path):
     keras.Model(x, keras.layers.Lambda(lambda y: y * 2)(x)).save(file)
     with pytest.raises(InputError, match=r"code\.keras: not a model tfsr can load"):
         tfsr.load_model(file)
+
+
+@pytest.mark.parametrize("earlier", [0, 2])  # models that the training process had
+def test_a_loaded_model_is_built_upon_in_a_new_process(tmp_path, earlier):
+    keras.backend.clear_session()  # Keras begins to count names again
+    for _ in range(earlier):
+        vdsr(layers=2, filters=2)
+    vdsr(layers=2, filters=2).save(tmp_path / "vdsr.keras")
+    keras.backend.clear_session()
+    model = in_color(tfsr.load_model(tmp_path / "vdsr.keras"))
+    assert model.output["sr_x4"].shape[-1] == 3

@@ -99,8 +99,9 @@ def without_rounding(
     def call(node, *args, **kwargs):
         operation = node.operation
         if isinstance(operation, FakeQuantize):
-            low, high = operation.bounds()
-            bounds[id(args[0])] = float(low), float(high)
+            low, high = map(float, operation.bounds())
+            # What has learned to be nothing is 0 in any range that TFLite takes.
+            bounds[id(args[0])] = (low, high) if low < high else (0.0, 1.0)
             return args[0]
         if isinstance(operation, FakeQuantizedConv2D):
             operation = operation.conv

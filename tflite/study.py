@@ -7,6 +7,7 @@ import tfsr
 from tfsr import files, study
 from tfsr.data import BenchmarkFolder, list_images
 from tfsr.data.degradation import in_8_bits
+from tfsr.models import single_scale
 from tfsr.tflite.benchmark import benchmark
 from tfsr.tflite.calibrate import CALIBRATION_PATCHES
 from tfsr.tflite.convert import convert
@@ -107,13 +108,13 @@ def _convert(planned, network, converted):
     """Converts one network's first run, calibrated on its training images."""
     config = network.config
     images = list_images(config.data.train[0])[:CALIBRATION_PATCHES]
+    model = tfsr.load_model(network.runs[planned.seeds[0]].folder)
     calibration = BenchmarkFolder(
         images,
         planned.scale,
-        config.data.channels,
+        single_scale(model, planned.scale).input.shape[-1],  # 3 also of luma
         degradation=in_8_bits(config.data.task),
     )
-    model = tfsr.load_model(network.runs[planned.seeds[0]].folder)
     for format in FORMATS:
         file = converted[format, network.name]
         convert(model, planned.scale, format, [planned.size], file, calibration)

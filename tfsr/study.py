@@ -399,9 +399,10 @@ def _rows(report):
 def _conditions(report):
     height, width = report["size"]
     batch, patch = (report["settings"][f"train.{key}"] for key in ("batch", "patch"))
+    side = "HR" if report["settings"]["data.channels"] == "y" else "LR"
     text = (
         f"x{report['scale']}, {from_table(report['degradation'])}, "
-        f"{report['steps']} steps of {batch} patches of {patch}x{patch} LR pixels. "
+        f"{report['steps']} steps of {batch} patches of {patch}x{patch} {side} pixels. "
         "PSNR in dB of the best epoch: mean over the seeds and sample standard "
         f"deviation. Mult-adds for {width}x{height} LR."
     )

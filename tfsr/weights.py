@@ -1,6 +1,7 @@
 """Models from files: our own, and the checkpoints of the CARN authors."""
 
 import hashlib
+import re
 import zipfile
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def load_model(model):
         raise InputError(
             f"{file}: not a super-resolution or restoration model of tfsr."
         )
+    _keep_names(loaded)
     return loaded
 
 
@@ -95,6 +97,20 @@ def load_degradation(model):
     config = (file if file.is_dir() else file.parent) / "config.toml"
     known = config.is_file() and (file.is_dir() or file.name == "model.keras")
     return read_config(config).data.task if known else None
+
+
+def _keep_names(model):
+    """Keeps Keras from giving new operations the names that a loaded model's have.
+
+    It numbers only what it names itself, from 0 in each process, and refuses a model
+    with two operations of one name; so nothing could be built around a loaded one.
+    """
+    import keras
+
+    for operation in model.operations:
+        kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", operation.name).groups()
+        while keras.backend.get_uid(kind) <= int(number or 0):
+            pass
 
 
 def _enlarges_images(model):

@@ -74,6 +74,8 @@ def test_merge_and_run_is_idempotent(images):
     np.testing.assert_allclose(twice, once, atol=1e-6)
 
 
-def test_two_branches_are_needed():
-    with pytest.raises(ValueError, match=r"Received: kernel_sizes=\(3, 5, 7\)"):
-        MultiScaleCross(8, (3, 5, 7))
+@pytest.mark.parametrize("kernel_sizes", [3, (3, 5, 7), (3, 0), ("a", 3)])
+def test_wrong_kernel_sizes(kernel_sizes):
+    with pytest.raises(ValueError, match="Received: kernel_sizes=") as error:
+        MultiScaleCross(8, kernel_sizes)
+    assert str(kernel_sizes) in str(error.value)

@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -57,6 +59,17 @@ def count(model):
     return sum(np.prod(w.shape) for w in model.trainable_weights)
 
 
+@pytest.mark.parametrize("builder", [cmsc, pmsc, vdsr])
+def test_convolutions_start_from_he_s_values(builder):
+    for weight in builder().trainable_weights:
+        kernel = np.asarray(weight)
+        if kernel.ndim == 4:
+            expected = np.sqrt(2 / np.prod(kernel.shape[:3]))
+            assert kernel.std() == pytest.approx(expected, rel=4 / kernel.size**0.5)
+        elif weight.name == "bias":
+            assert not kernel.any()
+
+
 def test_stages_start_at_equal_weights_and_are_averaged():
     model = cmsc(stages=3, modules=1, filters=4)
     lr = np.random.default_rng(0).random((1, 6, 7, 1), "float32")
@@ -90,8 +103,9 @@ def test_scales_are_known_by_the_input(builder):
     small = {"filters": 2}
     assert scales(builder(**small)) == (2, 3, 4)
     assert scales(builder(scale=3, **small)) == (3,)
-    with pytest.raises(ValueError, match=r"Received: scale=5"):
-        builder(scale=5, **small)
+    for wrong in (5, 2.0, (), (2, 2), (2, "a")):
+        with pytest.raises(ValueError, match=re.escape(f"Received: scale={wrong}.")):
+            builder(scale=wrong, **small)
     with pytest.raises(ValueError, match="Received: channels=3"):
         builder(channels=3, **small)
 
@@ -108,5 +122,5 @@ def test_wrong_arguments(wrong):
 def test_supervision_weights_are_those_of_equation_8():
     weights = supervision_weights(["sr", "stage_1", "stage_2", "stage_3"])
     assert weights == pytest.approx(
-        {"sr": 0.6, "stage_1": 0.4 / 3, "stage_2": 0.4 / 3, "stage_3": 0.4 / 3}
+        {"sr": 0.4, "stage_1": 0.2, "stage_2": 0.2, "stage_3": 0.2}
     )

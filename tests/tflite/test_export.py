@@ -6,7 +6,15 @@ from tfsr.footprint import alignment, receptive_radius
 from tfsr.graph import inline, run_node
 from tfsr.inference import KerasUpscaler
 from tfsr.layers import CONVS, GroupedConv2D
-from tfsr.models import carn_m, scn, scn_pspnet, scn_unet, srresnet
+from tfsr.models import (
+    carn_m,
+    cmsc,
+    scn,
+    scn_pspnet,
+    scn_unet,
+    single_scale,
+    srresnet,
+)
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.lowering import lower
 from tfsr.tflite.rules import EXACT, FOR_INT8
@@ -183,6 +191,21 @@ def test_int8_is_one_partition_without_float_operators(tmp_path, model, ranges):
     operators = [op["op_name"] for op in interpreter._get_ops_details()]
     assert "DEQUANTIZE" not in operators
     assert operators.count("QUANTIZE") == 2  # uint8 to int8 and back
+
+
+def test_the_whole_cascade_has_no_float_operators(tmp_path):
+    model = single_scale(cmsc(2, filters=2), 2)
+    patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    graph = lower(model, FOR_INT8)
+    ranges = quantize.ranges(graph, quantize.observe(graph, [patch]))
+    content = export.int8(lower(model, FOR_INT8, 8, 8), ranges)
+    interpreter = load(tmp_path, content, format="int8").interpreter
+    assert not [
+        t["name"] for t in interpreter.get_tensor_details() if t["dtype"] == np.float32
+    ]
+    operators = [op["op_name"] for op in interpreter._get_ops_details()]
+    # enlargement, luma, head, three stages of 1 + 5 * 4, a tail each
+    assert operators.count("CONV_2D") == 1 + 1 + 1 + 3 * 21 + 3
 
 
 def test_grouped_convolutions_stay_whole(tmp_path, model, ranges):

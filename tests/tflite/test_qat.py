@@ -18,6 +18,7 @@ from tfsr.tflite.aware import (
     quantization_aware,
     without_rounding,
 )
+from tfsr.tflite.export import int8
 from tfsr.tflite.lowering import lower
 from tfsr.tflite.rules import FOR_INT8
 from tfsr.tflite.simulate import simulate
@@ -98,6 +99,15 @@ def test_starts_as_post_training_quantization(model, tmp_path):
     assert is_quantization_aware(loaded)
     assert not is_quantization_aware(model)
     np.testing.assert_array_equal(loaded(images[0][None]), aware(images[0][None]))
+
+
+def test_a_range_that_has_learned_to_be_nothing_is_exported():
+    model = single_scale(cmsc(2, stages=1, modules=1, filters=2), 2)
+    aware = quantization_aware(model, patches())
+    learned = [x for x in aware.layers if isinstance(x, FakeQuantize) and x.learned]
+    learned[0].range.assign([1e-6, -1e-6])  # each bound beyond 0
+    assert tuple(map(float, learned[0].bounds())) == (0, 0)
+    assert int8(*without_rounding(aware, 12, 16))
 
 
 def test_several_scales_share_what_they_shared():

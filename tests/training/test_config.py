@@ -140,6 +140,10 @@ def test_overrides_of_the_model(write):
             "model.filter=3",
             r"tiny\.toml: \[model\] has no key 'filter'; allowed for carn_m: .*filters",
         ),
+        (
+            "model.recursive=False",
+            r"\[model\] recursive must be true or false, not 'Fal",
+        ),
         ("model.name=carm", r"tiny\.toml: \[model\] name is 'carm'; allowed: carn, "),
         ("extra.key=1", r"tiny\.toml: unknown table \[extra\]; allowed: model, data"),
         ("train.epochs=2.5", r"\[train\] epochs must be an integer, not 2\.5"),

@@ -188,12 +188,37 @@ def test_mixed_precision(model, precision):
     assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"name": "cmsc", "stages": 2, "modules": 1},
+        {"name": "cmsc", "stages": 2, "modules": 1, "reconstruction": "shared"},
+        {"name": "cmsc", "stages": 2, "modules": 1, "supervision": "last"},
+        {"name": "pmsc", "modules": 1},
+        {"name": "vdsr", "layers": 3},
+    ],
+    ids=["cmsc", "cmsc_sr", "cmsc_ns", "pmsc", "vdsr"],
+)
+def test_mixed_precision_does_not_round_the_image(network, precision):
+    config = dataclasses.replace(
+        config_of(mixed_precision=precision), model={**network, "filters": 4}
+    )
+    trainee = build_trainee(build_model(config.model, "tiny.toml"), config)
+    for weight in trainee.weights:
+        if "tail" in weight.path:
+            weight.assign(np.zeros(weight.shape))
+    lr = np.random.default_rng(0).random((2, 8, 9, 1), np.float32)
+    for prediction in keras.tree.flatten(trainee(lr, training=True)):
+        np.testing.assert_array_equal(prediction, lr)
+
+
 def test_cascaded_supervision_is_equation_8():
     rng = np.random.default_rng(0)
     lr, hr = rng.random((2, 2, 6, 7, 1), np.float32)
     config = dataclasses.replace(
         config_of(loss="l2_sum"),
-        model={"name": "cmsc", "stages": 2, "modules": 1, "filters": 2},
+        model={"name": "cmsc", "stages": 3, "modules": 1, "filters": 2},
     )
     model = build_model(config.model, "cmsc.toml")
     trainee = build_trainee(model, config)
@@ -203,7 +228,7 @@ def test_cascaded_supervision_is_equation_8():
     halves = {
         name: np.square(hr - y).sum() / (2 * len(hr)) for name, y in predictions.items()
     }
-    alpha = 2 / (2 + 2)
-    stages = (halves["stage_1"] + halves["stage_2"]) / 2
-    expected = alpha * stages + (1 - alpha) * halves["sr"]
+    alpha = 2 / (3 + 2)
+    stages = (halves["stage_1"] + halves["stage_2"] + halves["stage_3"]) / 3
+    expected = alpha * halves["sr"] + (1 - alpha) * stages
     assert loss == pytest.approx(expected, rel=1e-5)

@@ -31,6 +31,8 @@ def find_upscaler(model, scale, channels=None):
     if model.endswith(".tflite"):
         from tfsr.tflite.runtime import TFLiteUpscaler
 
+        if channels == "y":
+            raise _has_colors(model)
         upscaler = TFLiteUpscaler(model)
         pick_scale(model, (upscaler.scale,), scale)
         return upscaler
@@ -42,13 +44,17 @@ def find_upscaler(model, scale, channels=None):
 
     loaded = tfsr.load_model(model)
     if channels == "y" and not luminance_scales(loaded):
-        raise InputError(f"{model}: has colours; --protocol luma is for networks of Y.")
+        raise _has_colors(model)
     scale = pick_scale(model, scales(loaded), scale)
     if is_quantization_aware(loaded):
         from tfsr.tflite.integers import IntegerUpscaler
 
         return IntegerUpscaler(loaded, scale)
     return KerasUpscaler(loaded, scale, channels)
+
+
+def _has_colors(model):
+    return InputError(f"{model}: has colours; --protocol luma is for networks of Y.")
 
 
 def find_degradation(model, upscaler, asked):

@@ -34,9 +34,10 @@ class MultiScaleCross(keras.layers.Layer):
 
     def __init__(self, filters, kernel_sizes=(3, 5), last=False, **kwargs):
         super().__init__(**kwargs)
-        if len(kernel_sizes) != 2:
+        sizes = kernel_sizes if isinstance(kernel_sizes, tuple | list) else ()
+        if [type(size) for size in sizes] != [int, int] or min(sizes) < 1:
             raise ValueError(
-                "`kernel_sizes` must be one for each of two branches. "
+                "`kernel_sizes` must be a positive integer for each of two branches. "
                 f"Received: kernel_sizes={kernel_sizes}."
             )
         self.filters = filters

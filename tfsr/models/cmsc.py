@@ -70,7 +70,8 @@ def cmsc(
         sr = _reconstruct(predictions[-1:], lr, "shared")[0]
         return keras.Model(lr, sr, name="cmsc")
     predictions = _reconstruct(predictions, lr, reconstruction)
-    sr = WeightedAverage(name="average")(predictions)
+    # Whatever the precision of training: 16 bits would round the image itself.
+    sr = WeightedAverage(dtype="float32", name="average")(predictions)
     outputs = {f"stage_{q}": p for q, p in enumerate(predictions, 1)}
     return keras.Model(lr, {"sr": sr, **outputs}, name="cmsc")
 
@@ -110,12 +111,12 @@ def pmsc(
 def supervision_weights(outputs: list[str]) -> dict[str, float]:
     """Returns how much each of CMSC's outputs counts in its loss, equation (8).
 
-    The mean of the stages' losses counts alpha = 2 / (S + 2), the loss of the final
-    prediction the rest.
+    The loss of the final prediction counts alpha = 2 / (S + 2), the mean of the stages'
+    losses the rest: the final prediction twice as much as that of a stage.
     """
     stages = len(outputs) - 1
     alpha = 2 / (stages + 2)
-    return {name: 1 - alpha if name == "sr" else alpha / stages for name in outputs}
+    return {name: alpha if name == "sr" else (1 - alpha) / stages for name in outputs}
 
 
 def _modules(x, modules, filters, kernel_sizes, name):

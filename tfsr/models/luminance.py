@@ -22,12 +22,13 @@ def luminance_input(scale: int | tuple[int, ...]):
     Raises:
         ValueError: If a scale is not 2, 3 or 4, or comes twice.
     """
-    scales = sorted(scale) if isinstance(scale, (tuple, list)) else [scale]
-    if not scales or len(set(scales)) < len(scales) or not set(scales) <= {2, 3, 4}:
+    scales = tuple(scale) if isinstance(scale, tuple | list) else (scale,)
+    known = all(type(s) is int and 2 <= s <= 4 for s in scales)
+    if not scales or not known or len(set(scales)) < len(scales):
         raise ValueError(
             f"`scale` must be 2, 3 or 4, or several of them. Received: scale={scale}."
         )
-    name = "_".join([PREFIX, *(f"x{s}" for s in scales)])
+    name = "_".join([PREFIX, *(f"x{s}" for s in sorted(scales))])
     return keras.Input((None, None, 1), name=name)
 
 

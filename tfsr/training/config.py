@@ -321,12 +321,18 @@ def _check_model(table, file):
         raise InputError(
             f"{file}: [model] name is {name!r}; allowed: {', '.join(MODELS)}."
         )
-    allowed = list(inspect.signature(MODELS[name]).parameters)
-    for key in table:
-        if key != "name" and key not in allowed:
+    allowed = inspect.signature(MODELS[name]).parameters
+    for key, value in table.items():
+        if key == "name":
+            continue
+        if key not in allowed:
             raise InputError(
                 f"{file}: [model] has no key {key!r}; "
                 f"allowed for {name}: {', '.join(allowed)}."
+            )
+        if isinstance(allowed[key].default, bool) and not isinstance(value, bool):
+            raise InputError(
+                f"{file}: [model] {key} must be {_say(bool)}, not {value!r}."
             )
     return table
 
