@@ -34,7 +34,9 @@ def main():
     parser.add_argument("--hours", type=float, required=True, help="of training")
     parser.add_argument("--calibrate", required=True)
     parser.add_argument("--test", nargs="+", required=True)
-    parser.add_argument("--quantized", nargs="*", default=[], help="runs in 8 bits")
+    parser.add_argument(
+        "--quantized", nargs="*", type=Path, default=[], help="runs in 8 bits"
+    )
     parser.add_argument("--size", nargs=2, type=int, help="of 8-bit files; else open")
     options = parser.parse_args()
     config = read_config(options.run / "config.toml")
@@ -102,7 +104,6 @@ def time_scale(options, model, scale, file, calibration):
 
 def describe(options, config, model):
     """Returns the head of the card: from what, how, how long."""
-    steps = len(read_log(options.run)) * config.train.steps_per_epoch
     sets = [f"{Path(s).name} ({len(list_images(s))})" for s in config.data.train]
     left_out = config.data.exclude
     without = f", without {', '.join(left_out)}" if left_out else ""
@@ -115,12 +116,17 @@ def describe(options, config, model):
         f"config `{options.name}.toml`",
         f"- Trained on {', '.join(sets)} images{without}; the epoch chosen on "
         f"{Path(config.data.val).name}",
-        f"- {steps:,} steps, {options.hours:g} hours on two CPU cores",
+        f"- {_steps(options.run):,} steps, {options.hours:g} hours on two CPU cores",
+        *(f"- In 8 bits: trained on, {_steps(r):,} steps" for r in options.quantized),
         f"- Degradation: {config.data.task}",
         "- PSNR on Y, or on gray, of 8-bit inputs and outputs; latency on one thread, "
         "median, same machine",
         f"- Made and measured by `{shlex.join(['python', *sys.argv])}`\n",
     ]
+
+
+def _steps(run):
+    return len(read_log(run)) * read_config(run / "config.toml").train.steps_per_epoch
 
 
 def table(head, rows):

@@ -193,12 +193,13 @@ def test_latency_is_timed_once_in_one_run(finished, monkeypatch):
             queue.time_networks(other)
 
 
-def test_networks_of_luma_are_timed_in_colour(photographs, tmp_path, monkeypatch):
-    config = tmp_path / "vdsr.toml"
-    text = CONFIG.format(filters=2, photographs=photographs, cache=tmp_path / "cache")
-    table = 'name = "vdsr"\nscale = 2\nfilters = 2\nlayers = 2\n'
-    _, _, rest = text.partition("[data]")
-    config.write_text(f'[model]\n{table}\n[data]\nchannels = "y"{rest}')
+def test_networks_of_luma_are_timed_in_colour(write_config, tmp_path, monkeypatch):
+    config = write_config(
+        tmp_path / "vdsr.toml",
+        model={"name": "vdsr", "scale": 2, "filters": 2, "layers": 2},
+        data={"channels": "y"},
+        train=TRAIN,
+    )
     monkeypatch.setattr(benchmark, "peak_memory_mb", Mock(return_value=None))
     draw_nothing(monkeypatch)
     report = queue.run(study.plan([config], tmp_path / "study", [0], size=SIZE))
