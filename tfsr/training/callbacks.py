@@ -189,7 +189,7 @@ class RunLog(keras.callbacks.Callback):
         from matplotlib.figure import Figure
 
         epochs = [row["epoch"] for row in self.rows]
-        figure = Figure(figsize=(9, 3.6), layout="constrained")
+        figure = Figure(figsize=(10, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         left.plot(epochs, [row["loss"] for row in self.rows], marker=".")
         left.set(xlabel="epoch", ylabel="training loss", yscale="log")
@@ -204,7 +204,7 @@ class RunLog(keras.callbacks.Callback):
             style = {"color": line.get_color(), "linestyle": ":"}
             right.axhline(level, label=f"{name} {self.baseline}", **style)
         right.set(xlabel="epoch", ylabel="validation PSNR (dB)")
-        right.legend()
+        figure.legend(loc="outside right upper", fontsize=8)
         for axes in (left, right):
             axes.grid(alpha=0.3)
         with files.replacing(self.out / "curve.png") as temporary:
