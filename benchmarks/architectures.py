@@ -1,6 +1,10 @@
-"""Whether the multi-scale saving arrives: latency against mult-adds, untrained.
+"""What networks cost on a device, untrained: mult-adds, latency and memory.
 
-python benchmarks/multi_scale.py configs/ms3/srresnet_{standard,ms,ms2,ms3}.toml
+For an output of 1280x720, on one thread.
+
+python benchmarks/architectures.py configs/ms3/srresnet_{standard,ms,ms2,ms3}.toml
+python benchmarks/architectures.py --scale 2 configs/carn/carn_m.toml \
+    configs/cmsc/{cmsc,vdsr}.toml
 """
 
 import argparse
@@ -10,34 +14,40 @@ from pathlib import Path
 import numpy as np
 
 from tfsr import complexity
+from tfsr.models import single_scale
 from tfsr.tflite import export, metadata, quantize
 from tfsr.tflite.benchmark import benchmark
 from tfsr.tflite.lowering import lower
 from tfsr.tflite.rules import EXACT, FOR_INT8
 from tfsr.training import build_model, read_config
 
-SIZE = (180, 320)
 RUNS = 8
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("configs", nargs="+", help="of x4; the first is 1.00")
+    parser.add_argument("configs", nargs="+", help="the first is 1.00")
+    parser.add_argument("--scale", type=int, default=4, help="default: %(default)s")
     options = parser.parse_args()
+    size = (720 // options.scale, 1280 // options.scale)
     mult_adds, files = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
         for config in options.configs:
             name = Path(config).stem
             model = build_model(read_config(config).model, config)
-            mult_adds[name] = complexity.mult_adds(model, *SIZE)
+            model = single_scale(model, options.scale)
+            mult_adds[name] = complexity.mult_adds(model, *size)
             for format, save in (("float32", float32), ("int8", int8)):
                 files[name, format] = Path(scratch, f"{name}_{format}.tflite")
-                facts = {"scale": 4, "format": format}
-                content = metadata.attach(save(model), facts)
+                facts = {"scale": options.scale, "format": format}
+                content = metadata.attach(save(model, size), facts)
                 files[name, format].write_bytes(content)
         results = benchmark(list(files.values()), [1], RUNS)["results"]
-    print("| network | format | mult-adds | ratio | median ms | ratio | partitions |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        "| network | format | mult-adds | ratio | median ms | ratio | peak MB "
+        "| partitions |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     first = {}
     for (name, format), result in zip(files, results, strict=True):
         base_mult_adds, base_ms = first.setdefault(
@@ -46,19 +56,20 @@ def main():
         print(
             f"| {name} | {format} | {mult_adds[name] / 1e9:.1f} G | "
             f"{mult_adds[name] / base_mult_adds:.3f} | {result['median_ms']:.0f} | "
-            f"{result['median_ms'] / base_ms:.3f} | {result['partitions']} |"
+            f"{result['median_ms'] / base_ms:.3f} | {result['peak_memory_mb']:.0f} | "
+            f"{result['partitions']} |"
         )
 
 
-def float32(model):
-    return export.float32(lower(model, EXACT, *SIZE))
+def float32(model, size):
+    return export.float32(lower(model, EXACT, *size))
 
 
-def int8(model):
+def int8(model, size):
     patch = np.random.default_rng(0).random((32, 32, 3), np.float32)
     graph = lower(model, FOR_INT8)
     ranges = quantize.ranges(graph, quantize.observe(graph, [patch]))
-    return export.int8(lower(model, FOR_INT8, *SIZE), ranges)
+    return export.int8(lower(model, FOR_INT8, *size), ranges)
 
 
 if __name__ == "__main__":
