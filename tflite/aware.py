@@ -7,10 +7,10 @@ import numpy as np
 
 from tfsr.graph import Graph, inline
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
-from tfsr.layers.fake_quantized_conv import OTHER_AXES
+from tfsr.layers.fake_quantized_conv import OTHER_AXES, round_kernel
 from tfsr.tflite import quantize
-from tfsr.tflite.lowering import lower
-from tfsr.tflite.rules import FOR_INT8
+from tfsr.tflite.lowering import built, lower
+from tfsr.tflite.rules import EXACT, FOR_INT8
 
 
 def quantization_aware(
@@ -31,8 +31,12 @@ def quantization_aware(
         weight_bits: 8, or 4 for studies.
         activation_bits: 8 or 16.
     """
-    graph = lower(model, FOR_INT8)
-    ranges = quantize.ranges(graph, quantize.observe(graph, patches))
+    rules, choose = {
+        8: (FOR_INT8, quantize.least_squares),
+        16: (EXACT, quantize.min_max),
+    }[activation_bits]
+    graph = lower(model, rules)
+    ranges = quantize.ranges(graph, quantize.observe(graph, patches), choose)
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     layers = {}  # one for each convolution and each range that several share
 
@@ -41,10 +45,15 @@ def quantization_aware(
         if type(operation) in OTHER_AXES:
             key = _identity(operation)
             if key not in layers:
-                copy = type(operation).from_config(operation.get_config())
-                copy.build(node.input_tensors[0].shape)
-                copy.set_weights(operation.get_weights())
+                copy = _copy(operation, node, operation.get_weights())
                 layers[key] = FakeQuantizedConv2D(copy, weight_bits)
+            operation = layers[key]
+        elif isinstance(operation, keras.layers.Layer) and not operation.weights:
+            # By a name of its own: those of blocks come again in every block.
+            key = id(operation)
+            if key not in layers:
+                config = {**operation.get_config(), "name": None}
+                layers[key] = type(operation).from_config(config)
             operation = layers[key]
         outputs = operation(*args, **kwargs)
         bounds = ranges.get(position[id(node)])
@@ -78,6 +87,22 @@ def trained_format(model: keras.Model) -> str | None:
     return {8: "int8", 16: "int16x8"}[bits]
 
 
+def _copy(conv, node, weights):
+    """Returns a convolution as that of a node is, but for its weights."""
+    copy = type(conv).from_config(conv.get_config())
+    return built(copy, node.input_tensors[0], weights)
+
+
+def _rounded(layer, node):
+    """Returns the convolution to export: in 8 bits rounding is the converter's part."""
+    conv = layer.conv
+    if layer.bits == 8:
+        return conv
+    _, *rest = conv.get_weights()
+    kernel = keras.ops.convert_to_numpy(round_kernel(conv, layer.bits))
+    return _copy(conv, node, [kernel, *rest])
+
+
 def _identity(conv):
     """Returns what is the same of a layer called twice, though lowered each time."""
     values = (keras.ops.convert_to_numpy(weight) for weight in conv.weights)
@@ -104,7 +129,7 @@ def without_rounding(
             bounds[id(args[0])] = (low, high) if low < high else (0.0, 1.0)
             return args[0]
         if isinstance(operation, FakeQuantizedConv2D):
-            operation = operation.conv
+            operation = _rounded(operation, node)
         return operation(*args, **kwargs)
 
     rounded = inline(model, height, width)

@@ -43,6 +43,11 @@ def quantize_train(
     options = config.quantize
     if options is None:
         raise InputError(f"{config.source}: needs a table [quantize].")
+    if config.train.mixed_precision:
+        raise InputError(
+            f"{config.source}: has mixed_precision, too coarse to train for 8 bits in; "
+            "leave it out."
+        )
     model = in_color(_load(run, config))
     check_channels(model, config)
     aware = quantization_aware(

@@ -12,7 +12,8 @@ def gradients(layer, x):
     with tf.GradientTape() as tape:
         tape.watch(x)
         total = tf.reduce_sum(layer(x))
-    return tape.gradient(total, [x, layer.range.value])
+    by_x, by_range = tape.gradient(total, [x, layer.range.value])
+    return by_x, by_range / layer.unit
 
 
 def test_contract(check_layer):
@@ -45,14 +46,20 @@ def test_16_bits_are_symmetric():
     np.testing.assert_allclose(positive, np.clip(x, 0, 2), atol=1 / 32767)
 
 
-def test_gradients_against_finite_differences_of_the_clipping():
+@pytest.mark.parametrize(
+    ("low", "high", "bits"),
+    [(-0.5, 1.0, 8), (-0.5, 1.0, 16), (-1.5, 1.0, 16)],
+)
+def test_gradients_against_finite_differences_of_the_clipping(low, high, bits):
     # Rounding has no gradient of its own; without it the layer clips.
-    low, high = -0.5, 1.0
-    layer = FakeQuantize(low, high)
+    layer = FakeQuantize(low, high, bits)
     x = np.array([-2.0, -0.7, -0.2, 0.3, 0.9, 1.4], np.float32).reshape(1, -1, 1, 1)
     by_x, by_bounds = gradients(layer, x)
 
     def total(values, low, high):
+        if bits == 16:
+            high = max(-low, high)
+            low = -high
         return np.clip(values.astype(float), low, high).sum()
 
     eps = 1e-4
@@ -69,7 +76,7 @@ def test_gradients_against_finite_differences_of_the_clipping():
 def test_bounds_are_learned_until_they_are_frozen():
     layer = FakeQuantize(-1.0, 1.0)
     model = keras.Sequential([keras.Input((4, 4, 1)), layer])
-    model.compile(keras.optimizers.Adam(0.1), "mse")
+    model.compile(keras.optimizers.Adam(0.01), "mse")
     x = np.random.default_rng(0).uniform(-3, 3, (8, 4, 4, 1)).astype(np.float32)
     model.fit(x, x, epochs=3, verbose=0)
     low, high = map(float, layer.bounds())
@@ -82,11 +89,23 @@ def test_bounds_are_learned_until_they_are_frozen():
     np.testing.assert_array_equal(model.predict(x, verbose=0), expected)
 
 
+def test_a_bound_learns_in_widths_of_its_range():
+    # Adam's first step is the learning rate, whatever the gradient.
+    for width in (0.01, 1.0, 100.0):
+        layer = FakeQuantize(-width, width)
+        model = keras.Sequential([keras.Input((2, 2, 1)), layer])
+        model.compile(keras.optimizers.Adam(1e-3), "mse")
+        x = np.array([-3, 3, -2, 2], np.float32).reshape(1, 2, 2, 1) * width
+        model.fit(x, x, verbose=0)
+        moved = np.array(layer.bounds()) - [-width, width]
+        np.testing.assert_allclose(moved, [-0.02 * width, 0.02 * width], rtol=1e-2)
+
+
 def test_fixed_bounds_do_not_move():
-    assert FakeQuantize(0.0, 1.0, learned=False)(np.zeros((1, 2, 2, 1))).shape
-    layer = FakeQuantize(0.0, 1.0, learned=False)
+    layer = FakeQuantize(-0.4, 0.6, learned=False)
     layer.build((None, 2, 2, 1))
     assert layer.trainable_weights == []
+    assert tuple(layer.bounds()) == (np.float32(-0.4), np.float32(0.6))
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import tfsr
 from tfsr.cli import main
 from tfsr.inference import KerasUpscaler
 from tfsr.layers import FakeQuantize
-from tfsr.models import carn_m, cmsc, scales, scn, single_scale
-from tfsr.tflite import quantize
+from tfsr.models import MODELS, carn_m, cmsc, scales, scn, single_scale
+from tfsr.tflite import metadata, quantize
 from tfsr.tflite.aware import (
     is_quantization_aware,
     quantization_aware,
@@ -20,7 +20,8 @@ from tfsr.tflite.aware import (
 )
 from tfsr.tflite.export import int8
 from tfsr.tflite.lowering import lower
-from tfsr.tflite.rules import FOR_INT8
+from tfsr.tflite.rules import EXACT, FOR_INT8
+from tfsr.tflite.runtime import inspect
 from tfsr.tflite.simulate import simulate
 
 SMALL = {"filters": 16, "blocks": 1, "units": 1}
@@ -70,25 +71,39 @@ def patches(channels=3):
     return [rng.random((12, 12, channels), np.float32) for _ in range(2)]
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        lambda: carn_m(4, **SMALL),
-        lambda: scn(1, filters=8, blocks=2, channels=1),
-        lambda: cmsc(2, stages=2, modules=1, filters=4),
-    ],
-    ids=["carn_m", "scn", "cmsc"],
-)
-def test_starts_as_post_training_quantization(model, tmp_path):
+NETWORKS = {
+    "carn": {"filters": 8, "blocks": 1, "units": 1},
+    "carn_m": {"filters": 16, "blocks": 1, "units": 1},
+    "cmsc": {"stages": 2, "modules": 1, "filters": 4},
+    "ms3_carn": {"conv": "ms3", "filters": 8, "blocks": 2, "units": 1},
+    "pmsc": {"modules": 2, "filters": 4},
+    "scn": {"filters": 8, "blocks": 2, "scale": 1, "channels": 1},
+    "scn_pspnet": {"filters": 8, "blocks": 1},
+    "scn_unet": {"filters": 8, "blocks": 4},
+    "srresnet": {"conv": "ms2", "filters": 8, "blocks": 2},
+    "vdsr": {"layers": 3, "filters": 4},
+}
+
+
+def test_every_model_is_here():
+    assert NETWORKS.keys() == MODELS.keys()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_starts_as_post_training_quantization(name, bits, tmp_path):
     keras.utils.set_random_seed(0)
-    whole = model()
+    whole = MODELS[name](**NETWORKS[name])
     model = single_scale(whole, scales(whole)[0])
     images = patches(model.input.shape[-1])
-    graph = lower(model, FOR_INT8)
-    ranges = quantize.ranges(graph, quantize.observe(graph, images))
-    (expected,) = graph.run([images[0][None]], simulate(graph, ranges))
+    rules, choose = (
+        (FOR_INT8, quantize.least_squares) if bits == 8 else (EXACT, quantize.min_max)
+    )
+    graph = lower(model, rules)
+    ranges = quantize.ranges(graph, quantize.observe(graph, images), choose)
+    (expected,) = graph.run([images[0][None]], simulate(graph, ranges, bits))
 
-    aware = quantization_aware(model, images)
+    aware = quantization_aware(model, images, activation_bits=bits)
     # But for a value now and then that lies between two steps.
     assert np.mean(np.abs(aware(images[0][None]) - expected)) < 1e-3
     _, bounds = without_rounding(aware)
@@ -99,13 +114,33 @@ def test_starts_as_post_training_quantization(model, tmp_path):
     assert is_quantization_aware(loaded)
     assert not is_quantization_aware(model)
     np.testing.assert_array_equal(loaded(images[0][None]), aware(images[0][None]))
+    if bits == 8:
+        (tmp_path / "int8.tflite").write_bytes(
+            metadata.attach(
+                int8(*without_rounding(loaded, 12, 16)),
+                {"scale": scales(whole)[0], "format": "int8"},
+            )
+        )
+        assert inspect(tmp_path / "int8.tflite")["float_operators"] == 0
+
+
+def test_four_bits_are_exported():
+    aware = quantization_aware(carn_m(2, **SMALL), patches(), weight_bits=4)
+    graph, _ = without_rounding(aware)
+    kernels = [
+        n.operation.kernel for n in graph.nodes if hasattr(n.operation, "kernel")
+    ]
+    for kernel in kernels:
+        steps = np.reshape(kernel, (-1, kernel.shape[-1]))
+        steps = 7 * steps / np.maximum(np.abs(steps).max(axis=0), 1e-9)
+        np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
 
 
 def test_a_range_that_has_learned_to_be_nothing_is_exported():
     model = single_scale(cmsc(2, stages=1, modules=1, filters=2), 2)
     aware = quantization_aware(model, patches())
     learned = [x for x in aware.layers if isinstance(x, FakeQuantize) and x.learned]
-    learned[0].range.assign([1e-6, -1e-6])  # each bound beyond 0
+    learned[0].range.assign([1e-9, -1e-9])  # each bound beyond 0
     assert tuple(map(float, learned[0].bounds())) == (0, 0)
     assert int8(*without_rounding(aware, 12, 16))
 
@@ -192,7 +227,7 @@ def check_conversion(run, photographs, capsys):
 
 # Stochastic gradient descent, for Adam makes large steps of small differences.
 ELSEWHERE = [
-    *("--set", "train.optimizer=sgd", "--set", "train.learning_rate=0.1"),
+    *("--set", "train.optimizer=sgd", "--set", "train.learning_rate=1e-3"),
     *("--set", "train.epochs=2", "--set", "train.steps_per_epoch=3"),
 ]
 

@@ -12,8 +12,15 @@ def import_tensorflow():
         import keras  # noqa: F401
 
 
-def find_upscaler(model, scale, channels=None):
-    """Returns the upscaler of a MODEL argument; of its luma if `channels` is "y"."""
+def find_upscaler(model, scale, channels=None, smallest=False):
+    """Returns the upscaler of a MODEL argument.
+
+    Args:
+        model: The MODEL argument.
+        scale: One of its scales; None if it has one alone.
+        channels: "y" for its luma.
+        smallest: Whether None is the smallest of several scales.
+    """
     if model == "bicubic":
         from tfsr.inference import BicubicUpscaler
 
@@ -45,7 +52,10 @@ def find_upscaler(model, scale, channels=None):
     loaded = tfsr.load_model(model)
     if channels == "y" and not luminance_scales(loaded):
         raise _has_colors(model)
-    scale = pick_scale(model, scales(loaded), scale)
+    available = scales(loaded)
+    if smallest:
+        scale = scale or min(available)
+    scale = pick_scale(model, available, scale)
     if is_quantization_aware(loaded):
         from tfsr.tflite.integers import IntegerUpscaler
 

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from tfsr import released
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive
 from tfsr.cli.models import find_upscaler, own_degradation
 from tfsr.cli.output import fail, one_line, say
@@ -14,10 +15,11 @@ def add(command):
     upscale.add_argument(
         "--model",
         type=known_model,
-        required=True,
-        help=f"{MODEL_HELP}, or the word bicubic",
+        help=f"{MODEL_HELP}, or the word bicubic; by default {released.ENLARGER}",
     )
-    upscale.add_argument("--scale", type=positive)
+    upscale.add_argument(
+        "--scale", type=positive, help="by default the smallest that the model has"
+    )
     _with_files(upscale)
 
     help = "Remove noise or JPEG artifacts from photos, a file or a folder."
@@ -52,6 +54,7 @@ def _with_files(command):
 
 
 def _upscale(options):
+    options.model = options.model or known_model(released.ENLARGER)
     return _run(options, _enlarger)
 
 
@@ -60,7 +63,7 @@ def _restore(options):
 
 
 def _enlarger(options):
-    upscaler = find_upscaler(options.model, options.scale)
+    upscaler = find_upscaler(options.model, options.scale, smallest=True)
     if upscaler.scale == 1:
         raise InputError(
             f"{options.model}: restores photos in their size; see tfsr restore."

@@ -1,6 +1,10 @@
 import keras
 from keras import ops
 
+# What a learning rate is to a bound: that many times it, in widths of the first range.
+# Optimizers like Adam move every weight by the learning rate, and kernels are small.
+SPEED = 10
+
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class FakeQuantize(keras.layers.Layer):
@@ -41,18 +45,28 @@ class FakeQuantize(keras.layers.Layer):
         self.bits = bits
         self.learned = learned
 
+        self.unit = SPEED * float(high - low)
+
     def build(self, input_shape):
-        def bounds(shape, dtype):
-            return ops.array([self.low, self.high], dtype)
+        def bounds(unit=1.0):
+            return lambda shape, dtype: ops.array(
+                [self.low / unit, self.high / unit], dtype
+            )
 
         self.range = self.add_weight(
-            name="range", shape=(2,), initializer=bounds, trainable=self.learned
+            name="range",
+            shape=(2,),
+            initializer=bounds(self.unit),
+            trainable=self.learned,
         )
         self.frozen_range = self.add_weight(
-            name="frozen_range", shape=(2,), initializer=bounds, trainable=False
+            name="frozen_range", shape=(2,), initializer=bounds(), trainable=False
         )
         self.frozen = self.add_weight(
-            name="frozen", shape=(), initializer="zeros", trainable=False
+            name="frozen",
+            shape=(),
+            initializer="zeros" if self.learned else "ones",
+            trainable=False,
         )
 
     def freeze(self):
@@ -65,12 +79,15 @@ class FakeQuantize(keras.layers.Layer):
         frozen, frozen_range, learned_range = map(  # JAX takes no variables
             ops.convert_to_tensor, (self.frozen, self.frozen_range, self.range)
         )
-        bounds = ops.where(frozen > 0, frozen_range, learned_range)
+        bounds = ops.where(frozen > 0, frozen_range, learned_range * self.unit)
         low, high = bounds[0], bounds[1]
         return ops.where(low > 0, 0.0, low), ops.where(high < 0, 0.0, high)
 
     def call(self, inputs):
         low, high = self.bounds()
+        if self.bits == 16:  # one bound, the larger, has both sides
+            high = ops.maximum(-low, high)
+            low = ops.where(low < 0, -high, low)
         lowest, step, levels = map(ops.stop_gradient, _grid(low, high, self.bits))
         low = low + ops.stop_gradient(lowest - low)
         high = high + ops.stop_gradient(lowest + levels * step - high)
