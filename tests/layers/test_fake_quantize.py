@@ -51,16 +51,24 @@ def test_16_bits_are_symmetric():
     [(-0.5, 1.0, 8), (-0.5, 1.0, 16), (-1.5, 1.0, 16)],
 )
 def test_gradients_against_finite_differences_of_the_clipping(low, high, bits):
-    # Rounding has no gradient of its own; without it the layer clips.
+    # Of the clipped values, and of errors of rounding in proportion to the step.
     layer = FakeQuantize(low, high, bits)
     x = np.array([-2.0, -0.7, -0.2, 0.3, 0.9, 1.4], np.float32).reshape(1, -1, 1, 1)
     by_x, by_bounds = gradients(layer, x)
 
-    def total(values, low, high):
+    def clip(values, low, high):
         if bits == 16:
             high = max(-low, high)
             low = -high
-        return np.clip(values.astype(float), low, high).sum()
+        return np.clip(values.astype(float), low, high), (high - low) / (2**bits - 1)
+
+    clipped, step = clip(x, low, high)
+    errors = (np.asarray(layer(x)) - clipped) / step
+    errors[clipped != x] = 0
+
+    def total(values, low, high):
+        clipped, step = clip(values, low, high)
+        return (clipped + errors * step).sum()
 
     eps = 1e-4
     differences = [
@@ -70,7 +78,17 @@ def test_gradients_against_finite_differences_of_the_clipping(low, high, bits):
     np.testing.assert_allclose(np.ravel(by_x), differences, atol=1e-6)
     by_low = (total(x, low + eps, high) - total(x, low - eps, high)) / (2 * eps)
     by_high = (total(x, low, high + eps) - total(x, low, high - eps)) / (2 * eps)
-    np.testing.assert_allclose(by_bounds, [by_low, by_high], atol=1e-6)
+    np.testing.assert_allclose(by_bounds, [by_low, by_high], atol=1e-3)
+
+
+def test_a_range_too_wide_learns_to_be_narrower():
+    layer = FakeQuantize(-100.0, 100.0)
+    model = keras.Sequential([keras.Input((16, 16, 1)), layer])
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
+    x = np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 1)).astype(np.float32)
+    before = model.evaluate(x, x, verbose=0)
+    model.fit(x, x, epochs=40, verbose=0)
+    assert model.evaluate(x, x, verbose=0) < before / 4
 
 
 def test_bounds_are_learned_until_they_are_frozen():

@@ -13,7 +13,9 @@ class FakeQuantize(keras.layers.Layer):
     With 8 bits, to the 256 multiples of (high - low) / 255 nearest to [low, high], 0
     among them; with 16, to those of m / 32767 from -m to m, m the larger of -low and
     high, or from 0 where low is 0. The gradient passes where the input lies inside;
-    where it is clipped, it goes to the bound, which so learns where to be.
+    where it is clipped, it goes to the bound. Errors of rounding grow with the step, so
+    both bounds have a gradient by them: a range learns to be as wide as clipping, and
+    as narrow as rounding, wants it.
 
     Args:
         low: Initial lower bound, at most 0.
@@ -28,7 +30,9 @@ class FakeQuantize(keras.layers.Layer):
         The same.
 
     Reference:
-        Jacob et al., CVPR 2018, section 3, https://arxiv.org/abs/1712.05877
+        Jacob et al., CVPR 2018, section 3, https://arxiv.org/abs/1712.05877; of the
+        gradients Esser et al., ICLR 2020, equation (3),
+        https://arxiv.org/abs/1902.08153
     """
 
     def __init__(self, low, high, bits=8, learned=True, **kwargs):
@@ -88,13 +92,15 @@ class FakeQuantize(keras.layers.Layer):
         if self.bits == 16:  # one bound, the larger, has both sides
             high = ops.maximum(-low, high)
             low = ops.where(low < 0, -high, low)
-        lowest, step, levels = map(ops.stop_gradient, _grid(low, high, self.bits))
+        lowest, step, levels = _grid(low, high, self.bits)
+        lowest, levels = map(ops.stop_gradient, (lowest, levels))
+        width = ops.stop_gradient(step)
         low = low + ops.stop_gradient(lowest - low)
         high = high + ops.stop_gradient(lowest + levels * step - high)
         # By `where`: of equal numbers, some backends' `maximum` shares the gradient.
         clipped = ops.where(inputs < low, low, ops.where(inputs > high, high, inputs))
-        rounded = ops.floor((clipped - lowest) / step + 0.5) * step + lowest
-        return clipped + ops.stop_gradient(rounded - clipped)
+        steps = (clipped - lowest) / width
+        return clipped + ops.stop_gradient(ops.floor(steps + 0.5) - steps) * step
 
     def compute_output_shape(self, input_shape):
         return input_shape
