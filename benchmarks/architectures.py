@@ -1,10 +1,8 @@
 """What networks cost on a device, untrained: mult-adds, latency and memory.
 
-For an output of 1280x720, on one thread.
-
 python benchmarks/architectures.py configs/ms3/srresnet_{standard,ms,ms2,ms3}.toml
-python benchmarks/architectures.py --scale 2 configs/carn/carn_m.toml \
-    configs/cmsc/{cmsc,vdsr}.toml
+python benchmarks/architectures.py --scale 2 --output 360x640 \
+    configs/carn/carn_m.toml configs/cmsc/{vdsr,cmsc}.toml
 """
 
 import argparse
@@ -28,8 +26,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("configs", nargs="+", help="the first is 1.00")
     parser.add_argument("--scale", type=int, default=4, help="default: %(default)s")
+    parser.add_argument("--output", default="720x1280", help="default: %(default)s")
     options = parser.parse_args()
-    size = (720 // options.scale, 1280 // options.scale)
+    size = [int(side) // options.scale for side in options.output.split("x")]
     mult_adds, files = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
         for config in options.configs:

@@ -220,6 +220,21 @@ def check_conversion(run, photographs, capsys):
     assert ours == theirs
 
 
+def test_16_bits_are_scored_as_such(report, photographs, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = carn_m(2, **SMALL)
+    run, file = tmp_path / "aware.keras", tmp_path / "aware.tflite"
+    quantization_aware(model, patches(), activation_bits=16).save(run)
+    model.save(tmp_path / "float.keras")
+    report("convert", run, "--format", "int16x8", "--size", "30x34", "-o", file)
+    exact, trained, converted = (
+        report("evaluate", model, photographs)["mean"]["psnr_rgb"]
+        for model in (tmp_path / "float.keras", run, file)
+    )
+    assert trained == pytest.approx(converted, abs=1e-3)
+    assert trained == pytest.approx(exact, abs=0.05)
+
+
 # Stochastic gradient descent, for Adam makes large steps of small differences.
 ELSEWHERE = [
     *("--set", "train.optimizer=sgd", "--set", "train.learning_rate=1e-3"),

@@ -47,7 +47,7 @@ def find_upscaler(model, scale, channels=None, smallest=False):
     import tfsr
     from tfsr.inference import KerasUpscaler
     from tfsr.models import luminance_scales, scales
-    from tfsr.tflite.aware import is_quantization_aware
+    from tfsr.tflite.aware import trained_format
 
     loaded = tfsr.load_model(model)
     if channels == "y" and not luminance_scales(loaded):
@@ -56,7 +56,7 @@ def find_upscaler(model, scale, channels=None, smallest=False):
     if smallest:
         scale = scale or min(available)
     scale = pick_scale(model, available, scale)
-    if is_quantization_aware(loaded):
+    if trained_format(loaded) == "int8":
         from tfsr.tflite.integers import IntegerUpscaler
 
         return IntegerUpscaler(loaded, scale)
