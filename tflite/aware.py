@@ -1,10 +1,11 @@
 """Networks that feel while they train what 8 bits will do to them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
 
+from tfsr.errors import InputError
 from tfsr.graph import Graph, inline
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
 from tfsr.layers.fake_quantized_conv import OTHER_AXES, round_kernel
@@ -18,6 +19,7 @@ def quantization_aware(
     patches: Iterable[np.ndarray],
     weight_bits: int = 8,
     activation_bits: int = 8,
+    in_float: Sequence[str] = (),
 ) -> keras.Model:
     """Returns `model` lowered, with every kernel and activation rounded as TFLite does.
 
@@ -30,13 +32,25 @@ def quantization_aware(
         patches: LR images, float32 `(H, W, C)` in [0, 1], that ranges start from.
         weight_bits: 8, or 4 for studies.
         activation_bits: 8 or 16.
+        in_float: Sums that are not rounded, as for `convert`.
+
+    Raises:
+        InputError: If there is no such sum.
     """
     rules, choose = {
         8: (FOR_INT8, quantize.least_squares),
         16: (EXACT, quantize.min_max),
     }[activation_bits]
-    graph = lower(model, rules)
+    graph = quantize.read_rounded(lower(model, rules), in_float)
     ranges = quantize.ranges(graph, quantize.observe(graph, patches), choose)
+    left_out = ranges.keys() - quantize.leave_out(graph, ranges, in_float).keys()
+    for i in left_out:
+        if type(graph.nodes[i].operation).__name__ != "Add":
+            raise InputError(
+                f"{quantize.names(graph)[i]}: not a sum; only sums can stay in float "
+                "while training for 8 bits."
+            )
+        del ranges[i]
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     layers = {}  # one for each convolution and each range that several share
 

@@ -1,5 +1,6 @@
 """A Keras model to `.tflite` files: calibrated, written, verified."""
 
+import functools
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
@@ -130,38 +131,46 @@ def _stock_int8(model, patches):
 
 def _int8(model, patches, in_float):
     """Returns a function from height and width to the TFLite model."""
-    graph = lower(model, FOR_INT8)
+
+    def lowered(height=None, width=None):
+        graph = lower(model, FOR_INT8, height, width)
+        return quantize.read_rounded(graph, in_float)
+
+    graph = lowered()
     ranges = quantize.ranges(graph, quantize.observe(graph, patches))
     ranges = quantize.leave_out(graph, ranges, in_float)
-    return _calibrated(model, patches, FOR_INT8, graph, ranges, export.int8, bits=8)
+    return _calibrated(lowered, patches, ranges, export.int8, bits=8)
 
 
 def _int16x8(model, patches, rules):
     """Returns a function from height and width to the TFLite model."""
-    graph = lower(model, rules)
+    lowered = functools.partial(lower, model, rules)
+    graph = lowered()
     samples = quantize.observe(graph, patches)
     ranges = quantize.ranges(graph, samples, quantize.min_max)
-    return _calibrated(model, patches, rules, graph, ranges, export.int16x8, bits=16)
+    return _calibrated(lowered, patches, ranges, export.int16x8, bits=16)
 
 
 def _dynamic_int8(model, patches, rules):
     """Returns a function from height and width to the TFLite model."""
-    graph = lower(model, rules)
+    lowered = functools.partial(lower, model, rules)
+    graph = lowered()
     rounded = simulate(graph, {}, kernels=export.rounds_kernel)
     shift = output_shift(graph, rounded, patches)
-    return _corrected(model, rules, export.dynamic_int8, shift)
+    return _corrected(lowered, export.dynamic_int8, shift)
 
 
-def _calibrated(model, patches, rules, graph, ranges, save, bits):
+def _calibrated(lowered, patches, ranges, save, bits):
+    graph = lowered()
     shift = output_shift(graph, simulate(graph, ranges, bits), patches)
-    return _corrected(model, rules, lambda graph: save(graph, ranges), shift)
+    return _corrected(lowered, lambda graph: save(graph, ranges), shift)
 
 
-def _corrected(model, rules, save, shift):
-    """Returns a function that saves the model with `shift` off its output."""
+def _corrected(lowered, save, shift):
+    """Returns a function that saves the lowered model with `shift` off its output."""
 
     def build(height, width):
-        return save(add_to_last_bias(lower(model, rules, height, width), -shift))
+        return save(add_to_last_bias(lowered(height, width), -shift))
 
     return build
 

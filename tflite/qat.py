@@ -55,6 +55,7 @@ def quantize_train(
         [patch for scale in scales(model) for patch in _patches(config, scale)],
         options.weight_bits,
         options.activation_bits,
+        options.in_float,
     )
 
     def build():

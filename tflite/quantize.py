@@ -1,5 +1,6 @@
 """Ranges of a graph's activations, chosen from values observed by running it."""
 
+import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import keras
@@ -125,7 +126,7 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
         choose: `min_max`, `percentile` or `least_squares`.
     """
     chosen = {}
-    hidden = _fused_into_relu(graph)
+    hidden = fused_into_relu(graph)
     outputs = {id(x) for x in graph.outputs}
     last = {i for i, n in enumerate(graph.nodes) if id(n.outputs[0]) in outputs}
     for together in _same_range(graph):
@@ -149,6 +150,20 @@ def is_of_pixels(bounds: tuple[float, float]) -> bool:
     return bounds[1] - bounds[0] == 1
 
 
+def fused_into_relu(graph: Graph):
+    """Returns the positions of nodes whose output goes into a ReLU and nowhere else."""
+    consumers = {}
+    for node in graph.nodes:
+        for x in node.input_tensors:
+            kind = type(node.operation).__name__.lower()
+            consumers.setdefault(id(x), []).append(kind)
+    return {
+        i
+        for i, node in enumerate(graph.nodes)
+        if consumers.get(id(node.outputs[0])) == ["relu"]
+    }
+
+
 def names(graph: Graph) -> dict[int, str]:
     """Returns a name for what each node computes, by its position.
 
@@ -157,7 +172,7 @@ def names(graph: Graph) -> dict[int, str]:
     one operation. From the second on, what has a name again has its number, `head:2`.
     """
     position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
-    layers, found, times, hidden = {}, {}, {}, _fused_into_relu(graph)
+    layers, found, times, hidden = {}, {}, {}, fused_into_relu(graph)
     for i, node in enumerate(graph.nodes):
         before = max((position.get(id(x), -1) for x in node.input_tensors), default=-1)
         kind = type(node.operation).__name__.lower()
@@ -180,6 +195,37 @@ def shared(graph: Graph, ranges: Ranges) -> list[list[int]]:
     return sorted(filter(None, groups))
 
 
+def read_rounded(graph: Graph, layers: Sequence[str]) -> Graph:
+    """Returns a graph whose convolutions read copies of some sums.
+
+    A copy has a range of its own. So where `leave_out` takes the range of a sum, only
+    additions run in float32 and convolutions stay in 8 bits: sums along a network's
+    body, rounded time and again, are what costs most.
+
+    Args:
+        graph: A float graph.
+        layers: As for `leave_out`; of these, the sums.
+    """
+    sums = {
+        id(graph.nodes[i].outputs[0])
+        for i, name in names(graph).items()
+        if type(graph.nodes[i].operation).__name__ == "Add"
+        and any(fnmatch.fnmatchcase(name, pattern) for pattern in layers)
+    }
+    copies = {}
+
+    def call(node, *args, **kwargs):
+        if hasattr(node.operation, "kernel") and id(node.input_tensors[0]) in sums:
+            x, *rest = args
+            if id(x) not in copies:
+                copies[id(x)] = keras.layers.Identity()(x)
+            args = copies[id(x)], *rest
+        return node.operation(*args, **kwargs)
+
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
+    return Graph(inputs, graph.run(inputs, call))
+
+
 def leave_out(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
     """Returns the ranges but those of some layers and of what shares them.
 
@@ -188,18 +234,20 @@ def leave_out(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
     its slow reference kernels alone, where XNNPACK takes float32.
 
     Args:
-        graph: The graph of `ranges`.
+        graph: The graph of `ranges`, as from `read_rounded`.
         ranges: What `ranges` returned for it.
-        layers: Some of `names`.
+        layers: Some of `names`, or patterns as of a shell's files: `*.add*`.
 
     Raises:
         InputError: If there is no range of such a name.
     """
     found = {name: i for i, name in names(graph).items() if i in ranges}
-    for name in layers:
-        if name not in found:
-            raise InputError(f"{name}: not a range; there are {', '.join(found)}.")
-    wanted = {found[name] for name in layers}
+    wanted = set()
+    for pattern in layers:
+        fitting = fnmatch.filter(found, pattern)
+        if not fitting:
+            raise InputError(f"{pattern}: not a range; there are {', '.join(found)}.")
+        wanted.update(found[name] for name in fitting)
     dropped = {i for group in shared(graph, ranges) if wanted & {*group} for i in group}
     return {i: bounds for i, bounds in ranges.items() if i not in dropped}
 
@@ -214,20 +262,6 @@ def _shift_of_input(graph, position):
         return None
     (offset, *others) = set(node.operation.offset)
     return offset if is_input(node.input_tensors[0]) and not others else None
-
-
-def _fused_into_relu(graph: Graph):
-    """Returns the positions of nodes whose output goes into a ReLU and nowhere else."""
-    consumers = {}
-    for node in graph.nodes:
-        for x in node.input_tensors:
-            kind = type(node.operation).__name__.lower()
-            consumers.setdefault(id(x), []).append(kind)
-    return {
-        i
-        for i, node in enumerate(graph.nodes)
-        if consumers.get(id(node.outputs[0])) == ["relu"]
-    }
 
 
 def _same_range(graph: Graph):

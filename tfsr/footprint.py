@@ -16,6 +16,7 @@ POINTWISE = (
     "Concatenate",
     "CropToScale",
     "FakeQuantize",
+    "Identity",
     "GetItem",
     "LeakyRelu",
     "Luma",

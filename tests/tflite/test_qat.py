@@ -235,6 +235,29 @@ def test_16_bits_are_scored_as_such(report, photographs, tmp_path):
     assert trained == pytest.approx(exact, abs=0.05)
 
 
+def test_sums_in_float_are_trained_and_converted(
+    write_config, photographs, tmp_path, capsys
+):
+    model = {"name": "scn", "scale": 2, "levels": 2, "filters": 8, "blocks": 2}
+    config = write_config(tmp_path / "qat.toml", model=model, **TABLES)
+    keras.utils.set_random_seed(0)
+    scn(2, levels=2, filters=8, blocks=2).save(tmp_path / "float.keras")
+    command = ("quantize-train", tmp_path / "float.keras", "--config", config)
+    out, sums = ("--out", tmp_path / "run"), 'quantize.in_float=["*.add*"]'
+    head = ("--set", 'quantize.in_float=["head"]')
+    assert main([str(argument) for argument in (*command, *out, *head)]) == 2
+    assert "head: not a sum" in capsys.readouterr().err
+    command = (*command, *out, "--set", sums)
+    assert main([str(argument) for argument in command]) in (None, 0)
+    check_conversion(tmp_path / "run", photographs, capsys)
+    file = tmp_path / "run.tflite"
+    assert main(["inspect", str(file), "--json"]) in (None, 0)
+    operators = json.loads(capsys.readouterr().out)["operators"]
+    # A sum of the body is read by additions and, from a copy, by a convolution.
+    assert operators["DEQUANTIZE"] > 0
+    assert operators["CONV_2D"] > operators["DEQUANTIZE"]
+
+
 # Stochastic gradient descent, for Adam makes large steps of small differences.
 ELSEWHERE = [
     *("--set", "train.optimizer=sgd", "--set", "train.learning_rate=1e-3"),

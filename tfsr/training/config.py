@@ -138,6 +138,7 @@ class QuantizeConfig:
     activation_bits: int = 8
     learn_ranges: float = 0.8  # the share of the epochs before the ranges are frozen
     target: str = "hr"  # what is learned: "hr", or "float", the float model's output
+    in_float: list[str] = field(default_factory=list)  # sums that stay in float32
 
     def __post_init__(self):
         for key, allowed in {"weight_bits": (4, 8), "activation_bits": (8, 16)}.items():
