@@ -18,15 +18,18 @@ at 1/2 it averages 2x2 pixels down, and Table 6's average and bilinear rows diff
 upsampling alone; at 2/3 and 3/4, which their code has not, sizes are rounded up and
 nothing is padded; sides are padded to multiples of the coarsest level's pixel, theirs
 to twice that and the body's input alone, so that here the skip sees the padding; the
-pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0; a pyramid
-of one level has no neighbours, which makes it the baseline; the pyramid itself is
-bilinear whatever resamples between its levels later; and what the last blocks compute
-at levels that nothing sees is left out. PSPNet style shares its blocks across levels:
-only so it has as many parameters as the others.
+pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0; Table 6's
+deconvolution has a gain and a bias for each of the four pixels it makes of one, where a
+true one has one of either per filter; a pyramid of one level has no neighbours, which
+makes it the baseline; the pyramid itself is bilinear whatever resamples between its
+levels later; and what the last blocks compute at levels that nothing sees is left out.
+PSPNet style shares its blocks across levels: only so it has as many parameters as the
+others. In the configs "halves every 3 epochs after the 25th" is first after the 28th.
 
 The paper says two levels for Table 4 and varies levels and ratio in Figs. 6 to 8;
-nowhere it states them for its benchmarks, so 3 at 1/2 by default here. The image's own
-resolution counts as a level; the paper's "6 scales" down to 1/64 do not count it.
+nowhere it states them for its benchmarks, so 3 at 1/2 by default here. It counts
+inconsistently: Fig. 6's "6 scales", the smallest at 1/64, leave out the image's own
+resolution, the 2 scales of Table 4 (and the authors' code) count it. Here it counts.
 
 A weight-normalized k x k convolution of a to b channels has (k^2 a + 2) b parameters.
 With n filters and c channels, head, tail and skip at scale s have (9c + 2) n,
