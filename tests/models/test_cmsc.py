@@ -1,5 +1,7 @@
 import inspect
+import itertools
 import re
+import shlex
 from pathlib import Path
 
 import keras
@@ -166,6 +168,15 @@ def test_configs_have_the_paper_s_settings(name, network):
 
 def test_every_config_is_known():
     assert {file.stem for file in CONFIGS.glob("*.toml")} == set(NETWORKS)
+
+
+def test_vdsr_of_fig_5_trains_like_its_neighbours():
+    header = (CONFIGS / "vdsr.toml").read_text().replace("\\\n#", "")
+    words = shlex.split(re.search("^# (tfsr .* --set .*)", header, re.M)[1])
+    overrides = [word for flag, word in itertools.pairwise(words) if flag == "--set"]
+    vdsr = read_config(CONFIGS / "vdsr.toml", overrides)
+    neighbour = read_config(CONFIGS / "msc_l3r5.toml")
+    assert (vdsr.data, vdsr.train) == (neighbour.data, neighbour.train)
 
 
 def whole(table):
