@@ -9,7 +9,7 @@ from tfsr import metrics
 from tfsr.cli import main
 from tfsr.data import BenchmarkFolder, ImageCache, ImageSurvey, imresize, read_image
 from tfsr.data.degradation import Enlarged, degraded_patch
-from tfsr.inference import KerasUpscaler, from_uint8
+from tfsr.inference import BicubicUpscaler, KerasUpscaler, from_uint8, to_uint8
 from tfsr.training.callbacks import read_log
 
 
@@ -122,6 +122,22 @@ def test_converts_to_int8_in_colour(run, report, trained, photographs, tmp_path)
     code, _, err = run("evaluate", file, photographs, "--protocol", "luma")
     assert code == 2
     assert "is for networks of Y" in err
+
+
+# SCN, Table 1: bicubic's column.
+@pytest.mark.parametrize(
+    ("scale", "psnr", "ssim"),
+    [(2, 33.66, 0.9299), (3, 30.39, 0.8682), (4, 28.42, 0.8104)],
+)
+def test_bicubic_rounded_has_the_figures_of_others(shared, scale, psnr, ssim):
+    upscaler = BicubicUpscaler(scale, "y")
+    figures = []
+    for pair in BenchmarkFolder(shared / "data/test/Set5", scale, "y"):
+        images = to_uint8(upscaler(from_uint8(pair.lr))), pair.hr
+        figures.append([f(*images, scale) for f in (metrics.psnr, metrics.ssim)])
+    mean_psnr, mean_ssim = np.mean(figures, axis=0)
+    assert mean_psnr == pytest.approx(psnr, abs=0.005)
+    assert mean_ssim == pytest.approx(ssim, abs=5e-5)
 
 
 # CMSC, Table III: bicubic's rows.

@@ -165,3 +165,11 @@ def test_stored_channels_of_no_image(tmp_path):
     (tmp_path / "a.png").write_text("text")
     with pytest.raises(InputError, match=r"a\.png: not a readable image"):
         stored_channels([tmp_path / "a.png"])
+
+
+def test_set12_has_an_image_of_training(shared):
+    bsd = read_image(shared / "data/train/BSD400/12003.jpg", 1).astype(int)
+    set12 = read_image(shared / "data/test/Set12/04.png", 1)
+    train400 = read_image(shared / "data/train/Train400_gray/test_020.png", 1)
+    np.testing.assert_allclose(bsd[7:263, 109:365], set12, atol=1)
+    np.testing.assert_array_equal(train400[:, 74:], set12[72:252, :106])

@@ -1,4 +1,8 @@
+import inspect
+import itertools
 import re
+import shlex
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -6,7 +10,10 @@ import pytest
 
 from tfsr.graph import inline
 from tfsr.layers import GroupedConv2D
-from tfsr.models import cmsc, pmsc, scales, supervision_weights, vdsr
+from tfsr.models import MODELS, cmsc, pmsc, scales, supervision_weights, vdsr
+from tfsr.training import read_config
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "cmsc"
 
 
 def depth(model):
@@ -124,3 +131,69 @@ def test_supervision_weights_are_those_of_equation_8():
     assert weights == pytest.approx(
         {"sr": 0.4, "stage_1": 0.2, "stage_2": 0.2, "stage_3": 0.2}
     )
+
+
+CASCADE = {
+    "name": "cmsc",
+    **{"stages": 3, "modules": 5, "kernel_sizes": (3, 5), "residual_features": True},
+    **{"supervision": "cascaded", "reconstruction": "own"},
+}
+FIG_4 = {"name": "pmsc", "modules": 4, "residual_features": False}
+NETWORKS = {
+    "cmsc": CASCADE,
+    "cmsc_sr": {**CASCADE, "reconstruction": "shared"},
+    "cmsc_ns": {**CASCADE, "supervision": "last"},
+    "cmsc_nrs": {**CASCADE, "supervision": "last", "residual_features": False},
+    "pmsc": {**FIG_4, "modules": 15, "kernel_sizes": (3, 5), "residual_features": True},
+    "mr_l3r3": {**FIG_4, "kernel_sizes": (3, 3)},
+    "mr_l5r5": {**FIG_4, "kernel_sizes": (5, 5)},
+    "msc_l3r5": {**FIG_4, "kernel_sizes": (3, 5)},
+    "msc_l3r7": {**FIG_4, "kernel_sizes": (3, 7)},
+    "vdsr": {"name": "vdsr", "layers": 20},
+}
+PARTS_OF_T91 = 4_513  # 41x41 without overlap, of the images and of both shrunk copies
+PARTS_OF_BSD200 = 200 * (7 * 11 + 5 * 8 + 3 * 5)  # of 321x481, and shrunk
+
+
+@pytest.mark.parametrize(("name", "network"), NETWORKS.items(), ids=NETWORKS)
+def test_configs_have_the_paper_s_settings(name, network):
+    config = read_config(CONFIGS / f"{name}.toml")
+    everywhere = {"scale": (2, 3, 4), "filters": 64, "channels": 1}
+    assert whole(config.model) == {**everywhere, **network}
+    of_291 = name in ("cmsc", "vdsr")  # Table III; the rest is model analysis
+    folders = ["data/train/T91", "data/train/BSD400"][: 1 + of_291]
+    assert (config.data.train, config.data.downscale) == (folders, [0.7, 0.5])
+    assert_trained_as_printed(config.train, PARTS_OF_T91 + of_291 * PARTS_OF_BSD200)
+
+
+def test_every_config_is_known():
+    assert {file.stem for file in CONFIGS.glob("*.toml")} == set(NETWORKS)
+
+
+def test_vdsr_of_fig_5_trains_like_its_neighbours():
+    header = (CONFIGS / "vdsr.toml").read_text().replace("\\\n#", "")
+    words = shlex.split(re.search("^# (tfsr .* --set .*)", header, re.M)[1])
+    overrides = [word for flag, word in itertools.pairwise(words) if flag == "--set"]
+    vdsr = read_config(CONFIGS / "vdsr.toml", overrides)
+    neighbour = read_config(CONFIGS / "msc_l3r5.toml")
+    assert (vdsr.data, vdsr.train) == (neighbour.data, neighbour.train)
+
+
+def whole(table):
+    """Returns a config's `[model]` with its builder's defaults."""
+    parameters = inspect.signature(MODELS[table["name"]]).parameters
+    defaults = {key: parameter.default for key, parameter in parameters.items()}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return defaults | given
+
+
+def assert_trained_as_printed(train, parts):
+    steps = parts * 8 * 3 / train.batch  # eight turns, three scales
+    assert train.steps_per_epoch == pytest.approx(steps, rel=0.01)
+    assert (train.epochs, train.batch, train.patch) == (50, 32, 41)
+    assert (train.optimizer, train.learning_rate) == ("sgd", 0.1)
+    every = 10 * train.steps_per_epoch
+    assert train.schedule == {"name": "step", "every": every, "factor": 0.1}
+    assert (train.loss, train.l2_penalty, train.weight_decay) == ("l2_sum", 1e-4, None)
+    # of all gradients together, where the paper has each
+    assert (train.clip_norm, train.clip_value) == (0.4, None)

@@ -29,6 +29,8 @@ def convolved(x, layer):
 
 BLOCK, PATH = 74_048, 1_088  # two 3x3 convolutions 32 -> 128 -> 32; a pointwise one
 ENDS = 928 + 3_480 + 924  # head, tail and skip at x2
+BENCHMARK = {"filters": 64, "blocks": 64}  # of super-resolution
+BENCHMARK_BODY = 64 * 295_552 + 127 * 4_224
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,11 @@ ENDS = 928 + 3_480 + 924  # head, tail and skip at x2
         # Table 6
         (scn, {"resampling": "average"}, 1_190_100 + 31 * PATH, "1.2"),
         (scn, {"resampling": "conv"}, 1_322_132, "1.3"),
+        # Table 1, and the gray networks of Tables 2 and 3, which print no parameters
+        (scn, BENCHMARK, BENCHMARK_BODY + 1_856 + 6_936 + 924, "19.5"),
+        (scn, {**BENCHMARK, "scale": 3}, BENCHMARK_BODY + 19_541, "19.5"),
+        (scn, {**BENCHMARK, "scale": 4}, BENCHMARK_BODY + 33_296, "19.5"),
+        (scn, {"scale": 1, "channels": 1, "blocks": 8}, 609_346, "0.6"),
         # kernel size 5 along the levels; gray restoration
         (scn, {"level_kernel_size": 5}, 1_190_100 + 62 * PATH, "1.3"),
         (scn, {"scale": 1, "channels": 1}, 352 + 16 * BLOCK + 31 * PATH + 290, "1.2"),
@@ -305,6 +312,7 @@ def test_every_config_has_the_paper_s_settings():
             assert (config.data.sigma, model["scale"]) == (int(level), 1)
         else:
             assert (config.data.quality, model["scale"]) == (int(level), 1)
+        assert variant or model["levels"] == 3  # ours
         network = model["blocks"], model.get("filters", 32)
         allowed = {(8, 32), (16, 32)} if variant else {(64, 64)}
         assert network in ({(8, 32)} if task != "sr" else allowed)

@@ -18,20 +18,33 @@ at 1/2 it averages 2x2 pixels down, and Table 6's average and bilinear rows diff
 upsampling alone; at 2/3 and 3/4, which their code has not, sizes are rounded up and
 nothing is padded; sides are padded to multiples of the coarsest level's pixel, theirs
 to twice that and the body's input alone, so that here the skip sees the padding; the
-pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0; a pyramid
-of one level has no neighbours, which makes it the baseline; the pyramid itself is
-bilinear whatever resamples between its levels later; and what the last blocks compute
-at levels that nothing sees is left out. PSPNet style shares its blocks across levels:
-only so it has as many parameters as the others.
+pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0; Table 6's
+deconvolution has a gain and a bias for each of the four pixels it makes of one, where a
+true one has one of either per filter; a pyramid of one level has no neighbours, which
+makes it the baseline; the pyramid itself is bilinear whatever resamples between its
+levels later; and what the last blocks compute at levels that nothing sees is left out.
+PSPNet style shares its blocks across levels: only so it has as many parameters as the
+others. In the configs "halves every 3 epochs after the 25th" is first after the 28th.
 
 The paper says two levels for Table 4 and varies levels and ratio in Figs. 6 to 8;
-nowhere it states them for its benchmarks, so 3 at 1/2 by default here. The image's own
-resolution counts as a level; the paper's "6 scales" down to 1/64 do not count it.
+nowhere it states them for its benchmarks, so 3 at 1/2 by default here. It counts
+inconsistently: Fig. 6's "6 scales", the smallest at 1/64, leave out the image's own
+resolution, the 2 scales of Table 4 (and the authors' code) count it. Here it counts.
 
 A weight-normalized k x k convolution of a to b channels has (k^2 a + 2) b parameters.
-At x2 in color head, tail and skip have 928 + 3480 + 924 = 5332; a block has 74,048, and
-2 x 1088 for its two neighbours, where the last block needs the coarser one alone.
-- baseline, 16 blocks: 5332 + 16 x 74,048 = 1,190,100, as the authors print
+With n filters and c channels, head, tail and skip at scale s have (9c + 2) n,
+(9n + 2) c s^2 and (25c + 2) c s^2; a block (9n + 2) 4n + (36n + 2) n, and (n + 2) n for
+each of its two neighbours, where the last block needs the coarser one alone. With 32
+filters a block has 74,048 and a neighbour 1088; the ends in color 928 + 3480 + 924 =
+5332 at x2, 928 + 7830 + 2079 = 10,837 at x3, 928 + 13,920 + 3696 = 18,544 at x4.
+- baseline, 16 blocks: 5332 + 16 x 74,048 = 1,190,100, at x3 1,195,605 and at x4
+  1,203,312, as the authors print
+- Table 1, 64 blocks of 64 filters, three levels: a block has 295,552, a neighbour 4224;
+  64 x 295,552 + 127 x 4224 = 19,451,776 and the ends, 9716 at x2, 19,541 at x3 and
+  33,296 at x4, are 19,461,492, 19,471,317 and 19,485,072
+- Tables 2 and 3, gray, 8 blocks, three levels, no skip: 352 + 290 + 8 x 74,048 +
+  15 x 1088 = 609,346
+The others are at x2 in color:
 - shared, any number of levels: 1,190,100 + 31 x 1088 = 1,223,828
 - unshared, two levels of width 2, where a level has half of a block's filters before
   the activation: 5332 + 32 x 37,056 + 31 x 1088 = 1,224,852
