@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tfsr.graph import Graph, inline
-from tfsr.layers import GroupedConv2D, PadToMultiple
+from tfsr.layers import GroupedConv2D, JoinScales, PadToMultiple
 
 CONVOLUTIONS = (GroupedConv2D, keras.layers.Conv2D)
 
@@ -81,10 +81,11 @@ def name_of(layer: keras.layers.Layer) -> str:
 
 
 def is_input(x) -> bool:
-    """Returns whether `x` is the model's input, perhaps padded."""
+    """Returns whether `x` is what a model gets, perhaps padded or of several scales."""
     operation, before = producer(x)
-    padded = isinstance(operation, PadToMultiple)
-    return producer(before)[1] is None if padded else before is None
+    if isinstance(operation, JoinScales | PadToMultiple):
+        return is_input(before)
+    return before is None
 
 
 def node_of(x):

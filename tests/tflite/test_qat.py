@@ -154,8 +154,11 @@ def test_several_scales_share_what_they_shared():
     lr = patches()[0]
     for scale in (2, 3):
         sr = KerasUpscaler(aware, scale)(lr)
-        difference = sr - KerasUpscaler(model, scale)(lr)
-        assert 0 < np.abs(difference).mean() < 0.05
+        difference = np.abs(sr - KerasUpscaler(model, scale)(lr))
+        assert difference.max() < 0.05
+        # At the border, too, where the mean is added to no zeros beyond it.
+        inside = difference[scale:-scale, scale:-scale].mean()
+        assert difference.mean() < 1.5 * inside
 
 
 def test_levels_share_their_weights():
