@@ -13,7 +13,6 @@ from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parent / "released"
 MODELS = (".npz", ".tflite")
-ENLARGER = "carn_m"  # the best of them at every scale: what `upscale` takes by default
 
 
 def names() -> list[str]:

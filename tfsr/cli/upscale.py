@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from tfsr import released
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive
 from tfsr.cli.models import find_upscaler, own_degradation
 from tfsr.cli.output import fail, one_line, say
@@ -15,7 +14,8 @@ def add(command):
     upscale.add_argument(
         "--model",
         type=known_model,
-        help=f"{MODEL_HELP}, or the word bicubic; by default {released.ENLARGER}",
+        required=True,
+        help=f"{MODEL_HELP}, or the word bicubic",
     )
     upscale.add_argument(
         "--scale", type=positive, help="by default the smallest that the model has"
@@ -54,7 +54,6 @@ def _with_files(command):
 
 
 def _upscale(options):
-    options.model = options.model or known_model(released.ENLARGER)
     return _run(options, _enlarger)
 
 
