@@ -196,16 +196,22 @@ def photo(tmp_path, photographs):
     return file
 
 
-@pytest.mark.parametrize("tile", ["auto", "24"])
+@pytest.mark.parametrize(
+    "options",
+    [("--tile", "auto"), ("--tile", 24), ("--tile", 24, "--self-ensemble")],
+    ids=str,
+)
 @pytest.mark.parametrize(("channels", "task"), [(3, NOISE), (1, NOISE), (1, JPEG_10)])
-def test_restore_a_photo(run, make_restorer, photo, tmp_path, channels, task, tile):
+def test_restore_a_photo(run, make_restorer, photo, tmp_path, channels, task, options):
     out, target = make_restorer(channels, task), tmp_path / "restored.png"
-    arguments = ("restore", photo, "-o", target, "--model", out, "--tile", tile)
+    arguments = ("restore", photo, "-o", target, "--model", out, *options)
     target.write_bytes(b"")
     code, _, err = run(*arguments)
     assert (code, err) == (2, f"tfsr: {target}: exists; --overwrite replaces it.\n")
     assert run(*arguments, "--overwrite") == (0, "", "")
     upscaler = KerasUpscaler(tfsr.load_model(out), 1)
+    if "--self-ensemble" in options:
+        upscaler = SelfEnsemble(upscaler)
     with Image.open(photo) as before, Image.open(target) as after:
         rgb = np.asarray(before.convert("RGB")) / np.float32(255)
         result = np.asarray(after)
