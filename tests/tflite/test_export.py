@@ -199,7 +199,7 @@ def test_int8_is_one_partition_without_float_operators(tmp_path, model, ranges):
 
 
 def test_the_whole_cascade_has_no_float_operators(tmp_path):
-    model = single_scale(cmsc(2, filters=2), 2)
+    model = single_scale(cmsc(2), 2)
     patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
     graph = lower(model, FOR_INT8)
     ranges = quantize.ranges(graph, quantize.observe(graph, [patch]))
