@@ -168,6 +168,26 @@ def test_convert_and_verify_on_8_bit_inputs(
     assert timed["results"][0]["size"] == "24x32"
 
 
+@pytest.mark.parametrize(
+    ("size", "count"), [("24x32", 4), ("64x80", 3), ("dynamic", 0)]
+)
+def test_verify_says_what_tiles_and_padding_lose(
+    run, make_restorer, photographs, tmp_path, size, count
+):
+    out, file = make_restorer(1, JPEG_10), tmp_path / "m.tflite"
+    note = (
+        f"tfsr: {file}: {count} of 4 images are padded to {size} or come in tiles that "
+        "overlap by less than the network sees; the loss has that in it."
+    )
+    convert = ("convert", out, "--format", "float32", "--size", size, "-o", file)
+    for command in (
+        (*convert, "--verify", photographs),
+        ("verify", file, "--against", out, "--images", photographs),
+    ):
+        said = run(*command)[2].splitlines()
+        assert [line for line in said if "padded" in line] == [note] * (count > 0)
+
+
 def test_convert_of_a_bare_file_is_told_the_task(
     run, report, make_restorer, photographs, tmp_path
 ):

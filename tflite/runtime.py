@@ -76,6 +76,23 @@ class TFLiteUpscaler:
             min(-(-radius // step), tile // step // 4) * step for tile in self.size
         )
 
+    def is_exact(self, height: int, width: int) -> bool:
+        """Returns whether an image of this size gets what the whole network gives it.
+
+        Else tiles overlap by less than a pixel sees, or go on where the image ends.
+        """
+        if not self.in_tiles or (height, width) == self.size:
+            return True
+        step = self.alignment
+        radius = self.metadata.get("receptive_radius", 0)
+
+        def is_covered(side, tile, overlap):
+            whole = side + -side % step
+            enough = overlap >= radius if whole > tile else whole == tile
+            return enough and tile % step == 0
+
+        return all(map(is_covered, (height, width), self.size, self.overlap))
+
     def _run_in_tiles(self, lr):
         (height, width), s = lr.shape[:2], self.scale
         step = self.alignment

@@ -146,8 +146,10 @@ def test_a_fixed_size_takes_other_images_in_tiles(tmp_path, of_file, resampling,
     expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
     facts = {"receptive_radius": receptive_radius(model), "alignment": alignment(model)}
     content = export.float32(lower(model, EXACT, *of_file))
-    sr = load(tmp_path, content, **facts)(lr)
+    upscaler = load(tmp_path, content, **facts)
+    sr = upscaler(lr)
     assert sr.shape == expected.shape
+    assert upscaler.is_exact(*size) == np.allclose(sr, expected, atol=1e-4)
     # At the right and at the bottom the image is padded otherwise.
     border = 0 if size == of_file else 12
     inside = tuple(slice(2 * (side - border)) for side in size)
