@@ -140,6 +140,21 @@ def report(run):
     return run_command
 
 
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures saved so far."""
+    from matplotlib.figure import Figure
+
+    saved, save = [], Figure.savefig
+
+    def savefig(self, *args, **kwargs):
+        saved.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    return saved
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of benchmark images and released weights beside the repository."""

@@ -8,11 +8,14 @@ from tfsr.layers import CONVS, GroupedConv2D, MultiScaleConv2D
 from tfsr.models import (
     carn,
     carn_m,
+    cmsc,
     ms3_carn,
     scn,
     scn_pspnet,
     scn_unet,
+    single_scale,
     srresnet,
+    vdsr,
     with_levels,
 )
 from tfsr.tiling import bands
@@ -74,6 +77,23 @@ def test_radius_across_levels(builder, conv, levels, scale, excess):
     radius = receptive_radius(model)
     seen = farthest(model, scale, radius, alignment(model))
     assert seen <= radius <= seen + excess
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(
+    ("builder", "arguments"),
+    [
+        (vdsr, {"layers": 4, "filters": 8}),
+        (cmsc, {"stages": 2, "modules": 1, "filters": 4}),
+    ],
+)
+def test_radius_through_the_bicubic_enlargement(builder, arguments, scale):
+    keras.utils.set_random_seed(0)
+    model = single_scale(builder(scale=scale, **arguments), scale)
+    radius = receptive_radius(model)
+    seen = farthest(model, scale, radius, alignment(model))
+    assert alignment(model) == 1
+    assert seen <= radius <= seen + 1
 
 
 def with_three_levels(scale=2, **arguments):

@@ -9,7 +9,13 @@ from tfsr import metrics
 from tfsr.cli import main
 from tfsr.data import BenchmarkFolder, ImageCache, ImageSurvey, imresize, read_image
 from tfsr.data.degradation import Enlarged, degraded_patch
-from tfsr.inference import BicubicUpscaler, KerasUpscaler, from_uint8, to_uint8
+from tfsr.inference import (
+    BicubicUpscaler,
+    KerasUpscaler,
+    SelfEnsemble,
+    from_uint8,
+    to_uint8,
+)
 from tfsr.training.callbacks import read_log
 
 
@@ -91,13 +97,18 @@ def test_evaluate_scores_luma_or_colour(report, trained, photographs):
     colour = report(*command)
     assert colour["protocol"]["name"] == "sr_y"
     assert set(colour["mean"]) == {"psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb"}
-    luma = report(*command, "--protocol", "luma")
-    assert luma["protocol"]["name"] == "luma"
-    assert set(luma["mean"]) == {"psnr", "ssim"}
     pair = BenchmarkFolder(photographs, 2, "y")[0]
-    sr = KerasUpscaler(tfsr.load_model(trained), 2, "y")(from_uint8(pair.lr))
-    expected = metrics.psnr(np.clip(sr, 0, 1) * 255, pair.hr, 2)
-    assert luma["images"][0]["psnr"] == pytest.approx(expected, abs=1e-4)
+    upscaler = KerasUpscaler(tfsr.load_model(trained), 2, "y")
+    for options, run in (
+        ((), upscaler),
+        (("--self-ensemble",), SelfEnsemble(upscaler)),
+    ):
+        luma = report(*command, "--protocol", "luma", *options)
+        assert luma["protocol"]["name"] == "luma"
+        assert set(luma["mean"]) == {"psnr", "ssim"}
+        sr = np.clip(run(from_uint8(pair.lr)), 0, 1) * 255
+        expected = metrics.psnr(sr, pair.hr, 2)
+        assert luma["images"][0]["psnr"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_network_of_colours_has_no_luma_protocol(run, tmp_path, photographs):

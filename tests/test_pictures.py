@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from PIL import Image
 
@@ -32,19 +31,6 @@ def test_side_by_side_draws_rows_of_crops(tmp_path, channels):
     assert abs(width / height - 2.6 / 2.9) < 0.05
     counts = {colour: count for count, colour in colours}
     assert counts[200, 200, 200] > 1.5 * counts[0, 0, 0] > 0
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures saved so far."""
-    saved, save = [], Figure.savefig
-
-    def savefig(self, *args, **kwargs):
-        saved.append(self)
-        save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    return saved
 
 
 def test_labels_of_a_scatter_are_clear_of_each_other(tmp_path, figures):

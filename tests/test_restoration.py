@@ -168,6 +168,26 @@ def test_convert_and_verify_on_8_bit_inputs(
     assert timed["results"][0]["size"] == "24x32"
 
 
+@pytest.mark.parametrize(
+    ("size", "count"), [("24x32", 4), ("64x80", 3), ("dynamic", 0)]
+)
+def test_verify_says_what_tiles_and_padding_lose(
+    run, make_restorer, photographs, tmp_path, size, count
+):
+    out, file = make_restorer(1, JPEG_10), tmp_path / "m.tflite"
+    note = (
+        f"tfsr: {file}: {count} of 4 images are padded to {size} or come in tiles that "
+        "overlap by less than the network sees; the loss has that in it."
+    )
+    convert = ("convert", out, "--format", "float32", "--size", size, "-o", file)
+    for command in (
+        (*convert, "--verify", photographs),
+        ("verify", file, "--against", out, "--images", photographs),
+    ):
+        said = run(*command)[2].splitlines()
+        assert [line for line in said if "padded" in line] == [note] * (count > 0)
+
+
 def test_convert_of_a_bare_file_is_told_the_task(
     run, report, make_restorer, photographs, tmp_path
 ):
@@ -196,16 +216,22 @@ def photo(tmp_path, photographs):
     return file
 
 
-@pytest.mark.parametrize("tile", ["auto", "24"])
+@pytest.mark.parametrize(
+    "options",
+    [("--tile", "auto"), ("--tile", 24), ("--tile", 24, "--self-ensemble")],
+    ids=str,
+)
 @pytest.mark.parametrize(("channels", "task"), [(3, NOISE), (1, NOISE), (1, JPEG_10)])
-def test_restore_a_photo(run, make_restorer, photo, tmp_path, channels, task, tile):
+def test_restore_a_photo(run, make_restorer, photo, tmp_path, channels, task, options):
     out, target = make_restorer(channels, task), tmp_path / "restored.png"
-    arguments = ("restore", photo, "-o", target, "--model", out, "--tile", tile)
+    arguments = ("restore", photo, "-o", target, "--model", out, *options)
     target.write_bytes(b"")
     code, _, err = run(*arguments)
     assert (code, err) == (2, f"tfsr: {target}: exists; --overwrite replaces it.\n")
     assert run(*arguments, "--overwrite") == (0, "", "")
     upscaler = KerasUpscaler(tfsr.load_model(out), 1)
+    if "--self-ensemble" in options:
+        upscaler = SelfEnsemble(upscaler)
     with Image.open(photo) as before, Image.open(target) as after:
         rgb = np.asarray(before.convert("RGB")) / np.float32(255)
         result = np.asarray(after)

@@ -10,8 +10,8 @@ from tfsr.cli import main
 from tfsr.cli.upscale import _footprint
 from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
-from tfsr.inference import BicubicUpscaler, KerasUpscaler
-from tfsr.models import carn_m, srresnet
+from tfsr.inference import BicubicUpscaler, KerasUpscaler, SelfEnsemble
+from tfsr.models import carn_m, cmsc, srresnet, vdsr
 from tfsr.photos import read_photo
 from tfsr.tflite.convert import convert
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -49,10 +49,18 @@ def test_tiles_equal_the_whole(tmp_path, model, photo, kind):
 
 
 @pytest.mark.parametrize("kind", ["keras", "tflite"])
-@pytest.mark.parametrize("levels", [2, 3])
-def test_tiles_equal_the_whole_across_levels(tmp_path, levels, kind):
+@pytest.mark.parametrize(
+    ("builder", "arguments"),
+    [
+        (srresnet, {"conv": "ms3", "levels": 2, "filters": 8, "blocks": 1}),
+        (srresnet, {"conv": "ms3", "levels": 3, "filters": 8, "blocks": 1}),
+        (vdsr, {"layers": 3, "filters": 8}),
+        (cmsc, {"stages": 2, "modules": 1, "filters": 4}),
+    ],
+)
+def test_tiles_of_levels_and_of_luma(tmp_path, builder, arguments, kind):
     keras.utils.set_random_seed(0)
-    model = srresnet(2, "ms3", levels, filters=8, blocks=1)
+    model = builder(scale=2, **arguments)
     pixels = np.random.default_rng(0).integers(0, 256, (91, 123, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "odd.png")
     upscaler = KerasUpscaler(model, 2)
@@ -61,11 +69,23 @@ def test_tiles_equal_the_whole_across_levels(tmp_path, levels, kind):
         (file,) = convert(model, 2, "float32", [None], tmp_path / "m.tflite", folder)
         upscaler = TFLiteUpscaler(file)
     lr = pixels.astype(np.float32) / 255
-    expected = np.clip(np.asarray(model(lr[None])[0]), 0, 1) * 255
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1) * 255
     radius, step, _ = _footprint(upscaler)
     job = Job(tmp_path / "odd.png", tmp_path / "tiled.png")
     upscale(upscaler, job, radius, tile=2 * radius + 19, step=step)
     assert np.abs(read_photo(job.target).color - expected).max() <= 0.51
+
+
+def test_self_ensemble_of_tflite_in_tiles(run, tmp_path, model, photo):
+    file, out = tmp_path / "m.tflite", tmp_path / "out.png"
+    convert(model, 2, "float32", [(24, 32)], file, BenchmarkFolder(tmp_path, 2))
+    arguments = ("upscale", photo, "-o", out, "--model", file, "--tile", 60)
+    assert run(*arguments, "--self-ensemble") == (0, "", "")
+    sr = read_photo(out).color / 255
+    lr = read_photo(photo).color / np.float32(255)
+    upscaler = TFLiteUpscaler(file)
+    np.testing.assert_allclose(sr, SelfEnsemble(upscaler)(lr), atol=0.51 / 255)
+    assert np.abs(sr - upscaler(lr)).max() > 1 / 255
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16", "P", "1"])

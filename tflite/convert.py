@@ -10,6 +10,7 @@ import numpy as np
 
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
+from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.footprint import alignment, receptive_radius, taps, working_values
 from tfsr.graph import run_node
@@ -54,7 +55,7 @@ def convert(
         in_float: Names of activations that int8 leaves out, as `sensitivity` has them.
 
     Raises:
-        InputError: If there is no such activation.
+        InputError: If there is no such activation, or a size is too small for levels.
         ValueError: If the model lacks the scale, the format is unknown, or `in_float`
             is not for it.
     """
@@ -68,6 +69,13 @@ def convert(
             f"Received: in_float={in_float}, format={format}."
         )
     model = single_scale(model, scale)
+    least = alignment(model)
+    for size in sizes:
+        if size and min(size) < least:
+            raise InputError(
+                f"--size {size[0]}x{size[1]}: each side must be {least} or more for "
+                "the levels of this network."
+            )
     rules = EXACT if lowering else ()
     if trained_format(model):
         build = _trained(model, format)

@@ -20,8 +20,9 @@ class TFLiteUpscaler:
     """Runs a TFLite model on the CPU; quantizes and dequantizes where it must.
 
     A model of fixed size runs at other sizes too, but for one that resizes between its
-    levels: that takes the image in tiles of its size, which overlap by as much as its
-    pixels see, but by no more than a quarter.
+    levels, or pads its size to a multiple of its coarsest pixels: that takes the image
+    in tiles of its size, which overlap by as much as its pixels see, but by no more
+    than a quarter.
 
     Args:
         file: The `.tflite` file.
@@ -50,15 +51,21 @@ class TFLiteUpscaler:
             height, width, self.channels = map(int, self._input["shape_signature"][1:])
             dynamic = height < 0
             operators = {op["op_name"] for op in self.interpreter._get_ops_details()}
-            self.in_tiles = not dynamic and "RESIZE_BILINEAR" in operators
+            pads = any(side % self.alignment for side in (height, width))
+            self.in_tiles = not dynamic and (pads or "RESIZE_BILINEAR" in operators)
             self._resize(size or DYNAMIC_START if dynamic else (height, width))
         except (ValueError, RuntimeError) as error:
             at = f" at {size[0]}x{size[1]}" if size else ""
             raise InputError(f"{file}: LiteRT cannot run it{at} ({error}).") from None
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        whole = not self.in_tiles or lr.shape[:2] == self.size
-        return self._run(lr) if whole else self._run_in_tiles(lr)
+        if self.in_tiles:
+            whole = lr.shape[:2] == self.size
+            return self._run(lr) if whole else self._run_in_tiles(lr)
+        (height, width), step = lr.shape[:2], self.alignment
+        # A fixed size that the network need not pad leaves its padding out of the file.
+        padded = np.pad(lr, ((0, -height % step), (0, -width % step), (0, 0)), "edge")
+        return self._run(padded)[: height * self.scale, : width * self.scale]
 
     @property
     def overlap(self) -> tuple[int, int]:
@@ -69,12 +76,29 @@ class TFLiteUpscaler:
             min(-(-radius // step), tile // step // 4) * step for tile in self.size
         )
 
+    def is_exact(self, height: int, width: int) -> bool:
+        """Returns whether an image of this size gets what the whole network gives it.
+
+        Else tiles overlap by less than a pixel sees, or go on where the image ends.
+        """
+        if not self.in_tiles or (height, width) == self.size:
+            return True
+        step = self.alignment
+        radius = self.metadata.get("receptive_radius", 0)
+
+        def is_covered(side, tile, overlap):
+            whole = side + -side % step
+            enough = overlap >= radius if whole > tile else whole == tile
+            return enough and tile % step == 0
+
+        return all(map(is_covered, (height, width), self.size, self.overlap))
+
     def _run_in_tiles(self, lr):
         (height, width), s = lr.shape[:2], self.scale
         step = self.alignment
 
-        def cover(side, tile, overlap):
-            return list(windows(side, tile, overlap, step))
+        def cover(side, tile, overlap):  # what a tile has beyond a multiple is not used
+            return list(windows(side, tile - tile % step, overlap, step))
 
         tops, lefts = map(cover, (height, width), self.size, self.overlap)
         sr = np.zeros((height * s, width * s, self.channels), np.float32)
@@ -89,22 +113,15 @@ class TFLiteUpscaler:
         return sr
 
     def _run(self, lr):
-        height, width = lr.shape[:2]
-        # A fixed size that the network need not pad leaves its padding out of the file.
-        step = self.alignment
-        padded = np.pad(lr, ((0, -height % step), (0, -width % step), (0, 0)), "edge")
         try:
-            if padded.shape[:2] != self._ready_for:
-                self._resize(padded.shape[:2])
-            self.interpreter.set_tensor(
-                self._input["index"], _encode(padded, self._input)
-            )
+            if lr.shape[:2] != self._ready_for:
+                self._resize(lr.shape[:2])
+            self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
             self.interpreter.invoke()
         except RuntimeError as error:  # the file is whole, so the memory was not enough
             self._ready_for = None
             raise MemoryError(str(error)) from None
-        sr = _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
-        return sr[: height * self.scale, : width * self.scale]
+        return _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
 
     def input_bytes(self, lr: np.ndarray) -> bytes:
         """Returns an image as the model's input tensor holds it."""

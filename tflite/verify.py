@@ -33,7 +33,7 @@ def verify(
         `psnr_between` the two over all channels, means in dB;
         `loss_db` = `psnr_float` - `psnr_quantized`; `channel_bias`, the mean of
         converted - original by channel in 8-bit units; `worst_image`, where the loss
-        is largest; `images`.
+        is largest; `images`, of each `name`, `lr_size` and its own figures.
     """
     images, bias, worst = [], [], None
     for pair in tqdm(folder, desc="verifying", unit="image", disable=None):
@@ -41,6 +41,7 @@ def verify(
         ours, theirs = to_uint8(converted(lr)), to_uint8(original(lr))
         image = {
             "name": pair.name,
+            "lr_size": list(lr.shape[:2]),
             "psnr_float": psnr(theirs, pair.hr, folder.border),
             "psnr_quantized": psnr(ours, pair.hr, folder.border),
             "psnr_between": metrics.psnr(ours, theirs, folder.border),

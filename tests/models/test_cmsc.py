@@ -10,7 +10,15 @@ import pytest
 
 from tfsr.graph import inline
 from tfsr.layers import GroupedConv2D
-from tfsr.models import MODELS, cmsc, pmsc, scales, supervision_weights, vdsr
+from tfsr.models import (
+    MODELS,
+    cmsc,
+    pmsc,
+    scales,
+    stages,
+    supervision_weights,
+    vdsr,
+)
 from tfsr.training import read_config
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "cmsc"
@@ -27,10 +35,16 @@ def depth(model):
     return max(depths[id(x)] for x in graph.outputs)
 
 
-@pytest.mark.parametrize(("stages", "modules"), [(3, 5), (1, 5), (4, 5), (3, 2)])
-def test_depth_is_that_of_equation_9(stages, modules):
-    model = cmsc(stages=stages, modules=modules, filters=2)
-    assert depth(model) == (2 * modules + 1) * stages + 2
+@pytest.mark.parametrize(("count", "modules"), [(3, 5), (1, 5), (4, 5), (3, 2)])
+def test_depth_is_that_of_equation_9(count, modules):
+    model = cmsc(stages=count, modules=modules, filters=2)
+    assert depth(model) == (2 * modules + 1) * count + 2
+
+
+def test_a_stage_predicts_from_its_own_features():
+    depths = {name: depth(stage) for name, stage in stages(cmsc(filters=2)).items()}
+    modules = 5  # equation (6): D_q lies (2 M + 1) q + 1 convolutions deep
+    assert depths == {f"stage_{q}": (2 * modules + 1) * q + 2 for q in (1, 2, 3)}
 
 
 def test_depths_of_the_others():
@@ -81,8 +95,8 @@ def test_stages_start_at_equal_weights_and_are_averaged():
     model = cmsc(stages=3, modules=1, filters=4)
     lr = np.random.default_rng(0).random((1, 6, 7, 1), "float32")
     sr = model(lr)
-    stages = [sr[f"stage_{q}"] for q in (1, 2, 3)]
-    np.testing.assert_allclose(sr["sr"], np.mean(stages, axis=0), atol=1e-5)
+    predictions = [sr[f"stage_{q}"] for q in (1, 2, 3)]
+    np.testing.assert_allclose(sr["sr"], np.mean(predictions, axis=0), atol=1e-5)
 
 
 def test_global_residual():

@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from tfsr.data import BenchmarkFolder
+from tfsr.errors import InputError
 from tfsr.evaluate import psnr
 from tfsr.inference import KerasUpscaler
 from tfsr.layers import GroupedConv2D
@@ -65,6 +66,14 @@ def test_without_lowering_the_converter_calibrates(tmp_path, model, folder):
 def test_unknown_format_is_named(tmp_path, model, folder):
     with pytest.raises(ValueError, match="Received: format=int4"):
         convert(model, 2, "int4", [None], tmp_path / "m.tflite", folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_size_below_the_coarsest_pixel_is_refused(tmp_path, folder):
+    model = srresnet(scale=2, conv="ms3", levels=3, filters=8, blocks=1)
+    sizes = [(8, 12), (3, 12)]
+    with pytest.raises(InputError, match="--size 3x12: each side must be 4 or more"):
+        convert(model, 2, "float32", sizes, tmp_path / "m.tflite", folder)
     assert not list(tmp_path.iterdir())
 
 

@@ -133,19 +133,26 @@ def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
         assert partitions(upscaler.interpreter) <= 2
 
 
-@pytest.mark.parametrize("size", [(97, 130), (64, 64), (40, 60), (20, 100)])
-def test_a_fixed_size_with_resizing_takes_other_images_in_tiles(tmp_path, size):
-    model = scn(2, filters=8, blocks=1)
+@pytest.mark.parametrize("size", [(97, 130), (64, 64), (63, 61), (40, 60), (20, 100)])
+@pytest.mark.parametrize(
+    ("of_file", "resampling"),
+    [((64, 64), "bilinear"), ((63, 61), "bilinear"), ((63, 61), "average")],
+)
+def test_a_fixed_size_takes_other_images_in_tiles(tmp_path, of_file, resampling, size):
+    model = scn(2, filters=8, blocks=1, resampling=resampling)
     y, x = np.mgrid[: size[0], : size[1]]
     waves = np.stack([np.sin(y / 9), np.cos(x / 7), np.sin((x + y) / 8)], axis=-1)
     lr = np.float32(waves / 4 + 0.5)
     expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
     facts = {"receptive_radius": receptive_radius(model), "alignment": alignment(model)}
-    content = export.float32(lower(model, EXACT, 64, 64))
-    sr = load(tmp_path, content, **facts)(lr)
+    content = export.float32(lower(model, EXACT, *of_file))
+    upscaler = load(tmp_path, content, **facts)
+    sr = upscaler(lr)
     assert sr.shape == expected.shape
+    assert upscaler.is_exact(*size) == np.allclose(sr, expected, atol=1e-4)
     # At the right and at the bottom the image is padded otherwise.
-    inside = tuple(slice(2 * (side - 12)) for side in size)
+    border = 0 if size == of_file else 12
+    inside = tuple(slice(2 * (side - border)) for side in size)
     np.testing.assert_allclose(sr[inside], expected[inside], atol=1e-4)
 
 
@@ -194,7 +201,7 @@ def test_int8_is_one_partition_without_float_operators(tmp_path, model, ranges):
 
 
 def test_the_whole_cascade_has_no_float_operators(tmp_path):
-    model = single_scale(cmsc(2, filters=2), 2)
+    model = single_scale(cmsc(2), 2)
     patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
     graph = lower(model, FOR_INT8)
     ranges = quantize.ranges(graph, quantize.observe(graph, [patch]))

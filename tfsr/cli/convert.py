@@ -101,7 +101,6 @@ def _convert(options):
     from tfsr.tflite.aware import trained_format
     from tfsr.tflite.convert import convert, name_of_size
     from tfsr.tflite.runtime import TFLiteUpscaler
-    from tfsr.tflite.verify import verify
 
     if not options.out.endswith(".tflite"):
         raise InputError(f"{options.out}: the output must end in .tflite.")
@@ -151,7 +150,7 @@ def _convert(options):
         picture = options.picture
         if picture and len(written) > 1:
             picture = name_of_size(picture, size)
-        report = verify(TFLiteUpscaler(file), original, check, picture)
+        report = _measure(file, TFLiteUpscaler(file), original, check, picture)
         size_bytes = file.stat().st_size
         reports.append({"file": str(file), "size_bytes": size_bytes, **report})
     lines = [
@@ -166,7 +165,6 @@ def _verify(options):
     from tfsr.data import BenchmarkFolder
     from tfsr.data.degradation import in_8_bits
     from tfsr.tflite.runtime import TFLiteUpscaler
-    from tfsr.tflite.verify import verify
 
     converted = TFLiteUpscaler(options.file)
     original = find_upscaler(options.against, converted.scale)
@@ -179,9 +177,26 @@ def _verify(options):
     folder = BenchmarkFolder(
         options.images, converted.scale, converted.channels, degradation=degradation
     )
-    report = verify(converted, original, folder, options.picture)
+    report = _measure(options.file, converted, original, folder, options.picture)
     present(options, report, f"{options.file}: {_loss(report)}")
     return _check(options.file, report, options.max_loss)
+
+
+def _measure(file, converted, original, folder, picture):
+    """Returns the report of `verify`; says what else than conversion loses."""
+    from tfsr.tflite.verify import verify
+
+    report = verify(converted, original, folder, picture)
+    images = report["images"]
+    rough = sum(not converted.is_exact(*image["lr_size"]) for image in images)
+    if rough:
+        height, width = converted.size
+        say(
+            f"{file}: {rough} of {len(images)} images are padded to {height}x{width} "
+            "or come in tiles that overlap by less than the network sees; the loss has "
+            "that in it."
+        )
+    return report
 
 
 def _inspect(options):

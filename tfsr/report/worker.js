@@ -99,7 +99,8 @@ function cover(model, length, axis) {
   const whole = Math.ceil(length / model.step) * model.step;
   const own = model.tile[axis];
   const tile = model.resizable ? Math.min(own, whole) : own;
-  return { tile, windows: windows(length, tile, model.overlap[axis], model.step) };
+  const used = tile - (tile % model.step);  // what is beyond a multiple is not
+  return { tile, windows: windows(length, used, model.overlap[axis], model.step) };
 }
 
 /** As `tfsr.tiling.windows`: where every window begins, and what is used of it. */
