@@ -1,6 +1,5 @@
 """What a report says of `.tflite` files: latency in turns and profiles, kept."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -28,9 +27,7 @@ def measure(models: list[Path], size: tuple[int, int], kept: Path) -> dict:
     """
     subject = {
         "size": list(size),
-        "sha256": {
-            str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in models
-        },
+        "sha256": {str(file): files.sha256(file) for file in models},
     }
     measured = json.loads(kept.read_text()) if kept.exists() else {}
     if measured.get("subject") != subject:

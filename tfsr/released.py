@@ -5,7 +5,6 @@ model's, NAME.toml the config they were trained with, NAME_int8.tflite or
 NAME_x2_int8.tflite the conversions, NAME.md the card, and SHA256SUMS the digests.
 """
 
-import hashlib
 from pathlib import Path
 
 from tfsr import files
@@ -33,7 +32,7 @@ def find(model: str | Path) -> Path:
     if not found or Path(model).exists():
         return Path(model)
     (file,) = found
-    if _digest(file) != _digests().get(file.name):
+    if files.sha256(file) != _digests().get(file.name):
         raise InputError(f"{file}: damaged; its checksum does not match.")
     return file
 
@@ -41,12 +40,8 @@ def find(model: str | Path) -> Path:
 def write_digests():
     """Writes SHA256SUMS of all models in the folder."""
     models = sorted(file for file in FOLDER.iterdir() if file.suffix in MODELS)
-    lines = [f"{_digest(file)}  {file.name}\n" for file in models]
+    lines = [f"{files.sha256(file)}  {file.name}\n" for file in models]
     files.write_text(FOLDER / "SHA256SUMS", "".join(lines))
-
-
-def _digest(file):
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _digests():

@@ -2,11 +2,11 @@
 
 import argparse
 import contextlib
-import hashlib
 import json
 import sys
 from pathlib import Path
 
+from tfsr import files
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive, size, with_json
 from tfsr.cli.models import find_degradation, find_upscaler, import_tensorflow
 from tfsr.cli.output import present, say
@@ -179,7 +179,7 @@ def _run(source, scale):
     upscaler = find_upscaler(source, scale)
     file = Path(source)
     if source.endswith(".tflite"):
-        return Run(source, upscaler, hashlib.sha256(file.read_bytes()).hexdigest())
+        return Run(source, upscaler, files.sha256(file))
     folder = file if file.is_dir() else None
     return Run(source, upscaler, weights_sha256(upscaler.model), folder)
 
