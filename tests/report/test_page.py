@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tfsr.evaluate import evaluate
 from tfsr.inference import BicubicUpscaler, KerasUpscaler
 from tfsr.models import carn_m, srresnet
 from tfsr.report import scores
-from tfsr.report.models import names_of
+from tfsr.report.models import Comparison, names_of
 from tfsr.report.published import published
 from tfsr.tflite import report as measuring
 from tfsr.tflite.integers import IntegerUpscaler
@@ -148,15 +149,15 @@ def test_what_8_bits_change_stands_beside_float(made):
     ]
 
 
-def test_what_is_measured_is_not_measured_again(made, run, monkeypatch):
+def test_what_is_measured_is_not_measured_again(runs, made, run, set5, monkeypatch):
     def again(*arguments, **options):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(scores, "evaluate", again)
     monkeypatch.setattr(measuring, "benchmark", again)
     report = json.loads((made / "report.json").read_text())
-    models = [source for row in report["models"] for source in row["sources"]]
-    arguments = ["--test", report["tests"]["Set5"], "-o", made]
+    models = [runs / name for row in report["models"] for name in row["sources"]]
+    arguments = ["--test", set5, "-o", made]
     assert run("report", *models, *arguments)[0] == 0
     assert json.loads((made / "report.json").read_text()) == report
     with pytest.raises(AssertionError, match="measured again"):
@@ -176,6 +177,41 @@ def test_other_weights_are_scored_anew(run, tmp_path, set5):
     assert figures[0] != figures[1]
 
 
+def test_other_images_are_scored_anew(photographs, tmp_path):
+    test = tmp_path / "test"
+    hr = shutil.copytree(photographs, test / "HR")
+
+    def score():
+        folder = BenchmarkFolder(test, 2)
+        compared = Comparison([], {"test": folder}, folder.degradation)
+        scores.score(compared, tmp_path / "results")
+        return compared.baseline_scores["test"]["mean"]["psnr_y"]
+
+    figures = [score()]
+    lr = test / "LR_bicubic" / "X2"
+    lr.mkdir(parents=True)
+    for file in hr.iterdir():
+        with Image.open(file) as image:
+            half = image.resize((image.width // 2, image.height // 2))
+            half.save(lr / f"{file.stem}x2.png")
+    figures.append(score())
+    for file in lr.iterdir():
+        with Image.open(file) as image:
+            image.point(lambda value: value // 2).save(file)
+    figures.append(score())
+    assert len(set(figures)) == 3
+    assert score() == figures[-1]
+
+
+def test_no_file_tells_the_folders_it_was_made_from(runs, made, set5):
+    texts = [file for file in made.rglob("*") if file.suffix in (".html", ".json")]
+    assert len(texts) == 2 + 1 + 5  # the page, its figures, latency and scores
+    for file in texts:
+        text = file.read_text()
+        assert str(runs) not in text
+        assert str(set5.parent) not in text
+
+
 def test_a_study_brings_its_networks_and_seeds(runs, run, tmp_path, photographs):
     study = tmp_path / "study"
     for seed in (0, 1):
@@ -192,7 +228,7 @@ def test_a_study_brings_its_networks_and_seeds(runs, run, tmp_path, photographs)
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     float_model, int8 = report["models"]
     assert (float_model["name"], int8["name"]) == ("small", "small int8")
-    assert [Path(s).name for s in float_model["sources"]] == ["seed_0", "seed_1"]
+    assert float_model["sources"] == ["seed_0", "seed_1"]
     assert next(iter(float_model["scores"].values()))["psnr_std"] == 0
     assert int8["latency_ms"] is report["latency"] is None
 

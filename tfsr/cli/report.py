@@ -197,13 +197,12 @@ def _latency(options, models, out):
     """Times the `.tflite` files among the models; None if there are none."""
     from tfsr.tflite.report import measure
 
-    files = {str(model.file): model for model in models if model.file}
-    if not files:
+    converted = {model.name: model.file for model in models if model.file}
+    if not converted:
         return None
-    kept = out / "latency.json"
-    measured = measure([m.file for m in files.values()], options.size, kept)
-    for file, model in files.items():
-        model.latency_ms = measured["median_ms"][file]
+    measured = measure(converted, options.size, out / "latency.json")
+    for model in models:
+        model.latency_ms = measured["median_ms"].get(model.name)
     return measured
 
 

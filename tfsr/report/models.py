@@ -30,6 +30,10 @@ class Run:
     weights: str
     folder: Path | None = None
 
+    @property
+    def name(self) -> str:
+        return Path(self.source).name
+
 
 @dataclass
 class Model:

@@ -89,7 +89,7 @@ def _report(comparison: Comparison, latency):
         "protocol": first["protocol"],
         "psnr": comparison.psnr,
         "ssim": comparison.ssim,
-        "tests": {name: str(test.folder) for name, test in comparison.tests.items()},
+        "tests": list(comparison.tests),
         "latency": latency and {key: latency[key] for key in CONDITIONS},
         "baseline": {
             "name": comparison.baseline.name,
@@ -105,7 +105,7 @@ def _report(comparison: Comparison, latency):
 def _row(comparison, model: Model):
     return {
         "name": model.name,
-        "sources": [run.source for run in model.runs],
+        "sources": [run.name for run in model.runs],
         "kind": model.kind,
         "params": model.params,
         "mult_adds": model.mult_adds,
