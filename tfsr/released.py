@@ -5,6 +5,7 @@ model's, NAME.toml the config they were trained with, NAME_int8.tflite or
 NAME_x2_int8.tflite the conversions, NAME.md the card, and SHA256SUMS the digests.
 """
 
+import re
 from pathlib import Path
 
 from tfsr import files
@@ -12,6 +13,7 @@ from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parent / "released"
 MODELS = (".npz", ".tflite")
+CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
 ENLARGER = "carn_m"  # the best of them at every scale: what `upscale` takes by default
 
 
@@ -35,6 +37,11 @@ def find(model: str | Path) -> Path:
     if files.sha256(file) != _digests().get(file.name):
         raise InputError(f"{file}: damaged; its checksum does not match.")
     return file
+
+
+def config(file: Path) -> Path:
+    """Returns the config beside a released file, that it was trained with."""
+    return file.with_name(f"{re.sub(CONVERTED, '', file.stem)}.toml")
 
 
 def write_digests():

@@ -19,7 +19,16 @@ from tfsr.evaluate import evaluate
 from tfsr.inference import BicubicUpscaler, KerasUpscaler
 from tfsr.models import carn_m, srresnet
 from tfsr.report import scores
-from tfsr.report.models import Comparison, names_of
+from tfsr.report.models import (
+    FLOAT,
+    PTQ,
+    QAT,
+    Comparison,
+    Model,
+    Run,
+    names_of,
+)
+from tfsr.report.page import write
 from tfsr.report.published import published
 from tfsr.tflite import report as measuring
 from tfsr.tflite.integers import IntegerUpscaler
@@ -147,6 +156,87 @@ def test_what_8_bits_change_stands_beside_float(made):
         ("small_dynamic", "PTQ"),
         ("aware", "QAT"),
     ]
+
+
+def network_rows(page):
+    """Returns name and kind of the models of a page, by network."""
+    networks = re.findall(r'<tbody class="network">.*?</tbody>', page.read_text(), re.S)
+    return [re.findall(r'row">(\w+) <small>(\w+)', network) for network in networks]
+
+
+def test_a_file_trained_for_8_bits_goes_with_its_network(
+    runs, run, photographs, tmp_path
+):
+    file = tmp_path / "trained.tflite"
+    convert = ["convert", runs / "aware", "--format", "int8", "--size", "40x48"]
+    assert run(*convert, "--verify", photographs, "-o", file)[0] == 0
+    out = tmp_path / "out"
+    report = ["report", file, runs / "small", "--test", photographs, "--no-latency"]
+    assert run(*report, "-o", out)[0] == 0
+    assert network_rows(out / "index.html") == [
+        [("small", "float"), ("trained", "QAT")],
+    ]
+
+
+class Flat:
+    """Restores one gray."""
+
+    scale, channels, depth, alignment = 1, 1, 24, 1
+
+    def __init__(self, level):
+        self.level = level
+
+    def __call__(self, lr):
+        return np.full_like(lr, self.level / 255)
+
+
+@pytest.fixture
+def flats(tmp_path):
+    """Returns a function that compares models by name, level, kind and origin on an
+    image of 0 and one of 100, and writes the page; it returns the file."""
+    for level in (0, 100):
+        image = Image.fromarray(np.full((20, 20), level, np.uint8))
+        (tmp_path / "test").mkdir(exist_ok=True)
+        image.save(tmp_path / "test" / f"{level}.png")
+    noise = GaussianNoise(25)
+    test = BenchmarkFolder(tmp_path / "test", 1, 1, degradation=noise)
+
+    def write_page(*models):
+        models = [
+            Model(name, [Run(name, Flat(level), name)], kind, origin, {"name": "flat"})
+            for name, level, kind, origin in models
+        ]
+        compared = Comparison(models, {"test": test}, noise)
+        scores.score(compared, tmp_path / "results")
+        write(tmp_path, compared)
+        return tmp_path / "index.html"
+
+    return write_page
+
+
+def test_8_bits_are_set_against_their_own_weights(flats):
+    page = flats(
+        ("first", 90, FLOAT, "a"),
+        ("second", 80, FLOAT, "b"),
+        ("second_int8", 79, PTQ, "b"),
+        ("trained", 78, QAT, "c"),
+    )
+    assert network_rows(page) == [
+        [
+            ("first", "float"),
+            ("second", "float"),
+            ("second_int8", "PTQ"),
+            ("trained", "QAT"),
+        ]
+    ]
+    rows = Page(page).rows
+    losses = [float(x) for x in re.findall(r"<small>\(([-+.\d]+)\)", page.read_text())]
+    psnr = {name: figures[0] for name, figures in rows.items() if figures}
+    expected = [
+        psnr["second_int8"] - psnr["second"],
+        psnr["trained"] - psnr["first"],
+    ]
+    assert losses == pytest.approx(expected, abs=0.01)
 
 
 def test_what_is_measured_is_not_measured_again(runs, made, run, set5, monkeypatch):

@@ -149,6 +149,7 @@ def _sources(argument, scale):
 
 def _model(name, sources, scale):
     from tfsr.report.models import FLOAT, PTQ, QAT, Model
+    from tfsr.weights import load_architecture
 
     runs = [_run(source, scale) for source in sources]
     upscaler, source = runs[0].upscaler, sources[0]
@@ -157,7 +158,15 @@ def _model(name, sources, scale):
         kind = FLOAT
         if facts["format"] not in ("float32", "float16"):
             kind = QAT if facts.get("quantization_aware") else PTQ
-        return Model(name, runs, kind, facts["weights_sha256"], file=Path(source))
+        architecture = facts.get("architecture") or load_architecture(source)
+        return Model(
+            name,
+            runs,
+            kind,
+            facts["weights_sha256"],
+            architecture,
+            file=Path(source),
+        )
     from tfsr import complexity
     from tfsr.tflite.integers import IntegerUpscaler
 
@@ -166,7 +175,7 @@ def _model(name, sources, scale):
         runs,
         QAT if isinstance(upscaler, IntegerUpscaler) else FLOAT,
         runs[0].weights,
-        _architecture(runs[0].folder),
+        load_architecture(source),
         complexity.params(upscaler.model),
         complexity.mult_adds_720p(upscaler.model, upscaler.scale),
     )
@@ -182,15 +191,6 @@ def _run(source, scale):
         return Run(source, upscaler, files.sha256(file))
     folder = file if file.is_dir() else None
     return Run(source, upscaler, weights_sha256(upscaler.model), folder)
-
-
-def _architecture(folder):
-    """Returns the `[model]` of a run's config as text; None of what has none."""
-    if folder is None or not (folder / "config.toml").is_file():
-        return None
-    from tfsr.training import read_config
-
-    return json.dumps(read_config(folder / "config.toml").model, sort_keys=True)
 
 
 def _latency(options, models, out):

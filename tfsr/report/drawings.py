@@ -14,7 +14,7 @@ from tfsr.comparison import HR, Place, most_different_places, shown
 from tfsr.errors import InputError
 from tfsr.evaluate import psnr
 from tfsr.files import replacing
-from tfsr.report.models import Comparison
+from tfsr.report.models import FLOAT, Comparison
 from tfsr.report.published import Published
 from tfsr.training.callbacks import read_log
 
@@ -28,10 +28,16 @@ def against_mult_adds(
 ) -> list[dict]:
     """Draws quality against mult-adds, a chart a test folder, with papers' points.
 
-    Of each network the first model alone: 8 bits do not change its mult-adds.
+    Of each network the first model and others in float: 8 bits do not change its
+    mult-adds, nor does a file of the same weights.
     """
-    firsts = [models[0] for models in comparison.networks().values()]
-    costs = {m.name: m.mult_adds and m.mult_adds / 1e9 for m in firsts}
+    drawn = [
+        model
+        for models in comparison.networks().values()
+        for model in models
+        if model is models[0] or (model.kind == FLOAT and not model.file)
+    ]
+    costs = {m.name: m.mult_adds and m.mult_adds / 1e9 for m in drawn}
     theirs = [p for p in published if p.mult_adds]
     label = "mult-adds (G, 1280x720 output)"
     return _scatters(folder, comparison, label, costs, theirs)

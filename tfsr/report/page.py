@@ -133,18 +133,20 @@ def _networks(comparison, report):
     rows = {row["name"]: row for row in report["models"]}
     networks = {}
     for name, models in comparison.networks().items():
-        exact = models[0] if models[0].kind == FLOAT else None
+        floats = [model for model in models if model.kind == FLOAT]
         networks[name] = [
-            {
-                **rows[model.name],
-                "loss": {
-                    test: rows[model.name]["scores"][test]["psnr"]
-                    - rows[exact.name]["scores"][test]["psnr"]
-                    for test in comparison.tests
-                }
-                if exact and model.kind != FLOAT
-                else {},
-            }
-            for model in models
+            {**rows[model.name], "loss": _loss(rows, model, floats)} for model in models
         ]
     return networks
+
+
+def _loss(rows, model, floats):
+    """Returns by test what 8 bits change; empty of a float model or without one.
+
+    Against the float model of the same weights, else the first of the network.
+    """
+    if model.kind == FLOAT or not floats:
+        return {}
+    same = [exact for exact in floats if exact.origin == model.origin]
+    ours, theirs = (rows[m.name]["scores"] for m in (model, (same or floats)[0]))
+    return {test: ours[test]["psnr"] - theirs[test]["psnr"] for test in ours}
