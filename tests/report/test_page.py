@@ -214,6 +214,16 @@ def flats(tmp_path):
     return write_page
 
 
+def test_what_is_perfect_is_shown(flats):
+    page = flats(("black", 0, FLOAT, "a"), ("gray", 90, FLOAT, "b"))
+    assert Page(page).rows["black"][0] == np.inf
+    report = json.loads(page.with_name("report.json").read_text())
+    assert report["models"][0]["scores"]["test"]["psnr"] == "inf"
+    alts = [a["alt"] for t, a in Page(page).elements if t == "img"]
+    (gains,) = (alt for alt in alts if alt.startswith("Gain over input"))
+    assert re.search(r"black from -\S+ dB \(100\) to -\S+ dB \(100\); gray", gains)
+
+
 def test_8_bits_are_set_against_their_own_weights(flats):
     page = flats(
         ("first", 90, FLOAT, "a"),

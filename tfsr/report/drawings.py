@@ -83,15 +83,16 @@ def training_curves(folder: Path, comparison: Comparison) -> list[dict]:
 
 
 def gains_by_image(folder: Path, comparison: Comparison) -> list[dict]:
-    """Draws for every image what each model gains over the baseline."""
+    """Draws for every image what each model gains over the baseline, where finite."""
     drawn, key = [], comparison.psnr
     for test in comparison.tests:
         before = _by_image(comparison.baseline_scores[test], key)
         lines, least = {}, []
         for model in comparison.models:
             after = _by_image(model.scores[test][0], key)
-            gains = {name: after[name] - before[name] for name in before}
-            lines[model.name] = [(list(before.values()), list(gains.values()))]
+            both = [name for name in before if name in after]
+            gains = {name: after[name] - before[name] for name in both}
+            lines[model.name] = [([before[n] for n in both], list(gains.values()))]
             least.append(_extremes(model.name, gains))
         file = folder / f"images_{test}.png"
         xlabel = f"{comparison.baseline.name} (dB)"
@@ -161,6 +162,7 @@ def _scatters(folder, comparison, label, costs, published):
             model.name: (costs[model.name], comparison.values(model, test))
             for model in comparison.models
             if costs.get(model.name)
+            and np.isfinite(comparison.values(model, test)).all()
         }
         theirs = {
             f"{p.name} (paper)": (p.mult_adds / 1e9, [p.psnr[test]])
@@ -195,6 +197,8 @@ def _by_image(report, key):
 
 
 def _extremes(name, gains):
+    if not gains:
+        return f"{name} nowhere finite"
     worst, best = min(gains, key=gains.get), max(gains, key=gains.get)
     ends = (f"{gains[image]:+.2f} dB ({image})" for image in (worst, best))
     return f"{name} from {' to '.join(ends)}"

@@ -1,5 +1,6 @@
 """The page: figures and pictures into one HTML file."""
 
+import math
 import statistics
 from importlib import resources
 from pathlib import Path
@@ -118,12 +119,15 @@ def _row(comparison, model: Model):
 
 
 def _spread(comparison, reports):
-    """Returns mean PSNR and SSIM of the runs, and the PSNR's standard deviation."""
+    """Returns mean PSNR and SSIM of the runs, and the standard deviation of a finite
+    PSNR."""
     values = [float(report["mean"][comparison.psnr]) for report in reports]
     ssims = [report["mean"][comparison.ssim] for report in reports]
     return {
         "psnr": statistics.mean(values),
-        "psnr_std": statistics.stdev(values) if len(values) > 1 else None,
+        "psnr_std": statistics.stdev(values)
+        if len(values) > 1 and all(map(math.isfinite, values))
+        else None,
         "ssim": statistics.mean(ssims),
     }
 
