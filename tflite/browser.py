@@ -21,6 +21,7 @@ INSIDE = 64  # LR pixels of a tile at least, beside what overlaps
 SHAPE, SHAPE_SIGNATURE = 4, 18  # places of the fields in a flatbuffer's `Tensor`
 PACKAGE = Path("@litertjs/core")
 # By feature of the browser; `jspi` is for GPU and NPU.
+VERSION = "2.5.3"  # what is tested
 RUNTIMES = ("", "_compat", "_threaded")
 IMPORT = '"@litertjs/wasm-utils"'
 
@@ -49,7 +50,9 @@ def prepare(model: str | Path, out: str | Path, package: str | Path | None) -> d
     _copy(Path(model), out / facts["file"])
     text = (core / "dist" / "index.js").read_text()
     if text.count(IMPORT) != 1:
-        raise InputError(f"{core}: this version of LiteRT.js is not known to work.")
+        raise InputError(
+            f"{core}: this version of LiteRT.js is not known to work; {VERSION} is."
+        )
     # Browsers find a module by its address alone, and no map of names is for workers.
     write_text(out / "litert" / "core.js", text.replace(IMPORT, '"./wasm-utils.js"'))
     _copy(utils / "dist" / "index.js", out / "litert" / "wasm-utils.js")
@@ -79,7 +82,7 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
             if (core / "dist/index.js").is_file() and (utils / "dist").is_dir():
                 return core, utils
     raise InputError(
-        f"{folder.resolve()}: no LiteRT.js in it; run npm install @litertjs/core "
+        f"{folder.resolve()}: no LiteRT.js in it; run npm install {PACKAGE}@{VERSION} "
         "there, or name its folder with --litert-js."
     )
 

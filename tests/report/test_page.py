@@ -364,7 +364,7 @@ def test_a_restorer_is_set_beside_its_input(make_restorer, run, tmp_path, photog
         ),
         (
             ["small", "-o", "out", "--test", "images", "--try", "small_int8.tflite"],
-            "no LiteRT.js in it; run npm install @litertjs/core there, or name its",
+            "no LiteRT.js in it; run npm install @litertjs/core@2.5.3 there, or name",
         ),
         (["--serve", "out", "--port", "70000"], "'70000' is not from 0 to 65535"),
     ],

@@ -51,7 +51,7 @@ def add(command):
     box.add_argument(
         "--litert-js",
         metavar="DIR",
-        help="where npm install @litertjs/core was run; here by default",
+        help="where npm install @litertjs/core@2.5.3 was run; here by default",
     )
     box.add_argument("--serve", metavar="DIR", help="serve a report on this machine")
     box.add_argument(
