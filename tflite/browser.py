@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
+from tfsr.data import JPEG
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_text
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -20,8 +21,8 @@ DYNAMIC_TILE = (192, 192)  # LR pixels of models without a size of their own
 INSIDE = 64  # LR pixels of a tile at least, beside what overlaps
 SHAPE, SHAPE_SIGNATURE = 4, 18  # places of the fields in a flatbuffer's `Tensor`
 PACKAGE = Path("@litertjs/core")
-# By feature of the browser; `jspi` is for GPU and NPU.
 VERSION = "2.5.3"  # what is tested
+# By feature of the browser; `jspi` is for GPU and NPU.
 RUNTIMES = ("", "_compat", "_threaded")
 IMPORT = '"@litertjs/wasm-utils"'
 
@@ -30,13 +31,14 @@ def prepare(model: str | Path, out: str | Path, package: str | Path | None) -> d
     """Puts a model, LiteRT.js and the worker that runs them into `out`.
 
     Args:
-        model: An int8 `.tflite` file of RGB.
+        model: An int8 `.tflite` file.
         out: The folder, made if need be.
         package: The folder of `@litertjs/core`, or one with it in its `node_modules`;
             the working directory by default.
 
     Returns:
-        What the worker needs to know of the model: `file`, `scale`, `size` (height and
+        What the worker needs to know of the model: `file`, `scale`, `channels`,
+        `luma` (of colour it gets the luma, not R, G and B in turn), `size` (height and
         width of the latency), `resizable`, `tile` and `overlap` (height and width),
         `step` and `shapes`.
 
@@ -91,10 +93,8 @@ def tiling(file: str | Path) -> dict:
     """Returns what `prepare` does: how a browser is to run a model on photographs."""
     upscaler = TFLiteUpscaler(file, threads=1)
     facts = upscaler.metadata
-    if facts["format"] != "int8" or upscaler.channels != 3:
-        raise InputError(
-            f"{file}: takes {facts['input']}; the browser wants int8 and RGB."
-        )
+    if facts["format"] != "int8":
+        raise InputError(f"{file}: takes {facts['input']}; the browser wants int8.")
     step, radius = facts["alignment"], facts["receptive_radius"]
     radius += -radius % step
     tile, overlap = upscaler.size, upscaler.overlap
@@ -106,6 +106,8 @@ def tiling(file: str | Path) -> dict:
     return {
         "file": Path(file).name,
         "scale": upscaler.scale,
+        "channels": upscaler.channels,
+        "luma": upscaler.channels == 1 and facts["degradation"]["name"] == JPEG.name,
         "size": list(size),
         "resizable": not upscaler.in_tiles,
         "tile": list(tile),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfsr.data import JPEG, GaussianNoise
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.models import scn
 from tfsr.report import server
@@ -260,3 +261,41 @@ def test_a_runtime_that_is_gone_is_said(chromium, runs, tried, serve, tmp_path):
     status = chromium.run("document.all['try-status'].textContent")
     assert status.startswith("The model could not be run: ")
     assert not chromium.run("document.all['photo'].disabled")
+
+
+@pytest.fixture(params=[GaussianNoise(25, "uint8"), JPEG(10)], ids=["noise", "jpeg"])
+def restorer(request, photographs, tmp_path):
+    """A file that restores one channel."""
+    import keras
+
+    from tfsr.data import BenchmarkFolder
+    from tfsr.tflite.convert import convert
+
+    keras.utils.set_random_seed(0)
+    network = scn(scale=1, levels=2, filters=4, blocks=1, channels=1)
+    images = BenchmarkFolder(photographs, 1, 1, degradation=request.param)
+    file = tmp_path / f"{request.param.name}.tflite"
+    convert(network, 1, "int8", [(24, 32)], file, images)
+    return file
+
+
+def test_colour_is_restored_by_one_channel_as_on_the_desktop(
+    chromium, restorer, tried, serve, tmp_path
+):
+    from tfsr.cli import main
+
+    photo(tmp_path / "photo.png", 50, 61)
+    chromium.open(serve(tried(restorer)))
+    assert " restores it in 8 bits" in chromium.run("document.all['try'].textContent")
+    chromium.drop_file("#drop", tmp_path / "photo.png")
+    chromium.wait(FINISHED)
+    assert chromium.run("document.all['try-status'].textContent") == "Done."
+    restored = tmp_path / "restored.png"
+    arguments = [tmp_path / "photo.png", "-o", restored, "--model", restorer]
+    assert main(["restore", *map(str, arguments)]) == 0
+    with Image.open(restored) as image:
+        desktop = np.asarray(image).astype(int)
+    with Image.open(tmp_path / "photo.png") as image:
+        assert np.abs(np.asarray(image) - desktop).mean() > 1
+    assert np.abs(downloaded(chromium) - desktop).max() <= 1
+    assert chromium.errors == []
