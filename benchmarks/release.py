@@ -38,10 +38,17 @@ def main():
         "--quantized", nargs="*", type=Path, default=[], help="runs in 8 bits"
     )
     parser.add_argument("--size", nargs=2, type=int, help="of 8-bit files; else open")
+    parser.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        help="a line of the card, as on what the paper prints and why that is far",
+    )
     options = parser.parse_args()
     config = read_config(options.run / "config.toml")
+    trained = tfsr.load_model(options.run)
     arrays = released.FOLDER / f"{options.name}.npz"
-    save_arrays(tfsr.load_model(options.run), arrays)
+    save_arrays(trained, arrays)
     files.write_text(arrays.with_suffix(".toml"), config.text)
     model = tfsr.load_model(arrays)
     card = describe(options, config, model)
@@ -55,10 +62,14 @@ def main():
 
         calibration = images(options.calibrate)
         file = convert_scale(options, model, scale, calibration)
-        quality += [score(model, scale, file, images(test)) for test in options.test]
+        floats = [KerasUpscaler(m, scale) for m in (trained, model)]
+        quantized = {"int8": TFLiteUpscaler(file)}
+        if options.quantized:
+            converted = as_converted(options, model, scale, calibration)
+            quantized["int8 as converted"] = converted
+        quality += [score(*floats, quantized, images(test)) for test in options.test]
         latency.append(time_scale(options, model, scale, file, calibration))
-    card += table(["images", "before", "float", "int8", "int8 loses"], quality)
-    card += table(["input", "float32", "int8", "of float32"], latency)
+    card += [*table(quality), *table(latency)]
     files.write_text(arrays.with_suffix(".md"), "\n".join(card))
     released.write_digests()
 
@@ -73,21 +84,40 @@ def convert_scale(options, model, scale, calibration):
     return file
 
 
-def score(model, scale, file, folder):
-    """Returns a row of PSNR: what the network betters, float, 8 bits."""
-    before = baseline(folder)
-    upscalers = (before, KerasUpscaler(model, scale), TFLiteUpscaler(file))
-    means = [evaluate(upscaler, folder)["mean"] for upscaler in upscalers]
-    key = "psnr_y" if "psnr_y" in means[0] else "psnr"
-    worse, exact, rounded = (mean[key] for mean in means)
-    name = f"{folder.folder.name} x{scale}" if scale > 1 else folder.folder.name
-    figures = [f"{value:.2f} dB" for value in (worse, exact, rounded)]
-    return [
-        name,
-        f"{before.name} {figures[0]}",
-        *figures[1:],
-        f"{exact - rounded:.3f} dB",
-    ]
+def as_converted(options, model, scale, calibration):
+    """Returns the upscaler in 8 bits that is not trained for them."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "int8.tflite"
+        convert(model, scale, "int8", [options.size], file, calibration)
+        return TFLiteUpscaler(file)
+
+
+def score(trained, model, quantized, folder):
+    """Returns a row of PSNR: what the network betters, float, 8 bits.
+
+    Args:
+        trained: The run's upscaler.
+        model: That of its weights in float16.
+        quantized: Those in 8 bits by column.
+        folder: The images.
+    """
+
+    def psnr(upscaler):
+        mean = evaluate(upscaler, folder)["mean"]
+        return mean["psnr_y" if "psnr_y" in mean else "psnr"]
+
+    before, exact = baseline(folder), psnr(model)
+    scale = f" x{folder.scale}" if folder.scale > 1 else ""
+    row = {
+        "images": f"{folder.folder.name}{scale}",
+        "before": f"{before.name} {psnr(before):.2f} dB",
+        "float": f"{exact:.2f} dB",
+        "float16 costs": f"{round(psnr(trained) - exact, 4) + 0.0:.4f} dB",  # no -0
+    }
+    for column, upscaler in quantized.items():
+        rounded = psnr(upscaler)
+        row[column] = f"{rounded:.2f} dB, loses {exact - rounded:.3f} dB"
+    return row
 
 
 def time_scale(options, model, scale, file, calibration):
@@ -98,14 +128,18 @@ def time_scale(options, model, scale, file, calibration):
         convert(model, scale, "float32", [size], floats, calibration)
         results = benchmark([floats, file], [1], RUNS, size=size)["results"]
     exact, rounded = (result["median_ms"] for result in results)
-    name = f"{size[1]}x{size[0]}" + (f" x{scale}" if scale > 1 else "")
-    return [name, f"{exact:.0f} ms", f"{rounded:.0f} ms", f"{rounded / exact:.2f}"]
+    return {
+        "input": f"{size[1]}x{size[0]}" + (f" x{scale}" if scale > 1 else ""),
+        "float32": f"{exact:.0f} ms",
+        "int8": f"{rounded:.0f} ms",
+        "of float32": f"{rounded / exact:.2f}",
+    }
 
 
 def describe(options, config, model):
     """Returns the head of the card: from what, how, how long."""
-    sets = [f"{Path(s).name} ({len(list_images(s))})" for s in config.data.train]
     left_out = config.data.exclude
+    sets = [f"{Path(s).name} ({_count(s, left_out)})" for s in config.data.train]
     without = f", without {', '.join(left_out)}" if left_out else ""
     comment = [line for line in config.text.splitlines() if line.startswith("# ")]
     about = " ".join(line[2:] for line in comment if "tfsr " not in line)
@@ -119,19 +153,25 @@ def describe(options, config, model):
         f"- {_steps(options.run):,} steps, {options.hours:g} hours on two CPU cores",
         *(f"- In 8 bits: trained on, {_steps(r):,} steps" for r in options.quantized),
         f"- Degradation: {config.data.task}",
+        *(f"- {note}" for note in options.note),
         "- PSNR on Y, or on gray, of 8-bit inputs and outputs; latency on one thread, "
         "median, same machine",
         f"- Made and measured by `{shlex.join(['python', *sys.argv])}`\n",
     ]
 
 
+def _count(folder, left_out):
+    return sum(file.stem not in left_out for file in list_images(folder))
+
+
 def _steps(run):
     return len(read_log(run)) * read_config(run / "config.toml").train.steps_per_epoch
 
 
-def table(head, rows):
-    """Returns the lines of a Markdown table and an empty one."""
-    lines = [head, ["---"] * len(head), *rows]
+def table(rows):
+    """Returns the lines of a Markdown table and an empty one; rows by column."""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *(row.values() for row in rows)]
     return [*(f"| {' | '.join(line)} |" for line in lines), ""]
 
 

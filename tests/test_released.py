@@ -10,9 +10,9 @@ from tfsr.cli import main
 from tfsr.data import BenchmarkFolder, GaussianNoise
 from tfsr.data.photographs import TRAINING, photographs
 from tfsr.errors import InputError
-from tfsr.models import carn_m
+from tfsr.models import MODELS, carn_m
 from tfsr.tflite.convert import convert
-from tfsr.weights import load_degradation, save_arrays
+from tfsr.weights import load_architecture, load_degradation, save_arrays
 
 
 @pytest.fixture(scope="module")
@@ -91,4 +91,5 @@ def test_every_model_that_comes_along_is_whole():
         if file.suffix == ".npz":
             assert file.with_suffix(".toml").exists()
             assert file.with_suffix(".md").exists()
+        assert load_architecture(name)["name"] in MODELS
     assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 15e6

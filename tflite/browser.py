@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
+from tfsr.data import JPEG
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_text
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -20,6 +21,7 @@ DYNAMIC_TILE = (192, 192)  # LR pixels of models without a size of their own
 INSIDE = 64  # LR pixels of a tile at least, beside what overlaps
 SHAPE, SHAPE_SIGNATURE = 4, 18  # places of the fields in a flatbuffer's `Tensor`
 PACKAGE = Path("@litertjs/core")
+VERSION = "2.5.3"  # what is tested
 # By feature of the browser; `jspi` is for GPU and NPU.
 RUNTIMES = ("", "_compat", "_threaded")
 IMPORT = '"@litertjs/wasm-utils"'
@@ -29,13 +31,14 @@ def prepare(model: str | Path, out: str | Path, package: str | Path | None) -> d
     """Puts a model, LiteRT.js and the worker that runs them into `out`.
 
     Args:
-        model: An int8 `.tflite` file of RGB.
+        model: An int8 `.tflite` file.
         out: The folder, made if need be.
         package: The folder of `@litertjs/core`, or one with it in its `node_modules`;
             the working directory by default.
 
     Returns:
-        What the worker needs to know of the model: `file`, `scale`, `size` (height and
+        What the worker needs to know of the model: `file`, `scale`, `channels`,
+        `luma` (of colour it gets the luma, not R, G and B in turn), `size` (height and
         width of the latency), `resizable`, `tile` and `overlap` (height and width),
         `step` and `shapes`.
 
@@ -49,7 +52,9 @@ def prepare(model: str | Path, out: str | Path, package: str | Path | None) -> d
     _copy(Path(model), out / facts["file"])
     text = (core / "dist" / "index.js").read_text()
     if text.count(IMPORT) != 1:
-        raise InputError(f"{core}: this version of LiteRT.js is not known to work.")
+        raise InputError(
+            f"{core}: this version of LiteRT.js is not known to work; {VERSION} is."
+        )
     # Browsers find a module by its address alone, and no map of names is for workers.
     write_text(out / "litert" / "core.js", text.replace(IMPORT, '"./wasm-utils.js"'))
     _copy(utils / "dist" / "index.js", out / "litert" / "wasm-utils.js")
@@ -79,7 +84,7 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
             if (core / "dist/index.js").is_file() and (utils / "dist").is_dir():
                 return core, utils
     raise InputError(
-        f"{folder.resolve()}: no LiteRT.js in it; run npm install @litertjs/core "
+        f"{folder.resolve()}: no LiteRT.js in it; run npm install {PACKAGE}@{VERSION} "
         "there, or name its folder with --litert-js."
     )
 
@@ -88,10 +93,8 @@ def tiling(file: str | Path) -> dict:
     """Returns what `prepare` does: how a browser is to run a model on photographs."""
     upscaler = TFLiteUpscaler(file, threads=1)
     facts = upscaler.metadata
-    if facts["format"] != "int8" or upscaler.channels != 3:
-        raise InputError(
-            f"{file}: takes {facts['input']}; the browser wants int8 and RGB."
-        )
+    if facts["format"] != "int8":
+        raise InputError(f"{file}: takes {facts['input']}; the browser wants int8.")
     step, radius = facts["alignment"], facts["receptive_radius"]
     radius += -radius % step
     tile, overlap = upscaler.size, upscaler.overlap
@@ -103,6 +106,8 @@ def tiling(file: str | Path) -> dict:
     return {
         "file": Path(file).name,
         "scale": upscaler.scale,
+        "channels": upscaler.channels,
+        "luma": upscaler.channels == 1 and facts["degradation"]["name"] == JPEG.name,
         "size": list(size),
         "resizable": not upscaler.in_tiles,
         "tile": list(tile),

@@ -39,6 +39,7 @@ def convert(
     calibration: BenchmarkFolder,
     lowering: bool = True,
     in_float: Sequence[str] = (),
+    architecture: dict | None = None,
 ) -> list[Path]:
     """Writes `model` as TFLite, one file a size, and returns the files.
 
@@ -53,6 +54,7 @@ def convert(
         lowering: False for the model as it is, with int8 calibrated by TensorFlow's
             converter.
         in_float: Names of activations that int8 leaves out, as `sensitivity` has them.
+        architecture: For the file to tell; see `load_architecture`.
 
     Raises:
         InputError: If there is no such activation, or a size is too small for levels.
@@ -91,7 +93,8 @@ def convert(
             build = _int8(model, patches, in_float)
         else:
             build = _stock_int8(model, patches)
-    facts = _facts(model, scale, format, to_table(calibration.degradation), in_float)
+    degradation = to_table(calibration.degradation)
+    facts = _facts(model, scale, format, degradation, in_float, architecture)
     written = []
     for size in sizes:
         content = build(*(size or (None, None)))
@@ -220,12 +223,13 @@ def _run(graph, lr, call=run_node):
     return keras.ops.convert_to_numpy(sr)
 
 
-def _facts(model, scale, format, degradation, in_float):
+def _facts(model, scale, format, degradation, in_float, architecture):
     itemsize = 1 if format == "int8" and not in_float else 4
     color = "RGB" if model.input.shape[-1] == 3 else "gray"
     return {
         "version": importlib.metadata.version("tfsr"),
         "model": model.name,
+        **({"architecture": architecture} if architecture else {}),
         "weights_sha256": weights_sha256(model),
         "quantization_aware": trained_format(model) is not None,
         "scale": scale,

@@ -1,6 +1,5 @@
 """The whole of `tfsr study`: trainings in a queue, latency in TFLite, tables."""
 
-import hashlib
 import json
 
 import tfsr
@@ -83,10 +82,7 @@ def _subject(planned):
     return {
         "scale": planned.scale,
         "size": list(planned.size),
-        "sha256": {
-            name: hashlib.sha256(file.read_bytes()).hexdigest()
-            for name, file in models.items()
-        },
+        "sha256": {name: files.sha256(file) for name, file in models.items()},
     }
 
 

@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import glob
+import hashlib
 import json
 import math
 import os
@@ -42,6 +43,12 @@ def remove_stale(folder: str | Path, name: str = "") -> None:
         pid = file.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not _runs(int(pid)):
             file.unlink(missing_ok=True)
+
+
+def sha256(file: str | Path) -> str:
+    """Returns the SHA-256 of a file as hexadecimals."""
+    with open(file, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_text(file: str | Path, text: str) -> None:

@@ -5,7 +5,7 @@ model's, NAME.toml the config they were trained with, NAME_int8.tflite or
 NAME_x2_int8.tflite the conversions, NAME.md the card, and SHA256SUMS the digests.
 """
 
-import hashlib
+import re
 from pathlib import Path
 
 from tfsr import files
@@ -13,6 +13,7 @@ from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parent / "released"
 MODELS = (".npz", ".tflite")
+CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
 
 
 def names() -> list[str]:
@@ -32,20 +33,21 @@ def find(model: str | Path) -> Path:
     if not found or Path(model).exists():
         return Path(model)
     (file,) = found
-    if _digest(file) != _digests().get(file.name):
+    if files.sha256(file) != _digests().get(file.name):
         raise InputError(f"{file}: damaged; its checksum does not match.")
     return file
+
+
+def config(file: Path) -> Path:
+    """Returns the config beside a released file, that it was trained with."""
+    return file.with_name(f"{re.sub(CONVERTED, '', file.stem)}.toml")
 
 
 def write_digests():
     """Writes SHA256SUMS of all models in the folder."""
     models = sorted(file for file in FOLDER.iterdir() if file.suffix in MODELS)
-    lines = [f"{_digest(file)}  {file.name}\n" for file in models]
+    lines = [f"{files.sha256(file)}  {file.name}\n" for file in models]
     files.write_text(FOLDER / "SHA256SUMS", "".join(lines))
-
-
-def _digest(file):
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _digests():

@@ -89,14 +89,34 @@ def load_degradation(model):
     Raises:
         InputError: If the config cannot be read.
     """
+    config = _load_config(model)
+    return config and config.data.task
+
+
+def load_architecture(model):
+    """Returns the `[model]` that `model` was trained with, but for its scale; None if
+    unknown.
+
+    Args:
+        model: As for `load_degradation`; of released models `.tflite` files too.
+
+    Raises:
+        InputError: If the config cannot be read.
+    """
+    config = _load_config(model)
+    return config and {k: v for k, v in config.model.items() if k != "scale"}
+
+
+def _load_config(model):
+    """Returns the `Config` of a run folder or a released model; None of others."""
     from tfsr.training import read_config
 
     file = released.find(model)
-    if file.suffix == ".npz":
-        return read_config(file.with_suffix(".toml")).data.task
+    if file.suffix == ".npz" or file.parent == released.FOLDER:
+        return read_config(released.config(file))
     config = (file if file.is_dir() else file.parent) / "config.toml"
     known = config.is_file() and (file.is_dir() or file.name == "model.keras")
-    return read_config(config).data.task if known else None
+    return read_config(config) if known else None
 
 
 def _keep_names(model):

@@ -149,6 +149,15 @@ class Browser:
                 windowsVirtualKeyCode=code,
             )
 
+    def touch(self, *points: tuple[float, float]) -> None:
+        """Puts a finger down on the first point, moves it to the others, lifts it."""
+        for kind, point in zip(
+            ("touchStart", *("touchMove" for _ in points[1:])), points, strict=True
+        ):
+            at = [{"x": point[0], "y": point[1]}]
+            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=at)
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
     def screenshot(self, file: Path) -> None:
         """Writes the whole page as a PNG."""
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=True)

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfsr.data import JPEG, GaussianNoise
 from tfsr.inference import from_uint8, to_uint8
 from tfsr.models import scn
 from tfsr.report import server
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 DESKTOP, PHONE = (1280, 800, False), (390, 844, True)
+A4 = (718, 1016)  # at 96 pixels an inch, without margins of 1 cm
 
 LOWEST_CONTRAST = """(() => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -42,6 +44,24 @@ LOWEST_CONTRAST = """(() => {
 
 LOADED = "[...document.images].every(i => i.complete)"
 EAGER = "document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })"
+FITS = "document.documentElement.scrollWidth <= window.innerWidth"
+STAGE = """(({x, y, width}) => [x, y, width])
+(document.querySelector('.stage').getBoundingClientRect())"""
+CAN_HAVE_FOCUS = """[...document.querySelectorAll('a, input, summary, [tabindex]')]
+.filter(e => e.checkVisibility()).length"""
+FOCUS = """(() => {
+  const element = document.activeElement;
+  if (element === document.body) return null;
+  const all = [...document.querySelectorAll('*')];
+  const seen = element.closest('.stage') ?? element;
+  const box = seen.getBoundingClientRect();
+  return [
+    all.indexOf(element),
+    element.id || element.textContent.trim() || element.type,
+    getComputedStyle(seen).outlineStyle === 'solid' && box.right > 0 && box.bottom > 0
+      && box.top < innerHeight,
+  ];
+})()"""
 FINISHED = "/^Done| not /.test(document.all['try-status'].textContent)"
 
 
@@ -53,9 +73,7 @@ def test_the_page_fits_and_complains_of_nothing(chromium, made, serve, screen):
     chromium.wait(LOADED)
     assert chromium.errors == []
     assert chromium.run("[...document.images].every(i => i.naturalWidth > 0)")
-    widths = "[document.documentElement.scrollWidth, window.innerWidth]"
-    wanted, available = chromium.run(widths)
-    assert wanted <= available
+    assert chromium.run(FITS)
     assert len(chromium.requests) > 20
     assert all(url.startswith((address, "data:,")) for url in chromium.requests)
 
@@ -68,9 +86,27 @@ def test_the_page_works_as_a_file(chromium, made):
     assert chromium.run("[...document.images].every(i => i.naturalWidth > 0)")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out(chromium, made, serve, scheme):
+@pytest.fixture
+def used(chromium, runs, tried, serve, tmp_path):
+    """The browser, showing a box that has done a photo."""
+    photo(tmp_path / "photo.png", 40, 52)
+    chromium.open(serve(tried(runs / "small_int8.tflite")))
+    chromium.choose_file("#photo", tmp_path / "photo.png")
+    chromium.wait(FINISHED)
+    return chromium
+
+
+@pytest.fixture
+def with_all(chromium, made, serve):
+    """The browser, showing a report with everything but a box."""
     chromium.open(serve(made))
+    return chromium
+
+
+@pytest.mark.parametrize("shown", ["with_all", "used"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out(request, chromium, shown, scheme):
+    request.getfixturevalue(shown)
     feature = {"name": "prefers-color-scheme", "value": scheme}
     chromium.call("Emulation.setEmulatedMedia", features=[feature])
     lowest, texts = chromium.run(LOWEST_CONTRAST)
@@ -90,15 +126,47 @@ def test_the_slider_moves_by_keyboard_and_by_hand(chromium, made, serve):
     assert chromium.run(shown) == "inset(0px 0px 0px 51%)"
     chromium.press("Home", 36)
     assert chromium.run(shown) == "inset(0px 0px 0px 0%)"
-    x, y, width = chromium.run(
-        "(({x, y, width}) => [x, y, width])"
-        "(document.querySelector('.stage').getBoundingClientRect())"
-    )
+    x, y, width = chromium.run(STAGE)
     for kind in ("mousePressed", "mouseReleased"):
         at = {"x": x + 0.75 * width, "y": y + 20}
         mouse = {"button": "left", "clickCount": 1}
         chromium.call("Input.dispatchMouseEvent", type=kind, **at, **mouse)
-    assert float(chromium.run(shown).split()[-1].rstrip("%)")) == pytest.approx(75, 3)
+    at = float(chromium.run(shown).split()[-1].rstrip("%)"))
+    assert at == pytest.approx(75, abs=3)
+
+
+def test_the_slider_follows_a_finger(chromium, made, serve):
+    chromium.open(serve(made), *PHONE)
+    chromium.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    x, y, width = chromium.run(STAGE)
+    shares = (0.3, 0.4, 0.6, 0.8)
+    chromium.touch(*((x + share * width, y + 20) for share in shares))
+    at = chromium.run("document.querySelector('.stage input').value")
+    chromium.call("Emulation.setTouchEmulationEnabled", enabled=False)
+    assert float(at) == pytest.approx(80, abs=3)
+
+
+@pytest.mark.parametrize("shown", ["with_all", "used"])
+def test_the_keyboard_reaches_everything_in_order(request, chromium, shown):
+    request.getfixturevalue(shown)
+    still = {"name": "prefers-reduced-motion", "value": "reduce"}
+    chromium.call("Emulation.setEmulatedMedia", features=[still])
+    stops = []
+    while True:
+        chromium.press("Tab", 9)
+        stop = chromium.run(FOCUS)
+        if stop is None or stop in stops:
+            break
+        stops.append(stop)
+    chromium.call("Emulation.setEmulatedMedia", features=[])
+    places, names, seen = zip(*stops, strict=True)
+    assert list(places) == sorted(places)
+    assert len(stops) == chromium.run(CAN_HAVE_FOCUS)
+    assert names[0] == "Skip to the results"
+    assert names[-1] == "report.json"
+    assert "range" in names
+    assert ("photo" in names) == (shown == "used")
+    assert all(seen)
 
 
 def test_paper_has_both_pictures_side_by_side(chromium, made, serve):
@@ -235,9 +303,7 @@ def test_a_photo_can_be_chosen_and_another_after_it(
         ours = downloaded(chromium)
         assert ours.shape == desktop.shape
         assert np.abs(ours.astype(int) - desktop).max() <= 1
-    widths = "[document.documentElement.scrollWidth, window.innerWidth]"
-    wanted, available = chromium.run(widths)
-    assert wanted <= available
+    assert chromium.run(FITS)
 
 
 def test_a_file_says_how_to_open_the_box(chromium, runs, tried):
@@ -260,3 +326,68 @@ def test_a_runtime_that_is_gone_is_said(chromium, runs, tried, serve, tmp_path):
     status = chromium.run("document.all['try-status'].textContent")
     assert status.startswith("The model could not be run: ")
     assert not chromium.run("document.all['photo'].disabled")
+
+
+@pytest.fixture(params=[GaussianNoise(25, "uint8"), JPEG(10)], ids=["noise", "jpeg"])
+def restorer(request, photographs, tmp_path):
+    """A file that restores one channel."""
+    import keras
+
+    from tfsr.data import BenchmarkFolder
+    from tfsr.tflite.convert import convert
+
+    keras.utils.set_random_seed(0)
+    network = scn(scale=1, levels=2, filters=4, blocks=1, channels=1)
+    images = BenchmarkFolder(photographs, 1, 1, degradation=request.param)
+    file = tmp_path / f"{request.param.name}.tflite"
+    convert(network, 1, "int8", [(24, 32)], file, images)
+    return file
+
+
+def test_colour_is_restored_by_one_channel_as_on_the_desktop(
+    chromium, restorer, tried, serve, tmp_path
+):
+    from tfsr.cli import main
+
+    photo(tmp_path / "photo.png", 50, 61)
+    chromium.open(serve(tried(restorer)))
+    assert " restores it in 8 bits" in chromium.run("document.all['try'].textContent")
+    chromium.drop_file("#drop", tmp_path / "photo.png")
+    chromium.wait(FINISHED)
+    assert chromium.run("document.all['try-status'].textContent") == "Done."
+    restored = tmp_path / "restored.png"
+    arguments = [tmp_path / "photo.png", "-o", restored, "--model", restorer]
+    assert main(["restore", *map(str, arguments)]) == 0
+    with Image.open(restored) as image:
+        desktop = np.asarray(image).astype(int)
+    with Image.open(tmp_path / "photo.png") as image:
+        assert np.abs(np.asarray(image) - desktop).mean() > 1
+    assert np.abs(downloaded(chromium) - desktop).max() <= 1
+    assert chromium.errors == []
+
+
+@pytest.fixture
+def wide(runs, photographs, tmp_path):
+    """The folder of a report on three test folders, of models with long names."""
+    from tfsr.cli import main
+
+    tests = [tmp_path / name for name in ("Set14", "B100", "Urban100")]
+    for test in tests:
+        shutil.copytree(photographs, test)
+    models = {"small": "a_network_of_some_size", "small_int8.tflite": "in_8.tflite"}
+    for name, longer in models.items():
+        (tmp_path / longer).symlink_to(runs / name)
+    arguments = [*(tmp_path / name for name in models.values()), "--test", *tests]
+    assert main(["report", *map(str, arguments), "-o", str(tmp_path / "out")]) == 0
+    return tmp_path / "out"
+
+
+def test_paper_is_wide_enough_and_folds_nothing(chromium, wide, serve):
+    chromium.open(serve(wide), *A4)
+    folded = "document.querySelector('details td').checkVisibility()"
+    assert not chromium.run(folded)
+    chromium.call("Emulation.setEmulatedMedia", media="print")
+    fits, unfolded = chromium.run(FITS), chromium.run(folded)
+    chromium.call("Emulation.setEmulatedMedia", media="")
+    assert fits
+    assert unfolded

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,16 @@ from tfsr.evaluate import evaluate
 from tfsr.inference import BicubicUpscaler, KerasUpscaler
 from tfsr.models import carn_m, srresnet
 from tfsr.report import scores
-from tfsr.report.models import names_of
+from tfsr.report.models import (
+    FLOAT,
+    PTQ,
+    QAT,
+    Comparison,
+    Model,
+    Run,
+    names_of,
+)
+from tfsr.report.page import write
 from tfsr.report.published import published
 from tfsr.tflite import report as measuring
 from tfsr.tflite.integers import IntegerUpscaler
@@ -54,6 +64,13 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] == "th":
             self.head += data
+
+
+def network_rows(page):
+    """Returns name and kind of the models of a page, by network."""
+    text = page.read_text().replace("<wbr>", "")
+    networks = re.findall(r'<tbody class="network">.*?</tbody>', text, re.S)
+    return [re.findall(r'row">(\w+) <small>(\w+)', network) for network in networks]
 
 
 @pytest.fixture(scope="module")
@@ -138,25 +155,110 @@ def test_what_8_bits_change_stands_beside_float(made):
     exact, *others = (next(iter(row["scores"].values())) for row in report["models"])
     for row in others:
         assert f"({row['psnr'] - exact['psnr']:+.2f})" in text
-    html = (made / "index.html").read_text()
-    (network,) = re.findall(r'<tbody class="network">.*?</tbody>', html, re.S)
-    assert re.findall(r'row">(\w+) <small>(\w+)', network) == [
-        ("small", "float"),
-        ("small_int8", "PTQ"),
-        ("small_dynamic", "PTQ"),
-        ("aware", "QAT"),
+    assert network_rows(made / "index.html") == [
+        [
+            ("small", "float"),
+            ("small_int8", "PTQ"),
+            ("small_dynamic", "PTQ"),
+            ("aware", "QAT"),
+        ]
     ]
 
 
-def test_what_is_measured_is_not_measured_again(made, run, monkeypatch):
+def test_a_file_trained_for_8_bits_goes_with_its_network(
+    runs, run, photographs, tmp_path
+):
+    file = tmp_path / "trained.tflite"
+    convert = ["convert", runs / "aware", "--format", "int8", "--size", "40x48"]
+    assert run(*convert, "--verify", photographs, "-o", file)[0] == 0
+    out = tmp_path / "out"
+    report = ["report", file, runs / "small", "--test", photographs, "--no-latency"]
+    assert run(*report, "-o", out)[0] == 0
+    assert network_rows(out / "index.html") == [
+        [("small", "float"), ("trained", "QAT")],
+    ]
+
+
+class Flat:
+    """Restores one gray."""
+
+    scale, channels, depth, alignment = 1, 1, 24, 1
+
+    def __init__(self, level):
+        self.level = level
+
+    def __call__(self, lr):
+        return np.full_like(lr, self.level / 255)
+
+
+@pytest.fixture
+def flats(tmp_path):
+    """Returns a function that compares models by name, level, kind and origin on an
+    image of 0 and one of 100, and writes the page; it returns the file."""
+    for level in (0, 100):
+        image = Image.fromarray(np.full((20, 20), level, np.uint8))
+        (tmp_path / "test").mkdir(exist_ok=True)
+        image.save(tmp_path / "test" / f"{level}.png")
+    noise = GaussianNoise(25)
+    test = BenchmarkFolder(tmp_path / "test", 1, 1, degradation=noise)
+
+    def write_page(*models):
+        models = [
+            Model(name, [Run(name, Flat(level), name)], kind, origin, {"name": "flat"})
+            for name, level, kind, origin in models
+        ]
+        compared = Comparison(models, {"test": test}, noise)
+        scores.score(compared, tmp_path / "results")
+        write(tmp_path, compared)
+        return tmp_path / "index.html"
+
+    return write_page
+
+
+def test_what_is_perfect_is_shown(flats):
+    page = flats(("black", 0, FLOAT, "a"), ("gray", 90, FLOAT, "b"))
+    assert Page(page).rows["black"][0] == np.inf
+    report = json.loads(page.with_name("report.json").read_text())
+    assert report["models"][0]["scores"]["test"]["psnr"] == "inf"
+    alts = [a["alt"] for t, a in Page(page).elements if t == "img"]
+    (gains,) = (alt for alt in alts if alt.startswith("Gain over input"))
+    assert re.search(r"black from -\S+ dB \(100\) to -\S+ dB \(100\); gray", gains)
+
+
+def test_8_bits_are_set_against_their_own_weights(flats):
+    page = flats(
+        ("first", 90, FLOAT, "a"),
+        ("second", 80, FLOAT, "b"),
+        ("second_int8", 79, PTQ, "b"),
+        ("trained", 78, QAT, "c"),
+    )
+    assert network_rows(page) == [
+        [
+            ("first", "float"),
+            ("second", "float"),
+            ("second_int8", "PTQ"),
+            ("trained", "QAT"),
+        ]
+    ]
+    rows = Page(page).rows
+    losses = [float(x) for x in re.findall(r"<small>\(([-+.\d]+)\)", page.read_text())]
+    psnr = {name: figures[0] for name, figures in rows.items() if figures}
+    expected = [
+        psnr["second_int8"] - psnr["second"],
+        psnr["trained"] - psnr["first"],
+    ]
+    assert losses == pytest.approx(expected, abs=0.01)
+
+
+def test_what_is_measured_is_not_measured_again(runs, made, run, set5, monkeypatch):
     def again(*arguments, **options):
         raise AssertionError("measured again")
 
     monkeypatch.setattr(scores, "evaluate", again)
     monkeypatch.setattr(measuring, "benchmark", again)
     report = json.loads((made / "report.json").read_text())
-    models = [source for row in report["models"] for source in row["sources"]]
-    arguments = ["--test", report["tests"]["Set5"], "-o", made]
+    models = [runs / name for row in report["models"] for name in row["sources"]]
+    arguments = ["--test", set5, "-o", made]
     assert run("report", *models, *arguments)[0] == 0
     assert json.loads((made / "report.json").read_text()) == report
     with pytest.raises(AssertionError, match="measured again"):
@@ -176,6 +278,41 @@ def test_other_weights_are_scored_anew(run, tmp_path, set5):
     assert figures[0] != figures[1]
 
 
+def test_other_images_are_scored_anew(photographs, tmp_path):
+    test = tmp_path / "test"
+    hr = shutil.copytree(photographs, test / "HR")
+
+    def score():
+        folder = BenchmarkFolder(test, 2)
+        compared = Comparison([], {"test": folder}, folder.degradation)
+        scores.score(compared, tmp_path / "results")
+        return compared.baseline_scores["test"]["mean"]["psnr_y"]
+
+    figures = [score()]
+    lr = test / "LR_bicubic" / "X2"
+    lr.mkdir(parents=True)
+    for file in hr.iterdir():
+        with Image.open(file) as image:
+            half = image.resize((image.width // 2, image.height // 2))
+            half.save(lr / f"{file.stem}x2.png")
+    figures.append(score())
+    for file in lr.iterdir():
+        with Image.open(file) as image:
+            image.point(lambda value: value // 2).save(file)
+    figures.append(score())
+    assert len(set(figures)) == 3
+    assert score() == figures[-1]
+
+
+def test_no_file_tells_the_folders_it_was_made_from(runs, made, set5):
+    texts = [file for file in made.rglob("*") if file.suffix in (".html", ".json")]
+    assert len(texts) == 2 + 1 + 5  # the page, its figures, latency and scores
+    for file in texts:
+        text = file.read_text()
+        assert str(runs) not in text
+        assert str(set5.parent) not in text
+
+
 def test_a_study_brings_its_networks_and_seeds(runs, run, tmp_path, photographs):
     study = tmp_path / "study"
     for seed in (0, 1):
@@ -192,7 +329,7 @@ def test_a_study_brings_its_networks_and_seeds(runs, run, tmp_path, photographs)
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     float_model, int8 = report["models"]
     assert (float_model["name"], int8["name"]) == ("small", "small int8")
-    assert [Path(s).name for s in float_model["sources"]] == ["seed_0", "seed_1"]
+    assert float_model["sources"] == ["seed_0", "seed_1"]
     assert next(iter(float_model["scores"].values()))["psnr_std"] == 0
     assert int8["latency_ms"] is report["latency"] is None
 
@@ -228,7 +365,7 @@ def test_a_restorer_is_set_beside_its_input(make_restorer, run, tmp_path, photog
         ),
         (
             ["small", "-o", "out", "--test", "images", "--try", "small_int8.tflite"],
-            "no LiteRT.js in it; run npm install @litertjs/core there, or name its",
+            "no LiteRT.js in it; run npm install @litertjs/core@2.5.3 there, or name",
         ),
         (["--serve", "out", "--port", "70000"], "'70000' is not from 0 to 65535"),
     ],

@@ -78,6 +78,7 @@ def test_a_file_that_resizes_inside_keeps_its_size(images, tmp_path):
     convert(network, 2, "int8", [(24, 32)], tmp_path / "model.tflite", images)
     facts = browser.tiling(tmp_path / "model.tflite")
     assert not facts["resizable"]
+    assert facts["channels"] == 3
     assert facts["tile"] == [24, 32]
     assert facts["overlap"] == [6, 8]  # a quarter, less than its radius
 

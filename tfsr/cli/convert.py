@@ -101,6 +101,7 @@ def _convert(options):
     from tfsr.tflite.aware import trained_format
     from tfsr.tflite.convert import convert, name_of_size
     from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.weights import load_architecture
 
     if not options.out.endswith(".tflite"):
         raise InputError(f"{options.out}: the output must end in .tflite.")
@@ -144,6 +145,7 @@ def _convert(options):
         calibration,
         lowering=not options.no_lowering,
         in_float=options.in_float,
+        architecture=load_architecture(options.model),
     )
     reports = []
     for file, size in zip(written, options.size, strict=True):

@@ -2,11 +2,11 @@
 
 import argparse
 import contextlib
-import hashlib
 import json
 import sys
 from pathlib import Path
 
+from tfsr import files
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive, size, with_json
 from tfsr.cli.models import find_degradation, find_upscaler, import_tensorflow
 from tfsr.cli.output import present, say
@@ -51,7 +51,7 @@ def add(command):
     box.add_argument(
         "--litert-js",
         metavar="DIR",
-        help="where npm install @litertjs/core was run; here by default",
+        help="where npm install @litertjs/core@2.5.3 was run; here by default",
     )
     box.add_argument("--serve", metavar="DIR", help="serve a report on this machine")
     box.add_argument(
@@ -149,6 +149,7 @@ def _sources(argument, scale):
 
 def _model(name, sources, scale):
     from tfsr.report.models import FLOAT, PTQ, QAT, Model
+    from tfsr.weights import load_architecture
 
     runs = [_run(source, scale) for source in sources]
     upscaler, source = runs[0].upscaler, sources[0]
@@ -157,7 +158,15 @@ def _model(name, sources, scale):
         kind = FLOAT
         if facts["format"] not in ("float32", "float16"):
             kind = QAT if facts.get("quantization_aware") else PTQ
-        return Model(name, runs, kind, facts["weights_sha256"], file=Path(source))
+        architecture = facts.get("architecture") or load_architecture(source)
+        return Model(
+            name,
+            runs,
+            kind,
+            facts["weights_sha256"],
+            architecture,
+            file=Path(source),
+        )
     from tfsr import complexity
     from tfsr.tflite.integers import IntegerUpscaler
 
@@ -166,7 +175,7 @@ def _model(name, sources, scale):
         runs,
         QAT if isinstance(upscaler, IntegerUpscaler) else FLOAT,
         runs[0].weights,
-        _architecture(runs[0].folder),
+        load_architecture(source),
         complexity.params(upscaler.model),
         complexity.mult_adds_720p(upscaler.model, upscaler.scale),
     )
@@ -179,31 +188,21 @@ def _run(source, scale):
     upscaler = find_upscaler(source, scale)
     file = Path(source)
     if source.endswith(".tflite"):
-        return Run(source, upscaler, hashlib.sha256(file.read_bytes()).hexdigest())
+        return Run(source, upscaler, files.sha256(file))
     folder = file if file.is_dir() else None
     return Run(source, upscaler, weights_sha256(upscaler.model), folder)
-
-
-def _architecture(folder):
-    """Returns the `[model]` of a run's config as text; None of what has none."""
-    if folder is None or not (folder / "config.toml").is_file():
-        return None
-    from tfsr.training import read_config
-
-    return json.dumps(read_config(folder / "config.toml").model, sort_keys=True)
 
 
 def _latency(options, models, out):
     """Times the `.tflite` files among the models; None if there are none."""
     from tfsr.tflite.report import measure
 
-    files = {str(model.file): model for model in models if model.file}
-    if not files:
+    converted = {model.name: model.file for model in models if model.file}
+    if not converted:
         return None
-    kept = out / "latency.json"
-    measured = measure([m.file for m in files.values()], options.size, kept)
-    for file, model in files.items():
-        model.latency_ms = measured["median_ms"][file]
+    measured = measure(converted, options.size, out / "latency.json")
+    for model in models:
+        model.latency_ms = measured["median_ms"].get(model.name)
     return measured
 
 

@@ -14,7 +14,7 @@ from tfsr.comparison import HR, Place, most_different_places, shown
 from tfsr.errors import InputError
 from tfsr.evaluate import psnr
 from tfsr.files import replacing
-from tfsr.report.models import Comparison
+from tfsr.report.models import FLOAT, Comparison
 from tfsr.report.published import Published
 from tfsr.training.callbacks import read_log
 
@@ -28,10 +28,16 @@ def against_mult_adds(
 ) -> list[dict]:
     """Draws quality against mult-adds, a chart a test folder, with papers' points.
 
-    Of each network the first model alone: 8 bits do not change its mult-adds.
+    Of each network the first model and others in float: 8 bits do not change its
+    mult-adds, nor does a file of the same weights.
     """
-    firsts = [models[0] for models in comparison.networks().values()]
-    costs = {m.name: m.mult_adds and m.mult_adds / 1e9 for m in firsts}
+    drawn = [
+        model
+        for models in comparison.networks().values()
+        for model in models
+        if model is models[0] or (model.kind == FLOAT and not model.file)
+    ]
+    costs = {m.name: m.mult_adds and m.mult_adds / 1e9 for m in drawn}
     theirs = [p for p in published if p.mult_adds]
     label = "mult-adds (G, 1280x720 output)"
     return _scatters(folder, comparison, label, costs, theirs)
@@ -77,15 +83,16 @@ def training_curves(folder: Path, comparison: Comparison) -> list[dict]:
 
 
 def gains_by_image(folder: Path, comparison: Comparison) -> list[dict]:
-    """Draws for every image what each model gains over the baseline."""
+    """Draws for every image what each model gains over the baseline, where finite."""
     drawn, key = [], comparison.psnr
     for test in comparison.tests:
         before = _by_image(comparison.baseline_scores[test], key)
         lines, least = {}, []
         for model in comparison.models:
             after = _by_image(model.scores[test][0], key)
-            gains = {name: after[name] - before[name] for name in before}
-            lines[model.name] = [(list(before.values()), list(gains.values()))]
+            both = [name for name in before if name in after]
+            gains = {name: after[name] - before[name] for name in both}
+            lines[model.name] = [([before[n] for n in both], list(gains.values()))]
             least.append(_extremes(model.name, gains))
         file = folder / f"images_{test}.png"
         xlabel = f"{comparison.baseline.name} (dB)"
@@ -155,6 +162,7 @@ def _scatters(folder, comparison, label, costs, published):
             model.name: (costs[model.name], comparison.values(model, test))
             for model in comparison.models
             if costs.get(model.name)
+            and np.isfinite(comparison.values(model, test)).all()
         }
         theirs = {
             f"{p.name} (paper)": (p.mult_adds / 1e9, [p.psnr[test]])
@@ -189,6 +197,8 @@ def _by_image(report, key):
 
 
 def _extremes(name, gains):
+    if not gains:
+        return f"{name} nowhere finite"
     worst, best = min(gains, key=gains.get), max(gains, key=gains.get)
     ends = (f"{gains[image]:+.2f} dB ({image})" for image in (worst, best))
     return f"{name} from {' to '.join(ends)}"

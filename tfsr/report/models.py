@@ -30,6 +30,10 @@ class Run:
     weights: str
     folder: Path | None = None
 
+    @property
+    def name(self) -> str:
+        return Path(self.source).name
+
 
 @dataclass
 class Model:
@@ -40,7 +44,8 @@ class Model:
         runs: One for each seed; pictures and latency are of the first.
         kind: `FLOAT`, `PTQ` (8 bits after training) or `QAT` (trained for 8 bits).
         origin: SHA-256 of the Keras weights that it is or was converted from.
-        architecture: What models of one network have in common; None if unknown.
+        architecture: What models of one network have in common (see
+            `tfsr.weights.load_architecture`); None if unknown.
         params: Parameters; None if unknown.
         mult_adds: For an output of 1280x720; None if unknown.
         file: The `.tflite` file, if it is one.
@@ -50,7 +55,7 @@ class Model:
     runs: list[Run]
     kind: str
     origin: str
-    architecture: str | None = None
+    architecture: dict | None = None
     params: int | None = None
     mult_adds: int | None = None
     file: Path | None = None
@@ -105,8 +110,8 @@ class Comparison:
     def networks(self) -> dict[str, list[Model]]:
         """Returns the models by network, named by the first of each.
 
-        A `.tflite` file goes with the weights it was converted from, and a run with
-        those of the same `[model]`.
+        A `.tflite` file goes with the weights it was converted from, and what a config
+        was kept of with those of the same `[model]`, but for the scale.
         """
         groups = []
         for model in sorted(self.models, key=lambda model: model.file is not None):

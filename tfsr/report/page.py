@@ -1,5 +1,6 @@
 """The page: figures and pictures into one HTML file."""
 
+import math
 import statistics
 from importlib import resources
 from pathlib import Path
@@ -89,7 +90,7 @@ def _report(comparison: Comparison, latency):
         "protocol": first["protocol"],
         "psnr": comparison.psnr,
         "ssim": comparison.ssim,
-        "tests": {name: str(test.folder) for name, test in comparison.tests.items()},
+        "tests": list(comparison.tests),
         "latency": latency and {key: latency[key] for key in CONDITIONS},
         "baseline": {
             "name": comparison.baseline.name,
@@ -105,7 +106,7 @@ def _report(comparison: Comparison, latency):
 def _row(comparison, model: Model):
     return {
         "name": model.name,
-        "sources": [run.source for run in model.runs],
+        "sources": [run.name for run in model.runs],
         "kind": model.kind,
         "params": model.params,
         "mult_adds": model.mult_adds,
@@ -118,12 +119,15 @@ def _row(comparison, model: Model):
 
 
 def _spread(comparison, reports):
-    """Returns mean PSNR and SSIM of the runs, and the PSNR's standard deviation."""
+    """Returns mean PSNR and SSIM of the runs, and the standard deviation of a finite
+    PSNR."""
     values = [float(report["mean"][comparison.psnr]) for report in reports]
     ssims = [report["mean"][comparison.ssim] for report in reports]
     return {
         "psnr": statistics.mean(values),
-        "psnr_std": statistics.stdev(values) if len(values) > 1 else None,
+        "psnr_std": statistics.stdev(values)
+        if len(values) > 1 and all(map(math.isfinite, values))
+        else None,
         "ssim": statistics.mean(ssims),
     }
 
@@ -133,18 +137,20 @@ def _networks(comparison, report):
     rows = {row["name"]: row for row in report["models"]}
     networks = {}
     for name, models in comparison.networks().items():
-        exact = models[0] if models[0].kind == FLOAT else None
+        floats = [model for model in models if model.kind == FLOAT]
         networks[name] = [
-            {
-                **rows[model.name],
-                "loss": {
-                    test: rows[model.name]["scores"][test]["psnr"]
-                    - rows[exact.name]["scores"][test]["psnr"]
-                    for test in comparison.tests
-                }
-                if exact and model.kind != FLOAT
-                else {},
-            }
-            for model in models
+            {**rows[model.name], "loss": _loss(rows, model, floats)} for model in models
         ]
     return networks
+
+
+def _loss(rows, model, floats):
+    """Returns by test what 8 bits change; empty of a float model or without one.
+
+    Against the float model of the same weights, else the first of the network.
+    """
+    if model.kind == FLOAT or not floats:
+        return {}
+    same = [exact for exact in floats if exact.origin == model.origin]
+    ours, theirs = (rows[m.name]["scores"] for m in (model, (same or floats)[0]))
+    return {test: ours[test]["psnr"] - theirs[test]["psnr"] for test in ours}

@@ -12,7 +12,7 @@ def score(comparison: Comparison, folder: str | Path) -> None:
     """Scores baseline and models on every test folder, as `tfsr evaluate` does.
 
     The reports are kept in `folder`, named by the checksum of the weights: what has
-    been scored there on the same folder is not scored again.
+    been scored there on the same images is not scored again.
 
     Args:
         comparison: What is compared; its scores are set.
@@ -21,29 +21,36 @@ def score(comparison: Comparison, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, test in comparison.tests.items():
+        images = _images(test)
         before = comparison.baseline
         comparison.baseline_scores[name] = _kept(
-            folder, name, before.name, before.name, before, test
+            folder, name, before.name, before.name, before, test, images
         )
         for model in comparison.models:
             model.scores[name] = [
-                _kept(folder, name, run.weights, run.source, run.upscaler, test)
+                _kept(folder, name, run.weights, run.name, run.upscaler, test, images)
                 for run in model.runs
             ]
 
 
-def _kept(folder, name, weights, source, upscaler, test):
+def _kept(folder, name, weights, model, upscaler, test, images):
     """Returns the report on a test folder, that of last time if it still holds."""
-    subject = {
-        "weights": weights,
-        "files": [str(file.resolve()) for file in test.hr_files],
-        "degradation": str(test.degradation),
-    }
+    subject = {"weights": weights, **images}
     kept = folder / f"{weights[:16]}_{name}_x{test.scale}.json"
     if kept.exists():
         report = json.loads(kept.read_text())
         if report.get("subject") == subject:
             return report
-    report = {"model": source, "subject": subject, **evaluate(upscaler, test)}
-    files.write_json(kept, report)
+    report = {"model": model, "subject": subject, **evaluate(upscaler, test)}
+    files.write_json(kept, {**report, "folder": name})
     return json.loads(kept.read_text())
+
+
+def _images(test):
+    """Returns what tells the images of a folder from those of last time."""
+    return {
+        "channels": test.channels,
+        "degradation": str(test.degradation),
+        "hr": {file.name: files.sha256(file) for file in test.hr_files},
+        "lr": {file.name: files.sha256(file) for file in test.lr_files or []},
+    }

@@ -8,7 +8,7 @@
   const before = part("try-before"), after = part("try-after");
   const progress = part("try-progress"), download = part("try-download");
   const timed = (ms) => (ms < 1000 ? `${ms.toFixed(1)} ms` : `${(ms / 1000).toFixed(2)} s`);
-  let worker, painting;
+  let worker, painting, saved;
 
   const fail = (text) => {
     status.textContent = text;
@@ -21,18 +21,17 @@
       painting.putImageData(new ImageData(rgba, width, height), left, top);
       progress.value = share;
     },
-    async done({ ms, tiles }) {
+    done({ ms, tiles }) {
       part("try-whole").textContent = `${timed(ms)}, ${tiles} tile${tiles > 1 ? "s" : ""}`;
-      status.textContent = "Enlarged. Measuring the network alone …";
+      status.textContent = "Measuring the network alone …";
       progress.hidden = true;
-      const png = await new Promise((resolve) => after.toBlob(resolve, "image/png"));
-      URL.revokeObjectURL(download.href);
-      download.href = URL.createObjectURL(png);
+      saved = save();
     },
-    latency({ ms, runs, threads }) {
+    async latency({ ms, runs, threads }) {
       part("try-network").textContent = `${timed(ms)}, median of ${runs} runs`;
       part("try-device").textContent =
         `${threads} thread${threads > 1 ? "s" : ""} of WebAssembly; ${navigator.userAgent}`;
+      await saved;
       status.textContent = "Done.";
       chooser.disabled = false;
     },
@@ -40,6 +39,12 @@
       fail(`The model could not be run: ${text}`);
     },
   };
+
+  async function save() {
+    const png = await new Promise((resolve) => after.toBlob(resolve, "image/png"));
+    URL.revokeObjectURL(download.href);
+    download.href = URL.createObjectURL(png);
+  }
 
   function start() {
     worker = new Worker("try/worker.js");
@@ -50,21 +55,22 @@
   /** Returns the photo, or its middle where the enlargement would be too large. */
   async function read(file) {
     const photo = await createImageBitmap(file);
+    const { width, height } = photo;
     const most = MOST_PIXELS / model.scale ** 2;
-    const share = Math.min(1, Math.sqrt(most / (photo.width * photo.height)));
-    before.width = Math.max(1, Math.floor(photo.width * share));
-    before.height = Math.max(1, Math.floor(photo.height * share));
+    const share = Math.min(1, Math.sqrt(most / (width * height)));
+    before.width = Math.max(1, Math.floor(width * share));
+    before.height = Math.max(1, Math.floor(height * share));
     const context = before.getContext("2d", { willReadFrequently: true });
     context.fillStyle = "white";  // under what is transparent
     context.fillRect(0, 0, before.width, before.height);
-    const left = (photo.width - before.width) >> 1, top = (photo.height - before.height) >> 1;
-    context.drawImage(photo, -left, -top);
-    const of = share < 1 ? `the middle of ${photo.width}x${photo.height}, ` : "";
+    context.drawImage(photo, -((width - before.width) >> 1), -((height - before.height) >> 1));
+    photo.close();
+    const of = share < 1 ? `the middle of ${width}x${height}, ` : "";
     part("try-photo").textContent = `${of}${before.width}x${before.height} pixels`;
     return context.getImageData(0, 0, before.width, before.height).data;
   }
 
-  async function enlarge(file) {
+  async function run(file) {
     if (chooser.disabled) return;
     let pixels;
     try {
@@ -85,7 +91,7 @@
     for (const name of ["network", "whole", "device"]) part(`try-${name}`).textContent = "…";
     part("try-result").hidden = progress.hidden = false;
     progress.value = 0;
-    status.textContent = "Enlarging …";
+    status.textContent = "Running the model …";
     worker.postMessage({ model, pixels, height, width }, [pixels.buffer]);
   }
 
@@ -94,7 +100,7 @@
     drop.hidden = true;
   }
   chooser.addEventListener("change", () => {
-    if (chooser.files.length) enlarge(chooser.files[0]);
+    if (chooser.files.length) run(chooser.files[0]);
   });
   drop.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -104,6 +110,6 @@
   drop.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    if (event.dataTransfer.files.length) enlarge(event.dataTransfer.files[0]);
+    if (event.dataTransfer.files.length) run(event.dataTransfer.files[0]);
   });
 }

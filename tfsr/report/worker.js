@@ -7,6 +7,8 @@
 
 const HERE = new URL("./", self.location).href;
 const RUNS = 7;  // of the latency, of which the median counts
+const LUMA = Float32Array.of(0.299, 0.587, 0.114);  // of JPEG
+const STEP = Math.fround(1 / 255);  // of a file's 8 bits
 let litert;  // LiteRT.js, once it is loaded
 let threads = 1;
 
@@ -34,7 +36,7 @@ async function load() {
   return loaded;
 }
 
-/** Returns a function from the RGB bytes of `height` x `width` pixels to the model's. */
+/** Returns a function from the bytes of `height` x `width` pixels to the model's. */
 async function compile(model, height, width) {
   const response = await fetch(HERE + encodeURIComponent(model.file));
   const content = new Uint8Array(await response.arrayBuffer());
@@ -46,8 +48,8 @@ async function compile(model, height, width) {
     }
   }
   const compiled = await litert.loadAndCompile(content, { accelerator: "wasm" });
-  const run = async (rgb) => {
-    const input = new litert.Tensor(rgb, [1, height, width, 3]);
+  const run = async (pixels) => {
+    const input = new litert.Tensor(pixels, [1, height, width, model.channels]);
     const [output] = await compiled.run([input]);
     const result = output.toTypedArray();
     input.delete();
@@ -66,7 +68,7 @@ async function enlarge(model, pixels, height, width) {
   for (const row of rows.windows) {
     for (const column of columns.windows) {
       const lr = cut(pixels, height, width, row.begin, column.begin, rows.tile, columns.tile);
-      const sr = await network.run(lr);
+      const sr = await inColour(model, network, lr);
       postMessage({
         kind: "tile",
         ...used(sr, model.scale, columns.tile, row, column),
@@ -79,14 +81,39 @@ async function enlarge(model, pixels, height, width) {
   postMessage({ kind: "done", ms, tiles: count });
 }
 
+/** Returns what a model makes of RGB; one of a channel as `tfsr.upscale` applies it. */
+async function inColour(model, network, rgb) {
+  if (model.channels === 3) return network.run(rgb);
+  if (model.luma) {
+    const y = luma(rgb);
+    const sr = await network.run(Uint8Array.from(y, (value) => value / STEP + 0.5));
+    const change = y.map((value, i) => sr[i] - 255 * value);
+    return Uint8ClampedArray.from(rgb, (value, i) => value + change[(i / 3) | 0]);
+  }
+  const channels = [];
+  for (const c of [0, 1, 2]) {
+    channels.push(await network.run(rgb.filter((_, i) => i % 3 === c)));
+  }
+  const length = 3 * channels[0].length;
+  return Uint8Array.from({ length }, (_, i) => channels[i % 3][(i / 3) | 0]);
+}
+
+/** Returns the luma of RGB, in [0, 1] and with every rounding of `tfsr.upscale`. */
+function luma(rgb) {
+  const part = (i, c) => Math.fround(LUMA[c] * Math.fround(rgb[3 * i + c] / 255));
+  return Float32Array.from({ length: rgb.length / 3 }, (_, i) =>
+    Math.fround(part(i, 0) + part(i, 1)) + part(i, 2));
+}
+
 async function measure(model) {
   const [height, width] = model.size;
   const network = await compile(model, height, width);
-  const rgb = new Uint8Array(height * width * 3).map((_, i) => (i * 97) % 256);
+  const count = height * width * model.channels;
+  const pixels = Uint8Array.from({ length: count }, (_, i) => (i * 97) % 256);
   const times = [];
   for (let i = 0; i <= RUNS; i++) {
     const started = performance.now();
-    await network.run(rgb);
+    await network.run(pixels);
     times.push(performance.now() - started);
   }
   network.delete();

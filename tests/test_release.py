@@ -1,0 +1,70 @@
+"""`benchmarks/release.py` makes a card with the figures it is to have."""
+
+import re
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import tfsr
+from tfsr import released
+from tfsr.data import BenchmarkFolder
+from tfsr.inference import from_uint8
+from tfsr.tflite.aware import quantization_aware
+from tfsr.training import read_config, train
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "release.py"
+
+
+@pytest.fixture
+def make_card(write_config, photographs, tmp_path, monkeypatch):
+    """Returns a function from further arguments to the card of a tiny network; with a
+    run in 8 bits in the folder `aware`."""
+    data = {"exclude": ["chelsea"]}
+    config = write_config(tmp_path / "c.toml", data=data, train={"epochs": 1})
+    run, aware, folder = (tmp_path / name for name in ("run", "aware", "released"))
+    train(read_config(config), run)
+    aware.mkdir()
+    for name in ("config.toml", "log.csv"):
+        shutil.copy(run / name, aware)
+    images = [from_uint8(pair.lr) for pair in BenchmarkFolder(photographs, 2)]
+    quantization_aware(tfsr.load_model(run), images).save(aware / "model.keras")
+    folder.mkdir()
+    monkeypatch.setattr(released, "FOLDER", folder)
+    test = shutil.copytree(photographs, tmp_path / "Set5")
+    monkeypatch.chdir(tmp_path)
+
+    def make(*arguments):
+        command = [SCRIPT, run, "tiny", "--hours", 1.5, "--size", 24, 32]
+        folders = ["--calibrate", photographs, "--test", test]
+        monkeypatch.setattr(sys, "argv", [*map(str, (*command, *folders, *arguments))])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        assert released.names() == ["tiny", "tiny_int8"]
+        return (folder / "tiny.md").read_text()
+
+    return make
+
+
+def test_a_card_as_converted(make_card):
+    card = make_card("--note", "The paper prints more.", "--note", "It had longer.")
+    (trained_on,) = re.findall("^- Trained on (.*)", card, re.M)
+    assert re.match(r"photographs\d+ \(3\) images, without chelsea; the", trained_on)
+    assert "- 2 steps, 1.5 hours on two CPU cores" in card
+    assert "- The paper prints more.\n- It had longer.\n" in card
+    assert "| images | before | float | float16 costs | int8 |\n" in card
+    row = (
+        r"^\| Set5 x2 \| bicubic \d+\.\d\d dB \| \d+\.\d\d dB \| -?0\.00\d\d dB "
+        r"\| \d+\.\d\d dB, loses -?\d\.\d{3} dB \|$"
+    )
+    assert re.search(row, card, re.M)
+    assert re.search(r"^\| 32x24 x2 \| \d+ ms \| \d+ ms \| \d+\.\d\d \|$", card, re.M)
+
+
+def test_a_card_of_a_network_trained_for_8_bits(make_card):
+    card = make_card("--quantized", "aware")
+    assert "- In 8 bits: trained on, 2 steps\n" in card
+    assert " | int8 | int8 as converted |\n" in card
+    row = r"^\| Set5 x2 .*(\| \d+\.\d\d dB, loses -?\d\.\d{3} dB ){2}\|$"
+    assert re.search(row, card, re.M)
