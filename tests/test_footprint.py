@@ -100,6 +100,11 @@ def with_three_levels(scale=2, **arguments):
     return with_levels(scn(scale, levels=2, **arguments), 3)
 
 
+def _name(value):
+    """The name of a test's value: a function's own, the same in every process."""
+    return getattr(value, "__name__", str(value))
+
+
 SCNS = [  # and the grid they repeat on
     (with_three_levels, {"blocks": 2}, 4),
     (scn, {"levels": 2, "blocks": 2}, 2),
@@ -113,7 +118,7 @@ SCNS = [  # and the grid they repeat on
 ]
 
 
-@pytest.mark.parametrize(("builder", "arguments", "step"), SCNS, ids=str)
+@pytest.mark.parametrize(("builder", "arguments", "step"), SCNS, ids=_name)
 def test_radius_across_the_levels_of_scn(builder, arguments, step):
     keras.utils.set_random_seed(0)
     model = builder(filters=4, **arguments)
@@ -123,7 +128,7 @@ def test_radius_across_the_levels_of_scn(builder, arguments, step):
     assert seen <= radius <= seen + 2 * step
 
 
-@pytest.mark.parametrize(("builder", "arguments", "step"), SCNS, ids=str)
+@pytest.mark.parametrize(("builder", "arguments", "step"), SCNS, ids=_name)
 def test_tiles_of_scn_equal_the_whole(builder, arguments, step):
     keras.utils.set_random_seed(0)
     model = builder(filters=4, **arguments)
@@ -149,7 +154,7 @@ def test_tiles_of_scn_equal_the_whole(builder, arguments, step):
         {"up": "bilinear", "up_first": True},
         {"kernel_size": 5, "path_kernel_size": 1},
     ],
-    ids=str,
+    ids=_name,
 )
 def test_radius_of_every_resampling(arguments):
     keras.utils.set_random_seed(0)

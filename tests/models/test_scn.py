@@ -241,7 +241,7 @@ def test_bad_levels():
         (scn_unet, {}),
         (scn_pspnet, {}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_one_step_reaches_every_weight(builder, arguments):
     arguments = {"scale": 2, **arguments}

@@ -115,7 +115,7 @@ GRADIENTS = np.array([[0.3, -0.9, 6.0], [-0.1, 0.2, 0.5]], np.float32)
             0,
         ),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_sgd_has_momentum_clipping_and_decay(options, clip, penalty, decay):
     w, velocity = WEIGHTS, 0
