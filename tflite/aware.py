@@ -53,7 +53,6 @@ def quantization_aware(
         del ranges[i]
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     layers = {}  # one for each convolution and each range that several share
-    rounding = {}  # by tensor, the layer that gave it its range
 
     def call(node, *args, **kwargs):
         operation = node.operation
@@ -72,23 +71,13 @@ def quantization_aware(
             operation = layers[key]
         outputs = operation(*args, **kwargs)
         bounds = ranges.get(position[id(node)])
-        if bounds is not None:
-            key = id(bounds)
-            if key not in layers:
-                learned = not quantize.is_of_pixels(bounds)
-                layers[key] = FakeQuantize(*bounds, activation_bits, learned)
-            layer = layers[key]
-        elif type(operation).__name__ in quantize.MOVES:
-            layer = rounding.get(id(keras.tree.flatten(args)[0]))
-            if not quantize.interpolates(operation):
-                rounding.update((id(x), layer) for x in keras.tree.flatten(outputs))
-                return outputs
-        else:
-            layer = None
-        if layer is not None:
-            outputs = layer(outputs)
-            rounding[id(outputs)] = layer
-        return outputs
+        if bounds is None:
+            return outputs
+        key = id(bounds)
+        if key not in layers:
+            learned = not quantize.is_of_pixels(bounds)
+            layers[key] = FakeQuantize(*bounds, activation_bits, learned)
+        return layers[key](outputs)
 
     inputs = [keras.Input(x.shape[1:], name=x.name) for x in model.inputs]
     outputs = graph.run(inputs, call)

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfsr.errors import InputError
 from tfsr.graph import Graph
-from tfsr.layers import BilinearResize, ChannelShift
+from tfsr.layers import ChannelShift
 from tfsr.tflite.lowering import is_input, name_of
 
 # By the position of the node in the graph.
@@ -148,12 +148,6 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
 def is_of_pixels(bounds: tuple[float, float]) -> bool:
     """Returns whether a range is that of pixels, perhaps shifted, which 8 bits hold."""
     return bounds[1] - bounds[0] == 1
-
-
-def interpolates(operation: keras.Operation) -> bool:
-    """Returns whether an operation that keeps a range rounds in it anew."""
-    bilinear = getattr(operation, "interpolation", None) == "bilinear"
-    return bilinear or isinstance(operation, BilinearResize)
 
 
 def fused_into_relu(graph: Graph):
