@@ -32,12 +32,12 @@ def main():
     mult_adds, files = {}, {}
     with tempfile.TemporaryDirectory() as scratch:
         for config in options.configs:
-            name = Path(config).stem
+            name = str(Path(config).with_suffix(""))
             model = build_model(read_config(config).model, config)
             model = single_scale(model, options.scale)
             mult_adds[name] = complexity.mult_adds(model, *size)
             for format, save in (("float32", float32), ("int8", int8)):
-                files[name, format] = Path(scratch, f"{name}_{format}.tflite")
+                files[name, format] = Path(scratch, f"{len(files)}.tflite")
                 facts = {"scale": options.scale, "format": format}
                 content = metadata.attach(save(model, size), facts)
                 files[name, format].write_bytes(content)
