@@ -434,9 +434,11 @@ def test_ctrl_c_keeps_results_and_cleans_up(phone, tool, models, tmp_path, monke
         # A shell's background jobs, such as these tests may be, ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
+        masks = phone / "masks"
         while (
             not (pids := list((phone / "tmp").glob("*/pid")))
-            or (phone / "masks").read_text().count("\n") < 2
+            or not masks.exists()
+            or masks.read_text().count("\n") < 2
         ):
             assert process.poll() is None
             time.sleep(0.05)
