@@ -1,10 +1,12 @@
 """Quantization-aware training: float weights trained on for 8 bits."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import keras
 
+from tfsr import files
 from tfsr.complexity import params
 from tfsr.data import BenchmarkFolder
 from tfsr.data.cache import training_files
@@ -17,6 +19,8 @@ from tfsr.tflite.calibrate import calibration_patches
 from tfsr.training import Config, train
 from tfsr.training.fit import check_channels
 from tfsr.weights import load_model
+
+STARTED_FROM = "float.sha256"  # in the run folder, the digest of the float weights
 
 
 def quantize_train(
@@ -37,8 +41,8 @@ def quantize_train(
         As `tfsr.training.train`.
 
     Raises:
-        InputError: If the config has no `[quantize]` or is of another model, and as
-            `tfsr.training.train`.
+        InputError: If the config has no `[quantize]` or is of another model, if the run
+            in `out` started from other weights, and as `tfsr.training.train`.
     """
     options = config.quantize
     if options is None:
@@ -50,6 +54,13 @@ def quantize_train(
         )
     model = in_color(_load(run, config))
     check_channels(model, config)
+    digest = _digest(model)
+    started_from = Path(out) / STARTED_FROM
+    if started_from.is_file() and started_from.read_text() != digest:
+        raise InputError(
+            f"{run}: has other weights than those that {out} started from; "
+            "give these, or another --out."
+        )
     aware = quantization_aware(
         model,
         [patch for scale in scales(model) for patch in _patches(config, scale)],
@@ -69,8 +80,13 @@ def quantize_train(
     config = dataclasses.replace(
         config, builder=build, teacher=teach if options.target == "float" else None
     )
-    freeze = FreezeRanges(round(config.train.epochs * options.learn_ranges))
-    return train(config, out, tensorboard, [freeze])
+    callbacks = [
+        FreezeRanges(round(config.train.epochs * options.learn_ranges)),
+        keras.callbacks.LambdaCallback(
+            on_train_begin=lambda _: files.write_text(started_from, digest)
+        ),
+    ]
+    return train(config, out, tensorboard, callbacks)
 
 
 class FreezeRanges(keras.callbacks.Callback):
@@ -109,6 +125,14 @@ def _load(run, config):
                 f"{config.source}: [model] has {what} {theirs}, and {run} {ours}."
             )
     return model
+
+
+def _digest(model):
+    """Returns a checksum of the weights."""
+    digest = hashlib.sha256()
+    for weight in model.get_weights():
+        digest.update(weight.tobytes())
+    return digest.hexdigest()
 
 
 def _as_pixels(sr):

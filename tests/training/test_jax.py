@@ -48,10 +48,15 @@ def run(*arguments, devices=1):
     )
 
 
-def test_two_devices_equal_one_and_convert(config, tmp_path):
+def test_two_devices_that_resume_equal_one_and_convert(config, tmp_path):
     outs = [tmp_path / "one", tmp_path / "two"]
-    for devices, out in enumerate(outs, start=1):
-        done = run("train", config, "--out", out, devices=devices)
+    first_epoch = ("--set", "train.epochs=1")
+    for devices, out, *options in (
+        (1, outs[0]),
+        (2, outs[1], *first_epoch),
+        (2, outs[1]),
+    ):
+        done = run("train", config, "--out", out, *options, devices=devices)
         assert done.returncode == 0, done.stderr
     for ours, theirs in zip(*map(read_log, outs), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-6)
