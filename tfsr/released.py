@@ -13,6 +13,7 @@ from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parent / "released"
 MODELS = (".npz", ".tflite")
+ENLARGERS = {2: "carn_m", 3: "carn_m", 4: "carn_m"}  # by scale, the best on Set5
 CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
 
 
@@ -36,6 +37,18 @@ def find(model: str | Path) -> Path:
     if files.sha256(file) != _digests().get(file.name):
         raise InputError(f"{file}: damaged; its checksum does not match.")
     return file
+
+
+def enlarger(scale: int) -> str:
+    """Returns the name of the best model that enlarges by `scale`.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if scale not in ENLARGERS:
+        known = ", ".join(f"x{s}" for s in ENLARGERS)
+        raise InputError(f"--scale {scale}: tfsr has models for {known}; give a --model.")
+    return ENLARGERS[scale]
 
 
 def config(file: Path) -> Path:

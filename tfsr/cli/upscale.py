@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from tfsr import released
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive
 from tfsr.cli.models import find_upscaler, own_degradation
 from tfsr.cli.output import fail, one_line, say
@@ -14,8 +15,7 @@ def add(command):
     upscale.add_argument(
         "--model",
         type=known_model,
-        required=True,
-        help=f"{MODEL_HELP}, or the word bicubic",
+        help=f"{MODEL_HELP}, or the word bicubic; tfsr's best for the scale by default",
     )
     upscale.add_argument(
         "--scale", type=positive, help="by default the smallest that the model has"
@@ -62,6 +62,9 @@ def _restore(options):
 
 
 def _enlarger(options):
+    if options.model is None:
+        name = released.enlarger(options.scale or min(released.ENLARGERS))
+        options.model = known_model(name)
     upscaler = find_upscaler(options.model, options.scale, smallest=True)
     if upscaler.scale == 1:
         raise InputError(
