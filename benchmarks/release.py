@@ -142,6 +142,7 @@ def describe(options, config, model):
     sets = [f"{Path(s).name} ({_count(s, left_out)})" for s in config.data.train]
     without = f", without {', '.join(left_out)}" if left_out else ""
     comment = [line for line in config.text.splitlines() if line.startswith("# ")]
+    verb = "restore" if scales(model) == (1,) else "upscale"
     about = " ".join(line[2:] for line in comment if "tfsr " not in line)
     return [
         f"# {options.name}\n",
@@ -153,6 +154,7 @@ def describe(options, config, model):
         f"- {_steps(options.run):,} steps, {options.hours:g} hours on two CPU cores",
         *(f"- In 8 bits: trained on, {_steps(r):,} steps" for r in options.quantized),
         f"- Degradation: {config.data.task}",
+        f"- Use: `tfsr {verb} photo.jpg -o out.png --model {options.name}`",
         *(f"- {note}" for note in options.note),
         "- PSNR on Y, or on gray, of 8-bit inputs and outputs; latency on one thread, "
         "median, same machine",
