@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,35 @@ from tfsr.cli.program import _parser
 ROOT = Path(__file__).parent.parent
 EXAMPLE = "configs/espcn/espcn.toml"  # for the reader to write
 BLANKS = {"S": "2", "Q": "10", "SIGMA": "25"}  # for the reader to fill in
+# The README's trainings on small images, and what a test elsewhere runs.
+SHORT = [
+    *("--set", "train.epochs=1", "--set", "train.steps_per_epoch=1"),
+    *("--set", "train.batch=1", "--set", "train.patch=8"),
+    *("--set", "model.filters=8", "--set", "model.blocks=1"),
+]
+SHORTER = {"train": SHORT, "study": SHORT, "benchmark": ["--runs", "1"]}
+ELSEWHERE = {
+    "import-carn": "the authors' weights do not come along: test_weights.py",
+    "--android": "there is no phone: tflite/test_android.py",
+    "--serve": "it does not end: report/test_server.py",
+}
 PAGES = [ROOT / "README.md", ROOT / "tflite" / "README.md", *ROOT.glob("docs/*.md")]
+
+
+def _blocks(page):
+    """Yields the commands of a page's blocks that start with tfsr."""
+    for block in re.findall(r"^```\n(.*?)^```", page.read_text(), re.M | re.S):
+        for line in _whole_lines(block):
+            if line.startswith("tfsr "):
+                yield line.partition("#")[0].strip()
 
 
 def _commands(page):
     """Yields every command of a page that starts with tfsr, as a shell has it."""
+    yield from _blocks(page)
     text = page.read_text()
-    blocks = re.findall(r"^```\n(.*?)^```", text, re.M | re.S)
     inline = re.findall(r"`(tfsr [^`]+)`", re.sub(r"(?ms)^```.*?^```", "", text))
-    lines = [line for block in blocks for line in _whole_lines(block)]
-    for line in (*lines, *(" ".join(span.split()) for span in inline)):
-        if line.startswith("tfsr "):
-            yield line.partition("#")[0].strip()
+    yield from (" ".join(span.split()) for span in inline)
 
 
 def _whole_lines(block):
@@ -37,6 +55,12 @@ def _braces(word):
         return [word]
     head, middle, tail = found.groups()
     return [head + part + tail for part in middle.split(",")]
+
+
+def _words(command):
+    """Returns the words after tfsr, as a shell passes them."""
+    words = map(_braces, shlex.split(command)[1:])
+    return list(itertools.chain.from_iterable(words))
 
 
 def _is_whole(command):
@@ -54,8 +78,52 @@ ALL = [
 
 @pytest.mark.parametrize("command", ALL)
 def test_commands_parse(command):
-    words = itertools.chain.from_iterable(map(_braces, shlex.split(command)[1:]))
-    _parser().parse_args([BLANKS.get(word, word) for word in words])
+    _parser().parse_args([BLANKS.get(word, word) for word in _words(command)])
+
+
+@pytest.fixture
+def reader(tmp_path, monkeypatch, photographs):
+    """The folder of a reader, who has the configs, images, and what the demo made."""
+    import keras
+
+    from tfsr.data import BenchmarkFolder
+    from tfsr.models import carn_m
+    from tfsr.tflite.convert import convert
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "configs", "configs")
+    for folder in (
+        *("photos/train", "photos/held_out", "holiday", "demo"),
+        *(f"data/test/{name}" for name in ("Set5", "Set14", "LIVE1_gray")),
+    ):
+        Path(folder).mkdir(parents=True)
+        for image in sorted(photographs.iterdir())[:2]:
+            shutil.copy(image, folder)
+    shutil.copy(photographs / "coffee.png", "photo.jpg")
+    keras.utils.set_random_seed(0)
+    model = carn_m(2, filters=8, blocks=1, groups=2)
+    images = BenchmarkFolder("holiday", 2)
+    convert(model, 2, "int8", [None], Path("demo/carn_m_x2_int8.tflite"), images)
+
+
+def test_the_readme_runs(reader, run):
+    litert_js = ROOT / "node_modules"
+    if litert_js.is_dir():
+        Path("node_modules").symlink_to(litert_js)
+    done = []
+    for command in _blocks(ROOT / "README.md"):
+        words = _words(command)
+        if skipped := ELSEWHERE.keys() & {*words}:
+            done += skipped
+            continue
+        if "--try" in words and not litert_js.is_dir():
+            del words[(box := words.index("--try")) : box + 2]
+        code, _, err = run(*words, *SHORTER.get(words[0], []))
+        assert code == 0, f"{command}\n{err}"
+        done.append(words[0])
+    assert {*ELSEWHERE, "upscale", "train", "study", "convert", "report"} <= {*done}
+    for picture in ("photo_x2.png", "large", "restored.png", "report/index.html"):
+        assert Path(picture).exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

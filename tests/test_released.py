@@ -83,6 +83,24 @@ def test_upscale_takes_them(folder, tmp_path, name):
         assert large.size == (80, 60)
 
 
+@pytest.mark.parametrize("scale", released.ENLARGERS)
+def test_without_a_model_the_best_enlarges(tmp_path, monkeypatch, scale):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((8, 10, 3), np.uint8)).save("photo.png")
+    command = ["upscale", "photo.png", "-o", "large.png"]
+    of_scale = ["--scale", str(scale)] if scale > 2 else []  # x2 by default
+    assert main([*command, *of_scale]) == 0
+    with Image.open("large.png") as large:
+        assert large.size == (10 * scale, 8 * scale)
+
+
+def test_no_model_for_the_scale(tmp_path, capsys):
+    Image.fromarray(np.zeros((8, 10, 3), np.uint8)).save(tmp_path / "photo.png")
+    files = [str(tmp_path / name) for name in ("photo.png", "large.png")]
+    assert main(["upscale", files[0], "-o", files[1], "--scale", "7"]) == 2
+    assert "--scale 7: tfsr has models for x2, x3, x4" in capsys.readouterr().err
+
+
 def test_every_model_that_comes_along_is_whole():
     assert released.names()
     for name in released.names():

@@ -47,7 +47,9 @@ def enlarger(scale: int) -> str:
     """
     if scale not in ENLARGERS:
         known = ", ".join(f"x{s}" for s in ENLARGERS)
-        raise InputError(f"--scale {scale}: tfsr has models for {known}; give a --model.")
+        raise InputError(
+            f"--scale {scale}: tfsr has models for {known}; give a --model."
+        )
     return ENLARGERS[scale]
 
 
