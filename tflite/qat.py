@@ -1,7 +1,6 @@
 """Quantization-aware training: float weights trained on for 8 bits."""
 
 import dataclasses
-import hashlib
 from pathlib import Path
 
 import keras
@@ -18,7 +17,7 @@ from tfsr.tflite.aware import is_quantization_aware, quantization_aware
 from tfsr.tflite.calibrate import calibration_patches
 from tfsr.training import Config, train
 from tfsr.training.fit import check_channels
-from tfsr.weights import load_model
+from tfsr.weights import load_model, weights_sha256
 
 STARTED_FROM = "float.sha256"  # in the run folder, the digest of the float weights
 
@@ -54,7 +53,7 @@ def quantize_train(
         )
     model = in_color(_load(run, config))
     check_channels(model, config)
-    digest = _digest(model)
+    digest = weights_sha256(model)
     started_from = Path(out) / STARTED_FROM
     if started_from.is_file() and started_from.read_text() != digest:
         raise InputError(
@@ -125,14 +124,6 @@ def _load(run, config):
                 f"{config.source}: [model] has {what} {theirs}, and {run} {ours}."
             )
     return model
-
-
-def _digest(model):
-    """Returns a checksum of the weights."""
-    digest = hashlib.sha256()
-    for weight in model.get_weights():
-        digest.update(weight.tobytes())
-    return digest.hexdigest()
 
 
 def _as_pixels(sr):
