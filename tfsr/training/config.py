@@ -92,7 +92,7 @@ class TrainConfig:
     strategy: str = "auto"
     seed: int = 0
     deterministic: bool = False
-    init_from: str | None = None  # a run folder or a .keras file
+    init_from: str | None = None  # a run folder, .keras file, released name
 
     def __post_init__(self):
         for key in (

@@ -15,7 +15,7 @@ def start_from(model: keras.Model, source: str) -> str:
 
     Args:
         model: The model to train.
-        source: A run folder (its best) or a `.keras` file.
+        source: A run folder (its best), a `.keras` file or a released name.
 
     Raises:
         InputError: If there is no such model or no layer fits.
