@@ -228,7 +228,7 @@ def test_restore_a_photo(run, make_restorer, photo, tmp_path, channels, task, op
     target.write_bytes(b"")
     code, _, err = run(*arguments)
     assert (code, err) == (2, f"tfsr: {target}: exists; --overwrite replaces it.\n")
-    assert run(*arguments, "--overwrite") == (0, "", "")
+    assert run(*arguments, "--overwrite") == (0, "", f"tfsr: {target}: written.\n")
     upscaler = KerasUpscaler(tfsr.load_model(out), 1)
     if "--self-ensemble" in options:
         upscaler = SelfEnsemble(upscaler)

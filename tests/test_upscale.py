@@ -80,7 +80,7 @@ def test_self_ensemble_of_tflite_in_tiles(run, tmp_path, model, photo):
     file, out = tmp_path / "m.tflite", tmp_path / "out.png"
     convert(model, 2, "float32", [(24, 32)], file, BenchmarkFolder(tmp_path, 2))
     arguments = ("upscale", photo, "-o", out, "--model", file, "--tile", 60)
-    assert run(*arguments, "--self-ensemble") == (0, "", "")
+    assert run(*arguments, "--self-ensemble") == (0, "", f"tfsr: {out}: written.\n")
     sr = read_photo(out).color / 255
     lr = read_photo(photo).color / np.float32(255)
     upscaler = TFLiteUpscaler(file)
@@ -184,12 +184,14 @@ def test_a_folder_goes_on_past_a_bad_file(tmp_path, capsys, photo):
     folder.mkdir()
     photo.rename(folder / "good.png")
     (folder / "bad.png").write_text("not a picture")
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
     arguments = ["upscale", str(folder), "-o", str(tmp_path / "out")]
     code = main([*arguments, "--model", "bicubic", "--scale", "2"])
     error = capsys.readouterr().err
     assert code == 1
     assert "bad.png" in error
-    assert "1 of 2 files failed" in error
+    assert "phone.HEIC: HEIC" in error
+    assert "2 of 3 files failed" in error
     assert [f.name for f in (tmp_path / "out").iterdir()] == ["good.png"]
 
 

@@ -324,6 +324,9 @@ def _open(stream):
             stream, formats=("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
         )
     except Image.UnidentifiedImageError:
+        stream.seek(4)
+        if stream.read(4) == b"ftyp":  # also of videos
+            raise InputError("HEIC, AVIF or a video; save it as JPEG or PNG.") from None
         raise InputError(
             "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF), "
             "or damaged."

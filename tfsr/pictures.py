@@ -10,6 +10,7 @@ from tfsr.files import replacing
 from tfsr.metrics import window_sums
 
 GRAY = (0.55, 0.55, 0.55)
+LIGHT_GRAY = (0.8, 0.8, 0.8)
 HOLLOW = {"fmt": "D", "markerfacecolor": "white", "markersize": 5}
 
 
@@ -35,6 +36,9 @@ def side_by_side(
         for axes, (title, crop) in zip(axes_row, row.items(), strict=False):
             axes.imshow(crop.squeeze(), cmap="gray", vmin=0, vmax=255)
             axes.set_title(title, fontsize=9)
+            axes.set_axis_on()  # a frame, for what is white as the page
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_color(LIGHT_GRAY)
     with replacing(file) as temporary:
         figure.savefig(temporary, dpi=150)
 
@@ -163,6 +167,7 @@ def series(
             label = None if i else name
             axes.plot(x, y, style, color=colour, lw=1.2, ms=5, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.xaxis.get_major_locator().set_params(integer=xlabel == "epoch")
     if "(log)" in ylabel:
         axes.set_yscale("log")
         _write_plainly(axes.yaxis)

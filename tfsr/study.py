@@ -157,7 +157,7 @@ def report(study: Study, latency: dict | None = None) -> dict:
         "scale": study.scale,
         "degradation": to_table(config.data.task),
         "seeds": study.seeds,
-        "steps": train.epochs * train.steps_per_epoch,
+        "steps": train.steps,
         "settings": _budget(study.networks[0]),
         "size": study.size,
         "latency": latency

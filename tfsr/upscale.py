@@ -14,7 +14,7 @@ from tfsr.files import remove_stale
 from tfsr.photos import Photo, bleed_opaque, check_writable, read_photo, write_photo
 from tfsr.tiling import bands, tiles
 
-PHOTO_SUFFIXES = (*SUFFIXES, ".gif")
+PHOTO_SUFFIXES = (*SUFFIXES, ".gif", ".heic")  # the last is refused, with the reason
 MAX_TILE = 1024  # LR pixels; larger ones save little overlap
 MEMORY_BUDGET = 2**30  # bytes for the tile, or half of what is free if that is less
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)

@@ -193,8 +193,8 @@ class Flat:
 
 @pytest.fixture
 def flats(tmp_path):
-    """Returns a function that compares models by name, level, kind and origin on an
-    image of 0 and one of 100, and writes the page; it returns the file."""
+    """Returns a function that compares models by name, levels of their seeds, kind and
+    origin on an image of 0 and one of 100, and writes the page; it returns the file."""
     for level in (0, 100):
         image = Image.fromarray(np.full((20, 20), level, np.uint8))
         (tmp_path / "test").mkdir(exist_ok=True)
@@ -202,10 +202,13 @@ def flats(tmp_path):
     noise = GaussianNoise(25)
     test = BenchmarkFolder(tmp_path / "test", 1, 1, degradation=noise)
 
+    def flat(name, level):
+        return Run(name, Flat(level), f"{name} {level}")
+
     def write_page(*models):
         models = [
-            Model(name, [Run(name, Flat(level), name)], kind, origin, {"name": "flat"})
-            for name, level, kind, origin in models
+            Model(name, [flat(name, i) for i in levels], kind, origin, {"name": "flat"})
+            for name, levels, kind, origin in models
         ]
         compared = Comparison(models, {"test": test}, noise)
         scores.score(compared, tmp_path / "results")
@@ -216,7 +219,7 @@ def flats(tmp_path):
 
 
 def test_what_is_perfect_is_shown(flats):
-    page = flats(("black", 0, FLOAT, "a"), ("gray", 90, FLOAT, "b"))
+    page = flats(("black", [0], FLOAT, "a"), ("gray", [90], FLOAT, "b"))
     assert Page(page).rows["black"][0] == np.inf
     report = json.loads(page.with_name("report.json").read_text())
     assert report["models"][0]["scores"]["test"]["psnr"] == "inf"
@@ -225,12 +228,16 @@ def test_what_is_perfect_is_shown(flats):
     assert re.search(r"black from -\S+ dB \(100\) to -\S+ dB \(100\); gray", gains)
 
 
+def losses_on(page):
+    return [float(x) for x in re.findall(r"<small>\(([-+.\d]+)\)", page.read_text())]
+
+
 def test_8_bits_are_set_against_their_own_weights(flats):
     page = flats(
-        ("first", 90, FLOAT, "a"),
-        ("second", 80, FLOAT, "b"),
-        ("second_int8", 79, PTQ, "b"),
-        ("trained", 78, QAT, "c"),
+        ("first", [90], FLOAT, "a"),
+        ("second", [80], FLOAT, "b"),
+        ("second_int8", [79], PTQ, "b"),
+        ("trained", [78], QAT, "c"),
     )
     assert network_rows(page) == [
         [
@@ -240,14 +247,18 @@ def test_8_bits_are_set_against_their_own_weights(flats):
             ("trained", "QAT"),
         ]
     ]
-    rows = Page(page).rows
-    losses = [float(x) for x in re.findall(r"<small>\(([-+.\d]+)\)", page.read_text())]
-    psnr = {name: figures[0] for name, figures in rows.items() if figures}
+    psnr = {name: figures[0] for name, figures in Page(page).rows.items() if figures}
     expected = [
         psnr["second_int8"] - psnr["second"],
         psnr["trained"] - psnr["first"],
     ]
-    assert losses == pytest.approx(expected, abs=0.01)
+    assert losses_on(page) == pytest.approx(expected, abs=0.01)
+
+
+def test_8_bits_are_set_against_their_own_seed(flats):
+    page = flats(("one", [90], FLOAT, "a"), ("one_int8", [89], PTQ, "a"))
+    seeds = flats(("one", [90, 60], FLOAT, "a"), ("one_int8", [89], PTQ, "a"))
+    assert losses_on(seeds) == losses_on(page)
 
 
 def test_what_is_measured_is_not_measured_again(runs, made, run, set5, monkeypatch):

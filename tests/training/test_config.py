@@ -151,9 +151,18 @@ def test_overrides_of_the_model(write):
         ("train.epochs=many", r"\[train\] epochs must be an integer, not 'many'"),
         ("train.learning_rate=fast", r"learning_rate must be a number, not 'fast'"),
         ("train.clip_norm=true", r"clip_norm must be a number, not True"),
-        ("data.train=images", r"\[data\] train must be a list of texts, not 'images'"),
-        ("data.train=[1]", r"\[data\] train must be a list of texts, not \[1\]"),
-        ("data.exclude=a", r"\[data\] exclude must be a list of texts, not 'a'"),
+        (
+            "data.train=images",
+            r"""\[data\] train must be a list of texts such as \["a", "b"\], not 'im""",
+        ),
+        (
+            "data.train=[1]",
+            r"\[data\] train must be a list of texts .*, not \[1\]",
+        ),
+        (
+            "data.exclude=a",
+            r"\[data\] exclude must be a list of texts .*, not 'a'",
+        ),
         ("data.sigma=x", r"\[data\] sigma must be a number or a list of numbers, not"),
         ("data.sigma=['a']", r"sigma must be a number or a list of numbers, not \['a"),
         ("data.quality=9.5", r"quality must be an integer or a list of integers, not"),

@@ -3,6 +3,7 @@ import errno
 import itertools
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -322,6 +323,20 @@ def test_a_dry_run_writes_nothing(make_config, photographs, tmp_path):
     assert report["cache_bytes"] == pixels.stat().st_size
     longer = make_config(data__cache=cache, train__epochs=3)
     assert dry_run(longer, tmp_path / "run")["epochs"] == 1
+
+
+def test_a_rate_that_rises_throughout_is_warned_of(make_config, tmp_path, capsys):
+    schedule = '{ name = "cosine", warmup = 200 }'
+    dry_run(make_config(train__schedule=schedule), tmp_path / "run")
+    (warning,) = (
+        line for line in capsys.readouterr().err.splitlines() if "warn" in line
+    )
+    assert f"rises for 200 steps, and the training has {EPOCHS * STEPS}:" in warning
+    advice = shlex.split(warning.partition("--set ")[2])[0].partition("=")[2]
+    better = make_config(train__schedule=advice)
+    assert better.train.schedule == {"name": "cosine", "warmup": 1}
+    dry_run(better, tmp_path / "run")
+    assert "warning" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

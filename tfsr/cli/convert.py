@@ -238,7 +238,8 @@ def _check(file, report, max_loss):
     if abs(shift) > MAX_SHIFT:
         return fail(
             f"{file}: a colour channel is shifted by {shift:.2f} of 255, above "
-            f"{MAX_SHIFT}.",
+            f"{MAX_SHIFT}; the file is kept: calibrate on images like these, or train "
+            "longer.",
             1,
         )
     loss_db = report["loss_db"]

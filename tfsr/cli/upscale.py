@@ -123,6 +123,8 @@ def _run(options, find):
         for message in failed:
             say(message)
         return fail(f"{len(failed)} of {len(jobs)} files failed.", 1)
+    count = f"{len(jobs)} photos " if Path(options.input).is_dir() else ""
+    say(f"{options.out}: {count}written.")
     return 0
 
 

@@ -43,7 +43,8 @@ class Model:
         name: Shown; no two models of a report share it.
         runs: One for each seed; pictures and latency are of the first.
         kind: `FLOAT`, `PTQ` (8 bits after training) or `QAT` (trained for 8 bits).
-        origin: SHA-256 of the Keras weights that it is or was converted from.
+        origin: SHA-256 of the Keras weights that it is or was converted from; of
+            several runs, those of the first.
         architecture: What models of one network have in common (see
             `tfsr.weights.load_architecture`); None if unknown.
         params: Parameters; None if unknown.

@@ -139,18 +139,23 @@ def _networks(comparison, report):
     for name, models in comparison.networks().items():
         floats = [model for model in models if model.kind == FLOAT]
         networks[name] = [
-            {**rows[model.name], "loss": _loss(rows, model, floats)} for model in models
+            {**rows[model.name], "loss": _loss(comparison, model, floats)}
+            for model in models
         ]
     return networks
 
 
-def _loss(rows, model, floats):
+def _loss(comparison, model, floats):
     """Returns by test what 8 bits change; empty of a float model or without one.
 
-    Against the float model of the same weights, else the first of the network.
+    Against the run of the same weights, else the mean of the network's first model.
     """
     if model.kind == FLOAT or not floats:
         return {}
     same = [exact for exact in floats if exact.origin == model.origin]
-    ours, theirs = (rows[m.name]["scores"] for m in (model, (same or floats)[0]))
-    return {test: ours[test]["psnr"] - theirs[test]["psnr"] for test in ours}
+    losses = {}
+    for test in comparison.tests:
+        exact = comparison.values((same or floats)[0], test)
+        exact = exact[0] if same else statistics.mean(exact)
+        losses[test] = statistics.mean(comparison.values(model, test)) - exact
+    return losses

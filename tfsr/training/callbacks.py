@@ -206,6 +206,7 @@ class RunLog(keras.callbacks.Callback):
         right.set(xlabel="epoch", ylabel="validation PSNR (dB)")
         figure.legend(loc="outside right upper", fontsize=8)
         for axes in (left, right):
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
         with files.replacing(self.out / "curve.png") as temporary:
             figure.savefig(temporary, dpi=120)

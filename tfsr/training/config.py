@@ -126,6 +126,10 @@ class TrainConfig:
         _check_schedule(self.schedule)
 
     @property
+    def steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    @property
     def batches_per_epoch(self) -> int:
         return self.steps_per_epoch * self.accumulate
 
@@ -303,7 +307,9 @@ def _override(tables, override):
     target, separator, value = override.partition("=")
     section, dot, key = target.strip().partition(".")
     if not (separator and dot and section and key):
-        raise InputError(f"--set {override}: must be section.key=value.")
+        raise InputError(
+            f"--set {override}: must be section.key=value, such as train.epochs=3."
+        )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -387,5 +393,6 @@ def _say(hint):
         )
     if typing.get_origin(hint) is list:
         _, _, noun = _say(*typing.get_args(hint)).partition(" ")
-        return f"a list of {noun}s"
+        example = ' such as ["a", "b"]' if noun == "text" else ""
+        return f"a list of {noun}s{example}"
     return names[hint]

@@ -129,6 +129,7 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
         repeat_exactly()
     model = config.build()
     channels = check_channels(model, config)
+    _warn_of_long_warmup(options)
     if options.init_from and not resumed:
         say(start_from(model, options.init_from))
     folders = []
@@ -140,6 +141,16 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
         folder = BenchmarkFolder(data.val, scale, channels, degradation=data.task)
         folders.append(folder.first(data.val_images))
     return model, folders
+
+
+def _warn_of_long_warmup(options):
+    schedule, steps = options.schedule, options.steps
+    if schedule.get("warmup", 0) > steps / 2:
+        better = f'{{ name = "{schedule["name"]}", warmup = {max(1, steps // 10)} }}'
+        say(
+            f"warning: the learning rate rises for {schedule['warmup']} steps, and the "
+            f"training has {steps}: --set train.schedule='{better}'"
+        )
 
 
 def check_channels(model: keras.Model, config: Config) -> int | str:

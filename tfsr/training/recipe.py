@@ -152,7 +152,7 @@ def _learning_rate(options):
     rate = options.learning_rate
     match options.schedule:
         case {"name": "halve", "every": steps, "after": after}:
-            last = options.epochs * options.steps_per_epoch
+            last = options.steps
             halvings = range(after + steps, last, steps)
             return schedules.PiecewiseConstantDecay(
                 [step * options.accumulate - 1 for step in halvings],  # the last before
@@ -168,7 +168,7 @@ def _learning_rate(options):
             )
         case {"name": "constant" | "cosine" as name}:
             warmup = options.schedule.get("warmup", 0) * options.accumulate
-            total = options.epochs * options.batches_per_epoch
+            total = options.steps * options.accumulate
             return schedules.CosineDecay(
                 0.0 if warmup else rate,
                 max(1, total - warmup),
