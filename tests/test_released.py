@@ -62,6 +62,12 @@ def test_what_lies_here_comes_first(folder, tmp_path):
     assert released.find("small").resolve() == (tmp_path / "small").resolve()
 
 
+def test_scores_are_under_its_name(folder, photographs, run):
+    code, out, err = run("evaluate", "small", photographs)
+    assert code == 0, err
+    assert out.startswith(f"small x2 on {photographs}\n")
+
+
 def test_a_damaged_file_is_refused(folder, capsys):
     content = bytearray((folder / "small.npz").read_bytes())
     content[len(content) // 2] ^= 1

@@ -39,6 +39,11 @@ def find(model: str | Path) -> Path:
     return file
 
 
+def named(model: str) -> str:
+    """Returns the name of a released model's file; of other models their path."""
+    return Path(model).stem if Path(model).parent == FOLDER else model
+
+
 def enlarger(scale: int) -> str:
     """Returns the name of the best model that enlarges by `scale`.
 

@@ -2,6 +2,7 @@
 
 import argparse
 
+from tfsr import released
 from tfsr.cli.arguments import (
     MODEL_HELP,
     degradation_asked,
@@ -99,7 +100,8 @@ def run(options):
     _check_protocol(options, folder)
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)
-    report = {"model": options.model, **evaluate(upscaler, folder, options.ifc)}
+    name = released.named(options.model)
+    report = {"model": name, **evaluate(upscaler, folder, options.ifc)}
     report["protocol"]["self_ensemble"] = options.self_ensemble
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
@@ -112,7 +114,7 @@ def run(options):
     present(
         options,
         report,
-        f"{options.model} {task} on {options.folder}{shrunk}\n" + columns(lines),
+        f"{name} {task} on {options.folder}{shrunk}\n" + columns(lines),
     )
 
 

@@ -1,5 +1,6 @@
 """`tfsr sensitivity`."""
 
+from tfsr import released
 from tfsr.cli.arguments import (
     degradation_asked,
     known_model,
@@ -55,7 +56,7 @@ def run(options):
     )
     patches = calibration_patches(calibration)
     report = sensitivity(upscaler.model, upscaler.scale, images, patches)
-    report = {"model": options.model, **report}
+    report = {"model": released.named(options.model), **report}
     present(options, report, _text(report))
 
 
