@@ -141,9 +141,9 @@ def describe(options, config, model):
     left_out = config.data.exclude
     sets = [f"{Path(s).name} ({_count(s, left_out)})" for s in config.data.train]
     without = f", without {', '.join(left_out)}" if left_out else ""
-    comment = [line for line in config.text.splitlines() if line.startswith("# ")]
+    head = config.text.partition("# tfsr ")[0].splitlines()
+    about = " ".join(line[2:] for line in head if line.startswith("# "))
     verb = "restore" if scales(model) == (1,) else "upscale"
-    about = " ".join(line[2:] for line in comment if "tfsr " not in line)
     return [
         f"# {options.name}\n",
         f"{about}\n",
