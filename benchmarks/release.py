@@ -152,7 +152,9 @@ def describe(options, config, model):
         f"- Trained on {', '.join(sets)} images{without}; the epoch chosen on "
         f"{Path(config.data.val).name}",
         f"- {_steps(options.run):,} steps, {options.hours:g} hours on two CPU cores",
-        *(f"- In 8 bits: trained on, {_steps(r):,} steps" for r in options.quantized),
+        *dict.fromkeys(  # one line for runs of several scales
+            f"- In 8 bits: trained on, {_steps(r):,} steps" for r in options.quantized
+        ),
         f"- Degradation: {config.data.task}",
         f"- Use: `tfsr {verb} photo.jpg -o out.png --model {options.name}`",
         *(f"- {note}" for note in options.note),
