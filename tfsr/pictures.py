@@ -162,10 +162,12 @@ def series(
 
     figure = Figure(figsize=inches, layout="constrained", dpi=120)
     axes = figure.subplots()
-    for (name, pairs), colour in zip(lines.items(), _colours(lines), strict=True):
+    sizes = np.linspace(8, 3, len(lines))  # so that equal points are rings, not one
+    drawn = zip(lines.items(), _colours(lines), sizes, strict=True)
+    for (name, pairs), colour, size in drawn:
         for i, (x, y) in enumerate(pairs):
             label = None if i else name
-            axes.plot(x, y, style, color=colour, lw=1.2, ms=5, label=label)
+            axes.plot(x, y, style, color=colour, lw=1.2, ms=size, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.xaxis.get_major_locator().set_params(integer=xlabel == "epoch")
     if "(log)" in ylabel:
