@@ -126,13 +126,14 @@ def time_scale(options, model, scale, file, calibration):
     with tempfile.TemporaryDirectory() as folder:
         floats = Path(folder) / "float32.tflite"
         convert(model, scale, "float32", [size], floats, calibration)
-        results = benchmark([floats, file], [1], RUNS, size=size)["results"]
-    exact, rounded = (result["median_ms"] for result in results)
+        measured = benchmark([floats, file], [1], RUNS, size=size)
+    exact, rounded = (result["median_ms"] for result in measured["results"])
     return {
         "input": f"{size[1]}x{size[0]}" + (f" x{scale}" if scale > 1 else ""),
         "float32": f"{exact:.0f} ms",
         "int8": f"{rounded:.0f} ms",
         "of float32": f"{rounded / exact:.2f}",
+        "on": measured["device"],
     }
 
 
@@ -152,20 +153,23 @@ def describe(options, config, model):
         f"- Trained on {', '.join(sets)} images{without}; the epoch chosen on "
         f"{Path(config.data.val).name}",
         f"- {_steps(options.run):,} steps, {options.hours:g} hours on two CPU cores",
-        *dict.fromkeys(  # one line for runs of several scales
-            f"- In 8 bits: trained on, {_steps(r):,} steps" for r in options.quantized
-        ),
+        *(f"- In 8 bits{_at(r)}: {_steps(r):,} steps more" for r in options.quantized),
         f"- Degradation: {config.data.task}",
         f"- Use: `tfsr {verb} photo.jpg -o out.png --model {options.name}`",
         *(f"- {note}" for note in options.note),
         "- PSNR on Y, or on gray, of 8-bit inputs and outputs; latency on one thread, "
-        "median, same machine",
+        "median",
         f"- Made and measured by `{shlex.join(['python', *sys.argv])}`\n",
     ]
 
 
 def _count(folder, left_out):
     return sum(file.stem not in left_out for file in list_images(folder))
+
+
+def _at(run):
+    of = scales(tfsr.load_model(run))
+    return "" if of == (1,) else f" at {', '.join(f'x{scale}' for scale in of)}"
 
 
 def _steps(run):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from unittest.mock import Mock
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -166,6 +167,27 @@ def test_convert_verify_benchmark(run, tmp_path, model, images):
     code, out, _ = run("benchmark", file, "--runs", "2", "--size", "8x8", "--json")
     assert code == 0
     assert json.loads(out)["results"][0]["size"] == "8x8"
+
+
+def test_a_shifted_colour_is_1_and_the_file_kept(run, tmp_path, images):
+    file = tmp_path / "m.tflite"
+    keras.utils.set_random_seed(0)
+    model = carn_m(scale=2, filters=8, blocks=1)
+    model.save(other := tmp_path / "other.keras")
+    kernel, bias = model.get_layer("tail").get_weights()
+    model.get_layer("tail").set_weights([kernel, bias - 2 / 255])
+    model.save(tmp_path / "m.keras")
+    options = ("--scale", 2, "--calibrate", images, "-o", file)
+    assert run("convert", tmp_path / "m.keras", "--format", "float32", *options)[0] == 0
+    code, _, err = run("verify", file, "--against", other, "--images", images)
+    assert code == 1
+    assert "a colour channel is shifted by -2.00 of 255, above 0.5.\n" in err
+    command = ("convert", other, "--format", "float32", *options, "--max-loss", -10)
+    code, _, err = run(*command)
+    assert (code, file.exists()) == (1, True)
+    assert err.endswith(
+        f"{file}: kept; longer training loses less, and so may --calibrate.\n"
+    )
 
 
 @pytest.mark.parametrize(

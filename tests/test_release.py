@@ -25,7 +25,10 @@ def make_card(write_config, photographs, tmp_path, monkeypatch):
     data = {"exclude": ["chelsea"]}
     config = write_config(tmp_path / "c.toml", data=data, train={"epochs": 1})
     run, aware, folder = (tmp_path / name for name in ("run", "aware", "released"))
-    train(read_config(config), run)
+    config.write_text(
+        "# A tiny network.\n# tfsr train c.toml\n# Not this.\n" + config.read_text()
+    )
+    train(read_config(config, ["train.seed=1"]), run)
     aware.mkdir()
     for name in ("config.toml", "log.csv"):
         shutil.copy(run / name, aware)
@@ -49,6 +52,7 @@ def make_card(write_config, photographs, tmp_path, monkeypatch):
 
 def test_a_card_as_converted(make_card):
     card = make_card("--note", "The paper prints more.", "--note", "It had longer.")
+    assert card.startswith("# tiny\n\nA tiny network.\n\n- Network:")
     (trained_on,) = re.findall("^- Trained on (.*)", card, re.M)
     assert re.match(r"photographs\d+ \(3\) images, without chelsea; the", trained_on)
     assert "- 2 steps, 1.5 hours on two CPU cores" in card
@@ -59,12 +63,16 @@ def test_a_card_as_converted(make_card):
         r"\| \d+\.\d\d dB, loses -?\d\.\d{3} dB \|$"
     )
     assert re.search(row, card, re.M)
-    assert re.search(r"^\| 32x24 x2 \| \d+ ms \| \d+ ms \| \d+\.\d\d \|$", card, re.M)
+    assert re.search(
+        r"^\| 32x24 x2 \| \d+ ms \| \d+ ms \| \d+\.\d\d \| .+ cores, \w+ \|$",
+        card,
+        re.M,
+    )
 
 
 def test_a_card_of_a_network_trained_for_8_bits(make_card):
     card = make_card("--quantized", "aware")
-    assert "- In 8 bits: trained on, 2 steps\n" in card
+    assert "- In 8 bits at x2: 2 steps more\n" in card
     assert " | int8 | int8 as converted |\n" in card
     row = r"^\| Set5 x2 .*(\| \d+\.\d\d dB, loses -?\d\.\d{3} dB ){2}\|$"
     assert re.search(row, card, re.M)

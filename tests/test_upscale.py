@@ -195,6 +195,18 @@ def test_a_folder_goes_on_past_a_bad_file(tmp_path, capsys, photo):
     assert [f.name for f in (tmp_path / "out").iterdir()] == ["good.png"]
 
 
+def test_a_photo_that_is_refused_is_in_no_ones_way(tmp_path, run, photo):
+    (folder := tmp_path / "folder").mkdir()
+    photo.rename(folder / "phone.png")
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    out = tmp_path / "out"
+    arguments = ("upscale", folder, "-o", out, "--model", "bicubic", "--scale", 2)
+    code, _, _ = run(*arguments, "--format", "webp")
+    assert (code, [f.name for f in out.iterdir()]) == (1, ["phone.webp"])
+    (folder / "phone.HEIC").unlink()
+    assert run(*arguments, "--overwrite") == (0, "", f"tfsr: {out}: written: 1.\n")
+
+
 @pytest.mark.parametrize(
     ("content", "name", "out"),
     [

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
+from tfsr.released import named
 
 
 class KerasUpscaler:
@@ -116,7 +117,9 @@ def pick_scale(name: str, available: tuple[int, ...], scale: int | None) -> int:
     if scale not in available:
         has = ", ".join(f"x{s}" for s in available)
         advice = {None: "choose one with --scale", 1: "it enlarges; see tfsr upscale"}
-        raise InputError(f"{name}: has {has}; {advice.get(scale, f'not x{scale}')}.")
+        raise InputError(
+            f"{named(name)}: has {has}; {advice.get(scale, f'not x{scale}')}."
+        )
     return scale
 
 

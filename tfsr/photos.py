@@ -50,6 +50,7 @@ SAVE_OPTIONS = {
     "BMP": {},
     "WEBP": {"lossless": True, "exact": True, "method": 1, "quality": 30},
 }
+HEIF = [b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"avif")]
 OPAQUE = ("JPEG", "BMP")
 SIXTEEN_BITS = ("PNG", "TIFF")
 MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
@@ -325,8 +326,8 @@ def _open(stream):
         )
     except Image.UnidentifiedImageError:
         stream.seek(4)
-        if stream.read(4) == b"ftyp":  # also of videos
-            raise InputError("HEIC, AVIF or a video; save it as JPEG or PNG.") from None
+        if stream.read(8) in HEIF:
+            raise InputError("HEIC or AVIF; save it as JPEG or PNG.") from None
         raise InputError(
             "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF), "
             "or damaged."

@@ -155,7 +155,7 @@ def series(
         xlabel: Of the axes.
         ylabel: Of the axes; with "(log)" in it y is logarithmic.
         lines: By label; a label without any is left out, and keeps its colour.
-        style: Of Matplotlib, "-" for lines, "." for points.
+        style: Of Matplotlib, "-" for lines, "o" for points: larger ones below.
         inches: Width and height.
     """
     from matplotlib.figure import Figure

@@ -14,7 +14,8 @@ from tfsr.files import remove_stale
 from tfsr.photos import Photo, bleed_opaque, check_writable, read_photo, write_photo
 from tfsr.tiling import bands, tiles
 
-PHOTO_SUFFIXES = (*SUFFIXES, ".gif", ".heic")  # the last is refused, with the reason
+REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
+PHOTO_SUFFIXES = (*SUFFIXES, ".gif", *REFUSED)
 MAX_TILE = 1024  # LR pixels; larger ones save little overlap
 MEMORY_BUDGET = 2**30  # bytes for the tile, or half of what is free if that is less
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -82,7 +83,8 @@ def plan(
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
     jobs, origin = [], {}
     for file in files:
-        ending = f".{format}" if format else file.suffix
+        refused = file.suffix.lower() in REFUSED
+        ending = file.suffix if refused or not format else f".{format}"
         if ending.lower() == ".gif":  # which can be read, not written
             ending = ".png"
         relative = file.relative_to(source)

@@ -256,9 +256,19 @@ def test_8_bits_are_set_against_their_own_weights(flats):
 
 
 def test_8_bits_are_set_against_their_own_seed(flats):
-    page = flats(("one", [90], FLOAT, "a"), ("one_int8", [89], PTQ, "a"))
-    seeds = flats(("one", [90, 60], FLOAT, "a"), ("one_int8", [89], PTQ, "a"))
-    assert losses_on(seeds) == losses_on(page)
+    alone = flats(("one", [60], FLOAT, "one 60"), ("int8", [59], PTQ, "one 60"))
+    expected = losses_on(alone)
+    for seeds in ([90, 60], [60, 90]):
+        origin = f"one {seeds[0]}"
+        page = flats(("one", seeds, FLOAT, origin), ("int8", [59], PTQ, "one 60"))
+        assert losses_on(page) == expected
+
+
+def test_training_for_8_bits_is_set_against_all_seeds(flats):
+    page = flats(("one", [90, 60], FLOAT, "a"), ("trained", [78, 80], QAT, "b"))
+    report = json.loads(page.with_name("report.json").read_text())
+    exact, trained = (row["scores"]["test"]["psnr"] for row in report["models"])
+    assert losses_on(page) == [pytest.approx(trained - exact, abs=0.01)]
 
 
 def test_what_is_measured_is_not_measured_again(runs, made, run, set5, monkeypatch):

@@ -105,6 +105,13 @@ def test_tasks(write, overrides, task):
     assert config.data.task == task
 
 
+def test_the_text_keeps_what_a_file_says_of_itself(write):
+    config = read_config(write("# What it is.\n" + TINY), ["train.epochs=7"])
+    head, _, table = config.text.partition("\n")
+    assert head == "# What it is."
+    assert table == read_config(write(TINY), ["train.epochs=7"]).text
+
+
 def test_the_text_reads_as_the_config(write):
     overrides = ["train.epochs=7", "data.val=other", "model.scale=[2, 3]"]
     overrides.append('train.schedule={name = "halve", every = 5}')

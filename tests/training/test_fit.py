@@ -325,18 +325,24 @@ def test_a_dry_run_writes_nothing(make_config, photographs, tmp_path):
     assert dry_run(longer, tmp_path / "run")["epochs"] == 1
 
 
-def test_a_rate_that_rises_throughout_is_warned_of(make_config, tmp_path, capsys):
-    schedule = '{ name = "cosine", warmup = 200 }'
-    dry_run(make_config(train__schedule=schedule), tmp_path / "run")
-    (warning,) = (
-        line for line in capsys.readouterr().err.splitlines() if "warn" in line
-    )
-    assert f"rises for 200 steps, and the training has {EPOCHS * STEPS}:" in warning
+@pytest.mark.parametrize(
+    ("epochs", "advised"),
+    [(20, {"name": "cosine", "warmup": 6}), (3, {"name": "cosine"})],
+)
+def test_a_rate_that_rises_throughout(make_config, tmp_path, capsys, epochs, advised):
+    def warnings(schedule):
+        config = make_config(train__schedule=schedule, train__epochs=epochs)
+        dry_run(config, tmp_path / "run")
+        found = re.findall("warning: .*", capsys.readouterr().err)
+        return config.train.schedule, found
+
+    steps = epochs * STEPS
+    half = f'{{ name = "cosine", warmup = {steps // 2} }}'
+    assert not warnings(half)[1]
+    _, (warning,) = warnings('{ name = "cosine", warmup = 200 }')
+    assert f"rises for 200 steps, and the training has {steps}, so" in warning
     advice = shlex.split(warning.partition("--set ")[2])[0].partition("=")[2]
-    better = make_config(train__schedule=advice)
-    assert better.train.schedule == {"name": "cosine", "warmup": 1}
-    dry_run(better, tmp_path / "run")
-    assert "warning" not in capsys.readouterr().err
+    assert warnings(advice) == (advised, [])
 
 
 @pytest.mark.parametrize(

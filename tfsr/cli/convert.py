@@ -160,7 +160,10 @@ def _convert(options):
     ]
     report = reports[0] if len(reports) == 1 else {"files": reports}
     present(options, report, "\n".join(lines))
-    return max(_check(r["file"], r, options.max_loss) for r in reports)
+    code = max(_check(r["file"], r, options.max_loss) for r in reports)
+    if code:
+        say(f"{options.out}: kept; longer training loses less, and so may --calibrate.")
+    return code
 
 
 def _verify(options):
@@ -238,8 +241,7 @@ def _check(file, report, max_loss):
     if abs(shift) > MAX_SHIFT:
         return fail(
             f"{file}: a colour channel is shifted by {shift:.2f} of 255, above "
-            f"{MAX_SHIFT}; the file is kept: calibrate on images like these, or train "
-            "longer.",
+            f"{MAX_SHIFT}.",
             1,
         )
     loss_db = report["loss_db"]

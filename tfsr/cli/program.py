@@ -7,6 +7,7 @@ imports stay inside `run`, so that `--help` and mistakes answer at once.
 import argparse
 import errno
 import os
+import sys
 from pathlib import Path
 
 from tfsr.cli import (
@@ -50,11 +51,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         _check_targets(options)
-        return options.run(options) or 0
+        code = options.run(options) or 0
+        sys.stdout.flush()
+        return code
     except InputError as error:
         return fail(error)
     except (NotFiniteError, WorkerLostError) as error:
         return fail(error, code=1)
+    except BrokenPipeError:  # of a reader such as head, who has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         if not error.filename and error.errno not in DISK_ERRORS:
             raise

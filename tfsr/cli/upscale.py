@@ -68,7 +68,8 @@ def _enlarger(options):
     upscaler = find_upscaler(options.model, options.scale, smallest=True)
     if upscaler.scale == 1:
         raise InputError(
-            f"{options.model}: restores photos in their size; see tfsr restore."
+            f"{released.named(options.model)}: restores photos in their size; see "
+            "tfsr restore."
         )
     return upscaler
 
@@ -123,8 +124,8 @@ def _run(options, find):
         for message in failed:
             say(message)
         return fail(f"{len(failed)} of {len(jobs)} files failed.", 1)
-    count = f"{len(jobs)} photos " if Path(options.input).is_dir() else ""
-    say(f"{options.out}: {count}written.")
+    count = f": {len(jobs)}" if Path(options.input).is_dir() else ""
+    say(f"{options.out}: written{count}.")
     return 0
 
 

@@ -152,10 +152,17 @@ def _loss(comparison, model, floats):
     """
     if model.kind == FLOAT or not floats:
         return {}
-    same = [exact for exact in floats if exact.origin == model.origin]
-    losses = {}
-    for test in comparison.tests:
-        exact = comparison.values((same or floats)[0], test)
-        exact = exact[0] if same else statistics.mean(exact)
-        losses[test] = statistics.mean(comparison.values(model, test)) - exact
-    return losses
+    return {
+        test: statistics.mean(comparison.values(model, test))
+        - _exact(comparison, model, floats, test)
+        for test in comparison.tests
+    }
+
+
+def _exact(comparison, model, floats, test):
+    for exact in floats:
+        values = comparison.values(exact, test)
+        for run, value in zip(exact.runs, values, strict=True):
+            if model.origin in (run.weights, exact.origin):
+                return value
+    return statistics.mean(comparison.values(floats[0], test))

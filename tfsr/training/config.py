@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import math
 import tomllib
 import types
@@ -164,7 +165,7 @@ class Config:
     model: dict  # name, a key of `tfsr.models.MODELS`, and its builder's arguments
     data: DataConfig
     train: TrainConfig
-    text: str  # TOML that reads as this config; the file's own if nothing is overridden
+    text: str  # TOML that reads as this config; the file's, or its head and the values
     source: str  # the file, for messages
     quantize: QuantizeConfig | None = None
     builder: Callable[[], keras.Model] | None = None  # if not the model's of `MODELS`
@@ -235,10 +236,15 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
         model=_check_model(tables["model"], file),
         data=_section(DataConfig, "data", tables["data"], file),
         train=_section(TrainConfig, "train", tables["train"], file),
-        text=tomli_w.dumps(tables) if overrides else text,
+        text=_head(text) + tomli_w.dumps(tables) if overrides else text,
         source=str(file),
         quantize=quantize,
     )
+
+
+def _head(text):
+    lines = text.splitlines(keepends=True)
+    return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
 
 
 def model_table(name: str, overrides: list[str] = ()) -> dict:

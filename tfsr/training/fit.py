@@ -146,10 +146,11 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
 def _warn_of_long_warmup(options):
     schedule, steps = options.schedule, options.steps
     if schedule.get("warmup", 0) > steps / 2:
-        better = f'{{ name = "{schedule["name"]}", warmup = {max(1, steps // 10)} }}'
+        warmup = f", warmup = {steps // 10}" if steps >= 10 else ""
         say(
             f"warning: the learning rate rises for {schedule['warmup']} steps, and the "
-            f"training has {steps}: --set train.schedule='{better}'"
+            f"training has {steps}, so it hardly learns: --set train.schedule="
+            f"'{{ name = \"{schedule['name']}\"{warmup} }}'"
         )
 
 
