@@ -231,7 +231,8 @@ def leave_out(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
 
     Around an activation without a range, TensorFlow's converter leaves in float32 what
     computes it and what reads it. 16 bits would do as well, but LiteRT computes them in
-    its slow reference kernels alone, where XNNPACK takes float32.
+    its slow reference kernels alone, where XNNPACK takes float32. A sum that becomes
+    the output keeps its range: it is rounded anyway, and the converter adds integers.
 
     Args:
         graph: The graph of `ranges`, as from `read_rounded`.
@@ -248,8 +249,18 @@ def leave_out(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
         if not fitting:
             raise InputError(f"{pattern}: not a range; there are {', '.join(found)}.")
         wanted.update(found[name] for name in fitting)
+    wanted -= _sum_of_output(graph)
     dropped = {i for group in shared(graph, ranges) if wanted & {*group} for i in group}
     return {i: bounds for i, bounds in ranges.items() if i not in dropped}
+
+
+def _sum_of_output(graph):
+    """Returns the position of the sum that becomes the output, if it is one."""
+    made_by = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+    position = made_by[id(graph.outputs[0])]
+    while _moves(node := graph.nodes[position]):
+        position = made_by[id(node.input_tensors[0])]
+    return {position} if type(node.operation).__name__ == "Add" else set()
 
 
 def _moves(node):

@@ -67,10 +67,8 @@ def _enlarger(options):
         options.model = known_model(name)
     upscaler = find_upscaler(options.model, options.scale, smallest=True)
     if upscaler.scale == 1:
-        raise InputError(
-            f"{released.named(options.model)}: restores photos in their size; see "
-            "tfsr restore."
-        )
+        name = released.named(options.model)
+        raise InputError(f"{name}: restores photos in their size; see tfsr restore.")
     return upscaler
 
 
