@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import re
 import subprocess
 import sys
@@ -281,6 +282,19 @@ def test_a_bug_keeps_its_traceback(monkeypatch, error):
     monkeypatch.setattr(summary, "run", Mock(side_effect=error))
     with pytest.raises(type(error), match="a bug"):
         main(["summary", "carn_m"])
+
+
+def test_a_reader_who_has_enough_is_no_mistake():
+    read, write = os.pipe()
+    os.close(read)
+    code = (
+        "import sys; from tfsr.cli import main; sys.exit(main(['summary', 'carn_m']))"
+    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert result.returncode == 0
+    assert b"BrokenPipe" not in result.stderr
 
 
 def test_help_imports_nothing_heavy():
