@@ -128,9 +128,10 @@ def _convolve(conv, x):
     axes = OTHER_AXES[type(conv)]
     largest = np.abs(kernel).max(axis=axes, keepdims=True)
     largest = np.where(largest, largest, 1)
-    steps = np.float32(largest / 127)
-    scales = x.scale * steps.ravel()
-    weights = np.rint(kernel / steps.astype(np.float64))
+    # The converter rounds kernels and biases by steps that are not float32 yet.
+    steps = largest / 127
+    scales = x.scale * np.float32(steps.ravel())
+    weights = np.rint(kernel / steps)
     values = tf.constant(x.values, tf.float64)
     if isinstance(conv, keras.layers.DepthwiseConv2D):
         strides = (1, *conv.strides, 1)
@@ -142,8 +143,7 @@ def _convolve(conv, x):
     sums = sums.numpy()
     if conv.bias is not None:
         bias = keras.ops.convert_to_numpy(conv.bias).astype(np.float64)
-        # The converter rounds biases by steps that are not rounded to float32 yet.
-        sums = sums + np.rint(bias / (x.step * largest.ravel() / 127))
+        sums = sums + np.rint(bias / (x.step * steps.ravel()))
     return lambda scale: np.rint(np.float32(sums) * (scales / scale))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from tfsr.layers import GroupedConv2D
 from tfsr.models import (
     carn_m,
     cmsc,
@@ -50,17 +51,8 @@ def run_file(content, pixels):
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
-@pytest.mark.parametrize(
-    ("name", "in_float"),
-    [*((name, []) for name in NETWORKS), ("scn", ["*.add*"]), ("scn", ["*.add:3"])],
-)
-def test_every_integer_is_the_runtime_s(name, in_float):
-    keras.utils.set_random_seed(0)
-    model = NETWORKS[name]()
-    for weight in model.weights:
-        if name == "cmsc" and "tail" in weight.path:
-            weight.assign(weight / 50)  # else untrained cascades leave [0, 1] wholly
-    model = single_scale(model, scales(model)[0])
+def both(model, in_float=()):
+    """Returns what the integers and the file give for an image."""
     images = smooth_images(model.input.shape[-1])
 
     def lowered(*size):
@@ -71,6 +63,45 @@ def test_every_integer_is_the_runtime_s(name, in_float):
     ranges = quantize.leave_out(graph, ranges, in_float)
     content = export.int8(lowered(SIDE, SIDE), ranges)
     pixels = np.rint(images[0] * 255).astype(np.uint8)[None]
-    expected = run_file(content, pixels)
-    assert len(np.unique(expected)) > 10
-    np.testing.assert_array_equal(run_integers(graph, ranges, pixels), expected)
+    return run_integers(graph, ranges, pixels), run_file(content, pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_float"),
+    [*((name, []) for name in NETWORKS), ("scn", ["*.add*"]), ("scn", ["*.add:3"])],
+)
+def test_every_integer_is_the_runtime_s(name, in_float):
+    keras.utils.set_random_seed(0)
+    model = NETWORKS[name]()
+    for weight in model.weights:
+        if name == "cmsc" and "tail" in weight.path:
+            weight.assign(weight / 50)  # else untrained cascades leave [0, 1] wholly
+    integers, file = both(single_scale(model, scales(model)[0]), in_float)
+    assert len(np.unique(file)) > 10
+    np.testing.assert_array_equal(integers, file)
+
+
+def test_a_weight_between_two_steps_goes_where_the_converter_has_it():
+    largest, weight = between_two_steps()
+    lr = keras.Input((None, None, 3))
+    tail = GroupedConv2D(3, 3, name="tail")
+    model = keras.Model(lr, tail(lr))
+    kernel = np.zeros((3, 3, 3, 3), np.float32)
+    kernel[1, 1] = largest * np.eye(3)
+    kernel[0, 0, [1, 2, 0], [0, 1, 2]] = weight
+    tail.set_weights([kernel, np.zeros(3)])
+    np.testing.assert_array_equal(*both(model))
+
+
+def between_two_steps():
+    """Returns the largest and another weight of a kernel, the other on one side of the
+    middle of two steps by exact steps and on the other by steps in float32."""
+    for largest in np.float32(0.6 + np.random.default_rng(0).random(1000) / 9):
+        exact = np.float64(largest) / 127
+        for middle in np.arange(20.5, 40):
+            weight = np.float32(middle * exact)
+            if np.rint(weight / exact) != np.rint(
+                weight / np.float64(np.float32(exact))
+            ):
+                return largest, weight
+    raise AssertionError("there is none")
