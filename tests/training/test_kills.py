@@ -68,8 +68,8 @@ def wait_for(process, found):
 
 def in_the_cache(process, config, out, rng):
     cache = config.parent / "cache"
-    wait_for(process, lambda: any(cache.glob("*.building")))
-    time.sleep(rng.uniform(0, 0.01))
+    wait_for(process, lambda: any(cache.glob("*")))  # from the lock on
+    time.sleep(rng.uniform(0, 0.02))
 
 
 def in_a_checkpoint(process, config, out, rng):
