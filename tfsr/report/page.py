@@ -160,6 +160,7 @@ def _loss(comparison, model, floats):
 
 
 def _exact(comparison, model, floats, test):
+    """Returns the PSNR in float that a model in 8 bits is set against."""
     for exact in floats:
         values = comparison.values(exact, test)
         for run, value in zip(exact.runs, values, strict=True):
