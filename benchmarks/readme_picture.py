@@ -5,13 +5,13 @@ python benchmarks/readme_picture.py -o docs/pictures/enlarged.png
 
 import argparse
 
-from tfsr import released
 from tfsr.data import BenchmarkFolder
 from tfsr.data.photographs import HELD_OUT, photographs
-from tfsr.evaluate import psnr
-from tfsr.inference import BicubicUpscaler, from_uint8, to_uint8
 from tfsr.pictures import most_different, side_by_side
+from tfsr.scoring.evaluation import psnr
 from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.upscaling.upscalers import BicubicUpscaler, from_uint8, to_uint8
+from tfsr.zoo import released
 
 SCALE = 4
 

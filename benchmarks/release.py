@@ -10,18 +10,20 @@ import tempfile
 from pathlib import Path
 
 import tfsr
-from tfsr import complexity, files, released
+from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
 from tfsr.data.degradation import in_8_bits
-from tfsr.evaluate import baseline, evaluate
-from tfsr.inference import KerasUpscaler
+from tfsr.graph import complexity
 from tfsr.models import scales
-from tfsr.tflite.benchmark import benchmark
-from tfsr.tflite.convert import convert
+from tfsr.scoring.evaluation import baseline, evaluate
+from tfsr.tflite.benchmark.timing import benchmark
+from tfsr.tflite.conversion import convert
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.training import read_config
 from tfsr.training.callbacks import read_log
-from tfsr.weights import save_arrays
+from tfsr.upscaling.upscalers import KerasUpscaler
+from tfsr.zoo import released
+from tfsr.zoo.loading import save_arrays
 
 RUNS = 12
 HR_SIZE = (720, 1280)  # of latencies

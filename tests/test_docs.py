@@ -88,7 +88,7 @@ def reader(tmp_path, monkeypatch, photographs):
 
     from tfsr.data import BenchmarkFolder
     from tfsr.models import carn_m
-    from tfsr.tflite.convert import convert
+    from tfsr.tflite.conversion import convert
 
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", "configs")
@@ -143,11 +143,11 @@ def test_the_network_of_the_example(monkeypatch, tmp_path):
 
     from tfsr.data import BenchmarkFolder
     from tfsr.data.photographs import TRAINING, photographs
-    from tfsr.inference import KerasUpscaler, from_uint8
     from tfsr.models import MODELS
-    from tfsr.tflite.convert import convert
+    from tfsr.tflite.conversion import convert
     from tfsr.tflite.runtime import TFLiteUpscaler, inspect
     from tfsr.training import read_config
+    from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
 
     text = (ROOT / "docs" / "add_a_network.md").read_text()
     code, toml = (

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import tfsr
-from tfsr import released
 from tfsr.data import BenchmarkFolder
-from tfsr.inference import from_uint8
-from tfsr.tflite.aware import quantization_aware
+from tfsr.tflite.quantization.aware import quantization_aware
 from tfsr.training import read_config, train
+from tfsr.upscaling.upscalers import from_uint8
+from tfsr.zoo import released
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "release.py"
 

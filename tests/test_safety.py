@@ -11,12 +11,12 @@ import pytest
 
 import tfsr
 from tfsr.errors import InputError
-from tfsr.graph import inline
+from tfsr.graph.graph import inline
 from tfsr.models import carn_m
 from tfsr.tflite import export, metadata
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.training import read_config
-from tfsr.weights import import_carn
+from tfsr.zoo.loading import import_carn
 
 survey = runpy.run_path(str(Path(__file__).with_name("fuzzing.py")))["survey"]
 

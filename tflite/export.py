@@ -7,11 +7,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsr.graph import Graph
+from tfsr.graph.graph import Graph
 from tfsr.layers import BilinearResize, GroupedConv2D
 from tfsr.quiet import quiet_stderr
-from tfsr.tflite.quantize import Ranges
-from tfsr.tflite.widen import widen
+from tfsr.tflite.quantization.activations import Ranges
+from tfsr.tflite.widening import widen
 
 SMALLEST_DYNAMIC = 1024  # the converter leaves smaller kernels in float in dynamic_int8
 
@@ -70,7 +70,7 @@ def int8(graph: Graph, ranges: Ranges) -> bytes:
 
     Args:
         graph: A graph of one input, such as `lower` returns; its size is the file's.
-        ranges: What `quantize.ranges` returned for the same graph of open size.
+        ranges: What `activations.ranges` returned for the same graph of open size.
     """
     converter = _converter(graph, ranges)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]

@@ -1,4 +1,4 @@
-"""A `.tflite` file as an upscaler (see `tfsr.inference`), without TensorFlow."""
+"""A `.tflite` file as an upscaler, without TensorFlow."""
 
 import os
 from collections import Counter
@@ -11,7 +11,7 @@ from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite import metadata
-from tfsr.tiling import windows
+from tfsr.upscaling.tiling import windows
 
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
 

@@ -1,5 +1,5 @@
 """Compact multi-scale super-resolution and restoration for phones."""
 
-from tfsr.weights import load_model
+from tfsr.zoo.loading import load_model
 
 __all__ = ["load_model"]

@@ -16,7 +16,8 @@ import json
 import sys
 import numpy as np
 import keras
-from tfsr.models import MODELS, scales, single_scale
+from tfsr.models import MODELS, single_scale
+from tfsr.models import scales
 
 backend, jobs = sys.argv[1:]
 assert keras.backend.backend() == backend

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr import complexity
+from tfsr.graph import complexity
 from tfsr.models import MODELS, carn, carn_m, scales, single_scale
 
 

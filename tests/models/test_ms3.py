@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.complexity import mult_adds, params
+from tfsr.graph.complexity import mult_adds, params
 from tfsr.layers import CONVS
 from tfsr.models import carn, ms3_carn, scales, srresnet
 from tfsr.training import build_model, read_config

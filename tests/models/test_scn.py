@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.complexity import mult_adds, params
+from tfsr.graph.complexity import mult_adds, params
 from tfsr.models import carn, scales, scn, scn_pspnet, scn_unet, with_levels
 from tfsr.training import build_model, read_config
 

@@ -16,13 +16,13 @@ from PIL import Image
 
 import tfsr
 from tfsr import files, metrics
-from tfsr.complexity import params
 from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError, NotFiniteError
-from tfsr.evaluate import evaluate
-from tfsr.inference import KerasUpscaler
+from tfsr.graph.complexity import params
+from tfsr.scoring.evaluation import evaluate
 from tfsr.training import callbacks, dry_run, fit, read_config, train
 from tfsr.training.fit import Batches
+from tfsr.upscaling.upscalers import KerasUpscaler
 
 EPOCHS, STEPS = 2, 3
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tfsr
-from tfsr.inference import KerasUpscaler
 from tfsr.training.callbacks import read_log
+from tfsr.upscaling.upscalers import KerasUpscaler
 
 pytest.importorskip("jax")
 

@@ -2,8 +2,8 @@
 
 import argparse
 
-from tfsr import released
 from tfsr.errors import InputError
+from tfsr.zoo import released
 
 MODEL_HELP = "a run folder, a .keras or .tflite file, or a released model's name"
 

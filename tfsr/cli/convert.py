@@ -98,10 +98,10 @@ def _convert(options):
     from tfsr.data import BenchmarkFolder
     from tfsr.data.degradation import in_8_bits
     from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
-    from tfsr.tflite.aware import trained_format
-    from tfsr.tflite.convert import convert, name_of_size
+    from tfsr.tflite.conversion import convert, name_of_size
+    from tfsr.tflite.quantization.aware import trained_format
     from tfsr.tflite.runtime import TFLiteUpscaler
-    from tfsr.weights import load_architecture
+    from tfsr.zoo.loading import load_architecture
 
     if not options.out.endswith(".tflite"):
         raise InputError(f"{options.out}: the output must end in .tflite.")
@@ -189,7 +189,7 @@ def _verify(options):
 
 def _measure(file, converted, original, folder, picture):
     """Returns the report of `verify`; says what else than conversion loses."""
-    from tfsr.tflite.verify import verify
+    from tfsr.tflite.verification import verify
 
     report = verify(converted, original, folder, picture)
     images = report["images"]

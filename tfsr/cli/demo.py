@@ -10,6 +10,6 @@ def add(command):
 
 def run(options):
     import_tensorflow()
-    from tfsr.tflite.demo import demo
+    from tfsr.demo import demo
 
     demo(options.out)

@@ -2,7 +2,6 @@
 
 import argparse
 
-from tfsr import released
 from tfsr.cli.arguments import (
     MODEL_HELP,
     degradation_asked,
@@ -15,6 +14,7 @@ from tfsr.cli.arguments import (
 from tfsr.cli.models import find_degradation, find_upscaler
 from tfsr.cli.output import columns, present
 from tfsr.errors import InputError
+from tfsr.zoo import released
 
 PROTOCOLS = ("sr_y", "sr_gray", "luma", "color", "gray")
 BASELINES = ("bicubic", "input")  # which take images of any channels
@@ -75,8 +75,8 @@ def run(options):
     upscaler = find_upscaler(options.model, options.scale, luma)
     from tfsr.data import BenchmarkFolder, GaussianNoise
     from tfsr.data.degradation import in_8_bits
-    from tfsr.evaluate import draw_examples, evaluate
-    from tfsr.inference import SelfEnsemble
+    from tfsr.scoring.evaluation import draw_examples, evaluate
+    from tfsr.upscaling.upscalers import SelfEnsemble
 
     if upscaler.scale > 1 and (options.uint8 or options.seed):
         raise InputError(
@@ -128,7 +128,7 @@ def _channels(protocol, folder):
 
 
 def _check_protocol(options, folder):
-    from tfsr.evaluate import protocol_name
+    from tfsr.scoring.evaluation import protocol_name
 
     name = protocol_name(folder)
     if options.protocol not in (None, name):

@@ -13,7 +13,7 @@ def add(command):
 
 def run(options):
     import_tensorflow()
-    from tfsr.weights import import_carn
+    from tfsr.zoo.loading import import_carn
 
     if not options.out.endswith(".keras"):
         raise InputError(f"{options.out}: the output must end in .keras.")

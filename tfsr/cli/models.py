@@ -22,18 +22,18 @@ def find_upscaler(model, scale, channels=None, smallest=False):
         smallest: Whether None is the smallest of several scales.
     """
     if model == "bicubic":
-        from tfsr.inference import BicubicUpscaler
+        from tfsr.upscaling.upscalers import BicubicUpscaler
 
         if scale in (None, 1):
             raise InputError("bicubic: needs --scale, 2 or more.")
         return BicubicUpscaler(scale, channels or 3)
     if model == "input":
-        from tfsr.inference import Unchanged
+        from tfsr.upscaling.upscalers import Unchanged
 
         if scale not in (None, 1):
             raise InputError(f"input: has x1, not x{scale}.")
         return Unchanged()
-    from tfsr.inference import pick_scale
+    from tfsr.upscaling.upscalers import pick_scale
 
     if model.endswith(".tflite"):
         from tfsr.tflite.runtime import TFLiteUpscaler
@@ -45,9 +45,9 @@ def find_upscaler(model, scale, channels=None, smallest=False):
         return upscaler
     import_tensorflow()
     import tfsr
-    from tfsr.inference import KerasUpscaler
     from tfsr.models import luminance_scales, scales
-    from tfsr.tflite.aware import trained_format
+    from tfsr.tflite.quantization.aware import trained_format
+    from tfsr.upscaling.upscalers import KerasUpscaler
 
     loaded = tfsr.load_model(model)
     if channels == "y" and not luminance_scales(loaded):
@@ -57,7 +57,7 @@ def find_upscaler(model, scale, channels=None, smallest=False):
         scale = scale or min(available)
     scale = pick_scale(model, available, scale)
     if trained_format(loaded) == "int8":
-        from tfsr.tflite.integers import IntegerUpscaler
+        from tfsr.tflite.quantization.integers import IntegerUpscaler
 
         return IntegerUpscaler(loaded, scale)
     return KerasUpscaler(loaded, scale, channels)
@@ -94,7 +94,7 @@ def find_degradation(model, upscaler, asked):
 def own_degradation(model, upscaler):
     """Returns what an upscaler was made for; None if unknown."""
     from tfsr.data.degradation import BICUBIC, from_table
-    from tfsr.weights import load_degradation
+    from tfsr.zoo.loading import load_degradation
 
     if upscaler.scale > 1:
         return BICUBIC

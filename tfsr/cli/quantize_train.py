@@ -32,7 +32,7 @@ def add(command):
 
 def run(options):
     import_tensorflow()
-    from tfsr.tflite.qat import quantize_train
+    from tfsr.tflite.quantization.training import quantize_train
     from tfsr.training import read_config
 
     config = read_config(options.config, options.set)

@@ -87,7 +87,7 @@ def run(options):
         out.mkdir(parents=True, exist_ok=True)
         box = None
         if options.try_model:
-            from tfsr.tflite.browser import prepare
+            from tfsr.tflite.devices.browser import prepare
 
             box = prepare(options.try_model, out / "try", options.litert_js)
         score(comparison, out / "results")
@@ -149,7 +149,7 @@ def _sources(argument, scale):
 
 def _model(name, sources, scale):
     from tfsr.report.models import FLOAT, PTQ, QAT, Model
-    from tfsr.weights import load_architecture
+    from tfsr.zoo.loading import load_architecture
 
     runs = [_run(source, scale) for source in sources]
     upscaler, source = runs[0].upscaler, sources[0]
@@ -167,8 +167,8 @@ def _model(name, sources, scale):
             architecture,
             file=Path(source),
         )
-    from tfsr import complexity
-    from tfsr.tflite.integers import IntegerUpscaler
+    from tfsr.graph import complexity
+    from tfsr.tflite.quantization.integers import IntegerUpscaler
 
     return Model(
         name,
@@ -183,7 +183,7 @@ def _model(name, sources, scale):
 
 def _run(source, scale):
     from tfsr.report.models import Run
-    from tfsr.weights import weights_sha256
+    from tfsr.zoo.loading import weights_sha256
 
     upscaler = find_upscaler(source, scale)
     file = Path(source)
@@ -195,7 +195,7 @@ def _run(source, scale):
 
 def _latency(options, models, out):
     """Times the `.tflite` files among the models; None if there are none."""
-    from tfsr.tflite.report import measure
+    from tfsr.tflite.benchmark.kept import measure
 
     converted = {model.name: model.file for model in models if model.file}
     if not converted:

@@ -1,6 +1,5 @@
 """`tfsr sensitivity`."""
 
-from tfsr import released
 from tfsr.cli.arguments import (
     degradation_asked,
     known_model,
@@ -11,6 +10,7 @@ from tfsr.cli.arguments import (
 from tfsr.cli.models import find_degradation, find_upscaler
 from tfsr.cli.output import columns, present
 from tfsr.errors import InputError
+from tfsr.zoo import released
 
 ROWS = 20  # printed; JSON has all
 
@@ -39,9 +39,9 @@ def run(options):
     from tfsr.data import BenchmarkFolder
     from tfsr.data.degradation import in_8_bits
     from tfsr.data.photographs import TRAINING, photographs
-    from tfsr.inference import KerasUpscaler
-    from tfsr.tflite.calibrate import calibration_patches
-    from tfsr.tflite.sensitivity import sensitivity
+    from tfsr.tflite.quantization.calibration import calibration_patches
+    from tfsr.tflite.quantization.sensitivity import sensitivity
+    from tfsr.upscaling.upscalers import KerasUpscaler
 
     if not isinstance(upscaler, KerasUpscaler):
         raise InputError(f"{options.model}: must be a float model of Keras.")

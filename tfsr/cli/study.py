@@ -42,10 +42,10 @@ def run(options):
         if override.startswith("train.seed"):
             raise InputError(f"--set {override}: the seeds are given by --seeds.")
     import_tensorflow()
-    from tfsr import study
-    from tfsr.tflite.study import run
+    from tfsr.study import planning
+    from tfsr.study.running import run
 
-    planned = study.plan(
+    planned = planning.plan(
         options.configs,
         options.out,
         options.seeds,
@@ -56,7 +56,7 @@ def run(options):
     )
     with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
         report = run(planned, latency=not options.no_latency)
-    present(options, report, study.table(report))
+    present(options, report, planning.table(report))
 
 
 def _seeds(text):

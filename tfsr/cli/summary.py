@@ -20,7 +20,7 @@ def add(command):
 
 def run(options):
     import_tensorflow()
-    from tfsr import complexity
+    from tfsr.graph import complexity
     from tfsr.models import MODELS, scales, single_scale
     from tfsr.training import build_model, model_table, read_config
 

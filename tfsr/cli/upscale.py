@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from tfsr import released
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive
 from tfsr.cli.models import find_upscaler, own_degradation
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
+from tfsr.zoo import released
 
 
 def add(command):
@@ -82,7 +82,7 @@ def _run(options, find):
     from tqdm import tqdm
 
     from tfsr.data import JPEG
-    from tfsr.upscale import automatic_tile, plan, upscale
+    from tfsr.upscaling.jobs import automatic_tile, plan, upscale
 
     jobs, done = plan(
         options.input, options.out, options.suffix, options.format, options.overwrite
@@ -100,7 +100,7 @@ def _run(options, find):
     if tile < least:
         raise InputError(f"--tile {tile}: must exceed {least - 1} for this model.")
     if options.self_ensemble:
-        from tfsr.inference import SelfEnsemble
+        from tfsr.upscaling.upscalers import SelfEnsemble
 
         upscaler = SelfEnsemble(upscaler)
     failed = []
@@ -129,12 +129,12 @@ def _run(options, find):
 
 def _footprint(upscaler):
     """Returns radius, step (see `upscale`) and bytes per LR pixel of an upscaler."""
-    from tfsr.inference import BicubicUpscaler, KerasUpscaler
+    from tfsr.upscaling.upscalers import BicubicUpscaler, KerasUpscaler
 
     if isinstance(upscaler, BicubicUpscaler):
         return 3, 1, 64 * upscaler.scale**2
     if isinstance(upscaler, KerasUpscaler):
-        from tfsr.footprint import alignment, receptive_radius, working_values
+        from tfsr.graph.footprint import alignment, receptive_radius, working_values
 
         model = upscaler.model
         step, radius = alignment(model), receptive_radius(model)

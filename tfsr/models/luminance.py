@@ -7,7 +7,7 @@ back is needed, and the enlarged image keeps its own precision.
 
 import keras
 
-from tfsr.graph import Graph, run_node
+from tfsr.graph.graph import Graph, run_node
 from tfsr.layers import BicubicEnlarge, Luma
 
 PREFIX = "luma"

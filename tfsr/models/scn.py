@@ -73,7 +73,7 @@ from tfsr.layers import (
     feature_pyramid,
     upsample,
 )
-from tfsr.models.scales import scales
+from tfsr.models.scaling import scales
 from tfsr.models.sizes import check_positive
 
 MEAN = 0.5

@@ -8,7 +8,7 @@ from pathlib import Path
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import Degradation, in_8_bits
 from tfsr.errors import InputError
-from tfsr.evaluate import baseline
+from tfsr.scoring.evaluation import baseline
 
 FLOAT, PTQ, QAT = "float", "PTQ", "QAT"
 SUFFIXES = (".keras", ".npz", ".tflite")
@@ -20,7 +20,7 @@ class Run:
 
     Attributes:
         source: The MODEL argument.
-        upscaler: See `tfsr.inference`.
+        upscaler: See `tfsr.upscaling.upscalers`.
         weights: SHA-256 of the weights, or of a `.tflite` file.
         folder: The run folder; None of a file.
     """
@@ -46,7 +46,7 @@ class Model:
         origin: SHA-256 of the Keras weights that it is or was converted from; of
             several runs, those of the first.
         architecture: What models of one network have in common (see
-            `tfsr.weights.load_architecture`); None if unknown.
+            `tfsr.zoo.loading.load_architecture`); None if unknown.
         params: Parameters; None if unknown.
         mult_adds: For an output of 1280x720; None if unknown.
         file: The `.tflite` file, if it is one.

@@ -27,8 +27,8 @@ def write(
     Args:
         out: The folder, which exists.
         comparison: Models with their scores.
-        latency: What `tfsr.tflite.report.measure` returned; None if not measured.
-        box: What `tfsr.tflite.browser.prepare` returned; None for a page without.
+        latency: What `kept.measure` returned; None if not measured.
+        box: What `browser.prepare` returned; None for a page without.
     """
     out = Path(out)
     report = _report(comparison, latency)

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from tfsr import files
-from tfsr.evaluate import evaluate
 from tfsr.report.models import Comparison
+from tfsr.scoring.evaluation import evaluate
 
 
 def score(comparison: Comparison, folder: str | Path) -> None:

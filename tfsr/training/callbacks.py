@@ -13,10 +13,10 @@ import numpy as np
 
 from tfsr import files
 from tfsr.errors import InputError, NotFiniteError
-from tfsr.evaluate import psnr, result
-from tfsr.inference import KerasUpscaler
 from tfsr.models import stages
+from tfsr.scoring.evaluation import psnr, result
 from tfsr.training.recipe import copy_trained_weights
+from tfsr.upscaling.upscalers import KerasUpscaler
 
 
 def say(message: str) -> None:
@@ -38,7 +38,7 @@ def validate(upscaler, folder) -> float:
     """Returns the mean PSNR in dB of an upscaler, by the evaluation protocol.
 
     Args:
-        upscaler: See `tfsr.inference`.
+        upscaler: See `tfsr.upscaling.upscalers`.
         folder: A `tfsr.data.BenchmarkFolder` of the upscaler's scale and channels.
     """
     return float(

@@ -3,7 +3,7 @@
 import keras
 
 from tfsr.errors import InputError
-from tfsr.weights import load_model
+from tfsr.zoo.loading import load_model
 
 
 def start_from(model: keras.Model, source: str) -> str:

@@ -9,12 +9,14 @@ from pathlib import Path
 import filelock
 import keras
 
-from tfsr import complexity, files
+from tfsr import files
+from tfsr.config import Config, read_config
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
 from tfsr.data.degradation import Enlarged, check_scale
 from tfsr.errors import InputError, naming_memory
-from tfsr.evaluate import baseline
+from tfsr.graph import complexity
 from tfsr.models import luminance_scales, scales, training_scales
+from tfsr.scoring.evaluation import baseline
 from tfsr.training import distribution
 from tfsr.training.callbacks import (
     Checkpoint,
@@ -29,7 +31,6 @@ from tfsr.training.callbacks import (
     say,
     validate,
 )
-from tfsr.training.config import Config, read_config
 from tfsr.training.fine_tuning import start_from
 from tfsr.training.recipe import build_trainee, repeat_exactly
 

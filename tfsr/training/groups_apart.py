@@ -5,7 +5,7 @@ import functools
 import keras
 from keras import ops
 
-from tfsr.graph import inline, run_node
+from tfsr.graph.graph import inline, run_node
 from tfsr.layers import GroupedConv2D
 
 

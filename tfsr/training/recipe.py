@@ -5,8 +5,8 @@ import contextlib
 import keras
 from keras import ops
 
+from tfsr.config import Config
 from tfsr.models import supervision_weights
-from tfsr.training.config import Config
 from tfsr.training.groups_apart import GroupsApart
 
 EPSILON = 1e-3  # of the Charbonnier loss, as in LapSRN

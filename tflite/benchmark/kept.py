@@ -1,0 +1,50 @@
+"""What a report says of `.tflite` files: latency in turns and profiles, kept."""
+
+import json
+from pathlib import Path
+
+from tfsr import files
+from tfsr.tflite.benchmark.profiling import profile
+from tfsr.tflite.benchmark.timing import benchmark
+
+THREADS = 1
+RUNS = 12
+PROFILE_RUNS = 5
+
+
+def measure(models: dict[str, Path], size: tuple[int, int], kept: Path) -> dict:
+    """Returns latency and profile of `.tflite` files, timed in turns in one run.
+
+    Args:
+        models: The files by the names they go by.
+        size: Height and width of the input of dynamic ones.
+        kept: A JSON file that holds them for the next time; it serves as long as the
+            files are the same.
+
+    Returns:
+        `device`, `threads`, `runs`, `size` (of all, or "its own"), `median_ms` by name
+        and `profiles` (see `profiling`), whose `file` is the name too.
+    """
+    subject = {
+        "size": list(size),
+        "sha256": {name: files.sha256(file) for name, file in models.items()},
+    }
+    measured = json.loads(kept.read_text()) if kept.exists() else {}
+    if measured.get("subject") != subject:
+        paths = list(models.values())
+        timed = benchmark(paths, [THREADS], RUNS, size=size)
+        profiles = [profile(file, THREADS, size, PROFILE_RUNS) for file in paths]
+        for reports in (timed["results"], profiles):
+            for name, report in zip(models, reports, strict=True):
+                report["file"] = name
+        measured = {"subject": subject, **timed, "profiles": profiles}
+        files.write_json(kept, measured)
+    sizes = {result["size"] for result in measured["results"]}
+    return {
+        "device": measured["device"],
+        "threads": THREADS,
+        "runs": RUNS,
+        "size": sizes.pop() if len(sizes) == 1 else "its own",
+        "median_ms": {r["file"]: r["median_ms"] for r in measured["results"]},
+        "profiles": measured["profiles"],
+    }

@@ -1,0 +1,124 @@
+"""A model's graph, rewritten into an equal one: what the rules of `rules.py` work with.
+
+A rule is a function from one operation and its symbolic arguments to what replaces its
+output, or None. It sees what its arguments were computed from, so a pattern is read
+backwards from its last operation. What a rule leaves unused falls out of the graph.
+"""
+
+import keras
+import numpy as np
+
+from tfsr.graph.graph import Graph, inline
+from tfsr.layers import GroupedConv2D, JoinScales, PadToMultiple
+
+CONVOLUTIONS = (GroupedConv2D, keras.layers.Conv2D)
+
+
+def lower(model: keras.Model, rules: tuple, height=None, width=None) -> Graph:
+    """Returns the graph of `model`, rewritten for inference.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+        rules: `EXACT` or `FOR_INT8` of `rules.py`.
+        height: Height of the input, or `None` to leave it open.
+        width: Width of the input, likewise.
+    """
+    graph = inline(model, height, width)
+    for rule in rules:
+        graph = rewrite(graph, rule)
+    return graph
+
+
+def rewrite(graph: Graph, rule) -> Graph:
+    """Returns `graph` with `rule` applied wherever it fits."""
+
+    def call(node, *args, **kwargs):
+        replacement = rule(node.operation, *args)
+        if replacement is None:
+            return node.operation(*args, **kwargs)
+        return replacement
+
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
+    return Graph(inputs, graph.run(inputs, call))
+
+
+def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
+    """Returns `graph` with `addition`, one number a filter, on its last convolution."""
+    last = last_convolution(graph)
+    kernel, bias = weights_of(last)
+
+    def move(operation, *args):
+        if operation is not last:
+            return None
+        moved = type(last).from_config(last.get_config())
+        return built(moved, args[0], [kernel, bias + addition])(*args)
+
+    return rewrite(graph, move)
+
+
+def last_convolution(graph: Graph) -> GroupedConv2D | keras.layers.Conv2D:
+    """Returns the convolution that computes the output, up to moves of its values."""
+    operations = [node.operation for node in graph.nodes]
+    return [o for o in operations if isinstance(o, CONVOLUTIONS)][-1]
+
+
+def convolution(
+    name: str, kernel: np.ndarray, bias: np.ndarray, groups: int = 1
+) -> GroupedConv2D:
+    """Returns a built convolution with these weights."""
+    size, _, channels, filters = kernel.shape
+    layer = GroupedConv2D(filters, size, groups, name=name)
+    return built(layer, keras.Input((None, None, channels * groups)), [kernel, bias])
+
+
+def name_of(layer: keras.layers.Layer) -> str:
+    """Returns the name of a layer by those it lies in, as `block_0.unit_1.conv_0`.
+
+    That of what replaces it, too: a rule keeps the name of the layer it rewrites. One
+    without weights has only its kind.
+    """
+    return (layer.path or type(layer).__name__).replace("/", ".")
+
+
+def is_input(x) -> bool:
+    """Returns whether `x` is what a model gets, perhaps padded or of several scales."""
+    operation, before = producer(x)
+    if isinstance(operation, JoinScales | PadToMultiple):
+        return is_input(before)
+    return before is None
+
+
+def node_of(x):
+    """Returns the call that computed `x`."""
+    history = x._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def producer(x):
+    """Returns the operation that computed `x`, and its first argument."""
+    node = node_of(x)
+    return node.operation, node.input_tensors[0] if node.input_tensors else None
+
+
+def built(layer: keras.layers.Layer, x, weights: list) -> keras.layers.Layer:
+    """Returns `layer`, built for `x`, with these weights."""
+    layer.build(x.shape)
+    layer.set_weights(weights)
+    return layer
+
+
+def with_weights(
+    conv: GroupedConv2D, kernel: np.ndarray, bias: np.ndarray
+) -> GroupedConv2D:
+    """Returns a convolution as `conv` is, but for its weights."""
+    return convolution(name_of(conv), kernel, bias, conv.groups)
+
+
+def weights_of(conv) -> list[np.ndarray]:
+    """Returns kernel and bias of a convolution, in float64."""
+    return [values_of(conv.kernel), values_of(conv.bias)]
+
+
+def values_of(weight) -> np.ndarray:
+    """Returns the values of a weight, in float64."""
+    return np.asarray(keras.ops.convert_to_numpy(weight), np.float64)

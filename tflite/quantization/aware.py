@@ -1,0 +1,158 @@
+"""Networks that feel while they train what 8 bits will do to them."""
+
+from collections.abc import Iterable, Sequence
+
+import keras
+import numpy as np
+
+from tfsr.errors import InputError
+from tfsr.graph.graph import Graph, inline
+from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
+from tfsr.layers.fake_quantized_conv import OTHER_AXES, round_kernel
+from tfsr.tflite.lowering.engine import built, lower
+from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.quantization import activations
+
+
+def quantization_aware(
+    model: keras.Model,
+    patches: Iterable[np.ndarray],
+    weight_bits: int = 8,
+    activation_bits: int = 8,
+    in_float: Sequence[str] = (),
+) -> keras.Model:
+    """Returns `model` lowered, with every kernel and activation rounded as TFLite does.
+
+    What is trained is what runs: batch and weight normalization are folded, and the
+    ranges sit where the runtime has them (`activations.ranges`). The copy has the
+    scales of `model`, but weights of its own.
+
+    Args:
+        model: A float model of one or several scales.
+        patches: LR images, float32 `(H, W, C)` in [0, 1], that ranges start from.
+        weight_bits: 8, or 4 for studies.
+        activation_bits: 8 or 16.
+        in_float: Sums that are not rounded, as for `convert`.
+
+    Raises:
+        InputError: If there is no such sum.
+    """
+    rules, choose = {
+        8: (FOR_INT8, activations.least_squares),
+        16: (EXACT, activations.min_max),
+    }[activation_bits]
+    graph = activations.read_rounded(lower(model, rules), in_float)
+    ranges = activations.ranges(graph, activations.observe(graph, patches), choose)
+    left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()
+    for i in left_out:
+        if type(graph.nodes[i].operation).__name__ != "Add":
+            raise InputError(
+                f"{activations.names(graph)[i]}: not a sum; only sums can stay in "
+                "float while training for 8 bits."
+            )
+        del ranges[i]
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    layers = {}  # one for each convolution and each range that several share
+
+    def call(node, *args, **kwargs):
+        operation = node.operation
+        if type(operation) in OTHER_AXES:
+            key = _identity(operation)
+            if key not in layers:
+                copy = _copy(operation, node, operation.get_weights())
+                layers[key] = FakeQuantizedConv2D(copy, weight_bits)
+            operation = layers[key]
+        elif isinstance(operation, keras.layers.Layer) and not operation.weights:
+            # By a name of its own: those of blocks come again in every block.
+            key = id(operation)
+            if key not in layers:
+                config = {**operation.get_config(), "name": None}
+                layers[key] = type(operation).from_config(config)
+            operation = layers[key]
+        outputs = operation(*args, **kwargs)
+        bounds = ranges.get(position[id(node)])
+        if bounds is None:
+            return outputs
+        key = id(bounds)
+        if key not in layers:
+            learned = not activations.is_of_pixels(bounds)
+            layers[key] = FakeQuantize(*bounds, activation_bits, learned)
+        return layers[key](outputs)
+
+    inputs = [keras.Input(x.shape[1:], name=x.name) for x in model.inputs]
+    outputs = graph.run(inputs, call)
+    return keras.Model(
+        keras.tree.pack_sequence_as(model.input, inputs),
+        keras.tree.pack_sequence_as(model.output, outputs),
+        name=model.name,
+    )
+
+
+def is_quantization_aware(model: keras.Model) -> bool:
+    """Returns whether `model` is what `quantization_aware` returned, perhaps loaded."""
+    return any(isinstance(layer, FakeQuantize) for layer in model.layers)
+
+
+def trained_format(model: keras.Model) -> str | None:
+    """Returns the format that a quantization-aware model is for, None of any other."""
+    if not is_quantization_aware(model):
+        return None
+    bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
+    return {8: "int8", 16: "int16x8"}[bits]
+
+
+def _copy(conv, node, weights):
+    """Returns a convolution as that of a node is, but for its weights."""
+    copy = type(conv).from_config(conv.get_config())
+    return built(copy, node.input_tensors[0], weights)
+
+
+def _rounded(layer, node):
+    """Returns the convolution to export: in 8 bits rounding is the converter's part."""
+    conv = layer.conv
+    if layer.bits == 8:
+        return conv
+    _, *rest = conv.get_weights()
+    kernel = keras.ops.convert_to_numpy(round_kernel(conv, layer.bits))
+    return _copy(conv, node, [kernel, *rest])
+
+
+def _identity(conv):
+    """Returns what is the same of a layer called twice, though lowered each time."""
+    values = (keras.ops.convert_to_numpy(weight) for weight in conv.weights)
+    return type(conv), conv.name, *(value.tobytes() for value in values)
+
+
+def without_rounding(
+    model: keras.Model, height: int | None = None, width: int | None = None
+) -> tuple[Graph, activations.Ranges]:
+    """Returns a quantization-aware model without its rounding, and the ranges.
+
+    Args:
+        model: A quantization-aware model of one input.
+        height: Height of the input, or `None` to leave it open.
+        width: Width of the input, likewise.
+    """
+    bounds = {}
+
+    def call(node, *args, **kwargs):
+        operation = node.operation
+        if isinstance(operation, FakeQuantize):
+            low, high = map(float, operation.bounds())
+            # What has learned to be nothing is 0 in any range that TFLite takes.
+            bounds[id(args[0])] = (low, high) if low < high else (0.0, 1.0)
+            return args[0]
+        if isinstance(operation, FakeQuantizedConv2D):
+            operation = _rounded(operation, node)
+        return operation(*args, **kwargs)
+
+    rounded = inline(model, height, width)
+    inputs = [keras.Input(batch_shape=x.shape) for x in rounded.inputs]
+    graph = Graph(inputs, rounded.run(inputs, call))
+    ranges = {
+        i: bounds[id(x)]
+        for i, node in enumerate(graph.nodes)
+        for x in node.outputs
+        if id(x) in bounds
+    }
+    return graph, ranges

@@ -1,0 +1,46 @@
+"""Parameters and mult-adds, counted from the built graph."""
+
+import math
+
+import keras
+
+from tfsr.graph.graph import convolution_in, inline
+from tfsr.layers import GroupedConv2D
+
+
+def params(model: keras.Model) -> int:
+    """Returns the number of trainable parameters."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+def mult_adds(model: keras.Model, height: int, width: int) -> int:
+    """Returns the multiply-accumulates of all convolutions for one image.
+
+    A convolution costs its kernel's size times its output's height and width; a shared
+    kernel counts each time it is used. Biases, activations and additions are free, as
+    in the CARN paper.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+        height: Height of the input.
+        width: Width of the input.
+    """
+    total = 0
+    for node in inline(model, height, width).nodes:
+        operation = convolution_in(node.operation)
+        if isinstance(operation, GroupedConv2D | keras.layers.Conv2D):
+            _, h, w, _ = node.outputs[0].shape
+            total += math.prod(operation.kernel.shape) * h * w
+    return total
+
+
+def mult_adds_720p(model: keras.Model, scale: int) -> int:
+    """Returns the multiply-accumulates for an output of 1280x720, as CARN counts them.
+
+    LR need not be whole pixels there.
+
+    Args:
+        model: A model of one input and `scale`.
+        scale: The upscaling factor.
+    """
+    return round(mult_adds(model, 720, 1280) / scale**2)

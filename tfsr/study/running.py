@@ -1,0 +1,117 @@
+"""The whole of `tfsr study`: trainings in a queue, latency in TFLite, tables."""
+
+import json
+
+import tfsr
+from tfsr import files
+from tfsr.data import BenchmarkFolder, list_images
+from tfsr.data.degradation import in_8_bits
+from tfsr.models import single_scale
+from tfsr.study import planning
+from tfsr.tflite.benchmark.timing import benchmark
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.quantization.calibration import CALIBRATION_PATCHES
+
+FORMATS = ("float32", "int8")
+THREADS = 1
+RUNS = 12
+
+
+def run(planned: planning.Study, latency: bool = True) -> dict:
+    """Trains what is not trained yet, in turns of seeds; returns the report.
+
+    Tables and pictures are written after every training, and again once all networks
+    have their first seed and are timed.
+
+    Args:
+        planned: The study.
+        latency: Whether to convert and time networks that are not timed yet.
+    """
+    timed = None
+    for seed in planned.seeds:
+        for network in planned.networks:
+            if planning.train_run(network.runs[seed]):
+                planning.write(planned, planning.report(planned, timed))
+        if timed is None:
+            timed = time_networks(planned, latency)
+            if len(planned.networks) > 1:
+                planning.draw_crops(planned)
+        report = planning.report(planned, timed)
+        planning.write(planned, report)
+    return report
+
+
+def time_networks(planned: planning.Study, measure: bool = True) -> dict | None:
+    """Returns the latency of all networks, timed in turns in one run.
+
+    The runs of the first seed are converted to `OUT/tflite/NAME_FORMAT.tflite`. The
+    benchmark is kept in `OUT/latency.json` and serves as long as the study has the same
+    networks, with the same weights, scale and size.
+
+    Args:
+        planned: The study.
+        measure: Whether to time networks that no kept benchmark is of.
+
+    Returns:
+        `device`, `threads`, `runs` and `median_ms` {format: {network: ms}}; None of
+        networks that are not timed.
+    """
+    kept = planned.out / "latency.json"
+    measured = json.loads(kept.read_text()) if kept.exists() else {}
+    subject = _subject(planned)
+    if measured.get("subject") != subject:
+        if not measure:
+            return None
+        measured = {"subject": subject, **_benchmark(planned)}
+        files.write_json(kept, measured)
+    median_ms = {format: {} for format in FORMATS}
+    timed = [(n.name, format) for n in planned.networks for format in FORMATS]
+    for (name, format), result in zip(timed, measured["results"], strict=True):
+        median_ms[format][name] = result["median_ms"]
+    return {
+        "device": measured["device"],
+        "threads": THREADS,
+        "runs": RUNS,
+        "median_ms": median_ms,
+    }
+
+
+def _subject(planned):
+    """Returns what a benchmark is of."""
+    first = planned.seeds[0]
+    models = {n.name: n.runs[first].folder / "model.keras" for n in planned.networks}
+    return {
+        "scale": planned.scale,
+        "size": list(planned.size),
+        "sha256": {name: files.sha256(file) for name, file in models.items()},
+    }
+
+
+def _benchmark(planned):
+    """Returns the benchmark of all networks, each in every format."""
+    folder = planned.out / "tflite"
+    folder.mkdir(exist_ok=True)
+    converted = {
+        (format, network.name): folder / f"{network.name}_{format}.tflite"
+        for network in planned.networks
+        for format in FORMATS
+    }
+    for network in planned.networks:
+        _convert(planned, network, converted)
+    return benchmark(list(converted.values()), [THREADS], RUNS)
+
+
+def _convert(planned, network, converted):
+    """Converts one network's first run, calibrated on its training images."""
+    config = network.config
+    images = list_images(config.data.train[0])[:CALIBRATION_PATCHES]
+    model = tfsr.load_model(network.runs[planned.seeds[0]].folder)
+    calibration = BenchmarkFolder(
+        images,
+        planned.scale,
+        single_scale(model, planned.scale).input.shape[-1],  # 3 also of luma
+        degradation=in_8_bits(config.data.task),
+    )
+    for format in FORMATS:
+        file = converted[format, network.name]
+        convert(model, planned.scale, format, [planned.size], file, calibration)
