@@ -61,6 +61,31 @@ def degradation_asked(options):
     return JPEG(options.jpeg) if options.jpeg else None
 
 
+def with_metrics(command):
+    command.later(_metrics)
+
+
+def _metrics(command):
+    from tfsr.metrics import DEFAULT, METRICS
+
+    def names(text):
+        wanted = tuple(text.split(","))
+        for name in wanted:
+            if name not in METRICS:
+                raise argparse.ArgumentTypeError(
+                    f"{name!r} is not one of {', '.join(METRICS)}"
+                )
+        return wanted
+
+    command.add_argument(
+        "--metrics",
+        type=names,
+        metavar="NAME[,NAME...]",
+        help=f"of {', '.join(METRICS)}; by default {','.join(DEFAULT)}, and what "
+        "papers add for the degradation",
+    )
+
+
 def sigma(text):
     try:
         value = float(text)
@@ -74,6 +99,12 @@ def sigma(text):
 def quality(text):
     if not (text.isdigit() and 1 <= int(text) <= 100):
         raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 100")
+    return int(text)
+
+
+def whole(text):
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 

@@ -8,8 +8,10 @@ from tfsr.cli.arguments import (
     known_model,
     png,
     positive,
+    whole,
     with_degradation,
     with_json,
+    with_metrics,
 )
 from tfsr.cli.models import find_degradation, find_upscaler
 from tfsr.cli.output import columns, present
@@ -36,7 +38,7 @@ def add(command):
         help="clip and round noisy images to 8 bits; int8 models get them so anyway",
     )
     evaluate.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the noise; 0 by default"
+        "--seed", type=whole, default=0, metavar="N", help="of the noise; 0 by default"
     )
     evaluate.add_argument(
         "--protocol",
@@ -62,10 +64,17 @@ def add(command):
         metavar="FILE.png",
         help="the worst and the median image before and after, whole and a crop",
     )
+    with_metrics(evaluate)
     evaluate.add_argument(
         "--ifc",
         action="store_true",
-        help="add the information fidelity criterion; needs pyrtools",
+        help="add ifc, the information fidelity criterion, which needs pyrtools",
+    )
+    evaluate.add_argument(
+        "--border",
+        type=whole,
+        metavar="N",
+        help="pixels shaved from each side; by default the scale, none in restoration",
     )
     with_json(evaluate)
 
@@ -75,9 +84,11 @@ def run(options):
     upscaler = find_upscaler(options.model, options.scale, luma)
     from tfsr.data import BenchmarkFolder, GaussianNoise
     from tfsr.data.degradation import in_8_bits
-    from tfsr.scoring.evaluation import draw_examples, evaluate
+    from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate
     from tfsr.upscaling.upscalers import SelfEnsemble
 
+    if options.picture and "psnr" not in (options.metrics or ("psnr",)):
+        raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
     if upscaler.scale > 1 and (options.uint8 or options.seed):
         raise InputError(
             f"{options.model}: enlarges; --uint8 and --seed are to restore."
@@ -94,6 +105,7 @@ def run(options):
         options.rescale,
         degradation,
         options.seed,
+        options.border,
     )
     if options.model in BASELINES and not luma:
         folder.channels = upscaler.channels = _channels(options.protocol, folder)
@@ -101,7 +113,10 @@ def run(options):
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)
     name = released.named(options.model)
-    report = {"model": name, **evaluate(upscaler, folder, options.ifc)}
+    scored = options.metrics or default_metrics(folder)
+    if options.ifc and "ifc" not in scored:
+        scored = (*scored, "ifc")
+    report = {"model": name, **evaluate(upscaler, folder, scored)}
     report["protocol"]["self_ensemble"] = options.self_ensemble
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
@@ -145,9 +160,3 @@ def _factor(text):
     if not 0 < factor <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1")
     return factor
-
-
-def _seed(text):
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)

@@ -97,6 +97,22 @@ def _check_targets(options):
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._later = []
+
+    def later(self, declare):
+        """Has `declare(self)` called once this command is used.
+
+        For options from tables that take long to import.
+        """
+        self._later.append(declare)
+
+    def parse_known_args(self, args=None, namespace=None):
+        while self._later:
+            self._later.pop(0)(self)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message):
         raise SystemExit(fail(f"{message} (see {self.prog} --help)"))
 

@@ -50,6 +50,8 @@ class BenchmarkFolder:
         rescale: Factor of `imresize` for the HR images, above 0 and at most 1.
         degradation: Bicubic for a scale above 1, another for 1.
         seed: Of what is random in the degradation.
+        border: Pixels to shave from each side before scoring; by default the scale,
+            and none in restoration.
 
     Raises:
         InputError: If the folder is missing or empty, if LR files exist for some
@@ -65,6 +67,7 @@ class BenchmarkFolder:
         rescale: float = 1,
         degradation: Degradation = BICUBIC,
         seed: int = 0,
+        border: int | None = None,
     ):
         check_scale(degradation, scale)
         if not 0 < rescale <= 1:
@@ -76,6 +79,9 @@ class BenchmarkFolder:
         self.rescale = rescale
         self.degradation = degradation
         self.seed = seed
+        if border is None:
+            border = scale if scale > 1 else 0
+        self.border = border
         self.lr_files = None
         if isinstance(folder, list):
             self.folder = folder[0].parent
@@ -94,11 +100,6 @@ class BenchmarkFolder:
                     f"{missing[0]}: missing; {lr} must hold an LR file for each of the "
                     f"{len(self.hr_files)} HR images or not exist."
                 )
-
-    @property
-    def border(self) -> int:
-        """Pixels shaved from each side before scoring: none in restoration."""
-        return self.scale if self.scale > 1 else 0
 
     def first(self, count: int | None) -> "BenchmarkFolder":
         """Returns the folder of the first `count` images; of all for None."""

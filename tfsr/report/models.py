@@ -8,6 +8,7 @@ from pathlib import Path
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import Degradation, in_8_bits
 from tfsr.errors import InputError
+from tfsr.metrics import key_of
 from tfsr.scoring.evaluation import baseline
 
 FLOAT, PTQ, QAT = "float", "PTQ", "QAT"
@@ -88,11 +89,11 @@ class Comparison:
     @property
     def psnr(self) -> str:
         """The key of the PSNR that models are ranked by."""
-        return "psnr_y" if self.channels == 3 else "psnr"
+        return key_of("psnr", self.channels)
 
     @property
     def ssim(self) -> str:
-        return "ssim_y" if self.channels == 3 else "ssim"
+        return key_of("ssim", self.channels)
 
     @cached_property
     def baseline(self):

@@ -20,6 +20,7 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import from_table, to_table
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.graph import complexity
+from tfsr.metrics import key_of
 from tfsr.models import scales, single_scale
 from tfsr.scoring.comparison import most_different_places
 from tfsr.scoring.evaluation import baseline, evaluate, psnr
@@ -349,7 +350,7 @@ def _score(run, name, test):
         scored = evaluate(upscaler, test)
         files.write_json(file, {"model": str(run.folder), **scored})
     mean = scored["mean"]
-    return float(mean["psnr_y" if test.channels == 3 else "psnr"])
+    return float(mean[key_of("psnr", test.channels)])
 
 
 def _spread(by_seed):

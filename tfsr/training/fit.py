@@ -15,6 +15,7 @@ from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
 from tfsr.data.degradation import Enlarged, check_scale
 from tfsr.errors import InputError, naming_memory
 from tfsr.graph import complexity
+from tfsr.metrics import key_of
 from tfsr.models import luminance_scales, scales, training_scales
 from tfsr.scoring.evaluation import baseline
 from tfsr.training import distribution
@@ -219,6 +220,7 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
     if not replicas.chief:
         return None
     best = log.best()
+    psnr = f"val_{key_of('psnr', config.data.channels)}"
     metrics = {
         "model": config.model["name"],
         "params": complexity.params(model),
@@ -226,8 +228,8 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
         "steps": len(log.rows) * options.steps_per_epoch,
         "seconds_since_resume": round(time.monotonic() - started, 1),
         "best_epoch": best["epoch"],
-        "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
-        f"val_psnr_y_{log.baseline}": log.levels,
+        psnr: {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
+        f"{psnr}_{log.baseline}": log.levels,
     }
     files.write_json(out / "metrics.json", metrics)
     return metrics
