@@ -1,4 +1,4 @@
-"""Keras model to TFLite bytes, one short function a format."""
+"""Keras model to TFLite bytes: what the table of `formats.py` saves by."""
 
 import math
 import warnings
@@ -12,8 +12,6 @@ from tfsr.layers import BilinearResize, GroupedConv2D
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.quantization.activations import Ranges
 from tfsr.tflite.widening import widen
-
-SMALLEST_DYNAMIC = 1024  # the converter leaves smaller kernels in float in dynamic_int8
 
 
 def float32(graph: Graph) -> bytes:
@@ -31,11 +29,6 @@ def float16(graph: Graph) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return _convert(converter)
-
-
-def rounds_kernel(conv: keras.layers.Layer) -> bool:
-    """Returns whether `dynamic_int8` has the weights of a convolution in 8 bit."""
-    return math.prod(conv.kernel.shape) >= SMALLEST_DYNAMIC
 
 
 def dynamic_int8(graph: Graph) -> bytes:

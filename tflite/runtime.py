@@ -11,6 +11,7 @@ from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite import metadata
+from tfsr.tflite.formats import format_of
 from tfsr.upscaling.tiling import windows
 
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
@@ -41,7 +42,7 @@ class TFLiteUpscaler:
     ):
         self.metadata = metadata.read(file)
         self.scale = self.metadata["scale"]
-        self.depth = 8 if self.metadata["format"] == "int8" else 24
+        self.depth = format_of(self.metadata, file).depth
         self.alignment = self.metadata.get("alignment", 1)
         try:
             self.interpreter = Interpreter(

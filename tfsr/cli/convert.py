@@ -18,11 +18,14 @@ from tfsr.cli.models import (
 )
 from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
+from tfsr.tflite.formats import FORMATS
 
 MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fails
 
 
 def add(command):
+    calibrated = [name for name, format in FORMATS.items() if format.bits]
+    in_float = [name for name, format in FORMATS.items() if format.in_float]
     convert = command("convert", _convert, "Convert a model to TFLite.")
     convert.add_argument(
         "model",
@@ -40,19 +43,20 @@ def add(command):
     convert.add_argument(
         "--format",
         required=True,
-        choices=["float32", "float16", "dynamic_int8", "int8", "int16x8"],
+        choices=list(FORMATS),
     )
     convert.add_argument(
         "--calibrate",
         metavar="FOLDER",
-        help="images for the ranges of int8 and int16x8",
+        help=f"images for the ranges of {' and '.join(calibrated)}",
     )
     convert.add_argument(
         "--in-float",
         type=lambda text: text.split(","),
         default=[],
         metavar="LAYER[,LAYER...]",
-        help="what int8 leaves in float32, by the names of tfsr sensitivity",
+        help=f"what {' and '.join(in_float)} leaves in float32, by the names of tfsr "
+        "sensitivity",
     )
     convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
     convert.add_argument(
@@ -112,12 +116,12 @@ def _convert(options):
             f"{options.model}: was trained for {trained_for}; --format "
             f"{options.format} is for float models."
         )
-    if options.in_float and (
-        options.format != "int8" or options.no_lowering or trained_for
-    ):
+    chosen = FORMATS[options.format]
+    if options.in_float and (not chosen.in_float or options.no_lowering or trained_for):
+        allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
         raise InputError(
-            f"{options.model}: --in-float is for float models in --format int8, with "
-            "lowering."
+            f"{options.model}: --in-float is for float models in --format {allowed}, "
+            "with lowering."
         )
     original = find_upscaler(options.model, options.scale)
     scale, channels = original.scale, original.channels
@@ -131,7 +135,7 @@ def _convert(options):
             options.verify or photographs(HELD_OUT),
         )
     )
-    if options.format.startswith("int") and not (options.calibrate or trained_for):
+    if chosen.bits and not (options.calibrate or trained_for):
         say(
             "warning: calibrating on scikit-image's photographs; "
             "--calibrate FOLDER with images like your own loses less."

@@ -149,6 +149,7 @@ def _sources(argument, scale):
 
 def _model(name, sources, scale):
     from tfsr.report.models import FLOAT, PTQ, QAT, Model
+    from tfsr.tflite.formats import format_of
     from tfsr.zoo.loading import load_architecture
 
     runs = [_run(source, scale) for source in sources]
@@ -156,7 +157,7 @@ def _model(name, sources, scale):
     if source.endswith(".tflite"):
         facts = upscaler.metadata
         kind = FLOAT
-        if facts["format"] not in ("float32", "float16"):
+        if not format_of(facts, source).is_float:
             kind = QAT if facts.get("quantization_aware") else PTQ
         architecture = facts.get("architecture") or load_architecture(source)
         return Model(
