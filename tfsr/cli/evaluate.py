@@ -82,19 +82,21 @@ def add(command):
 def run(options):
     luma = "y" if options.protocol == "luma" else None
     upscaler = find_upscaler(options.model, options.scale, luma)
-    from tfsr.data import BenchmarkFolder, GaussianNoise
-    from tfsr.data.degradation import in_8_bits
+    from tfsr.data import BenchmarkFolder
+    from tfsr.data.degradation import BICUBIC, in_8_bits, task_name
     from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate
     from tfsr.upscaling.upscalers import SelfEnsemble
 
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
-    if upscaler.scale > 1 and (options.uint8 or options.seed):
-        raise InputError(
-            f"{options.model}: enlarges; --uint8 and --seed are to restore."
-        )
     degradation = find_degradation(options.model, upscaler, degradation_asked(options))
-    if options.uint8 and not isinstance(degradation, GaussianNoise):
+    if degradation == BICUBIC and (options.uint8 or options.seed):
+        raise InputError(
+            f"{options.model}: enlarges; --uint8 and --seed are for degraded LR."
+        )
+    if luma and degradation != BICUBIC:
+        raise InputError(f"--protocol luma: its LR is bicubic, not {degradation}.")
+    if options.uint8 and not degradation.fractional:
         raise InputError(f"--uint8: is for noise; these images are from {degradation}.")
     if options.uint8 or upscaler.depth == 8:
         degradation = in_8_bits(degradation)
@@ -124,7 +126,7 @@ def run(options):
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
     lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
-    task = f"x{folder.scale}" if folder.scale > 1 else f"from {degradation}"
+    task = task_name(degradation, folder.scale)
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
     present(
         options,

@@ -1,7 +1,5 @@
 """MODEL arguments as upscalers."""
 
-from dataclasses import replace
-
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 
@@ -75,17 +73,15 @@ def find_degradation(model, upscaler, asked):
         upscaler: What `find_upscaler` returned for it.
         asked: What `degradation_asked` returned; else it is the model's own.
     """
-    from tfsr.data import GaussianNoise
+    from tfsr.data.degradation import DEGRADATIONS, asked_or_own
 
-    if upscaler.scale > 1 and asked:
-        raise InputError(f"{model}: enlarges; --noise and --jpeg are to restore.")
     own = own_degradation(model, upscaler)
-    if isinstance(asked, GaussianNoise) and isinstance(own, GaussianNoise):
-        asked = replace(own, sigma=asked.sigma)  # still clipped and rounded, or not
-    found = asked or own
+    found = asked_or_own(asked, own, upscaler.scale)
     if found is None:
+        options = [kind.option for kind in DEGRADATIONS.values() if kind.option]
+        flags = " or ".join(f"{option.flag} {option.metavar}" for option in options)
         raise InputError(
-            f"{model}: does not say what it restores; give --noise SIGMA or --jpeg Q"
+            f"{model}: does not say what it restores; give {flags}"
             f"{'.' if model == 'input' else ', or its run folder.'}"
         )
     return found
@@ -96,11 +92,12 @@ def own_degradation(model, upscaler):
     from tfsr.data.degradation import BICUBIC, from_table
     from tfsr.zoo.loading import load_degradation
 
-    if upscaler.scale > 1:
-        return BICUBIC
     if model.endswith(".tflite"):
-        return or_input_error(from_table, upscaler.metadata["degradation"])
-    return None if model == "input" else load_degradation(model)
+        table = upscaler.metadata.get("degradation")
+        own = table and or_input_error(from_table, table)
+    else:
+        own = None if model in ("bicubic", "input") else load_degradation(model)
+    return own or (BICUBIC if upscaler.scale > 1 else None)
 
 
 def or_input_error(function, *arguments):

@@ -81,7 +81,6 @@ def _restorer(options):
 def _run(options, find):
     from tqdm import tqdm
 
-    from tfsr.data import JPEG
     from tfsr.upscaling.jobs import automatic_tile, plan, upscale
 
     jobs, done = plan(
@@ -92,8 +91,8 @@ def _run(options, find):
     if not jobs:
         return 0
     upscaler = find(options)
-    # JPEG files keep luma and chroma apart; noise is in R, G and B.
-    luma = isinstance(own_degradation(options.model, upscaler), JPEG)
+    own = own_degradation(options.model, upscaler)
+    luma = upscaler.scale == 1 and own is not None and own.of_luma
     radius, step, working_bytes = _footprint(upscaler)
     tile = options.tile or automatic_tile(working_bytes, radius)
     least = 2 * radius + step

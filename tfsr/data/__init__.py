@@ -1,5 +1,5 @@
 from tfsr.data.cache import ImageCache, ImageSurvey
-from tfsr.data.degradation import JPEG, Bicubic, GaussianNoise
+from tfsr.data.degradation import JPEG, Bicubic, Chain, GaussianNoise
 from tfsr.data.images import list_images, read_image, stored_channels
 from tfsr.data.pairs import BenchmarkFolder, Pair
 from tfsr.data.resize import imresize
@@ -9,6 +9,7 @@ __all__ = [
     "JPEG",
     "BenchmarkFolder",
     "Bicubic",
+    "Chain",
     "GaussianNoise",
     "ImageCache",
     "ImageSurvey",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsr.data.degradation import BICUBIC, Degradation, check_scale
+from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, check_scale
 from tfsr.data.images import list_images, read_image
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
@@ -38,7 +38,8 @@ class BenchmarkFolder:
     MS3-Conv paper (0.8, 0.6, 0.5), so that the same pattern comes at other
     frequencies; then as above, except that LR is always made.
 
-    For restoration the scale is 1 and LR, always made, has the size of HR. What is
+    For restoration the scale is 1 and LR, always made, has the size of HR. Where a
+    degradation begins with bicubic, the rest of it is done to LR, file or made. What is
     random in it comes from the seed and a checksum of the HR pixels, so the same image
     is degraded alike in any folder and order.
 
@@ -48,7 +49,7 @@ class BenchmarkFolder:
         channels: 3 for RGB, 1 for grayscale, "y" for luma: HR's is rounded to 8 bits,
             and LR made of that, without rounding.
         rescale: Factor of `imresize` for the HR images, above 0 and at most 1.
-        degradation: Bicubic for a scale above 1, another for 1.
+        degradation: What makes LR; of luma bicubic alone.
         seed: Of what is random in the degradation.
         border: Pixels to shave from each side before scoring; by default the scale,
             and none in restoration.
@@ -74,6 +75,11 @@ class BenchmarkFolder:
             raise ValueError(
                 f"`rescale` must be above 0 and at most 1. Received: rescale={rescale}."
             )
+        if channels == "y" and degradation != BICUBIC:
+            raise ValueError(
+                "`degradation` of luma must be bicubic. "
+                f"Received: degradation={degradation}."
+            )
         self.scale = scale
         self.channels = channels
         self.rescale = rescale
@@ -82,6 +88,7 @@ class BenchmarkFolder:
         if border is None:
             border = scale if scale > 1 else 0
         self.border = border
+        self._after_lr = after_bicubic(degradation)
         self.lr_files = None
         if isinstance(folder, list):
             self.folder = folder[0].parent
@@ -91,7 +98,7 @@ class BenchmarkFolder:
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         lr = self.folder / "LR_bicubic" / f"X{scale}"
-        made = rescale != 1 or scale == 1 or channels == "y"
+        made = rescale != 1 or channels == "y" or self._after_lr is None
         if hr.is_dir() and lr.is_dir() and not made:
             self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
             missing = [f for f in self.lr_files if not f.is_file()]
@@ -120,13 +127,13 @@ class BenchmarkFolder:
         if self.rescale != 1:
             hr = imresize(hr, self.rescale)
         hr = crop_to_multiple(hr, self.scale)
+        rng = np.random.default_rng([self.seed, zlib.crc32(hr.tobytes())])
         if self.lr_files is None:
             if 0 in hr.shape:
                 raise InputError(f"{file}: smaller than the scale {self.scale}.")
             if self.channels == "y":
                 lr = imresize(hr.astype(np.float32), 1 / self.scale)
                 return Pair(file.stem, lr, hr, luma=True)
-            rng = np.random.default_rng([self.seed, zlib.crc32(hr.tobytes())])
             return Pair(file.stem, self.degradation(hr, self.scale, rng), hr)
         lr = read_image(self.lr_files[i], self.channels)
         expected = tuple(side // self.scale for side in hr.shape[:2])
@@ -135,7 +142,7 @@ class BenchmarkFolder:
                 f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR "
                 f"asks for {expected[0]}x{expected[1]} (height x width)."
             )
-        return Pair(file.stem, lr, hr)
+        return Pair(file.stem, self._after_lr(lr, self.scale, rng), hr)
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import Degradation, in_8_bits
+from tfsr.data.degradation import Degradation, in_8_bits, task_name
 from tfsr.errors import InputError
 from tfsr.metrics import key_of
 from tfsr.scoring.evaluation import baseline
@@ -196,5 +196,6 @@ def _same_network(a, b):
 
 
 def _task(scale, channels, degradation):
-    what = f"x{scale}" if scale > 1 else f"restoration from {degradation}"
+    what = task_name(degradation, scale)
+    what = what if scale > 1 else f"restoration {what}"
     return f"{what} of {'RGB' if channels == 3 else 'gray'}"

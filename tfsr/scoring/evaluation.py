@@ -13,8 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from tfsr import metrics
-from tfsr.data import JPEG, BenchmarkFolder, Pair
-from tfsr.data.degradation import to_table
+from tfsr.data import BenchmarkFolder, Pair
+from tfsr.data.degradation import BICUBIC, to_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.pictures import most_different, side_by_side
@@ -59,8 +59,7 @@ def evaluate(
 
 def default_metrics(folder: BenchmarkFolder) -> tuple[str, ...]:
     """Returns what is scored on a folder if nothing else is asked for."""
-    extra = ("ssim_uniform",) if isinstance(folder.degradation, JPEG) else ()
-    return (*metrics.DEFAULT, *extra)
+    return (*metrics.DEFAULT, *folder.degradation.metrics)
 
 
 def protocol_name(folder: BenchmarkFolder) -> str:
@@ -149,8 +148,11 @@ def _protocol(upscaler, folder, names):
     if folder.channels != 1:
         rounded = "rounded in HR" if on_luma else "not rounded"
         protocol["luma"] = f"BT.601, 16 to 235, {rounded}"
-    if folder.scale > 1:
-        protocol["lr"] = "imresize" if folder.lr_files is None else "files"
+    if folder.lr_files:
+        protocol["lr"] = "files"
+    elif folder.scale > 1:
+        first = folder.degradation.steps[0]
+        protocol["lr"] = "imresize" if first == BICUBIC else "as degraded"
     if on_luma:
         protocol["lr"] = "imresize of the luma, not rounded"
     conventions = {name: metrics.METRICS[name].convention for name in names}
@@ -158,5 +160,9 @@ def _protocol(upscaler, folder, names):
 
 
 def _degradation(folder):
-    table = to_table(folder.degradation)
-    return table if folder.scale > 1 else {**table, "seed": folder.seed}
+    """Returns the tables of the degradation, each with the seed of what it draws."""
+    tables = [
+        to_table(step) if step.shrinks else {**to_table(step), "seed": folder.seed}
+        for step in folder.degradation.steps
+    ]
+    return tables if len(tables) > 1 else tables[0]

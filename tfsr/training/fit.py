@@ -12,7 +12,7 @@ import keras
 from tfsr import files
 from tfsr.config import Config, read_config
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
-from tfsr.data.degradation import Enlarged, check_scale
+from tfsr.data.degradation import Enlarged, after_bicubic, check_scale
 from tfsr.errors import InputError, naming_memory
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
@@ -98,6 +98,7 @@ def _train(config, out, tensorboard, callbacks, changes, replicas):
         data.channels,
         data.exclude,
         data.downscale,
+        with_lr=after_bicubic(data.task) is not None,
     )
     task = Enlarged(scales(model)) if data.channels == "y" else data.task
     sampler = PatchSampler(images, options.patch, options.batch, options.seed, task)
@@ -305,7 +306,7 @@ def check_free(out: Path, config: Config) -> list[str]:
             f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
         )
     old, new = before.values(), config.values()
-    return [f"{key} was {old[key]}, now {new[key]}" for key in changed]
+    return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed]
 
 
 @contextlib.contextmanager
