@@ -38,6 +38,7 @@ class Option:
     parse: Callable[[str], Any]
 
 
+@dataclass(frozen=True)
 class Degradation:
     """Makes a degraded image: called with an image, a scale and a random generator.
 
@@ -404,9 +405,8 @@ def degraded_patch(
     """
     steps = degradation.steps
     factors = [scale if step.shrinks else 1 for step in steps]
-    size, needed = hr.shape[:2], [[(y, y + side), (x, x + side)]]
-    if degradation.shrinks:
-        size = [n // scale for n in size]
+    size = [n // scale if degradation.shrinks else n for n in hr.shape[:2]]
+    needed = [[(y, y + side), (x, x + side)]]
     for step, factor in zip(steps[::-1], factors[::-1], strict=True):
         size = [n * factor for n in size]
         spans = zip(needed[0], size, strict=True)

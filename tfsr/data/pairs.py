@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, check_scale
+from tfsr.data.degradation import (
+    BICUBIC,
+    Chain,
+    Degradation,
+    after_bicubic,
+    check_scale,
+)
 from tfsr.data.images import list_images, read_image
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
@@ -88,7 +94,6 @@ class BenchmarkFolder:
         if border is None:
             border = scale if scale > 1 else 0
         self.border = border
-        self._after_lr = after_bicubic(degradation)
         self.lr_files = None
         if isinstance(folder, list):
             self.folder = folder[0].parent
@@ -98,7 +103,7 @@ class BenchmarkFolder:
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         lr = self.folder / "LR_bicubic" / f"X{scale}"
-        made = rescale != 1 or channels == "y" or self._after_lr is None
+        made = rescale != 1 or channels == "y" or after_bicubic(degradation) is None
         if hr.is_dir() and lr.is_dir() and not made:
             self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
             missing = [f for f in self.lr_files if not f.is_file()]
@@ -142,7 +147,8 @@ class BenchmarkFolder:
                 f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR "
                 f"asks for {expected[0]}x{expected[1]} (height x width)."
             )
-        return Pair(file.stem, self._after_lr(lr, self.scale, rng), hr)
+        rest = Chain(self.degradation.steps[1:])  # the files are of bicubic
+        return Pair(file.stem, rest(lr, self.scale, rng), hr)
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
