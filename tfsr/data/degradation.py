@@ -51,7 +51,8 @@ class Degradation:
         block: The result depends on where a grid of squares of so many pixels begins.
         reach: A pixel of the result depends on no pixel further than this from its own,
             in pixels of the result.
-        fractional: Whether the result can have fractions, and values beyond 8 bits.
+        fractional: Whether the result can have fractions, and values beyond 8 bits;
+            `in_8_bits` then returns what has none.
         of_luma: Whether a network of one channel restores the luma of colours, not R, G
             and B in turn.
         metrics: What papers score beside PSNR and SSIM, keys of `tfsr.metrics.METRICS`.
