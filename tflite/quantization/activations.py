@@ -8,6 +8,7 @@ import numpy as np
 
 from tfsr.errors import InputError
 from tfsr.graph.graph import Graph
+from tfsr.graph.operators import SUMS, is_relu, operator_of
 from tfsr.layers import ChannelShift
 from tfsr.tflite.lowering.engine import is_input, name_of
 
@@ -15,24 +16,6 @@ from tfsr.tflite.lowering.engine import is_input, name_of
 Samples = dict[int, np.ndarray]
 Ranges = dict[int, tuple[float, float]]
 
-# These move values or take some among them: TFLite demands one quantization of their
-# inputs and outputs.
-MOVES = (
-    "AveragePooling2D",
-    "BilinearResize",
-    "Concatenate",
-    "CropToScale",
-    "DepthToSpace",
-    "GetItem",
-    "JoinScales",
-    "MaxPooling2D",
-    "Pad",
-    "PadToMultiple",
-    "SpaceToDepth",
-    "Split",
-    "SplitScales",
-    "UpSampling2D",
-)
 VALUES_PER_PATCH = 4000
 BINS = 2048
 BATCH = 8  # patches run at once
@@ -155,12 +138,10 @@ def fused_into_relu(graph: Graph):
     consumers = {}
     for node in graph.nodes:
         for x in node.input_tensors:
-            kind = type(node.operation).__name__.lower()
-            consumers.setdefault(id(x), []).append(kind)
+            consumers.setdefault(id(x), []).append(node.operation)
+    outputs = [consumers.get(id(node.outputs[0]), []) for node in graph.nodes]
     return {
-        i
-        for i, node in enumerate(graph.nodes)
-        if consumers.get(id(node.outputs[0])) == ["relu"]
+        i for i, readers in enumerate(outputs) if [*map(is_relu, readers)] == [True]
     }
 
 
@@ -209,7 +190,7 @@ def read_rounded(graph: Graph, layers: Sequence[str]) -> Graph:
     sums = {
         id(graph.nodes[i].outputs[0])
         for i, name in names(graph).items()
-        if type(graph.nodes[i].operation).__name__ == "Add"
+        if isinstance(graph.nodes[i].operation, SUMS)
         and any(fnmatch.fnmatchcase(name, pattern) for pattern in layers)
     }
     copies = {}
@@ -260,11 +241,16 @@ def _sum_of_output(graph):
     position = made_by[id(graph.outputs[0])]
     while _moves(node := graph.nodes[position]):
         position = made_by[id(node.input_tensors[0])]
-    return {position} if type(node.operation).__name__ == "Add" else set()
+    return {position} if isinstance(node.operation, SUMS) else set()
 
 
 def _moves(node):
-    return type(node.operation).__name__ in MOVES
+    """Returns whether a node only moves values or takes some among them.
+
+    TFLite demands one quantization of its inputs and outputs then.
+    """
+    known = operator_of(node.operation)
+    return known is not None and known.moves
 
 
 def _shift_of_input(graph, position):
