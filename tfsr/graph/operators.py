@@ -65,8 +65,8 @@ class Operator:
 def operator_of(operation) -> Operator | None:
     """Returns what is known of an operation; None for one that the table lacks.
 
-    A subclass is what its parent is, unless it computes in its own way. Of an activation
-    that is not one of Keras' nothing is known.
+    A subclass is what its parent is, unless it computes in its own way. Nothing is
+    known of an activation that is not one of Keras'.
     """
     activation = getattr(operation, "activation", None)
     if activation is not None and not _is_of_keras(activation):

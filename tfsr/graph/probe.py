@@ -1,4 +1,4 @@
-"""How far an operation sees that no table knows: asked by changing one row at a time."""
+"""How far an unknown operation sees: found by changing one row at a time."""
 
 import math
 from fractions import Fraction
@@ -114,7 +114,7 @@ def _beyond(changed, factor):
     Where the pattern differs in the middle from place to place, more than the distance
     matters, and the answer is infinity too.
     """
-    rows, columns = changed.shape
+    columns = changed.shape[1]
     inside = slice(columns // 3, columns - columns // 3)
     seen = [np.flatnonzero(changed[:, o]) for o in range(columns)]
     if any(len(s) == 0 for s in seen[inside]):

@@ -32,6 +32,7 @@ from tfsr.training.callbacks import (
     validate,
 )
 from tfsr.training.fine_tuning import start_from
+from tfsr.training.gradients import check_gradients
 from tfsr.training.recipe import build_trainee, repeat_exactly
 
 # What may change when a run is resumed: neither the network nor its training patches.
@@ -237,11 +238,14 @@ def build_on(replicas, model: keras.Model, config: Config) -> keras.Model:
     """Returns the network to train on `replicas`, its optimizer built.
 
     Raises:
-        InputError: If several replicas cannot train as `config` asks.
+        InputError: If several replicas cannot train as `config` asks, or if there is
+            a weight that would not be trained.
     """
     with replicas.scope():
         trainee = build_trainee(model, config)
         trainee.optimizer.build(trainee.trainable_variables)
+    alone = trainee if replicas.count == 1 else build_trainee(model, config)
+    check_gradients(alone, config.train.patch)
     replicas.prepare(trainee)
     return trainee
 

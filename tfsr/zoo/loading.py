@@ -1,8 +1,6 @@
 """Models from files: our own, and the checkpoints of the CARN authors."""
 
 import hashlib
-import re
-import zipfile
 from pathlib import Path
 
 from tfsr import files
@@ -17,9 +15,7 @@ def load_model(model):
     Raises:
         InputError: If there is no such model or the file is not one.
     """
-    import keras
-
-    import tfsr.models  # noqa: F401, registers the layers
+    from tfsr.zoo.adoption import read_keras
 
     file = released.find(model)
     if file.is_dir():
@@ -31,19 +27,7 @@ def load_model(model):
         )
     if file.suffix == ".npz":
         return _load_arrays(file)
-    if file.suffix != ".keras" or not zipfile.is_zipfile(file):
-        raise InputError(f"{file}: not a .keras file.")
-    try:  # safe mode: Keras refuses a file that brings code
-        loaded = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:  # on damaged files Keras raises nearly anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{file}: not a model tfsr can load ({reason}).") from None
-    if not _enlarges_images(loaded):
-        raise InputError(
-            f"{file}: not a super-resolution or restoration model of tfsr."
-        )
-    _keep_names(loaded)
-    return loaded
+    return read_keras(file)
 
 
 def weights_sha256(model):
@@ -118,34 +102,6 @@ def _load_config(model):
     config = (file if file.is_dir() else file.parent) / "config.toml"
     known = config.is_file() and (file.is_dir() or file.name == "model.keras")
     return read_config(config) if known else None
-
-
-def _keep_names(model):
-    """Keeps Keras from giving new operations the names that a loaded model's have.
-
-    It numbers only what it names itself, from 0 in each process, and refuses a model
-    with two operations of one name; so nothing could be built around a loaded one.
-    """
-    import keras
-
-    for operation in model.operations:
-        kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", operation.name).groups()
-        while keras.backend.get_uid(kind) <= int(number or 0):
-            pass
-
-
-def _enlarges_images(model):
-    import keras
-
-    from tfsr.models import luminance_scales, scales
-
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        return False
-    shapes = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]
-    if any(len(s) != 4 or s[1:3] != (None, None) or s[3] not in (1, 3) for s in shapes):
-        return False
-    per_input = len(model.outputs) / len(model.inputs)
-    return (per_input == 1 or luminance_scales(model)) and min(scales(model)) >= 1
 
 
 def import_carn(file):
