@@ -11,7 +11,7 @@ from tfsr.cli.upscale import _footprint
 from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
 from tfsr.models import carn_m, cmsc, srresnet, vdsr
-from tfsr.photos.photo import read_photo
+from tfsr.photos import read_photo
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.jobs import Job, automatic_tile, plan, upscale

@@ -11,7 +11,7 @@ from tfsr.data.images import SUFFIXES
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
 from tfsr.files import remove_stale
-from tfsr.photos.photo import (
+from tfsr.photos import (
     Photo,
     bleed_opaque,
     check_writable,
