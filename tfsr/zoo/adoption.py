@@ -90,7 +90,9 @@ def _functional(model, name):
     for size in ((None, None), shape[1:3]):
         lr = keras.Input((*size, shape[-1]), name="lr")
         try:
-            return keras.Model(lr, model(lr), name=model.name)
+            functional = keras.Model(lr, model(lr), name=model.name)
+            scales(functional)  # runs it: what takes open sizes may refuse real ones
+            return functional
         except Exception as error:  # a stranger's code raises anything
             reason = " ".join(str(error).split())[:200]
     raise InputError(f"{name}: does not run on images of {shape[1:]} ({reason}).")
