@@ -13,6 +13,7 @@ from tfsr.graph.operators import CONCATENATIONS
 from tfsr.layers import (
     BicubicEnlarge,
     ChannelShift,
+    CollapsibleConv2D,
     GroupedConv2D,
     Luma,
     WeightedAverage,
@@ -46,9 +47,12 @@ def shift_into_bias(operation, *args):
     return with_weights(conv, kernel, bias + np.array(operation.offset))(x)
 
 
-def fold_weight_normalization(operation, *args):
-    """The kernel g v / |v| for the lengths g and directions v as training left them."""
-    if not isinstance(operation, WeightNormConv2D):
+def fold_kernels(operation, *args):
+    """The kernel that a convolution computes of its weights, as training left them.
+
+    Such as g v / |v| of lengths g and directions v, or the product of two kernels.
+    """
+    if not isinstance(operation, WeightNormConv2D | CollapsibleConv2D):
         return None
     return with_weights(operation, *weights_of(operation))(*args)
 
@@ -86,6 +90,22 @@ def luma_as_convolution(operation, *args):
     conv = convolution(name_of(operation), kernel, np.array([BLACK]))
     conv.trainable = False
     return conv(*args)
+
+
+def copies_as_convolution(operation, *args):
+    """[x, x, x] = k * x for a 1x1 convolution k of zeros and ones.
+
+    The 8-bit delegate copies 16 small inputs in four times the time.
+    """
+    if not isinstance(operation, CONCATENATIONS) or operation.axis != -1:
+        return None
+    if len(args[0]) == 1 or len({id(x) for x in args[0]}) > 1:
+        return None
+    x = args[0][0]
+    kernel = np.tile(np.eye(x.shape[-1]), len(args[0]))[None, None]
+    conv = convolution(name_of(operation), kernel, np.zeros(kernel.shape[-1]))
+    conv.trainable = False
+    return conv(x)
 
 
 def enlarge_as_convolution(operation, *args):
@@ -353,12 +373,13 @@ def shift_out_of_convolution(operation, *args):
 
 
 EXACT = (
-    fold_weight_normalization,
+    fold_kernels,
     fold_batch_normalization,
     average_in_convolutions,
     subtract_nothing,
     factor_into_convolution,
     luma_as_convolution,
+    copies_as_convolution,
     enlarge_as_convolution,
     shift_into_bias,
     pool_as_convolution,

@@ -9,8 +9,8 @@ import numpy as np
 from tfsr.errors import InputError
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import SUMS, is_relu, operator_of
-from tfsr.layers import ChannelShift
-from tfsr.tflite.lowering.engine import is_input, name_of
+from tfsr.layers import ChannelShift, GroupedConv2D
+from tfsr.tflite.lowering.engine import is_input, name_of, weights_of
 
 # By the position of the node in the graph.
 Samples = dict[int, np.ndarray]
@@ -101,7 +101,8 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
 
     What TFLite runs as one operation has one range: an operation followed by ReLU alone
     has it after the ReLU. Tensors that meet in a concatenation share a range. The
-    output's range is [0, 1], and that of a shift of the input by one constant follows.
+    output's range is [0, 1], like that of copies of the input, and that of a shift of
+    the input by one constant follows.
 
     Args:
         graph: The observed graph.
@@ -254,11 +255,24 @@ def _moves(node):
 
 
 def _shift_of_input(graph, position):
+    """Returns what a node adds to the input, 0 if it copies it, None if neither."""
     node = graph.nodes[position]
+    if not (node.input_tensors and is_input(node.input_tensors[0])):
+        return None
+    if _copies_channels(node.operation):
+        return 0.0
     if not isinstance(node.operation, ChannelShift):
         return None
     (offset, *others) = set(node.operation.offset)
-    return offset if is_input(node.input_tensors[0]) and not others else None
+    return None if others else offset
+
+
+def _copies_channels(operation):
+    if not isinstance(operation, GroupedConv2D) or operation.kernel_size > 1:
+        return False
+    kernel, bias = weights_of(operation)
+    one_each = np.isin(kernel, (0, 1)).all() and (kernel.sum(axis=2) == 1).all()
+    return bool(one_each and not bias.any())
 
 
 def _same_range(graph: Graph):

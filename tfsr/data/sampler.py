@@ -41,11 +41,10 @@ class PatchSampler:
         self.batch = batch
         self.seed = seed
         self.degradation = degradation
+        self.shapes = {s: images.shapes(s) for s in images.scales}
         self.usable = {
-            s: [
-                i for i, shape in enumerate(images.shapes(s)) if min(shape[:2]) >= patch
-            ]
-            for s in images.scales
+            s: [i for i, shape in enumerate(shapes) if min(shape[:2]) >= patch]
+            for s, shapes in self.shapes.items()
         }
         self.skipped = {s: len(images) - len(u) for s, u in self.usable.items()}
         for s, usable in self.usable.items():
@@ -66,6 +65,10 @@ class PatchSampler:
 
     def share(self, step: int, part: int, parts: int) -> tuple:
         """Returns part number `part` of `parts` equal ones of the batches of a step."""
+        return in_unit_range(self.draw(step, part, parts))
+
+    def draw(self, step: int, part: int, parts: int) -> tuple:
+        """Returns the same on the scale of 8 bits, uint8 but for noise that is not."""
         rng = np.random.default_rng([self.seed, step])
         batches = {s: self._batch(rng, s, part, parts) for s in self.images.scales}
         if len(batches) == 1:
@@ -79,18 +82,19 @@ class PatchSampler:
         places = [self._place(rng, scale) for _ in range(self.batch)]
         size = self.batch // parts
         share = slice(part * size, (part + 1) * size)
+        # Only what degrades a patch draws more, of which shrinking is not.
+        own = rng.spawn(self.batch) if scale == 1 else [None] * self.batch
         patches = [
             self._cut(scale, own_rng, *place)
-            for own_rng, place in zip(
-                rng.spawn(self.batch)[share], places[share], strict=True
-            )
+            for own_rng, place in zip(own[share], places[share], strict=True)
         ]
         lr, hr = (np.stack(side) for side in zip(*patches, strict=True))
-        return lr.astype(np.float32) / 255, hr.astype(np.float32) / 255
+        return lr, hr
 
     def _place(self, rng, scale):
-        position = rng.choice(self.usable[scale])
-        h, w, _ = self.images.pair(position, scale).lr.shape
+        # What `rng.choice` does, which makes an array of the whole list.
+        position = self.usable[scale][rng.integers(len(self.usable[scale]))]
+        h, w, _ = self.shapes[scale][position]
         y = rng.integers(h - self.patch + 1)
         x = rng.integers(w - self.patch + 1)
         return position, y, x, rng.integers(2), rng.integers(4)
@@ -110,3 +114,12 @@ class PatchSampler:
             np.rot90(side[:, ::-1] if flip else side, turns)
             for side in (lr, cut(pair.hr, scale))
         ]
+
+
+def in_unit_range(batches):
+    """Returns arrays or dicts of them on the scale of 8 bits as float32 in [0, 1]."""
+    if isinstance(batches, tuple):
+        return tuple(map(in_unit_range, batches))
+    if isinstance(batches, dict):
+        return {key: in_unit_range(batch) for key, batch in batches.items()}
+    return batches.astype(np.float32) / np.float32(255)

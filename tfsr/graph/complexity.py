@@ -6,11 +6,20 @@ import keras
 
 from tfsr.graph.graph import inline
 from tfsr.graph.operators import operator_of
+from tfsr.layers import CollapsibleConv2D
 
 
 def params(model: keras.Model) -> int:
-    """Returns the number of trainable parameters."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    """Returns the number of trainable parameters.
+
+    A collapsible convolution counts as what it collapses to, as its paper has it.
+    """
+    total = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    for layer in {node.operation for node in inline(model).nodes}:
+        if isinstance(layer, CollapsibleConv2D):
+            total += math.prod(layer.kernel.shape)
+            total -= math.prod(layer.expand.shape) + math.prod(layer.project.shape)
+    return total
 
 
 def mult_adds(model: keras.Model, height: int, width: int) -> int:

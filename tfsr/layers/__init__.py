@@ -2,6 +2,7 @@ from tfsr.layers.bicubic_enlarge import BicubicEnlarge
 from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock
 from tfsr.layers.channel_shift import ChannelShift
+from tfsr.layers.collapsible_conv import CollapsibleConv2D
 from tfsr.layers.conv_norm import ConvNorm
 from tfsr.layers.fake_quantize import FakeQuantize
 from tfsr.layers.fake_quantized_conv import FakeQuantizedConv2D
@@ -35,6 +36,7 @@ __all__ = [
     "BranchedConv2D",
     "CascadingBlock",
     "ChannelShift",
+    "CollapsibleConv2D",
     "ConvNorm",
     "CropToScale",
     "FakeQuantize",

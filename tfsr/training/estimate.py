@@ -10,6 +10,7 @@ import numpy as np
 
 from tfsr.config import Config
 from tfsr.data import ImageSurvey, PatchSampler
+from tfsr.data.sampler import in_unit_range
 from tfsr.errors import naming_memory
 from tfsr.graph import complexity
 from tfsr.models import training_scales
@@ -82,7 +83,8 @@ class Noise:
 
         def batch(scale, channels):
             side = options.patch * scale
-            return rng.random((options.batch, side, side, channels), np.float32)
+            shape = (options.batch, side, side, channels)
+            return rng.integers(256, size=shape, dtype=np.uint8)
 
         channels = model.inputs[0].shape[-1]
         lr = {f"lr_x{s}": batch(1, channels) for s in training_scales(model)}
@@ -92,9 +94,9 @@ class Noise:
         self.batches = lr, hr
 
     def __getitem__(self, step):
-        return self.share(step, 0, 1)
+        return in_unit_range(self.draw(step, 0, 1))
 
-    def share(self, step, part, parts):
+    def draw(self, step, part, parts):
         return keras.tree.map_structure(
             lambda batch: np.split(batch, parts)[part], self.batches
         )
