@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from tfsr.data.degradation import BICUBIC, Degradation, from_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite import metadata
 from tfsr.upscaling.tiling import windows
+from tfsr.upscaling.upscalers import align, as_floats
+from tfsr.zoo.released import named
 
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
 
@@ -33,6 +36,8 @@ class TFLiteUpscaler:
         InputError: If the file was not made by `tfsr convert` or is damaged.
     """
 
+    radius_is_exact = True
+
     def __init__(
         self,
         file: str | Path,
@@ -40,6 +45,7 @@ class TFLiteUpscaler:
         size: tuple[int, int] | None = None,
     ):
         self.metadata = metadata.read(file)
+        self.name = named(str(file))
         self.scale = self.metadata["scale"]
         self.depth = 8 if self.metadata["format"] == "int8" else 24
         self.alignment = self.metadata.get("alignment", 1)
@@ -59,6 +65,7 @@ class TFLiteUpscaler:
             raise InputError(f"{file}: LiteRT cannot run it{at} ({error}).") from None
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
+        lr = as_floats(lr)
         if self.in_tiles:
             whole = lr.shape[:2] == self.size
             return self._run(lr) if whole else self._run_in_tiles(lr)
@@ -68,13 +75,33 @@ class TFLiteUpscaler:
         return self._run(padded)[: height * self.scale, : width * self.scale]
 
     @property
+    def radius(self) -> int:
+        return align(self._fact("receptive_radius"), self._fact("alignment"))
+
+    @property
+    def working_bytes(self) -> int:
+        return self._fact("working_bytes")
+
+    @property
+    def task(self) -> Degradation | None:
+        """What the file says; bicubic of an enlarger that says nothing.
+
+        Raises:
+            InputError: If it says what this version of tfsr does not know.
+        """
+        try:
+            return from_table(self.metadata["degradation"])
+        except KeyError:
+            return BICUBIC if self.scale > 1 else None
+        except ValueError as error:
+            raise InputError(f"{self.name}: {error}") from None
+
+    @property
     def overlap(self) -> tuple[int, int]:
         """By how much tiles of its size overlap at their inner sides, in LR pixels."""
         step = self.alignment
-        radius = self.metadata.get("receptive_radius", 0)
-        return tuple(
-            min(-(-radius // step), tile // step // 4) * step for tile in self.size
-        )
+        radius = align(self.metadata.get("receptive_radius", 0), step)
+        return tuple(min(radius, tile // step // 4 * step) for tile in self.size)
 
     def is_exact(self, height: int, width: int) -> bool:
         """Returns whether an image of this size gets what the whole network gives it.
@@ -92,6 +119,13 @@ class TFLiteUpscaler:
             return enough and tile % step == 0
 
         return all(map(is_covered, (height, width), self.size, self.overlap))
+
+    def _fact(self, key):
+        if key not in self.metadata:
+            raise InputError(
+                f"{self.name}: was made by an older tfsr; convert it again."
+            )
+        return self.metadata[key]
 
     def _run_in_tiles(self, lr):
         (height, width), s = lr.shape[:2], self.scale

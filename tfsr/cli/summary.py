@@ -1,8 +1,9 @@
 """`tfsr summary`."""
 
 from tfsr.cli.arguments import positive, size, with_json
-from tfsr.cli.models import import_tensorflow, or_input_error
 from tfsr.cli.output import present
+from tfsr.errors import or_input_error
+from tfsr.quiet import import_keras
 
 
 def add(command):
@@ -19,7 +20,7 @@ def add(command):
 
 
 def run(options):
-    import_tensorflow()
+    import_keras()
     from tfsr.graph import complexity
     from tfsr.models import MODELS, scales, single_scale
     from tfsr.training import build_model, model_table, read_config

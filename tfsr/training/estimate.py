@@ -1,7 +1,5 @@
 """Whether a training would work, and how long it would take, in seconds."""
 
-import resource
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from tfsr.data import ImageSurvey, PatchSampler
 from tfsr.data.sampler import in_unit_range
 from tfsr.errors import naming_memory
 from tfsr.graph import complexity
+from tfsr.memory import peak_memory_mb
 from tfsr.models import training_scales
 from tfsr.training import distribution
 from tfsr.training.callbacks import completed_epochs
@@ -36,7 +35,7 @@ def dry_run(config: Config, out: str | Path) -> dict:
     Returns:
         `model`, `params`, `images`, `cache_bytes`, `epochs` (still to go), `steps`,
         `step_seconds`, `validation_seconds` (of an epoch), `estimated_seconds` (of
-        all) and `peak_memory_mb` (of this process).
+        all) and `peak_memory_mb` (of this process; None where unknown).
 
     Raises:
         InputError: As `train` would raise.
@@ -71,7 +70,7 @@ def _dry_run(config, done, replicas):
         "step_seconds": step_seconds,
         "validation_seconds": validation_seconds,
         "estimated_seconds": steps * step_seconds + epochs * validation_seconds,
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 
@@ -127,8 +126,3 @@ def _validation_seconds(model, folder):
     started = time.monotonic()
     KerasUpscaler(model, folder.scale, folder.channels)(lr)
     return (time.monotonic() - started) * len(folder)
-
-
-def _peak_memory_mb():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -22,8 +22,8 @@ def bands(
     Args:
         enlarge: From float32 `(h, w, C)` in [0, 1] to `(h * scale, w * scale, K)`.
         scale: The upscaling factor.
-        layers: Parts of the image, uint8 or uint16 `(H, W)` or `(H, W, c)` of one type,
-            which a tile has as its channels.
+        layers: Parts of the image, `(H, W)` or `(H, W, c)`, which a tile has as its
+            channels; of one type, uint8, uint16 or float in [0, 1].
         tile: Side of a tile in LR pixels; must exceed `2 * overlap`.
         overlap: LR pixels at a tile's inner sides that are computed but not used.
         step: Where tiles may begin; must divide `tile` and `overlap`.
@@ -49,9 +49,15 @@ def bands(
             lr = np.dstack([layer[top:bottom, left:right] for layer in layers])
             beyond = (max(0, bottom - height), max(0, right - width))
             lr = np.pad(lr, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="edge")
-            sr = enlarge(lr.astype(np.float32) / np.iinfo(lr.dtype).max)
+            sr = enlarge(_as_floats(lr))
             parts.append(sr[rows, (begin - left) * scale : (end - left) * scale])
         yield np.concatenate(parts, axis=1)
+
+
+def _as_floats(lr):
+    """Returns the image of any type as float32 in [0, 1]."""
+    whole = np.issubdtype(lr.dtype, np.integer)
+    return lr.astype(np.float32) / (np.iinfo(lr.dtype).max if whole else 1)
 
 
 def tiles(height: int, width: int, tile: int, overlap: int, step: int = 1) -> int:

@@ -12,6 +12,7 @@ from tfsr import files
 from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "released"
+BASELINES = ("bicubic", "input")  # words for what a model is compared with
 MODELS = (".npz", ".tflite")
 ENLARGERS = {2: "carn_m", 3: "carn_m", 4: "carn_m"}  # by scale, the best on Set5
 CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
@@ -37,6 +38,34 @@ def find(model: str | Path) -> Path:
     if files.sha256(file) != _digests().get(file.name):
         raise InputError(f"{file}: damaged; its checksum does not match.")
     return file
+
+
+def of_scale(name: str | Path, scale: int | None, smallest: bool = False) -> str | Path:
+    """Returns the name of a released network of one scale, as NAME_x2, if each scale
+    of `name` has a network of its own; else `name`.
+
+    Args:
+        name: The name of a released model, or another model.
+        scale: The scale.
+        smallest: Whether the smallest is taken if `scale` is None.
+
+    Raises:
+        InputError: If there is no network of the scale.
+    """
+    own = {}
+    for file in FOLDER.glob("*.npz"):
+        found = re.fullmatch(r"(.+)_x(\d+)", file.stem)
+        if found and found[1] == str(name):
+            own[int(found[2])] = file.stem
+    if not own or Path(name).exists():
+        return name
+    if smallest:
+        scale = scale or min(own)
+    if scale not in own:
+        has = ", ".join(f"x{s}" for s in sorted(own))
+        advice = "choose one with --scale" if scale is None else f"not x{scale}"
+        raise InputError(f"{name}: has networks of {has}; {advice}.")
+    return own[scale]
 
 
 def named(model: str) -> str:
