@@ -19,7 +19,7 @@ from tfsr.photos import (
     read_photo,
     write_photo,
 )
-from tfsr.upscaling.tiling import bands, tiles
+from tfsr.upscaling.tiling import Cover, bands, tiles
 from tfsr.upscaling.upscalers import Upscaler
 
 REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
@@ -143,7 +143,7 @@ def upscale(
         try:
             rows = _enlarged(upscaler, layers, tile, job.source, progress)
             write_photo(job.target, photo, rows, upscaler.scale)
-            return notes
+            return [*notes, *_doubts(upscaler, photo.color, tile)]
         except MemoryError:
             tile = _halved(upscaler, tile, job.source)
             notes.append(f"memory ran out; went on with tiles of {tile} pixels")
@@ -266,6 +266,33 @@ def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarra
         return _of_type(np.clip(sr, 0, 1), dtype)
 
     yield from bands(enlarge, scale, layers, *grid)
+
+
+def _doubts(upscaler, color, tile):
+    """Returns notes where tiles may differ from the whole image."""
+    height, width = color.shape[:2]
+    scale, step = upscaler.scale, upscaler.alignment
+    if upscaler.fixed_size:
+        cover = Cover(upscaler.fixed_size, scale, step, upscaler.radius)
+        if cover.is_exact(height, width) and upscaler.radius_is_exact:
+            return []
+        size = "x".join(map(str, upscaler.fixed_size))
+        return [f"the model runs at {size} alone; in tiles of {size}, seams may show"]
+    several = tiles(height, width, tile, upscaler.radius, step) > 1
+    if upscaler.radius_is_exact or not several:
+        return []
+    side = tile + tile // 2
+    top, left = (max(0, (n - side) // 2) for n in (height, width))
+    crop = [color[top : top + side, left : left + side]]
+    tiled, whole = (
+        np.concatenate(list(_enlarged(upscaler, crop, n, "crop"))).astype(float)
+        for n in (tile, 2 * side)
+    )
+    levels = np.abs(tiled - whole).max() / np.iinfo(color.dtype).max * 255
+    return [
+        f"pixels may see the whole image; tiles of {tile} change a crop of it by up to "
+        f"{levels:.0f} of 255"
+    ]
 
 
 def _of_type(image, dtype):

@@ -8,6 +8,9 @@ import numpy as np
 from tfsr.data.degradation import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
+from tfsr.upscaling.tiling import Cover, align
+
+UNSURE = 16  # LR pixels that tiles overlap by where a pixel may see the whole image
 
 
 @runtime_checkable
@@ -24,8 +27,10 @@ class Upscaler(Protocol):
         alignment: It pads height and width to multiples of this, in LR pixels.
         radius: An output pixel depends on no LR pixel further than this from its own; a
             multiple of `alignment`.
-        radius_is_exact: Whether `radius` is proven; else tiles may differ from the
-            whole image.
+        radius_is_exact: Whether `radius` is proven. It is not where a pixel may see the
+            whole image; tiles may differ from the whole then.
+        fixed_size: Height and width of what it runs at, if that is one size; it takes
+            other images in tiles of it. None if it runs at any.
         working_bytes: Memory that a run takes for each LR pixel.
         task: The degradation it was made for; None if unknown.
     """
@@ -44,6 +49,8 @@ class Upscaler(Protocol):
     def radius(self) -> int: ...
     @property
     def radius_is_exact(self) -> bool: ...
+    @property
+    def fixed_size(self) -> tuple[int, int] | None: ...
     @property
     def working_bytes(self) -> int: ...
     @property
@@ -68,7 +75,6 @@ class KerasUpscaler:
     """
 
     depth = 24  # of float32
-    radius_is_exact = True
     bytes_of_value = 12  # float32, and what convolutions take beside it
 
     def __init__(
@@ -84,15 +90,23 @@ class KerasUpscaler:
         self.model = single_scale(model, scale, channels)
         self.scale = scale
         self.channels = self.model.input.shape[-1]
+        size = tuple(self.model.input.shape[1:3])
+        self.fixed_size = None if None in size else size
         self.name = name or self.model.name
         self.task = task or (BICUBIC if scale > 1 else None)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         from keras import ops
 
+        def run(lr):
+            with naming_memory():  # eagerly: `predict` would trace for every size anew
+                return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
+
         lr = as_floats(lr)
-        with naming_memory():  # eagerly: `predict` would trace for every size anew
-            return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
+        if self.fixed_size in (None, lr.shape[:2]):
+            return run(lr)
+        cover = Cover(self.fixed_size, self.scale, self.alignment, self.radius)
+        return cover.enlarge(run, lr)
 
     # Training runs networks whose reach is unknown, so it is found when asked for.
 
@@ -103,10 +117,18 @@ class KerasUpscaler:
         return alignment(self.model)
 
     @cached_property
-    def radius(self) -> int:
+    def _reach(self):
         from tfsr.graph.footprint import receptive_radius
 
-        return align(receptive_radius(self.model), self.alignment)
+        return receptive_radius(self.model)
+
+    @property
+    def radius(self) -> int:
+        return align(UNSURE if self._reach is None else self._reach, self.alignment)
+
+    @property
+    def radius_is_exact(self) -> bool:
+        return self._reach is not None
 
     @cached_property
     def working_bytes(self) -> int:
@@ -126,6 +148,7 @@ class BicubicUpscaler:
     name = "bicubic"
     radius = 3
     radius_is_exact = True
+    fixed_size = None
     task = BICUBIC
 
     def __init__(self, scale: int, channels: int | str = 3):
@@ -149,6 +172,7 @@ class Unchanged:
     name = "input"
     radius = 0
     radius_is_exact = True
+    fixed_size = None
     working_bytes = 64
     task = None
 
@@ -198,13 +222,12 @@ class SelfEnsemble:
         return self.upscaler.radius_is_exact
 
     @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        return self.upscaler.fixed_size
+
+    @property
     def working_bytes(self) -> int:
         return self.upscaler.working_bytes
-
-
-def align(pixels: int, alignment: int) -> int:
-    """Returns `pixels` rounded up to a multiple of `alignment`."""
-    return pixels + -pixels % alignment
 
 
 def as_floats(image: np.ndarray) -> np.ndarray:
