@@ -12,7 +12,7 @@ from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite import metadata
-from tfsr.upscaling.tiling import Cover, align
+from tfsr.upscaling.tiling import Cover, align, pad
 from tfsr.upscaling.upscalers import UNSURE, as_floats
 from tfsr.zoo.released import named
 
@@ -67,10 +67,9 @@ class TFLiteUpscaler:
         if self.in_tiles:
             whole = lr.shape[:2] == self.size
             return self._run(lr) if whole else self._cover.enlarge(self._run, lr)
-        (height, width), step = lr.shape[:2], self.alignment
+        height, width = (n * self.scale for n in lr.shape[:2])
         # A fixed size that the network need not pad leaves its padding out of the file.
-        padded = np.pad(lr, ((0, -height % step), (0, -width % step), (0, 0)), "edge")
-        return self._run(padded)[: height * self.scale, : width * self.scale]
+        return self._run(pad(lr, self.alignment))[:height, :width]
 
     @property
     def radius(self) -> int:

@@ -11,6 +11,14 @@ def align(pixels: int, alignment: int) -> int:
     return pixels + -pixels % alignment
 
 
+def pad(image: np.ndarray, alignment: int) -> np.ndarray:
+    """Returns `(H, W, C)` with height and width up to multiples of `alignment`, the
+    last row and column repeated."""
+    height, width = image.shape[:2]
+    beyond = (0, -height % alignment), (0, -width % alignment), (0, 0)
+    return np.pad(image, beyond, "edge")
+
+
 def bands(
     enlarge: Callable[[np.ndarray], np.ndarray],
     scale: int,

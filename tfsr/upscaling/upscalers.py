@@ -8,7 +8,7 @@ import numpy as np
 from tfsr.data.degradation import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
-from tfsr.upscaling.tiling import Cover, align
+from tfsr.upscaling.tiling import Cover, align, pad
 
 UNSURE = 16  # LR pixels that tiles overlap by where a pixel may see the whole image
 
@@ -103,8 +103,11 @@ class KerasUpscaler:
                 return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
 
         lr = as_floats(lr)
-        if self.fixed_size in (None, lr.shape[:2]):
+        if self.fixed_size == lr.shape[:2]:
             return run(lr)
+        if self.fixed_size is None:  # networks of others may not pad themselves
+            height, width = (n * self.scale for n in lr.shape[:2])
+            return run(pad(lr, self.alignment))[:height, :width]
         cover = Cover(self.fixed_size, self.scale, self.alignment, self.radius)
         return cover.enlarge(run, lr)
 
@@ -204,8 +207,7 @@ class SelfEnsemble:
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         lr = as_floats(lr)
         height, width = lr.shape[:2]
-        beyond = (-height % self.alignment, -width % self.alignment)
-        lr = np.pad(lr, ((0, beyond[0]), (0, beyond[1]), (0, 0)), "edge")
+        lr = pad(lr, self.alignment)
         total = 0
         for flip in (1, -1):
             for turns in range(4):
