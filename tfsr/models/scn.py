@@ -58,17 +58,17 @@ MEAN = 0.5
 
 
 def scn(
-    scale=2,
-    levels=3,
-    ratio="1/2",
-    resampling="bilinear",
-    shared=True,
-    level_kernel_size=3,
-    filters=32,
-    width=4,
-    blocks=16,
-    channels=3,
-):
+    scale: int = 2,
+    levels: int = 3,
+    ratio: str = "1/2",
+    resampling: str = "bilinear",
+    shared: bool = True,
+    level_kernel_size: int = 3,
+    filters: int = 32,
+    width: float = 4,
+    blocks: int = 16,
+    channels: int = 3,
+) -> keras.Model:
     """Builds SCN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
@@ -102,7 +102,13 @@ def scn(
     return _network("scn", ends, body, multiple, scale, channels)
 
 
-def scn_unet(scale=2, filters=32, width=4, blocks=8, channels=3):
+def scn_unet(
+    scale: int = 2,
+    filters: int = 32,
+    width: float = 4,
+    blocks: int = 8,
+    channels: int = 3,
+) -> keras.Model:
     """Builds the U-Net style network of Table 4: two levels, one after the other.
 
     A quarter of the blocks are at the full resolution, half at 1/2, and a quarter at
@@ -137,7 +143,14 @@ def scn_unet(scale=2, filters=32, width=4, blocks=8, channels=3):
     return _network("scn_unet", ends, body, 2, scale, channels)
 
 
-def scn_pspnet(scale=2, levels=2, filters=32, width=4, blocks=8, channels=3):
+def scn_pspnet(
+    scale: int = 2,
+    levels: int = 2,
+    filters: int = 32,
+    width: float = 4,
+    blocks: int = 8,
+    channels: int = 3,
+) -> keras.Model:
     """Builds the PSPNet style network of Table 4: levels apart up to the last layer.
 
     The blocks share their weights across levels, as in `scn`, but exchange nothing. The
@@ -169,7 +182,9 @@ def scn_pspnet(scale=2, levels=2, filters=32, width=4, blocks=8, channels=3):
     return _network("scn_pspnet", ends, body, multiple, scale, channels)
 
 
-def with_levels(model, levels, ratio=None):
+def with_levels(
+    model: keras.Model, levels: int, ratio: str | None = None
+) -> keras.Model:
     """Returns `model` with a feature pyramid of other levels, sharing its weights.
 
     Args:
