@@ -1,6 +1,5 @@
 """A Keras model to `.tflite` files: calibrated, written, verified."""
 
-import importlib.metadata
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+import tfsr
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.errors import InputError
@@ -202,7 +202,7 @@ def _facts(model, scale, format, degradation, in_float, architecture):
     itemsize = 4 if in_float else format.itemsize
     color = "RGB" if model.input.shape[-1] == 3 else "gray"
     return {
-        "version": importlib.metadata.version("tfsr"),
+        "version": tfsr.__version__,
         "model": model.name,
         **({"architecture": architecture} if architecture else {}),
         "weights_sha256": weights_sha256(model),

@@ -1,14 +1,13 @@
 """Keras model to TFLite bytes: what the table of `formats.py` saves by."""
 
-import math
 import warnings
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.layers import BilinearResize, GroupedConv2D
+from tfsr.graph.operators import operator_of
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.quantization.activations import Ranges
 from tfsr.tflite.widening import widen
@@ -106,7 +105,7 @@ def _convert(converter):
 def _with_clip(graph):
     """Returns a function that runs `graph` and clips, before the last pixel shuffle."""
     last = graph.nodes[-1]
-    while type(last.operation).__name__ in ("DepthToSpace", "GetItem"):
+    while isinstance(last.operation, op.DepthToSpace | op.GetItem):
         history = last.input_tensors[0]._keras_history
         last = history.operation._inbound_nodes[history.node_index]
 
@@ -147,50 +146,8 @@ def _with_ranges(graph: Graph, ranges: Ranges):
 
 
 def _native(node, *args, **kwargs):
-    """Runs a node, convolutions and resizing as TensorFlow's own operations.
-
-    Keras' grouped convolution would wrap one in XLA, which TFLite cannot convert; its
-    nearest upsampling would become five-dimensional tiles, which no delegate takes; its
-    bilinear one wants known sizes.
-    """
-    operation = node.operation
-    if isinstance(operation, keras.layers.UpSampling2D):
-        return _upsample(operation, args[0])
-    if isinstance(operation, BilinearResize):
-        return operation.resize_by(tf.image.resize, args[0])
-    if isinstance(operation, GroupedConv2D):
-        x = tf.nn.conv2d(args[0], operation.kernel, strides=1, padding="SAME")
-        return tf.nn.bias_add(x, _unequal(operation.bias))
-    if isinstance(operation, keras.layers.Conv2D):
-        padding = operation.padding.upper()
-        x = tf.nn.conv2d(args[0], operation.kernel, operation.strides, padding)
-        return (
-            x if operation.bias is None else tf.nn.bias_add(x, _unequal(operation.bias))
-        )
-    return operation(*args, **kwargs)
-
-
-def _unequal(bias):
-    """Returns a bias whose numbers are not all the same, by one last bit.
-
-    TensorFlow's converter (2.21) keeps equal ones as a single integer, in the steps of
-    the first filter, though each filter has steps of its own.
-    """
-    with tf.init_scope():  # the graph being built has no values yet
-        values = keras.ops.convert_to_numpy(bias)
-    if len(values) > 1 and (values == values[0]).all():
-        values = values.copy()
-        values[0] = np.nextafter(values[0], np.float32(np.inf))
-    return values
-
-
-def _upsample(operation, x):
-    """Runs an upsampling by a power of two, nearest by shuffles of equal pixels.
-
-    After a 1x1 convolution, one transposed convolution is the same, but slower.
-    """
-    if operation.interpolation != "nearest":
-        return operation(x)
-    for _ in range(int(math.log2(operation.size[0]))):
-        x = tf.nn.depth_to_space(tf.concat([x] * 4, axis=-1), 2)
-    return x
+    """Runs a node, by TensorFlow's own operations where TFLite wants these."""
+    known = operator_of(node.operation)
+    if known is None or known.write is None:
+        return node.operation(*args, **kwargs)
+    return known.write(node.operation, *args, **kwargs)

@@ -273,7 +273,7 @@ def _with_degradation(data):
 
 def _check_types(degradation):
     """Raises a `ValueError` if a parameter has not the type that its kind wants."""
-    named = DEGRADATIONS.get(degradation.get("name"))
+    named = DEGRADATIONS.get(str(degradation.get("name")))
     for key, value in degradation.items():
         hints = [
             typing.get_type_hints(kind)[key]
@@ -308,13 +308,17 @@ def model_table(name: str, overrides: list[str] = ()) -> dict:
 
 
 def build_model(model: dict, source: str | Path):
-    """Returns the Keras model of a `[model]` table.
+    """Returns the Keras model of a `[model]` table, or of the `.keras` file it names.
 
     Raises:
         InputError: If the builder rejects an argument; names `source`.
     """
     from tfsr.models import MODELS
 
+    if model["name"].endswith(".keras"):
+        from tfsr.zoo.adoption import read_keras
+
+        return read_keras(model["name"])
     arguments = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in model.items()
@@ -372,18 +376,20 @@ def _check_model(table, file):
     from tfsr.models import MODELS
 
     name = table.get("name")
-    if name not in MODELS:
+    of_file = isinstance(name, str) and name.endswith(".keras")
+    if name not in MODELS and not of_file:
         raise InputError(
-            f"{file}: [model] name is {name!r}; allowed: {', '.join(MODELS)}."
+            f"{file}: [model] name is {name!r}; allowed: {', '.join(MODELS)}, or a "
+            ".keras file."
         )
-    allowed = inspect.signature(MODELS[name]).parameters
+    allowed = {} if of_file else inspect.signature(MODELS[name]).parameters
     for key, value in table.items():
         if key == "name":
             continue
         if key not in allowed:
             raise InputError(
                 f"{file}: [model] has no key {key!r}; "
-                f"allowed for {name}: {', '.join(allowed)}."
+                f"allowed for {name}: {', '.join(allowed) or 'none'}."
             )
         if isinstance(allowed[key].default, bool) and not isinstance(value, bool):
             raise InputError(

@@ -1,5 +1,6 @@
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 
 class InputError(ValueError):
@@ -34,3 +35,11 @@ def naming_memory() -> Iterator[None]:
         if kind == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error):
             raise MemoryError(str(error)) from None
         raise
+
+
+def or_input_error(function: Callable, *arguments: Any) -> Any:
+    """Returns `function(*arguments)`, whose `ValueError` becomes an `InputError`."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise InputError(error) from None

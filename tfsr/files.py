@@ -82,6 +82,8 @@ def _finite(value):
 
 
 def _runs(pid):
+    if os.name == "nt":  # where a signal of 0 is Ctrl-C
+        return True
     try:
         os.kill(pid, 0)  # signal 0 only asks
     except ProcessLookupError:

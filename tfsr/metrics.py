@@ -206,3 +206,11 @@ def figures(
         for name in names
         if key in METRICS[name].views
     }
+
+
+def __getattr__(name: str) -> object:
+    if name in ("PSNR", "SSIM"):  # which are of Keras; the functions need none
+        from tfsr.layers import quality
+
+        return getattr(quality, name)
+    raise AttributeError(f"module 'tfsr.metrics' has no attribute {name!r}")

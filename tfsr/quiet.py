@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def import_keras() -> None:
+    """Imports Keras without the messages TensorFlow prints before its logging is up."""
+    with quiet_stderr():
+        import keras  # noqa: F401
+
+
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Sends the process's standard error nowhere; exceptions still rise."""

@@ -137,6 +137,7 @@ def test_tables_name_what_is_needed():
     [
         ({"name": "fog"}, f"one of {', '.join(DEGRADATIONS)}, not 'fog'"),
         ({"quality": 10}, "one of bicubic, .*, not None"),
+        ({"name": ["jpeg"]}, r"one of bicubic, .*, not \['jpeg'\]"),
         ([], r"a table or more, not \[\]"),
         ([{"name": "jpeg", "sigma": 5}], '"jpeg"; allowed: quality'),
         ([{"name": "bicubic"}] * 2, r"may shrink\. Received: bicubic, bicubic\."),

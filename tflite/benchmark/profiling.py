@@ -279,7 +279,7 @@ class IsolatedOperator:
         kind = self.whole.kind(self.operator)
         output = self.operator.outputs[0]
         kernel = self._kernel(kind)
-        shapes = Counter(self._shape(i) for i in self.inputs)
+        shapes = Counter(filter(None, map(self._shape, self.inputs)))
         inputs = " + ".join(s if n == 1 else f"{n} of {s}" for s, n in shapes.items())
         detail = f"{inputs} to {self._shape(output)}"
         if kernel is not None and len(kernel) == 4:
@@ -351,4 +351,8 @@ def _shapes(content, inputs):
     for i, value in inputs.items():
         interpreter.resize_tensor_input(i, value.shape)
     interpreter.allocate_tensors()
+    for i, value in inputs.items():
+        interpreter.set_tensor(i, value)
+    # Where a shape is computed from the input's, only a run tells it.
+    interpreter.invoke()
     return {d["index"]: d["shape"] for d in interpreter.get_tensor_details()}

@@ -3,8 +3,12 @@
 import csv
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfsr.files import replacing, write_json, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LONGEST_PROFILE = 12  # operators in a picture; the tables have all
 
@@ -93,7 +97,7 @@ def profile_table(profile: dict) -> str:
     )
 
 
-def latency_figure(report: dict):
+def latency_figure(report: dict) -> "Figure":
     """Returns a figure: a bar to the median, a whisker from minimum to 95th percentile.
 
     Where a phone's tool gives no median the bar ends at the mean, without whisker.
@@ -126,7 +130,7 @@ def latency_figure(report: dict):
     return figure
 
 
-def profile_figure(profiles: list[dict]):
+def profile_figure(profiles: list[dict]) -> "Figure":
     """Returns a figure of the operators that take longest, a panel a profile."""
     from matplotlib.figure import Figure
 

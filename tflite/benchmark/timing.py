@@ -1,20 +1,27 @@
 """Latency and memory of TFLite models on this machine."""
 
 import contextlib
-import multiprocessing
+import json
 import os
 import platform
+import subprocess
+import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from tfsr import memory
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 
-STATUS = Path("/proc/self/status")
+MEASURE = """
+import json, sys
+path, *arguments = json.loads(sys.argv[1])
+sys.path[:] = path
+from tfsr.tflite.benchmark.timing import print_memory
+print_memory(*arguments)
+"""
 
 
 def benchmark(
@@ -109,7 +116,9 @@ def statistics(latencies_ms: list[float]) -> dict:
     }
 
 
-def peak_memory_mb(file: Path, threads: int, size: tuple[int, int]) -> float | None:
+def peak_memory_mb(
+    file: str | Path, threads: int, size: tuple[int, int]
+) -> float | None:
     """Returns by how much one load and one run of a model raise the peak memory.
 
     Measured in a process of its own; None where the system does not tell.
@@ -117,27 +126,26 @@ def peak_memory_mb(file: Path, threads: int, size: tuple[int, int]) -> float | N
     Raises:
         MemoryError: If the system kills that process.
     """
-    if not STATUS.exists():
+    if memory.peak_memory_mb() is None or not sys.executable:
         return None
-    spawn = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            return pool.submit(_measure_memory, file, threads, size).result()
-    except BrokenProcessPool:
-        raise MemoryError(f"{file}: the run was killed.") from None
+    # Not by `multiprocessing`, which would run the caller's script once more.
+    arguments = json.dumps([sys.path, str(file), threads, *size])
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, arguments], capture_output=True, text=True
+    )
+    if done.returncode:
+        reason = (done.stderr.splitlines() or ["it was killed."])[-1]
+        raise MemoryError(f"{file}: measuring its memory failed: {reason}")
+    return float(done.stdout.splitlines()[-1])
 
 
-def _measure_memory(file, threads, size):
-    before = _peak_kib()
-    upscaler = TFLiteUpscaler(file, threads, size)
+def print_memory(file: str, threads: int, height: int, width: int) -> None:
+    """Prints what `peak_memory_mb` returns, of a process that has done nothing else."""
+    before = memory.peak_memory_mb() or 0
+    upscaler = TFLiteUpscaler(file, threads, (height, width))
     upscaler.fill(np.random.default_rng(0))
     upscaler.interpreter.invoke()
-    return (_peak_kib() - before) / 1024
-
-
-def _peak_kib():
-    """Returns the peak memory of this process; `getrusage` counts its parent's too."""
-    return int(STATUS.read_text().partition("VmHWM:")[2].split()[0])
+    print((memory.peak_memory_mb() or 0) - before)
 
 
 def _processor():

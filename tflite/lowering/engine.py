@@ -11,8 +11,6 @@ import numpy as np
 from tfsr.graph.graph import Graph, inline
 from tfsr.layers import GroupedConv2D, JoinScales, PadToMultiple
 
-CONVOLUTIONS = (GroupedConv2D, keras.layers.Conv2D)
-
 
 def lower(model: keras.Model, rules: tuple, height=None, width=None) -> Graph:
     """Returns the graph of `model`, rewritten for inference.
@@ -59,7 +57,8 @@ def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
 def last_convolution(graph: Graph) -> GroupedConv2D | keras.layers.Conv2D:
     """Returns the convolution that computes the output, up to moves of its values."""
     operations = [node.operation for node in graph.nodes]
-    return [o for o in operations if isinstance(o, CONVOLUTIONS)][-1]
+    dense = GroupedConv2D | keras.layers.Conv2D
+    return [o for o in operations if isinstance(o, dense)][-1]
 
 
 def convolution(

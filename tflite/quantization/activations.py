@@ -8,31 +8,14 @@ import numpy as np
 
 from tfsr.errors import InputError
 from tfsr.graph.graph import Graph
-from tfsr.layers import ChannelShift
-from tfsr.tflite.lowering.engine import is_input, name_of
+from tfsr.graph.operators import SUMS, is_relu, operator_of
+from tfsr.layers import ChannelShift, GroupedConv2D
+from tfsr.tflite.lowering.engine import is_input, name_of, weights_of
 
 # By the position of the node in the graph.
 Samples = dict[int, np.ndarray]
 Ranges = dict[int, tuple[float, float]]
 
-# These move values or take some among them: TFLite demands one quantization of their
-# inputs and outputs.
-MOVES = (
-    "AveragePooling2D",
-    "BilinearResize",
-    "Concatenate",
-    "CropToScale",
-    "DepthToSpace",
-    "GetItem",
-    "JoinScales",
-    "MaxPooling2D",
-    "Pad",
-    "PadToMultiple",
-    "SpaceToDepth",
-    "Split",
-    "SplitScales",
-    "UpSampling2D",
-)
 VALUES_PER_PATCH = 4000
 BINS = 2048
 BATCH = 8  # patches run at once
@@ -118,7 +101,8 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
 
     What TFLite runs as one operation has one range: an operation followed by ReLU alone
     has it after the ReLU. Tensors that meet in a concatenation share a range. The
-    output's range is [0, 1], and that of a shift of the input by one constant follows.
+    output's range is [0, 1], like that of copies of the input, and that of a shift of
+    the input by one constant follows.
 
     Args:
         graph: The observed graph.
@@ -155,12 +139,10 @@ def fused_into_relu(graph: Graph):
     consumers = {}
     for node in graph.nodes:
         for x in node.input_tensors:
-            kind = type(node.operation).__name__.lower()
-            consumers.setdefault(id(x), []).append(kind)
+            consumers.setdefault(id(x), []).append(node.operation)
+    outputs = [consumers.get(id(node.outputs[0]), []) for node in graph.nodes]
     return {
-        i
-        for i, node in enumerate(graph.nodes)
-        if consumers.get(id(node.outputs[0])) == ["relu"]
+        i for i, readers in enumerate(outputs) if [*map(is_relu, readers)] == [True]
     }
 
 
@@ -209,7 +191,7 @@ def read_rounded(graph: Graph, layers: Sequence[str]) -> Graph:
     sums = {
         id(graph.nodes[i].outputs[0])
         for i, name in names(graph).items()
-        if type(graph.nodes[i].operation).__name__ == "Add"
+        if isinstance(graph.nodes[i].operation, SUMS)
         and any(fnmatch.fnmatchcase(name, pattern) for pattern in layers)
     }
     copies = {}
@@ -260,19 +242,37 @@ def _sum_of_output(graph):
     position = made_by[id(graph.outputs[0])]
     while _moves(node := graph.nodes[position]):
         position = made_by[id(node.input_tensors[0])]
-    return {position} if type(node.operation).__name__ == "Add" else set()
+    return {position} if isinstance(node.operation, SUMS) else set()
 
 
 def _moves(node):
-    return type(node.operation).__name__ in MOVES
+    """Returns whether a node only moves values or takes some among them.
+
+    TFLite demands one quantization of its inputs and outputs then.
+    """
+    known = operator_of(node.operation)
+    return known is not None and known.moves
 
 
 def _shift_of_input(graph, position):
+    """Returns what a node adds to the input, 0 if it copies it, None if neither."""
     node = graph.nodes[position]
+    if not (node.input_tensors and is_input(node.input_tensors[0])):
+        return None
+    if _copies_channels(node.operation):
+        return 0.0
     if not isinstance(node.operation, ChannelShift):
         return None
     (offset, *others) = set(node.operation.offset)
-    return offset if is_input(node.input_tensors[0]) and not others else None
+    return None if others else offset
+
+
+def _copies_channels(operation):
+    if not isinstance(operation, GroupedConv2D) or operation.kernel_size > 1:
+        return False
+    kernel, bias = weights_of(operation)
+    one_each = np.isin(kernel, (0, 1)).all() and (kernel.sum(axis=2) == 1).all()
+    return bool(one_each and not bias.any())
 
 
 def _same_range(graph: Graph):

@@ -7,8 +7,9 @@ import numpy as np
 
 from tfsr.errors import InputError
 from tfsr.graph.graph import Graph, inline
+from tfsr.graph.operators import CONVOLUTIONS, SUMS
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
-from tfsr.layers.fake_quantized_conv import OTHER_AXES, round_kernel
+from tfsr.layers.fake_quantized_conv import round_kernel
 from tfsr.tflite.formats import trained_for
 from tfsr.tflite.lowering.engine import built, lower
 from tfsr.tflite.quantization import activations
@@ -43,7 +44,7 @@ def quantization_aware(
     ranges = activations.ranges(graph, samples, wanted.load("ranges"))
     left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()
     for i in left_out:
-        if type(graph.nodes[i].operation).__name__ != "Add":
+        if not isinstance(graph.nodes[i].operation, SUMS):
             raise InputError(
                 f"{activations.names(graph)[i]}: not a sum; only sums can stay in "
                 "float while training for 8 bits."
@@ -54,7 +55,7 @@ def quantization_aware(
 
     def call(node, *args, **kwargs):
         operation = node.operation
-        if type(operation) in OTHER_AXES:
+        if isinstance(operation, CONVOLUTIONS):
             key = _identity(operation)
             if key not in layers:
                 copy = _copy(operation, node, operation.get_weights())

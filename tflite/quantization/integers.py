@@ -14,14 +14,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsr.graph.footprint import alignment
+from tfsr.data.degradation import Degradation
+from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.layers import GroupedConv2D
-from tfsr.layers.fake_quantized_conv import OTHER_AXES
-from tfsr.models import single_scale
-from tfsr.tflite.quantization.activations import MOVES, Ranges, fused_into_relu
+from tfsr.graph.operators import CONVOLUTIONS, SUMS, is_relu, operator_of
+from tfsr.layers import BilinearResize, GroupedConv2D
+from tfsr.layers.fake_quantized_conv import other_axes
+from tfsr.tflite.quantization.activations import Ranges, fused_into_relu
 from tfsr.tflite.quantization.aware import without_rounding
-from tfsr.upscaling.upscalers import from_uint8, to_uint8
+from tfsr.upscaling.upscalers import (
+    KerasUpscaler,
+    as_floats,
+    from_uint8,
+    to_uint8,
+)
 
 LOWEST, HIGHEST = -128, 127
 
@@ -44,25 +50,31 @@ class Quantized:
 Pending = Callable[[np.float32], np.ndarray]
 
 
-class IntegerUpscaler:
+class IntegerUpscaler(KerasUpscaler):
     """Runs a quantization-aware model as its 8-bit conversion would run.
 
     Args:
         model: What `quantization_aware` returned, perhaps loaded.
         scale: The scale to use.
+        name: As for `KerasUpscaler`.
+        task: As for `KerasUpscaler`.
     """
 
     depth = 8
+    bytes_of_value = 32  # float32 and float64, of a map, of its sums and beside them
 
-    def __init__(self, model: keras.Model, scale: int):
-        self.model = single_scale(model, scale)
-        self.scale = scale
-        self.alignment = alignment(self.model)
-        self.channels = self.model.input.shape[-1]
+    def __init__(
+        self,
+        model: keras.Model,
+        scale: int,
+        name: str | None = None,
+        task: Degradation | None = None,
+    ):
+        super().__init__(model, scale, name=name, task=task)
         self.graph, self.ranges = without_rounding(self.model)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        pixels = to_uint8(lr)[None]
+        pixels = to_uint8(as_floats(lr))[None]
         return from_uint8(run_integers(self.graph, self.ranges, pixels)[0])
 
 
@@ -80,27 +92,29 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
     def call(node, *args, **kwargs):
         bounds = ranges.get(position[id(node)])
         operation = node.operation
-        kind = type(operation).__name__
+        known = operator_of(operation)
         first = keras.tree.flatten(args)[0]
-        is_sum = kind == "Add" and position[id(node)] not in hidden
+        is_sum = isinstance(operation, SUMS) and position[id(node)] not in hidden
         if bounds is None and (is_sum or keras.ops.is_tensor(first)):  # in float32
             real = keras.tree.map_structure(_real, args)
             return keras.ops.convert_to_tensor(operation(*real, **kwargs))
-        if kind in INTERPOLATE:
-            return INTERPOLATE[kind](operation, *args)
-        if kind in MOVES:
+        if type(operation) in INTERPOLATE:
+            return INTERPOLATE[type(operation)](operation, *args)
+        if known and known.moves:
             return _move(operation, *args, **kwargs)
-        if type(operation) in OTHER_AXES:
+        if isinstance(operation, CONVOLUTIONS):
             pending = _convolve(operation, *args)
-        elif kind.lower() == "relu" and callable(args[0]):
+        elif is_relu(operation) and callable(args[0]):
             pending = functools.partial(_relu, args[0])
-        elif kind == "Add" and all(isinstance(x, Quantized) for x in args):
+        elif isinstance(operation, op.Add) and all(
+            isinstance(x, Quantized) for x in args
+        ):
             pending = functools.partial(_add, *args)
-        elif kind == "Identity":
+        elif isinstance(operation, keras.layers.Identity):
             pending = functools.partial(_quantize, *args)
-        elif kind == "LeakyRelu":
+        elif isinstance(operation, op.LeakyRelu):
             pending = functools.partial(_leaky_relu, *args, operation.negative_slope)
-        elif kind == "Multiply" and isinstance(args[1], float):
+        elif isinstance(operation, op.Multiply) and isinstance(args[1], float):
             pending = functools.partial(_multiply, *args)
         else:
             pending = _compute(operation, *args, **kwargs)
@@ -125,7 +139,7 @@ def _round(pending, low, high):
 
 def _convolve(conv, x):
     kernel = keras.ops.convert_to_numpy(conv.kernel).astype(np.float64)
-    axes = OTHER_AXES[type(conv)]
+    axes = other_axes(conv)
     largest = np.abs(kernel).max(axis=axes, keepdims=True)
     largest = np.where(largest, largest, 1)
     # The converter rounds kernels and biases by steps that are not float32 yet.
@@ -236,7 +250,7 @@ def _interpolate(values, sizes):
     return ((values + (1 << 21)) >> 22).astype(np.float32)
 
 
-INTERPOLATE = {"UpSampling2D": _upsample, "BilinearResize": _resize}
+INTERPOLATE = {keras.layers.UpSampling2D: _upsample, BilinearResize: _resize}
 
 
 def _real(x):

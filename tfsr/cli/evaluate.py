@@ -13,13 +13,10 @@ from tfsr.cli.arguments import (
     with_json,
     with_metrics,
 )
-from tfsr.cli.models import find_degradation, find_upscaler
 from tfsr.cli.output import columns, present
 from tfsr.errors import InputError
-from tfsr.zoo import released
 
-PROTOCOLS = ("sr_y", "sr_gray", "luma", "color", "gray")
-BASELINES = ("bicubic", "input")  # which take images of any channels
+CHANNELS = {"sr_y": 3, "sr_gray": 1, "luma": "y", "color": 3, "gray": 1}  # by protocol
 
 
 def add(command):
@@ -42,7 +39,7 @@ def add(command):
     )
     evaluate.add_argument(
         "--protocol",
-        choices=PROTOCOLS,
+        choices=CHANNELS,
         help="what is scored; by default colour or gray as the model has it; luma, of "
         "bicubic and of luminance networks, rounds nothing",
     )
@@ -80,41 +77,31 @@ def add(command):
 
 
 def run(options):
-    luma = "y" if options.protocol == "luma" else None
-    upscaler = find_upscaler(options.model, options.scale, luma)
-    from tfsr.data import BenchmarkFolder
-    from tfsr.data.degradation import BICUBIC, in_8_bits, task_name
+    from tfsr.data.degradation import task_name
     from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate
+    from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
+    from tfsr.zoo.upscalers import load_upscaler
 
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
-    degradation = find_degradation(options.model, upscaler, degradation_asked(options))
-    if degradation == BICUBIC and (options.uint8 or options.seed):
-        raise InputError(
-            f"{options.model}: enlarges; --uint8 and --seed are for degraded LR."
-        )
-    if luma and degradation != BICUBIC:
-        raise InputError(f"--protocol luma: its LR is bicubic, not {degradation}.")
-    if options.uint8 and not degradation.fractional:
-        raise InputError(f"--uint8: is for noise; these images are from {degradation}.")
-    if options.uint8 or upscaler.depth == 8:
-        degradation = in_8_bits(degradation)
-    folder = BenchmarkFolder(
+    channels = CHANNELS.get(options.protocol)
+    luma = "y" if channels == "y" else None
+    upscaler = load_upscaler(options.model, options.scale, luma)
+    folder = images_to_score(
+        upscaler,
         options.folder,
-        upscaler.scale,
-        luma or upscaler.channels,
+        degradation_asked(options),
+        channels,
         options.rescale,
-        degradation,
         options.seed,
+        options.uint8,
         options.border,
     )
-    if options.model in BASELINES and not luma:
-        folder.channels = upscaler.channels = _channels(options.protocol, folder)
     _check_protocol(options, folder)
+    name = upscaler.name
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)
-    name = released.named(options.model)
     scored = options.metrics or default_metrics(folder)
     if options.ifc and "ifc" not in scored:
         scored = (*scored, "ifc")
@@ -126,22 +113,13 @@ def run(options):
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
     lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
-    task = task_name(degradation, folder.scale)
+    task = task_name(folder.degradation, folder.scale)
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
     present(
         options,
         report,
         f"{name} {task} on {options.folder}{shrunk}\n" + columns(lines),
     )
-
-
-def _channels(protocol, folder):
-    """Returns the channels to score a baseline on: the protocol's or the images'."""
-    from tfsr.data import stored_channels
-
-    if protocol:
-        return 1 if protocol.endswith("gray") else 3
-    return stored_channels(folder.hr_files)
 
 
 def _check_protocol(options, folder):

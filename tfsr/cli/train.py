@@ -4,9 +4,9 @@ import contextlib
 import sys
 
 from tfsr.cli.arguments import with_json, with_overrides
-from tfsr.cli.models import import_tensorflow
 from tfsr.cli.output import present
 from tfsr.errors import InputError
+from tfsr.quiet import import_keras
 
 
 def add(command):
@@ -24,7 +24,7 @@ def add(command):
 
 
 def run(options):
-    import_tensorflow()
+    import_keras()
     from tfsr.training import dry_run, read_config, train
 
     config = read_config(options.config, options.set)
@@ -58,10 +58,12 @@ def present_metrics(options, metrics):
 def _estimate(source, report):
     from tfsr.training.callbacks import duration
 
+    peak = report["peak_memory_mb"]
+    memory = "" if peak is None else f"; peak memory {peak:.0f} MB"
     return (
         f"{source}: {report['model']}, {report['params']} parameters; "
         f"{report['images']} images, {report['cache_bytes'] / 2**20:.0f} MB in the "
-        f"cache; peak memory {report['peak_memory_mb']:.0f} MB\n"
+        f"cache{memory}\n"
         f"{report['steps']} steps of {report['step_seconds']:.3g} s in "
         f"{report['epochs']} epochs, each with {report['validation_seconds']:.3g} s of "
         f"validation: about {duration(report['estimated_seconds'])}"

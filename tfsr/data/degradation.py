@@ -308,13 +308,12 @@ def from_table(table: dict | list[dict]) -> Degradation:
         if not table:
             raise ValueError("degradation must have a table or more, not [].")
         return chain(map(from_table, table))
-    if table.get("name") not in DEGRADATIONS:
+    name = table.get("name")
+    if not isinstance(name, str) or name not in DEGRADATIONS:
         raise ValueError(
-            f"degradation must be one of {', '.join(DEGRADATIONS)}, "
-            f"not {table.get('name')!r}."
+            f"degradation must be one of {', '.join(DEGRADATIONS)}, not {name!r}."
         )
     parameters = {key: value for key, value in table.items() if key != "name"}
-    name = table["name"]
     known = {f.name: f for f in fields(DEGRADATIONS[name])}
     for key in parameters:
         if key not in known:

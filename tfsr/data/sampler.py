@@ -13,8 +13,9 @@ class PatchSampler:
     Images are drawn with equal probability, positions uniformly; patches are flipped
     and turned by quarters at random. What the cached LR lacks, all of it in
     restoration, is done to every patch when it is drawn, before it is turned, so noise
-    is always fresh. A batch depends on the seed and the step alone, so a resumed
-    training sees what an uninterrupted one would have seen.
+    is always fresh. A batch depends on the seed
+    and the step alone, so a resumed training sees what an uninterrupted one would have
+    seen.
 
     Args:
         images: The cached images; with LR if the degradation begins with bicubic.
@@ -42,12 +43,10 @@ class PatchSampler:
         self.seed = seed
         self.degradation = degradation
         self.after_lr = after_bicubic(degradation)
-        self.sizes = {
-            s: [shape[:2] for shape in images.shapes(s)] for s in images.scales
-        }
+        self.shapes = {s: images.shapes(s) for s in images.scales}
         self.usable = {
-            s: [i for i, size in enumerate(sizes) if min(size) >= patch]
-            for s, sizes in self.sizes.items()
+            s: [i for i, shape in enumerate(shapes) if min(shape[:2]) >= patch]
+            for s, shapes in self.shapes.items()
         }
         self.skipped = {s: len(images) - len(u) for s, u in self.usable.items()}
         for s, usable in self.usable.items():
@@ -68,6 +67,10 @@ class PatchSampler:
 
     def share(self, step: int, part: int, parts: int) -> tuple:
         """Returns part number `part` of `parts` equal ones of the batches of a step."""
+        return in_unit_range(self.draw(step, part, parts))
+
+    def draw(self, step: int, part: int, parts: int) -> tuple:
+        """Returns the same on the scale of 8 bits, uint8 but for noise that is not."""
         rng = np.random.default_rng([self.seed, step])
         batches = {s: self._batch(rng, s, part, parts) for s in self.images.scales}
         if len(batches) == 1:
@@ -81,18 +84,21 @@ class PatchSampler:
         places = [self._place(rng, scale) for _ in range(self.batch)]
         size = self.batch // parts
         share = slice(part * size, (part + 1) * size)
+        # Only what degrades a patch draws more, of which shrinking is not.
+        own = [None] * self.batch
+        if self.after_lr is None or self.after_lr.steps:
+            own = rng.spawn(self.batch)
         patches = [
             self._cut(scale, own_rng, *place)
-            for own_rng, place in zip(
-                rng.spawn(self.batch)[share], places[share], strict=True
-            )
+            for own_rng, place in zip(own[share], places[share], strict=True)
         ]
         lr, hr = (np.stack(side) for side in zip(*patches, strict=True))
-        return lr.astype(np.float32) / 255, hr.astype(np.float32) / 255
+        return lr, hr
 
     def _place(self, rng, scale):
-        position = rng.choice(self.usable[scale])
-        h, w = self.sizes[scale][position]
+        # What `rng.choice` does, which makes an array of the whole list.
+        position = self.usable[scale][rng.integers(len(self.usable[scale]))]
+        h, w, _ = self.shapes[scale][position]
         y = rng.integers(h - self.patch + 1)
         x = rng.integers(w - self.patch + 1)
         return position, y, x, rng.integers(2), rng.integers(4)
@@ -107,3 +113,12 @@ class PatchSampler:
             lr = degraded_patch(self.after_lr, pair.lr, y, x, size, rng)
         hr = pair.hr[y * scale :, x * scale :][: size * scale, : size * scale]
         return [np.rot90(side[:, ::-1] if flip else side, turns) for side in (lr, hr)]
+
+
+def in_unit_range(batches):
+    """Returns arrays or dicts of them on the scale of 8 bits as float32 in [0, 1]."""
+    if isinstance(batches, tuple):
+        return tuple(map(in_unit_range, batches))
+    if isinstance(batches, dict):
+        return {key: in_unit_range(batch) for key, batch in batches.items()}
+    return batches.astype(np.float32) / np.float32(255)

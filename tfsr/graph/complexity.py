@@ -4,21 +4,31 @@ import math
 
 import keras
 
-from tfsr.graph.graph import convolution_in, inline
-from tfsr.layers import GroupedConv2D
+from tfsr.graph.graph import inline
+from tfsr.graph.operators import operator_of
+from tfsr.layers import CollapsibleConv2D
 
 
 def params(model: keras.Model) -> int:
-    """Returns the number of trainable parameters."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    """Returns the number of trainable parameters.
+
+    A collapsible convolution counts as what it collapses to, as its paper has it.
+    """
+    total = sum(math.prod(weight.shape) for weight in model.trainable_weights)
+    for layer in {node.operation for node in inline(model).nodes}:
+        if isinstance(layer, CollapsibleConv2D):
+            total += math.prod(layer.kernel.shape)
+            total -= math.prod(layer.expand.shape) + math.prod(layer.project.shape)
+    return total
 
 
 def mult_adds(model: keras.Model, height: int, width: int) -> int:
-    """Returns the multiply-accumulates of all convolutions for one image.
+    """Returns the multiply-accumulates of a model for one image.
 
-    A convolution costs its kernel's size times its output's height and width; a shared
-    kernel counts each time it is used. Biases, activations and additions are free, as
-    in the CARN paper.
+    A convolution costs its kernel's size times its output's height and width, a
+    transposed one times its input's; a shared kernel counts each time it is used.
+    Biases, activations and additions are free, as in the CARN paper. What `uncounted`
+    names is left out.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -27,11 +37,18 @@ def mult_adds(model: keras.Model, height: int, width: int) -> int:
     """
     total = 0
     for node in inline(model, height, width).nodes:
-        operation = convolution_in(node.operation)
-        if isinstance(operation, GroupedConv2D | keras.layers.Conv2D):
-            _, h, w, _ = node.outputs[0].shape
-            total += math.prod(operation.kernel.shape) * h * w
+        known = operator_of(node.operation)
+        total += known.mult_adds(node.operation, node) if known else 0
     return total
+
+
+def uncounted(model: keras.Model) -> list[str]:
+    """Returns the names of layers with weights whose mult-adds are unknown."""
+    return [
+        node.operation.name
+        for node in inline(model).nodes
+        if operator_of(node.operation) is None and getattr(node.operation, "weights", 0)
+    ]
 
 
 def mult_adds_720p(model: keras.Model, scale: int) -> int:

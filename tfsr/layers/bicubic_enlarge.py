@@ -2,6 +2,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfsr.data.resize import cubic
+
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class BicubicEnlarge(keras.layers.Layer):
@@ -63,7 +65,4 @@ def mirror(x):
 def enlarging_weights(scale):
     """Returns what pixels p - 2 ... p + 2 count in scale p + i, `(scale, 5)`."""
     offsets = (np.arange(scale) + 0.5) / scale - 0.5
-    distance = np.abs(offsets[:, None] - np.arange(-2, 3))
-    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
-    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-    return np.where(distance <= 1, near, np.where(distance <= 2, far, 0))
+    return cubic(offsets[:, None] - np.arange(-2, 3))

@@ -1,14 +1,6 @@
 import keras
 from keras import ops
 
-from tfsr.layers.grouped_conv import GroupedConv2D
-
-OTHER_AXES = {  # of a kernel: all but the output channels
-    GroupedConv2D: (0, 1, 2),
-    keras.layers.Conv2D: (0, 1, 2),
-    keras.layers.DepthwiseConv2D: (0, 1, 3),
-}
-
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class FakeQuantizedConv2D(keras.layers.Layer):
@@ -69,7 +61,12 @@ class FakeQuantizedConv2D(keras.layers.Layer):
 def round_kernel(conv, bits=8):
     """Returns the kernel of `conv` in whole steps, with the gradient of the kernel."""
     kernel = ops.convert_to_tensor(conv.kernel)
-    axes = OTHER_AXES[type(conv)]
+    axes = other_axes(conv)
     largest = ops.max(ops.abs(kernel), axis=axes, keepdims=True)
     step = ops.stop_gradient(ops.where(largest > 0, largest, 1)) / (2 ** (bits - 1) - 1)
     return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
+
+
+def other_axes(conv) -> tuple[int, int, int]:
+    """Returns the axes of a convolution's kernel but that of its output channels."""
+    return (0, 1, 3) if isinstance(conv, keras.layers.DepthwiseConv2D) else (0, 1, 2)

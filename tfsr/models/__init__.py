@@ -4,6 +4,7 @@ from tfsr.models.luminance import in_color, luminance_scales, stages
 from tfsr.models.ms3_carn import ms3_carn
 from tfsr.models.scaling import scales, single_scale, training_scales
 from tfsr.models.scn import scn, scn_pspnet, scn_unet, with_levels
+from tfsr.models.sesr import sesr
 from tfsr.models.srresnet import srresnet
 from tfsr.models.vdsr import vdsr
 
@@ -16,6 +17,7 @@ MODELS = {
     "scn": scn,
     "scn_pspnet": scn_pspnet,
     "scn_unet": scn_unet,
+    "sesr": sesr,
     "srresnet": srresnet,
     "vdsr": vdsr,
 }
@@ -33,6 +35,7 @@ __all__ = [
     "scn",
     "scn_pspnet",
     "scn_unet",
+    "sesr",
     "single_scale",
     "srresnet",
     "stages",

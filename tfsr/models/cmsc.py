@@ -8,6 +8,8 @@ Convolutions start from He's normal initial values and are followed by batch
 normalization and LeakyReLU, but for those that reconstruct.
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from tfsr.layers import ConvNorm, GroupedConv2D, MultiScaleCross, WeightedAverage
@@ -17,16 +19,16 @@ from tfsr.models.sizes import check_positive
 
 
 def cmsc(
-    scale=(2, 3, 4),
-    stages=3,
-    modules=5,
-    filters=64,
-    kernel_sizes=(3, 5),
-    supervision="cascaded",
-    reconstruction="own",
-    residual_features=True,
-    channels=1,
-):
+    scale: int | Sequence[int] = (2, 3, 4),
+    stages: int = 3,
+    modules: int = 5,
+    filters: int = 64,
+    kernel_sizes: Sequence[int] = (3, 5),
+    supervision: str = "cascaded",
+    reconstruction: str = "own",
+    residual_features: bool = True,
+    channels: int = 1,
+) -> keras.Model:
     """Builds CMSC, `(B, H, W, 1)` to the same.
 
     Outputs a dictionary of the final prediction, `"sr"`, and, if each stage is
@@ -77,13 +79,13 @@ def cmsc(
 
 
 def pmsc(
-    scale=(2, 3, 4),
-    modules=15,
-    filters=64,
-    kernel_sizes=(3, 5),
-    residual_features=True,
-    channels=1,
-):
+    scale: int | Sequence[int] = (2, 3, 4),
+    modules: int = 15,
+    filters: int = 64,
+    kernel_sizes: Sequence[int] = (3, 5),
+    residual_features: bool = True,
+    channels: int = 1,
+) -> keras.Model:
     """Builds PMSC, the plain network of Fig. 6(a), `(B, H, W, 1)` to the same.
 
     A convolution, modules in a row, and the convolution that reconstructs. Without

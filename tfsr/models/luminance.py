@@ -5,6 +5,8 @@ Cb and Cr as they are is added to R, G and B alike, times 255 / 219: so no conve
 back is needed, and the enlarged image keeps its own precision.
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from tfsr.graph.graph import Graph, run_node
@@ -14,7 +16,7 @@ PREFIX = "luma"
 RANGE = 255 / 219  # of R, G and B over that of Y
 
 
-def luminance_input(scale: int | tuple[int, ...]):
+def luminance_input(scale: int | Sequence[int]) -> keras.KerasTensor:
     """Returns the input of a luminance network, `(B, H, W, 1)` in [0, 1].
 
     Its name says for which scales the network is, as in `luma_x2_x3_x4`.

@@ -8,13 +8,21 @@ convolution at the HR resolution. Residual units and 1x1 fusions are multi-scale
 fusion level by level. `ms3.py` has the rest.
 """
 
+import keras
+
 from tfsr.models.ms3 import add, concatenate, ms3_network, relu
 from tfsr.models.sizes import check_positive
 
 
 def ms3_carn(
-    scale=4, conv="standard", levels=None, filters=64, blocks=3, units=3, channels=3
-):
+    scale: int = 4,
+    conv: str = "standard",
+    levels: int | None = None,
+    filters: int = 64,
+    blocks: int = 3,
+    units: int = 3,
+    channels: int = 3,
+) -> keras.Model:
     """Builds CARN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:

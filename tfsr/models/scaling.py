@@ -5,15 +5,39 @@ import keras
 from tfsr.layers import JoinScales, SplitScales
 from tfsr.models.luminance import enlarging, luminance_scales
 
+TRIED_SIDES = (48, 64, 128, 240)  # pixels; one suits each depth of a pyramid
+
 
 def scales(model: keras.Model) -> tuple[int, ...]:
-    """Returns the upscaling factors that `model` has, ascending."""
+    """Returns the upscaling factors that `model` has, ascending.
+
+    Raises:
+        ValueError: If the sides of its output are no multiple of those of its input.
+    """
     if isinstance(model.input, dict):
         return tuple(sorted(int(name.removeprefix("lr_x")) for name in model.input))
     if luminance_scales(model):
         return luminance_scales(model)
-    shape = model.compute_output_shape((1, 48, 48, model.input.shape[-1]))
-    return (shape[1] // 48,)
+    return (_only_scale(model),)
+
+
+def _only_scale(model):
+    """Returns the upscaling factor of a model of one input and one output."""
+    _, *own, channels = model.input.shape
+    sizes = [own] if None not in own else [(side, side) for side in TRIED_SIDES]
+    for height, width in sizes:
+        try:
+            shape = model.compute_output_shape((1, height, width, channels))
+        except Exception:  # a network's levels may ask for multiples of a size
+            continue
+        scale = shape[1] // height
+        if scale and tuple(shape[1:3]) == (height * scale, width * scale):
+            return scale
+        raise ValueError(
+            f"gives {shape[1]}x{shape[2]} pixels for {height}x{width}; must be a "
+            "whole multiple."
+        )
+    raise ValueError(f"does not run on images of {sizes[-1][0]}x{sizes[-1][1]}.")
 
 
 def training_scales(model: keras.Model) -> tuple[int, ...]:

@@ -31,29 +31,7 @@ nowhere it states them for its benchmarks, so 3 at 1/2 by default here. It count
 inconsistently: Fig. 6's "6 scales", the smallest at 1/64, leave out the image's own
 resolution, the 2 scales of Table 4 (and the authors' code) count it. Here it counts.
 
-A weight-normalized k x k convolution of a to b channels has (k^2 a + 2) b parameters.
-With n filters and c channels, head, tail and skip at scale s have (9c + 2) n,
-(9n + 2) c s^2 and (25c + 2) c s^2; a block (9n + 2) 4n + (36n + 2) n, and (n + 2) n for
-each of its two neighbours, where the last block needs the coarser one alone. With 32
-filters a block has 74,048 and a neighbour 1088; the ends in color 928 + 3480 + 924 =
-5332 at x2, 928 + 7830 + 2079 = 10,837 at x3, 928 + 13,920 + 3696 = 18,544 at x4.
-- baseline, 16 blocks: 5332 + 16 x 74,048 = 1,190,100, at x3 1,195,605 and at x4
-  1,203,312, as the authors print
-- Table 1, 64 blocks of 64 filters, three levels: a block has 295,552, a neighbour 4224;
-  64 x 295,552 + 127 x 4224 = 19,451,776 and the ends, 9716 at x2, 19,541 at x3 and
-  33,296 at x4, are 19,461,492, 19,471,317 and 19,485,072
-- Tables 2 and 3, gray, 8 blocks, three levels, no skip: 352 + 290 + 8 x 74,048 +
-  15 x 1088 = 609,346
-The others are at x2 in color:
-- shared, any number of levels: 1,190,100 + 31 x 1088 = 1,223,828
-- unshared, two levels of width 2, where a level has half of a block's filters before
-  the activation: 5332 + 32 x 37,056 + 31 x 1088 = 1,224,852
-- unshared large (2.1 million in the paper), two levels of width 3.5, our choice:
-  5332 + 32 x 64,800 + 31 x 1088 = 2,112,660
-- with convolutions for resampling: 1,190,100 + 16 x 4352 + 15 x 4160 = 1,322,132
-- Table 4, 8 blocks and two levels: SCN 5332 + 8 x 74,048 + 15 x 1088 = 614,036, U-Net
-  style 5332 + 8 x 74,048 + 2 x 1088 = 599,892, PSPNet style 5332 + 8 x 74,048 + 3456 =
-  601,172
+The parameters of each table's networks are counted by hand in docs/scn.md.
 """
 
 import functools
@@ -80,17 +58,17 @@ MEAN = 0.5
 
 
 def scn(
-    scale=2,
-    levels=3,
-    ratio="1/2",
-    resampling="bilinear",
-    shared=True,
-    level_kernel_size=3,
-    filters=32,
-    width=4,
-    blocks=16,
-    channels=3,
-):
+    scale: int = 2,
+    levels: int = 3,
+    ratio: str = "1/2",
+    resampling: str = "bilinear",
+    shared: bool = True,
+    level_kernel_size: int = 3,
+    filters: int = 32,
+    width: float = 4,
+    blocks: int = 16,
+    channels: int = 3,
+) -> keras.Model:
     """Builds SCN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
@@ -124,7 +102,13 @@ def scn(
     return _network("scn", ends, body, multiple, scale, channels)
 
 
-def scn_unet(scale=2, filters=32, width=4, blocks=8, channels=3):
+def scn_unet(
+    scale: int = 2,
+    filters: int = 32,
+    width: float = 4,
+    blocks: int = 8,
+    channels: int = 3,
+) -> keras.Model:
     """Builds the U-Net style network of Table 4: two levels, one after the other.
 
     A quarter of the blocks are at the full resolution, half at 1/2, and a quarter at
@@ -159,7 +143,14 @@ def scn_unet(scale=2, filters=32, width=4, blocks=8, channels=3):
     return _network("scn_unet", ends, body, 2, scale, channels)
 
 
-def scn_pspnet(scale=2, levels=2, filters=32, width=4, blocks=8, channels=3):
+def scn_pspnet(
+    scale: int = 2,
+    levels: int = 2,
+    filters: int = 32,
+    width: float = 4,
+    blocks: int = 8,
+    channels: int = 3,
+) -> keras.Model:
     """Builds the PSPNet style network of Table 4: levels apart up to the last layer.
 
     The blocks share their weights across levels, as in `scn`, but exchange nothing. The
@@ -191,7 +182,9 @@ def scn_pspnet(scale=2, levels=2, filters=32, width=4, blocks=8, channels=3):
     return _network("scn_pspnet", ends, body, multiple, scale, channels)
 
 
-def with_levels(model, levels, ratio=None):
+def with_levels(
+    model: keras.Model, levels: int, ratio: str | None = None
+) -> keras.Model:
     """Returns `model` with a feature pyramid of other levels, sharing its weights.
 
     Args:

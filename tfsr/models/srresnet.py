@@ -10,11 +10,20 @@ and a ReLU follows the first convolution, as in the SRResNet of Ledig et al.,
 https://arxiv.org/abs/1609.04802. `ms3.py` has the rest.
 """
 
+import keras
+
 from tfsr.models.ms3 import add, ms3_network, relu
 from tfsr.models.sizes import check_positive
 
 
-def srresnet(scale=4, conv="standard", levels=None, filters=64, blocks=16, channels=3):
+def srresnet(
+    scale: int = 4,
+    conv: str = "standard",
+    levels: int | None = None,
+    filters: int = 64,
+    blocks: int = 16,
+    channels: int = 3,
+) -> keras.Model:
     """Builds SRResNet, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:

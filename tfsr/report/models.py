@@ -1,6 +1,5 @@
 """What a report compares: models of one task, on the same test folders."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,8 @@ from tfsr.data.degradation import Degradation, in_8_bits, task_name
 from tfsr.errors import InputError
 from tfsr.metrics import key_of
 from tfsr.scoring.evaluation import baseline
+from tfsr.scoring.images import task_to_score
+from tfsr.upscaling.upscalers import Upscaler
 
 FLOAT, PTQ, QAT = "float", "PTQ", "QAT"
 SUFFIXES = (".keras", ".npz", ".tflite")
@@ -21,13 +22,13 @@ class Run:
 
     Attributes:
         source: The MODEL argument.
-        upscaler: See `tfsr.upscaling.upscalers`.
+        upscaler: What runs it.
         weights: SHA-256 of the weights, or of a `.tflite` file.
         folder: The run folder; None of a file.
     """
 
     source: str
-    upscaler: object
+    upscaler: Upscaler
     weights: str
     folder: Path | None = None
 
@@ -65,7 +66,7 @@ class Model:
     scores: dict[str, list[dict]] = field(default_factory=dict)  # by test, of each run
 
     @property
-    def upscaler(self):
+    def upscaler(self) -> Upscaler:
         return self.runs[0].upscaler
 
 
@@ -128,11 +129,7 @@ class Comparison:
         return {group[0].name: group for group in groups}
 
 
-def compare(
-    models: list[Model],
-    tests: list[str],
-    degradations: Iterable[tuple[str, Degradation]],
-) -> Comparison:
+def compare(models: list[Model], tests: list[str]) -> Comparison:
     """Returns the comparison of models that can be compared.
 
     If one of them works in 8 bits, all get images of 8 bits.
@@ -140,7 +137,6 @@ def compare(
     Args:
         models: One at least.
         tests: Benchmark folders.
-        degradations: For each model, its name and what its images are degraded by.
 
     Raises:
         InputError: If the models differ in scale, channels or degradation, or if two
@@ -148,11 +144,12 @@ def compare(
     """
     tasks = {}
     depth_8 = any(model.upscaler.depth == 8 for model in models)
-    for model, (source, degradation) in zip(models, degradations, strict=True):
-        degradation = in_8_bits(degradation) if depth_8 else degradation
+    for model in models:
         upscaler = model.upscaler
+        degradation = task_to_score(upscaler)
+        degradation = in_8_bits(degradation) if depth_8 else degradation
         task = (upscaler.scale, upscaler.channels, str(degradation))
-        tasks.setdefault(task, (source, degradation))
+        tasks.setdefault(task, (model.runs[0].source, degradation))
     if len(tasks) > 1:
         (first, (a, _)), (other, (b, _)) = list(tasks.items())[:2]
         raise InputError(

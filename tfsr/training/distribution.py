@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import keras
 
 from tfsr.errors import InputError, WorkerLostError
-from tfsr.training import keras_20585
+from tfsr.training import keras_20585, pipeline
 
 STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 BACKENDS = {  # that each strategy needs; a single device needs none in particular
@@ -42,6 +42,8 @@ class OneDevice:
 
     def distribute(self, batches):
         """Returns what `fit` reads `batches`, a `fit.Batches`, from."""
+        if keras.backend.backend() == "tensorflow":
+            return pipeline.dataset(batches)
         return batches
 
     def check_same(self, what: str, value: int) -> None:
@@ -103,32 +105,12 @@ class TensorFlowReplicas(OneDevice):
         updater._all_reduce_sum_gradients = lambda pairs: pairs
 
     def distribute(self, batches):
-        import tensorflow as tf
-
-        sample = batches.share(0, 0, self.count)
-        types = keras.tree.map_structure(lambda a: tf.as_dtype(a.dtype), sample)
-        shapes = keras.tree.map_structure(lambda a: a.shape, sample)
-
-        def share(step, replica):
-            def draw(step, replica):
-                return keras.tree.flatten(batches.share(step, replica, self.count))
-
-            flat = tf.numpy_function(draw, [step, replica], keras.tree.flatten(types))
-            arrays = keras.tree.pack_sequence_as(types, flat)
-            return keras.tree.map_structure_up_to(
-                types, tf.ensure_shape, arrays, shapes
-            )
-
-        def pipeline(context):
+        def of_worker(context):
             here = self.count // context.num_input_pipelines
             first = here * context.input_pipeline_id
-            return (
-                tf.data.Dataset.range(2**40)
-                .map(lambda n: share(n // here, first + n % here), batches.workers)
-                .prefetch(batches.max_queue_size)
-            )
+            return pipeline.dataset(batches, self.count, first, here)
 
-        return self.strategy.distribute_datasets_from_function(pipeline)
+        return self.strategy.distribute_datasets_from_function(of_worker)
 
     def check_same(self, what, value):
         values = self._gather(value)

@@ -1,7 +1,5 @@
 """Whether a training would work, and how long it would take, in seconds."""
 
-import resource
-import sys
 import time
 from pathlib import Path
 
@@ -11,8 +9,10 @@ import numpy as np
 from tfsr.config import Config
 from tfsr.data import ImageSurvey, PatchSampler
 from tfsr.data.degradation import after_bicubic
+from tfsr.data.sampler import in_unit_range
 from tfsr.errors import naming_memory
 from tfsr.graph import complexity
+from tfsr.memory import peak_memory_mb
 from tfsr.models import training_scales
 from tfsr.training import distribution
 from tfsr.training.callbacks import completed_epochs
@@ -36,7 +36,7 @@ def dry_run(config: Config, out: str | Path) -> dict:
     Returns:
         `model`, `params`, `images`, `cache_bytes`, `epochs` (still to go), `steps`,
         `step_seconds`, `validation_seconds` (of an epoch), `estimated_seconds` (of
-        all) and `peak_memory_mb` (of this process).
+        all) and `peak_memory_mb` (of this process; None where unknown).
 
     Raises:
         InputError: As `train` would raise.
@@ -76,7 +76,7 @@ def _dry_run(config, done, replicas):
         "step_seconds": step_seconds,
         "validation_seconds": validation_seconds,
         "estimated_seconds": steps * step_seconds + epochs * validation_seconds,
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 
@@ -88,7 +88,8 @@ class Noise:
 
         def batch(scale, channels):
             side = options.patch * scale
-            return rng.random((options.batch, side, side, channels), np.float32)
+            shape = (options.batch, side, side, channels)
+            return rng.integers(256, size=shape, dtype=np.uint8)
 
         channels = model.inputs[0].shape[-1]
         lr = {f"lr_x{s}": batch(1, channels) for s in training_scales(model)}
@@ -98,9 +99,9 @@ class Noise:
         self.batches = lr, hr
 
     def __getitem__(self, step):
-        return self.share(step, 0, 1)
+        return in_unit_range(self.draw(step, 0, 1))
 
-    def share(self, step, part, parts):
+    def draw(self, step, part, parts):
         return keras.tree.map_structure(
             lambda batch: np.split(batch, parts)[part], self.batches
         )
@@ -131,8 +132,3 @@ def _validation_seconds(model, folder):
     started = time.monotonic()
     KerasUpscaler(model, folder.scale, folder.channels)(lr)
     return (time.monotonic() - started) * len(folder)
-
-
-def _peak_memory_mb():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

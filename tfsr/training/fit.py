@@ -33,6 +33,7 @@ from tfsr.training.callbacks import (
     validate,
 )
 from tfsr.training.fine_tuning import start_from
+from tfsr.training.gradients import check_gradients
 from tfsr.training.recipe import build_trainee, repeat_exactly
 
 # What may change when a run is resumed: neither the network nor its training patches.
@@ -240,11 +241,14 @@ def build_on(replicas, model: keras.Model, config: Config) -> keras.Model:
     """Returns the network to train on `replicas`, its optimizer built.
 
     Raises:
-        InputError: If several replicas cannot train as `config` asks.
+        InputError: If several replicas cannot train as `config` asks, or if there is
+            a weight that would not be trained.
     """
     with replicas.scope():
         trainee = build_trainee(model, config)
         trainee.optimizer.build(trainee.trainable_variables)
+    alone = trainee if replicas.count == 1 else build_trainee(model, config)
+    check_gradients(alone, config.train.patch)
     replicas.prepare(trainee)
     return trainee
 
@@ -252,7 +256,8 @@ def build_on(replicas, model: keras.Model, config: Config) -> keras.Model:
 class Batches(keras.utils.PyDataset):
     """An endless `PatchSampler` for `fit`, prefetched by two threads.
 
-    But on TensorFlow, `fit` takes one batch more before the first, for its shapes.
+    `fit` takes one batch more before the first, for its shapes. TensorFlow reads them
+    by `pipeline.dataset`.
 
     Args:
         sampler: Where the batches come from.
@@ -263,18 +268,17 @@ class Batches(keras.utils.PyDataset):
         super().__init__(workers=2, max_queue_size=4)
         self.sampler = sampler
         self.first_step = first_step
-        self.for_shapes = int(keras.backend.backend() != "tensorflow")
 
     @property
     def num_batches(self):
         return None
 
     def __getitem__(self, index):
-        return self.sampler[self.first_step + max(index - self.for_shapes, 0)]
+        return self.sampler[self.first_step + max(index - 1, 0)]
 
-    def share(self, index, part, parts):
-        """Returns what one of several replicas takes of a batch."""
-        return self.sampler.share(self.first_step + index, part, parts)
+    def draw(self, index, part, parts):
+        """Returns what one of several replicas takes of a batch, in 8 bits."""
+        return self.sampler.draw(self.first_step + index, part, parts)
 
 
 def _checksum(value):

@@ -5,7 +5,9 @@ import functools
 import keras
 from keras import ops
 
+from tfsr.graph import operations as op
 from tfsr.graph.graph import inline, run_node
+from tfsr.graph.operators import CONCATENATIONS, is_relu
 from tfsr.layers import GroupedConv2D
 
 
@@ -23,7 +25,7 @@ class GroupsApart(keras.Model):
 
     def __init__(self, inputs, outputs, **kwargs):
         super().__init__(inputs, outputs, **kwargs)
-        self.graph = inline(self)
+        self.graph = inline(self, opens=_has_groups)
 
     def call(self, inputs, training=None, mask=None):
         outputs = self.graph.run(keras.tree.flatten(inputs), _run_apart)
@@ -50,20 +52,27 @@ class _Groups:
         return ops.concatenate(self.parts, axis=-1)
 
 
+def _has_groups(block):
+    """Returns whether there is a grouped convolution in a block of layers."""
+    return any(
+        isinstance(layer, GroupedConv2D) and layer.groups > 1
+        for layer in block._flatten_layers()
+    )
+
+
 def _run_apart(node, x, *args, **kwargs):
     operation = node.operation
-    name = type(operation).__name__
     if isinstance(operation, GroupedConv2D) and operation.groups > 1:
         if not (isinstance(x, _Groups) and len(x.parts) == operation.groups):
             x = _Groups(ops.split(_join(x), operation.groups, axis=-1))
         return _Groups(operation.convolve_groups(x.parts))
-    if isinstance(x, _Groups) and name == "Relu":
+    if isinstance(x, _Groups) and is_relu(operation):
         return _Groups([operation(part) for part in x.parts])
-    if isinstance(x, _Groups) and name == "Split":
+    if isinstance(x, _Groups) and isinstance(operation, op.Split):
         sections = (operation.indices_or_sections, operation.axis)
         if sections == (len(x.parts), -1):
             return x.parts
-    if name == "Concatenate" and operation.axis == -1:
+    if isinstance(operation, CONCATENATIONS) and operation.axis == -1:
         parts = [_join(part) for part in x]
         if len({part.shape[-1] for part in parts}) == 1:
             return _Groups(parts)

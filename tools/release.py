@@ -1,6 +1,6 @@
 """Makes a released model of a run: weights, 8-bit files, and the card with its figures.
 
-python benchmarks/release.py RUN NAME --hours H --calibrate FOLDER --test FOLDER ...
+python tools/release.py RUN NAME --hours H --calibrate FOLDER --test FOLDER ...
 """
 
 import argparse
