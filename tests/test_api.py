@@ -115,8 +115,13 @@ def test_evaluate_is_the_command(file, photographs, report):
     bicubic = tfsr.evaluate("bicubic", photographs, scale=2)
     again = tfsr.evaluate(BicubicUpscaler(2), photographs)
     assert bicubic == again
-    with pytest.raises(InputError, match="enlarges; --noise and --jpeg"):
-        tfsr.evaluate(file, photographs, scale=2, degradation=JPEG(10))
+    arguments = {"degradation": JPEG(10), "metrics": ["psnr"], "border": 4}
+    degraded = tfsr.evaluate(file, photographs, scale=2, **arguments)
+    jpeg = {"name": "jpeg", "quality": 10, "seed": 0}
+    assert degraded["degradation"] == [{"name": "bicubic"}, jpeg]
+    assert degraded["protocol"]["border"] == 4
+    assert set(degraded["mean"]) == {"psnr_y", "psnr_rgb"}
+    assert degraded["mean"]["psnr_y"] < ours["mean"]["psnr_y"]
 
 
 def test_train_and_convert(tmp_path, write_config, photographs):

@@ -3,10 +3,12 @@
 `METRICS` has them all by the name that `--metrics` takes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from tfsr.errors import InputError
 
 
 def luma(image: np.ndarray) -> np.ndarray:
@@ -173,6 +175,13 @@ METRICS = {
     "ifc": Metric(ifc, views={"": luma}),
 }
 DEFAULT = ("psnr", "ssim")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises an `InputError` unless all of `names` are those of metrics."""
+    for name in names:
+        if name not in METRICS:
+            raise InputError(f"{name!r} is not one of {', '.join(METRICS)}")
 
 
 def key_of(name: str, channels: int | str) -> str:

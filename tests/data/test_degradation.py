@@ -228,6 +228,8 @@ def test_what_a_chain_tells_of_its_steps():
         (None, None, 1, None),
         (JPEG(30), None, 1, JPEG(30)),
         (JPEG(30), BICUBIC, 2, Chain((BICUBIC, JPEG(30)))),
+        (BICUBIC, Chain((BICUBIC, JPEG(30))), 2, BICUBIC),
+        (Chain((JPEG(30), BICUBIC)), BICUBIC, 2, Chain((JPEG(30), BICUBIC))),
         (GaussianNoise(5), GaussianNoise(25, "uint8"), 1, GaussianNoise(5, "uint8")),
         (
             Chain((GaussianNoise(5), JPEG(60))),

@@ -110,6 +110,11 @@ def test_the_metrics_asked_for(report, run, photographs):
     assert "--picture: shows images by PSNR" in err
 
 
+def test_a_metric_that_is_none_is_named(photographs):
+    with pytest.raises(InputError, match="'psnrb' is not one of psnr, ssim"):
+        evaluate(BicubicUpscaler(2), BenchmarkFolder(photographs, 2), ["psnrb"])
+
+
 def test_ifc_is_a_metric(report, tmp_path):
     pytest.importorskip("pyrtools")
     Image.fromarray(data.chelsea()[:160, :150]).save(tmp_path / "cat.png")

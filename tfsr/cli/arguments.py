@@ -77,15 +77,14 @@ def with_metrics(command):
 
 
 def _metrics(command):
-    from tfsr.metrics import DEFAULT, METRICS
+    from tfsr.metrics import DEFAULT, METRICS, check_names
 
     def names(text):
         wanted = tuple(text.split(","))
-        for name in wanted:
-            if name not in METRICS:
-                raise argparse.ArgumentTypeError(
-                    f"{name!r} is not one of {', '.join(METRICS)}"
-                )
+        try:
+            check_names(wanted)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(error) from None
         return wanted
 
     command.add_argument(

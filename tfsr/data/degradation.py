@@ -357,19 +357,22 @@ def asked_or_own(
     """Returns what images are degraded by, None if nothing tells.
 
     Args:
-        asked: What the command line asks for, at a scale above 1 of LR.
+        asked: What the user asks for; at a scale above 1 of LR, if it does not shrink.
         own: What the model was made for, without `asked`. What it shares with `asked`
-            keeps the parameters that the command line does not set.
+            keeps the parameters that no option of the command line sets.
         scale: The model's.
     """
     if asked is None:
         return own
     ours = {type(step): step for step in own.steps} if own else {}
     steps = [_set(step, ours.get(type(step), step)) for step in asked.steps]
-    return chain([BICUBIC, *steps] if scale > 1 else steps)
+    return chain([BICUBIC, *steps] if scale > 1 and not asked.shrinks else steps)
 
 
 def _set(asked, own):
+    """Returns `own` with the parameter of `asked` that has an option."""
+    if asked.option is None:
+        return asked
     key = asked.option.parameter
     return replace(own, **{key: getattr(asked, key)})
 

@@ -35,6 +35,7 @@ def evaluate(
             the folder's degradation adds.
     """
     names = tuple(names or default_metrics(folder))
+    metrics.check_names(names)
     images = []
     for pair in tqdm(folder, desc=folder.folder.name, unit="image", disable=None):
         try:
