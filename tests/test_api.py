@@ -121,7 +121,6 @@ def test_evaluate_is_the_command(file, photographs, report):
     assert degraded["degradation"] == [{"name": "bicubic"}, jpeg]
     assert degraded["protocol"]["border"] == 4
     assert set(degraded["mean"]) == {"psnr_y", "psnr_rgb"}
-    assert degraded["mean"]["psnr_y"] < ours["mean"]["psnr_y"]
 
 
 def test_train_and_convert(tmp_path, write_config, photographs):
