@@ -31,6 +31,8 @@ class Format:
         itemsize: Bytes that a run takes for an activation.
         in_float: Whether single activations can stay in float32.
         trained: Whether quantization-aware training is for this format.
+        upscaler: Runs a network that is trained for it as a file would; None where the
+            network itself does.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Format:
     itemsize: int = 4
     in_float: bool = False
     trained: bool = False
+    upscaler: str | None = None
 
     @property
     def is_float(self) -> bool:
@@ -77,6 +80,7 @@ _TABLE = (
         itemsize=1,
         in_float=True,
         trained=True,
+        upscaler="quantization.integers:IntegerUpscaler",
     ),
     Format(
         "int16x8",

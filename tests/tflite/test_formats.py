@@ -16,7 +16,7 @@ from tfsr.tflite.runtime import TFLiteUpscaler
 
 @pytest.mark.parametrize("format", FORMATS.values(), ids=FORMATS)
 def test_what_an_entry_names_is_there(format):
-    for field in ("save", "stock", "ranges"):
+    for field in ("save", "stock", "ranges", "upscaler"):
         if getattr(format, field):
             assert callable(format.load(field))
     assert all(callable(rule) for rule in format.load("rules"))
