@@ -6,7 +6,7 @@ from fractions import Fraction
 import keras
 
 from tfsr.graph.graph import Graph, convolution_in, inline
-from tfsr.graph.operators import operator_of
+from tfsr.graph.operators import CONVOLUTIONS, operator_of
 from tfsr.graph.probe import probed
 from tfsr.graph.reach import LR, joined
 
@@ -95,9 +95,10 @@ def taps(model: keras.Model) -> int:
     graph = _sized(model)
     total = 0
     for node in graph.nodes:
-        kernel = getattr(convolution_in(node.operation), "kernel", None)
-        if kernel is not None and len(kernel.shape) == 4 and kernel.shape[0] > 1:
-            total += math.prod(kernel.shape[:2]) * math.prod(node.outputs[0].shape[1:3])
+        conv = convolution_in(node.operation)
+        if isinstance(conv, CONVOLUTIONS) and conv.kernel.shape[0] > 1:
+            sides = conv.kernel.shape[:2], node.outputs[0].shape[1:3]
+            total += math.prod(map(math.prod, sides))
     return total // _pixels(graph)
 
 

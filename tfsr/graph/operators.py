@@ -261,10 +261,22 @@ def _joining(operation, node, reach):
     axis = operation.axis % 4
     if axis in (0, 3):
         return reach
-    sides = [x.shape[axis] for x in node.input_tensors]
+    sides = [_side(x, axis) for x in node.input_tensors]
     if sides.count(None) > 1:
         return reach.unbounded()
     return reach.with_neighbours(sum(side for side in sides if side is not None))
+
+
+def _side(x, axis):
+    """Returns the length of an axis, or of the part cut from one of open length."""
+    history = x._keras_history
+    if x.shape[axis] is not None or not isinstance(history.operation, op.GetItem):
+        return x.shape[axis]
+    slices = _slices(history.operation._inbound_nodes[history.node_index])
+    part = slices and slices[axis - 1]
+    if not part or not isinstance(part.stop, int) or part.stop < 0:
+        return None
+    return part.stop - (part.start or 0)
 
 
 def _split(operation, node, reach):
@@ -292,7 +304,7 @@ def _slice(operation, node, reach):
 def _slices(node):
     """Returns the slices of rows and columns; None where there is anything else."""
     _, key = _arguments(node)
-    parts = list(key) if isinstance(key, tuple) else [key]
+    parts = list(key) if isinstance(key, tuple | list) else [key]  # once loaded
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
         parts[at : at + 1] = [slice(None)] * (5 - len(parts))

@@ -15,7 +15,6 @@ import keras
 from tfsr.errors import InputError, WorkerLostError
 from tfsr.training import keras_20585, pipeline
 
-STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 BACKENDS = {  # that each strategy needs; a single device needs none in particular
     "mirrored": ("tensorflow", "jax"),
     "multi_worker": ("tensorflow",),
@@ -132,8 +131,8 @@ def replicas(strategy: str, batch: int) -> Iterator[OneDevice]:
     """Yields the replicas to train on.
 
     Args:
-        strategy: One of `STRATEGIES`. "auto" is "multi_worker" where `TF_CONFIG` names
-            several workers, "mirrored" where there are several GPUs, else "single".
+        strategy: One of `tfsr.config.STRATEGIES`. "auto" is "multi_worker" where
+            `TF_CONFIG` names several workers, "mirrored" where there are several GPUs, else "single".
         batch: Patches per scale of the global batch.
 
     Raises:
