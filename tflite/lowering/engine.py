@@ -94,7 +94,7 @@ def name_of(layer: keras.layers.Layer) -> str:
     return (layer.path or type(layer).__name__).replace("/", ".")
 
 
-def is_input(x) -> bool:
+def is_input(x: keras.KerasTensor) -> bool:
     """Returns whether `x` is a model's input, perhaps padded or joined over scales."""
     operation, before = producer(x)
     if isinstance(operation, JoinScales | PadToMultiple):
@@ -102,19 +102,23 @@ def is_input(x) -> bool:
     return before is None
 
 
-def node_of(x):
+def node_of(x: keras.KerasTensor):
     """Returns the node, a call of an operation, that computed `x`."""
     history = x._keras_history
     return history.operation._inbound_nodes[history.node_index]
 
 
-def producer(x):
+def producer(
+    x: keras.KerasTensor,
+) -> tuple[keras.Operation, keras.KerasTensor | None]:
     """Returns the operation that computed `x` and its first argument, None if none."""
     node = node_of(x)
     return node.operation, node.input_tensors[0] if node.input_tensors else None
 
 
-def built(layer: keras.layers.Layer, x, weights: list) -> keras.layers.Layer:
+def built(
+    layer: keras.layers.Layer, x: keras.KerasTensor, weights: list
+) -> keras.layers.Layer:
     """Returns `layer` after building it for the input `x` and setting its weights."""
     layer.build(x.shape)
     layer.set_weights(weights)

@@ -36,7 +36,7 @@ from tfsr.tflite.lowering.engine import (
 MAX_FILTERS_IN_BLOCKS = 4
 
 
-def shift_into_bias(operation, *args):
+def shift_into_bias(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """(k * x + b) + s = k * x + (b + s) for a constant s."""
     if not isinstance(operation, ChannelShift):
         return None
@@ -47,14 +47,18 @@ def shift_into_bias(operation, *args):
     return with_weights(conv, kernel, bias + np.array(operation.offset))(x)
 
 
-def fold_weight_normalization(operation, *args):
+def fold_weight_normalization(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
     """k = g v / |v| is computed once, from the trained lengths g and directions v."""
     if not isinstance(operation, WeightNormConv2D):
         return None
     return with_weights(operation, *weights_of(operation))(*args)
 
 
-def fold_batch_normalization(operation, *args):
+def fold_batch_normalization(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
     """g (k * x + b - m) / d + a = (g k / d) * x + (g (b - m) / d + a).
 
     Mean m, deviation d, scale g and offset a are constants after training.
@@ -79,7 +83,7 @@ def fold_batch_normalization(operation, *args):
     return with_weights(conv, kernel * factor, bias)(x)
 
 
-def luma_as_convolution(operation, *args):
+def luma_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """luma(x) = k * x + b for a 1x1 convolution of R, G and B."""
     if not isinstance(operation, Luma):
         return None
@@ -89,7 +93,9 @@ def luma_as_convolution(operation, *args):
     return conv(*args)
 
 
-def enlarge_as_convolution(operation, *args):
+def enlarge_as_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
     """bicubic(x) = shuffle(k * mirror(x)) for a 5x5 convolution k."""
     if not isinstance(operation, BicubicEnlarge):
         return None
@@ -105,7 +111,7 @@ def enlarge_as_convolution(operation, *args):
     return keras.ops.depth_to_space(built(conv, x, [kernel])(x), operation.scale)
 
 
-def subtract_nothing(operation, *args):
+def subtract_nothing(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """(x + y) - y = x."""
     if not isinstance(operation, op.Subtract):
         return None
@@ -116,7 +122,9 @@ def subtract_nothing(operation, *args):
     return x if added is y else None
 
 
-def factor_into_convolution(operation, *args):
+def factor_into_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
     """c (k * x) = (c k) * x for a number c."""
     if not isinstance(operation, op.Multiply) or not isinstance(args[1], float):
         return None
@@ -127,7 +135,7 @@ def factor_into_convolution(operation, *args):
     return with_weights(conv, args[1] * kernel, args[1] * bias)(x)
 
 
-def pool_in_convolution(operation, *args):
+def pool_in_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """k * mean(x) = k' * x for a 1x1 convolution k of the means of s x s pixels.
 
     k' is s x s with stride s and has k / s^2 at every tap. In 8 bits this saves one
@@ -146,7 +154,7 @@ def pool_in_convolution(operation, *args):
     return built(layer, x, [kernel, bias])(x)
 
 
-def pool_as_convolution(operation, *args):
+def pool_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """mean(x) = k * x for s x s pixels and a depthwise k of stride s, all 1 / s^2.
 
     The 8-bit delegate has no average pooling, and in float32 this is faster.
@@ -162,7 +170,9 @@ def pool_as_convolution(operation, *args):
     return built(layer, x, [kernel])(x)
 
 
-def stride_in_convolution(operation, *args):
+def stride_in_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
     """k * space_to_depth(x, s) = k' * x for a 1x1 convolution k.
 
     k' is s x s with stride s. The 8-bit delegate has no space to depth.
@@ -179,7 +189,9 @@ def stride_in_convolution(operation, *args):
     return built(layer, x, [kernel.reshape(s, s, *x.shape[-1:], -1), bias])(x)
 
 
-def convolve_before_shuffle(operation, *args):
+def convolve_before_shuffle(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
     """k * shuffle(y) = crop(shuffle(k' * y)) for a 3x3 convolution k.
 
     Along an axis, pixel r p + a of shuffle(y) is channel block a of y at p. The r
@@ -223,7 +235,7 @@ def _convolve_from_minus_one(conv, y):
     return keras.ops.concatenate([conv(top)[:, :1], rest], axis=1)
 
 
-def convolve_in_blocks(operation, *args):
+def convolve_in_blocks(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """k * x = shuffle(k' * x) for a 3x3 convolution k, k' 4x4 with stride 2.
 
     One output of k' holds the four outputs of k in a block of 2x2 pixels. These read
@@ -249,7 +261,9 @@ def convolve_in_blocks(operation, *args):
     return keras.ops.depth_to_space(built(layer, x, weights)(x), 2)
 
 
-def average_in_convolutions(operation, *args):
+def average_in_convolutions(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
     """sum w_q (k_q * x_q + y) = sum (w_q k_q) * x_q + (sum w_q - 1) y + y."""
     if not isinstance(operation, WeightedAverage):
         return None
@@ -271,7 +285,7 @@ def average_in_convolutions(operation, *args):
     return functools.reduce(keras.ops.add, [*terms, rest * y, y])
 
 
-def shuffle_at_once(operation, *args):
+def shuffle_at_once(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """Pixel shuffles within g groups become one shuffle of reordered filters.
 
     A grouped convolution has the filters (g, i, j, c), which are shuffled by group and
@@ -306,7 +320,7 @@ def shuffle_at_once(operation, *args):
     return keras.ops.depth_to_space(keras.ops.concatenate(parts, axis=-1), r)
 
 
-def concatenate_onto(operation, *args):
+def concatenate_onto(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """[a, b, c] = [[a, b], c] if the graph has the concatenation [a, b] already.
 
     The 8-bit delegate copies two inputs much faster than three or four.
@@ -318,7 +332,7 @@ def concatenate_onto(operation, *args):
     return None if joined is None else operation([joined, last])
 
 
-def center_input(operation, *args):
+def center_input(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """x + s = (x + m) + (s - m), where m is the same for all channels.
 
     In 8 bits, the shift s of each channel would cost up to half a quantization step. m
@@ -333,7 +347,7 @@ def center_input(operation, *args):
     return ChannelShift(rest.tolist())(centered)
 
 
-def shift_after_pool(operation, *args):
+def shift_after_pool(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """mean(x + s) = mean(x) + s."""
     if not _is_block_mean(operation):
         return None
@@ -341,7 +355,9 @@ def shift_after_pool(operation, *args):
     return shift(operation(x)) if isinstance(shift, ChannelShift) else None
 
 
-def shift_out_of_convolution(operation, *args):
+def shift_out_of_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
     """k * (x + s) + b = k * x + (b + sum(k s)) for the shift s of `center_input`.
 
     This is the only inexact rule: at the outermost pixels, where the convolution reads

@@ -50,7 +50,7 @@ def run_node(node, *args, **kwargs):
     return node.operation(*args, **kwargs)
 
 
-def convolution_in(operation):
+def convolution_in(operation: keras.Operation) -> keras.Operation:
     """Returns the convolution in a `FakeQuantizedConv2D`; else `operation` itself."""
     rounded = isinstance(operation, FakeQuantizedConv2D)
     return operation.conv if rounded else operation

@@ -63,7 +63,7 @@ class Operator:
     write: Callable | None = None
 
 
-def operator_of(operation) -> Operator | None:
+def operator_of(operation: keras.Operation) -> Operator | None:
     """Returns the entry of an operation in the table; None if there is none.
 
     A subclass has the entry of its parent, unless it overrides `call`. A layer with an
@@ -79,7 +79,7 @@ def operator_of(operation) -> Operator | None:
     return None
 
 
-def is_relu(operation) -> bool:
+def is_relu(operation: keras.Operation) -> bool:
     """Returns whether an operation is max(x, 0) and nothing else."""
     if isinstance(operation, keras.layers.ReLU):
         plain = not operation.threshold and not operation.negative_slope

@@ -14,7 +14,7 @@ PREFIX = "luma"
 RANGE = 255 / 219  # range of R, G and B over the range of Y
 
 
-def luminance_input(scale: int | tuple[int, ...]):
+def luminance_input(scale: int | tuple[int, ...]) -> keras.KerasTensor:
     """Returns the input of a luminance network, `(B, H, W, 1)` in [0, 1].
 
     Its name lists the scales of the network, as in `luma_x2_x3_x4`.
