@@ -1,4 +1,4 @@
-"""What running a model takes: how far a pixel sees, and how much memory."""
+"""Receptive field, alignment and memory of a model, for running it in tiles."""
 
 import math
 from fractions import Fraction
@@ -12,11 +12,12 @@ from tfsr.graph.reach import LR, joined
 
 
 def receptive_radius(model: keras.Model) -> int | None:
-    """Returns how many LR pixels around its own an output pixel depends on at most.
+    """Returns the receptive radius: the LR pixels that count on each side of an output.
 
-    Tiles that overlap by this much on each side give what the whole image gives, if
-    they begin at multiples of `alignment`. None where a pixel sees the whole image, or
-    where an operation does not tell what it sees.
+    An output pixel depends on LR pixels at most this far from its own. Tiles that
+    overlap by this much on each side and begin at multiples of `alignment` give the
+    same result as the whole image. The radius is None if a pixel may see the whole
+    image, or if it is unknown what an operation sees.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -29,8 +30,8 @@ def receptive_radius(model: keras.Model) -> int | None:
 def alignment(model: keras.Model) -> int:
     """Returns the number of LR pixels after which all grids inside the model repeat.
 
-    Where each level has half the resolution of the one before, that is the side of the
-    coarsest pixels.
+    If each level has half the resolution of the one before, this is the side of the
+    coarsest level's pixels.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -52,7 +53,7 @@ def far_seeing(model: keras.Model) -> list[str]:
 
 
 def _reaches(model):
-    """Returns the graph of `model` and the reach of every tensor by its id."""
+    """Returns the graph of `model` and the `Reach` of each tensor by its id."""
     graph = inline(model)
     reaches = {id(x): LR for x in graph.inputs}
     for node in graph.nodes:
@@ -67,7 +68,7 @@ def _reaches(model):
 
 
 def working_values(model: keras.Model) -> int:
-    """Returns how many values per LR pixel a run holds at once, at its peak.
+    """Returns the values per LR pixel that a run holds in memory at its peak.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -87,7 +88,9 @@ def working_values(model: keras.Model) -> int:
 
 
 def taps(model: keras.Model) -> int:
-    """Returns, per LR pixel, the kernel taps of all convolutions but pointwise ones.
+    """Returns the kernel taps per LR pixel, summed over all convolutions but 1x1 ones.
+
+    A tap is one position of a kernel, such as 9 of a 3x3 kernel for each output pixel.
 
     Args:
         model: A model of one input, such as `single_scale` returns.

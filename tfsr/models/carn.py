@@ -6,7 +6,7 @@ Authors' code: https://github.com/nmhkahn/CARN-pytorch
 
 Where the paper is silent this follows the authors' code: the mean of DIV2K's RGB is
 subtracted before the first convolution and added after the last; a ReLU follows every
-fusion and every upsampler convolution, none the first and the last convolution; a
+fusion and every upsampler convolution, but not the first and the last convolution; a
 fusion sees the outputs of the units, not of earlier fusions; CARN-M's upsampler is
 grouped like its body; initial values are uniform in +-1/sqrt(k * k * c_in / groups)
 (the paper prints 1/sqrt(c_in)).
@@ -33,22 +33,22 @@ LUMA_MEAN = (0.4369,)  # RGB_MEAN weighted by 0.299, 0.587, 0.114
 
 
 def carn(
-    scale=(2, 3, 4),
-    filters=64,
-    blocks=3,
-    units=3,
-    groups=None,
-    recursive=False,
-    local_cascading=True,
-    global_cascading=True,
-    channels=3,
-):
+    scale: int | tuple[int, ...] = (2, 3, 4),
+    filters: int = 64,
+    blocks: int = 3,
+    units: int = 3,
+    groups: int | None = None,
+    recursive: bool = False,
+    local_cascading: bool = True,
+    global_cascading: bool = True,
+    channels: int = 3,
+) -> keras.Model:
     """Builds CARN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
         scale: Upscaling factor 2, 3 or 4, or a tuple of them. For a tuple, inputs and
             outputs are dicts `{"lr_x2": ...}` and `{"sr_x2": ...}` with LR batches of
-            one shape; `single_scale` takes the model of one scale out.
+            one shape; `single_scale` returns the model of one of the scales.
         filters: Channels of the body.
         blocks: Number B of cascading blocks.
         units: Number U of residual units in a block.
@@ -108,9 +108,14 @@ def carn(
     )
 
 
-@functools.wraps(carn, assigned=())  # its other arguments are those of `carn`
-def carn_m(scale=(2, 3, 4), groups=4, recursive=True, **kwargs):
-    """Builds CARN-M: residual-E units in groups, shared within a cascading block."""
+@functools.wraps(carn, assigned=())  # `kwargs` are the other arguments of `carn`
+def carn_m(
+    scale: int | tuple[int, ...] = (2, 3, 4),
+    groups: int = 4,
+    recursive: bool = True,
+    **kwargs,
+) -> keras.Model:
+    """Builds CARN-M: grouped residual-E units, shared within each cascading block."""
     model = carn(scale, groups=groups, recursive=recursive, **kwargs)
     model.name = "carn_m"
     return model
