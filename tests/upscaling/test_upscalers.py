@@ -33,7 +33,6 @@ class Nearest:
     radius_is_exact = True
     working_bytes = 64
     task = BICUBIC
-    tiles = None
 
     def __init__(self, slope=0.0):
         self.slope = slope

@@ -102,10 +102,9 @@ def tiling(file: str | Path) -> dict:
         raise InputError(f"{file}: takes {facts['input']}; the browser wants int8.")
     step, radius = facts["alignment"], facts["receptive_radius"]
     radius += -radius % step
+    tile, overlap = upscaler.size, upscaler.overlap
     size = facts["size"] or DYNAMIC_TILE
-    if upscaler.tiles:
-        tile, overlap = upscaler.size, upscaler.tiles.overlap
-    else:
+    if not upscaler.in_tiles:
         least = 2 * radius + INSIDE
         tile = [max(side, least) // step * step for side in size]
         overlap = [radius, radius]
@@ -115,7 +114,7 @@ def tiling(file: str | Path) -> dict:
         "channels": upscaler.channels,
         "luma": upscaler.channels == 1 and facts["degradation"]["name"] == JPEG.name,
         "size": list(size),
-        "resizable": upscaler.tiles is None,
+        "resizable": not upscaler.in_tiles,
         "tile": list(tile),
         "overlap": list(overlap),
         "step": step,

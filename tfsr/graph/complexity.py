@@ -42,11 +42,11 @@ def mult_adds(model: keras.Model, height: int, width: int) -> int:
     return total
 
 
-def uncounted(model: keras.Model) -> list[str]:
+def uncounted(model: keras.Model, height: int, width: int) -> list[str]:
     """Returns the names of layers with weights that `mult_adds` does not count."""
     return [
         node.operation.name
-        for node in inline(model).nodes
+        for node in inline(model, height, width).nodes
         if operator_of(node.operation) is None and getattr(node.operation, "weights", 0)
     ]
 

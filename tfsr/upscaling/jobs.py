@@ -137,11 +137,6 @@ def upscale(
         notes.append(f"16-bit photo, but the model has {upscaler.depth} bits")
     photo = bleed_opaque(photo, reach=upscaler.radius)
     layers = [photo.color] if photo.alpha is None else [photo.color, photo.alpha]
-    if upscaler.tiles and not upscaler.tiles.is_exact(*photo.color.shape[:2]):
-        height, width = upscaler.tiles.size
-        notes.append(f"tiles of {height}x{width}, all that the model takes, may show")
-    elif not upscaler.radius_is_exact:
-        notes += _compare_tiles(upscaler, layers, tile, job.source)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(job.target.parent, job.target.name)
     while True:
@@ -230,33 +225,6 @@ def automatic_tile(bytes_per_pixel: int, radius: int) -> int:
     budget = min(MEMORY_BUDGET, available_memory() // 2)
     side = int((budget / bytes_per_pixel) ** 0.5)
     return max(2 * radius + 16, min(MAX_TILE, side))
-
-
-def _compare_tiles(upscaler, layers, tile, name):
-    """Returns a note on how much tiles change what a network makes of an image.
-
-    Of a network that may see further than tiles overlap; none where one tile is enough.
-    A crop of one tile from the middle is computed whole, and in four tiles or more.
-    """
-    height, width = layers[0].shape[:2]
-    if max(height, width) <= tile:
-        return []
-    sides = min(height, tile), min(width, tile)
-    top, left = (height - sides[0]) // 2, (width - sides[1]) // 2
-    crop = [layer[top:, left:][: sides[0], : sides[1]] for layer in layers[:1]]
-    least = 2 * upscaler.radius + upscaler.alignment
-    smaller = tile_side(upscaler, max(least, tile // 2))
-    whole, parts = (
-        np.concatenate(list(_enlarged(upscaler, crop, side, name))).astype(np.float64)
-        for side in (tile, smaller)
-    )
-    most = np.abs(whole - parts).max()
-    if not np.issubdtype(crop[0].dtype, np.floating):
-        most /= np.iinfo(crop[0].dtype).max
-    return [
-        f"the network may see the whole image, tiles do not: on a crop of {sides[0]}x"
-        f"{sides[1]} tiles of {smaller} pixels differ by up to {255 * most:.1f} of 255"
-    ]
 
 
 def _halved(upscaler, tile, name):

@@ -8,9 +8,6 @@ import numpy as np
 from tfsr.data.degradation import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
-from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
-
-UNKNOWN_REACH = 32  # LR pixels that tiles overlap by where a pixel may see everything
 
 
 @runtime_checkable
@@ -29,7 +26,6 @@ class Upscaler(Protocol):
             multiple of `alignment`.
         radius_is_exact: Whether `radius` is proven; else tiles may differ from the
             whole image.
-        tiles: How it takes images of other sizes than its own; None if as they are.
         working_bytes: Memory that a run takes for each LR pixel.
         task: The degradation it was made for; None if unknown.
     """
@@ -48,8 +44,6 @@ class Upscaler(Protocol):
     def radius(self) -> int: ...
     @property
     def radius_is_exact(self) -> bool: ...
-    @property
-    def tiles(self) -> FixedTiles | None: ...
     @property
     def working_bytes(self) -> int: ...
     @property
@@ -74,6 +68,7 @@ class KerasUpscaler:
     """
 
     depth = 24  # of float32
+    radius_is_exact = True
     bytes_of_value = 12  # float32, and what convolutions take beside it
 
     def __init__(
@@ -93,73 +88,31 @@ class KerasUpscaler:
         self.task = task or (BICUBIC if scale > 1 else None)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
+        from keras import ops
+
         lr = as_floats(lr)
-        if self.tiles:
-            return self.tiles.run(self._run, lr)
-        height, width = lr.shape[:2]
-        if self._takes(height, width):
-            return self._run(lr)
-        padded = self._run(pad_to_multiple(lr, self.network_alignment))
-        return padded[: height * self.scale, : width * self.scale]
-
-    @property
-    def alignment(self) -> int:
-        return 1 if self.tiles else self.network_alignment
-
-    @property
-    def radius(self) -> int:
-        if self.tiles:
-            return max(self.tiles.overlap)
-        return align(self.reach or UNKNOWN_REACH, self.alignment)
-
-    @property
-    def radius_is_exact(self) -> bool:
-        return self.reach is not None
-
-    @cached_property
-    def tiles(self) -> FixedTiles | None:
-        """How a network of one size takes images of others; None of any size."""
-        _, height, width, _ = self.model.input.shape
-        if None in (height, width):
-            return None
-        return FixedTiles((height, width), self.reach or UNKNOWN_REACH, 1, self.scale)
+        with naming_memory():  # eagerly: `predict` would trace for every size anew
+            return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
 
     # Training runs networks whose reach is unknown, so it is found when asked for.
 
     @cached_property
-    def reach(self) -> int | None:
-        """LR pixels around its own that an output pixel sees; None if unknown."""
-        from tfsr.graph.footprint import receptive_radius
-
-        return receptive_radius(self.model)
-
-    @cached_property
-    def network_alignment(self) -> int:
-        """LR pixels after which all grids inside the network repeat."""
+    def alignment(self) -> int:
         from tfsr.graph.footprint import alignment
 
         return alignment(self.model)
+
+    @cached_property
+    def radius(self) -> int:
+        from tfsr.graph.footprint import receptive_radius
+
+        return align(receptive_radius(self.model), self.alignment)
 
     @cached_property
     def working_bytes(self) -> int:
         from tfsr.graph.footprint import working_values
 
         return self.bytes_of_value * working_values(self.model)
-
-    def _takes(self, height, width):
-        """Returns whether the network runs at this size as it is."""
-        shape = (1, height, width, self.model.input.shape[-1])
-        try:
-            output = self.model.compute_output_shape(shape)
-        except Exception:  # levels whose sizes do not meet raise anything
-            return False
-        return tuple(output[1:3]) == (height * self.scale, width * self.scale)
-
-    def _run(self, lr):
-        from keras import ops
-
-        with naming_memory():  # eagerly: `predict` would trace for every size anew
-            return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
 
 
 class BicubicUpscaler:
@@ -174,7 +127,6 @@ class BicubicUpscaler:
     radius = 3
     radius_is_exact = True
     task = BICUBIC
-    tiles = None
 
     def __init__(self, scale: int, channels: int | str = 3):
         self.scale = scale
@@ -199,7 +151,6 @@ class Unchanged:
     radius_is_exact = True
     working_bytes = 64
     task = None
-    tiles = None
 
     def __init__(self, channels: int | str = 3):
         self.channels = channels
@@ -229,7 +180,8 @@ class SelfEnsemble:
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         lr = as_floats(lr)
         height, width = lr.shape[:2]
-        lr = pad_to_multiple(lr, self.alignment)
+        beyond = (-height % self.alignment, -width % self.alignment)
+        lr = np.pad(lr, ((0, beyond[0]), (0, beyond[1]), (0, 0)), "edge")
         total = 0
         for flip in (1, -1):
             for turns in range(4):
@@ -246,12 +198,13 @@ class SelfEnsemble:
         return self.upscaler.radius_is_exact
 
     @property
-    def tiles(self) -> FixedTiles | None:
-        return self.upscaler.tiles
-
-    @property
     def working_bytes(self) -> int:
         return self.upscaler.working_bytes
+
+
+def align(pixels: int, alignment: int) -> int:
+    """Returns `pixels` rounded up to a multiple of `alignment`."""
+    return pixels + -pixels % alignment
 
 
 def as_floats(image: np.ndarray) -> np.ndarray:

@@ -84,5 +84,5 @@ def _count(model, scale, size):
         "mult_adds": mult_adds,
         "input": [height, width, channels],
         "output": [round(height * scale), round(width * scale), channels],
-        "uncounted": complexity.uncounted(model),
+        "uncounted": complexity.uncounted(model, *(size or (720, 1280))),
     }
