@@ -1,9 +1,7 @@
 """Exports a graph to a TFLite file's bytes: one short function for each format."""
 
-import math
 import warnings
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -13,8 +11,6 @@ from tfsr.graph.operators import operator_of
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.quantization.activations import Ranges
 from tfsr.tflite.widening import widen
-
-SMALLEST_DYNAMIC = 1024  # the converter leaves smaller kernels in float in dynamic_int8
 
 
 def float32(graph: Graph) -> bytes:
@@ -33,11 +29,6 @@ def float16(graph: Graph) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return _convert(converter)
-
-
-def rounds_kernel(conv: keras.layers.Layer) -> bool:
-    """Returns whether `dynamic_int8` stores the kernel of a convolution in 8 bits."""
-    return math.prod(conv.kernel.shape) >= SMALLEST_DYNAMIC
 
 
 def dynamic_int8(graph: Graph) -> bytes:

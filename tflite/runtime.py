@@ -11,9 +11,10 @@ from tfsr.data.degradation import BICUBIC, Degradation, from_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
-from tfsr.tflite import metadata
-from tfsr.upscaling.tiling import windows
-from tfsr.upscaling.upscalers import align, as_floats
+from tfsr.tflite.formats import format_of
+from tfsr.tflite.metadata import read
+from tfsr.upscaling.tiling import Cover, align, pad
+from tfsr.upscaling.upscalers import UNSURE, as_floats
 from tfsr.zoo.released import named
 
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
@@ -36,18 +37,16 @@ class TFLiteUpscaler:
         InputError: If the file was not made by `tfsr convert` or is damaged.
     """
 
-    radius_is_exact = True
-
     def __init__(
         self,
         file: str | Path,
         threads: int | None = None,
         size: tuple[int, int] | None = None,
     ):
-        self.metadata = metadata.read(file)
+        self.metadata = read(file)
         self.name = named(str(file))
         self.scale = self.metadata["scale"]
-        self.depth = 8 if self.metadata["format"] == "int8" else 24
+        self.depth = format_of(self.metadata, file).depth
         self.alignment = self.metadata.get("alignment", 1)
         try:
             self.interpreter = Interpreter(
@@ -68,15 +67,23 @@ class TFLiteUpscaler:
         lr = as_floats(lr)
         if self.in_tiles:
             whole = lr.shape[:2] == self.size
-            return self._run(lr) if whole else self._run_in_tiles(lr)
-        (height, width), step = lr.shape[:2], self.alignment
+            return self._run(lr) if whole else self._cover.enlarge(self._run, lr)
+        height, width = (n * self.scale for n in lr.shape[:2])
         # A fixed size that the network need not pad leaves its padding out of the file.
-        padded = np.pad(lr, ((0, -height % step), (0, -width % step), (0, 0)), "edge")
-        return self._run(padded)[: height * self.scale, : width * self.scale]
+        return self._run(pad(lr, self.alignment))[:height, :width]
 
     @property
     def radius(self) -> int:
-        return align(self._fact("receptive_radius"), self._fact("alignment"))
+        radius = self._fact("receptive_radius")
+        return align(UNSURE if radius is None else radius, self._fact("alignment"))
+
+    @property
+    def radius_is_exact(self) -> bool:
+        return self._fact("receptive_radius") is not None
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        return self.size if self.in_tiles else None
 
     @property
     def working_bytes(self) -> int:
@@ -99,26 +106,20 @@ class TFLiteUpscaler:
     @property
     def overlap(self) -> tuple[int, int]:
         """By how much tiles of its size overlap at their inner sides, in LR pixels."""
-        step = self.alignment
-        radius = align(self.metadata.get("receptive_radius", 0), step)
-        return tuple(min(radius, tile // step // 4 * step) for tile in self.size)
+        return self._cover.overlap
 
     def is_exact(self, height: int, width: int) -> bool:
         """Returns whether an image of this size gets what the whole network gives it.
 
         Else tiles overlap by less than a pixel sees, or go on where the image ends.
         """
-        if not self.in_tiles or (height, width) == self.size:
-            return True
-        step = self.alignment
-        radius = self.metadata.get("receptive_radius", 0)
+        return not self.in_tiles or self._cover.is_exact(height, width)
 
-        def is_covered(side, tile, overlap):
-            whole = side + -side % step
-            enough = overlap >= radius if whole > tile else whole == tile
-            return enough and tile % step == 0
-
-        return all(map(is_covered, (height, width), self.size, self.overlap))
+    @property
+    def _cover(self):
+        known = "receptive_radius" in self.metadata  # but of the oldest files
+        radius = self.radius if known else 0
+        return Cover(self.size, self.scale, self.alignment, radius)
 
     def _fact(self, key):
         if key not in self.metadata:
@@ -126,25 +127,6 @@ class TFLiteUpscaler:
                 f"{self.name}: was made by an older tfsr; convert it again."
             )
         return self.metadata[key]
-
-    def _run_in_tiles(self, lr):
-        (height, width), s = lr.shape[:2], self.scale
-        step = self.alignment
-
-        def cover(side, tile, overlap):  # what a tile has beyond a multiple is not used
-            return list(windows(side, tile - tile % step, overlap, step))
-
-        tops, lefts = map(cover, (height, width), self.size, self.overlap)
-        sr = np.zeros((height * s, width * s, self.channels), np.float32)
-        for top, _, first_row, last_row in tops:
-            for left, _, first, last in lefts:
-                tile = lr[top:, left:][: self.size[0], : self.size[1]]
-                beyond = [n - m for n, m in zip(self.size, tile.shape, strict=False)]
-                tile = np.pad(tile, ((0, beyond[0]), (0, beyond[1]), (0, 0)), "edge")
-                rows = slice((first_row - top) * s, (last_row - top) * s)
-                part = self._run(tile)[rows, (first - left) * s : (last - left) * s]
-                sr[first_row * s : last_row * s, first * s : last * s] = part
-        return sr
 
     def _run(self, lr):
         try:

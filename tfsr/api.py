@@ -104,7 +104,7 @@ def train(
     from tfsr.training import read_config, train
 
     if isinstance(config, str | Path):
-        config = read_config(config, overrides)
+        config = read_config(config, list(overrides))
     if config.quantize:
         raise InputError(f"{config.source}: has [quantize]; see tfsr quantize-train.")
     return train(config, out, callbacks=callbacks)
@@ -116,6 +116,8 @@ def evaluate(
     scale: int | None = None,
     degradation: Degradation | None = None,
     seed: int = 0,
+    metrics: Sequence[str] | None = None,
+    border: int | None = None,
 ) -> dict:
     """Returns the scores of a model on a benchmark folder.
 
@@ -123,13 +125,16 @@ def evaluate(
         model: As for `load_upscaler`.
         folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`.
         scale: One of the model's scales; needed if it has several.
-        degradation: What a model of scale 1 restores from, such as
-            `tfsr.data.JPEG(10)`; what it was trained on by default.
+        degradation: What a model restores from, such as `tfsr.data.JPEG(10)`; done to
+            LR where it enlarges; by default what it was trained on.
         seed: Of the noise.
+        metrics: What to score, keys of `tfsr.metrics.METRICS`; by default PSNR and
+            SSIM, and what papers add for the degradation.
+        border: Pixels shaved from each side; by default the scale, none in restoration.
 
     Returns:
-        `model`, `protocol`, `folder`, `scale`, `degradation`, `mean` and `images`: PSNR
-        and SSIM by name, their mean and those of every image.
+        `model`, `protocol`, `folder`, `scale`, `degradation`, `mean` and `images`: the
+        metrics by name, their mean and those of every image.
 
     Raises:
         InputError: If the model or the folder cannot be used.
@@ -138,8 +143,8 @@ def evaluate(
     from tfsr.scoring.images import images_to_score
 
     upscaler = load_upscaler(model, scale)
-    images = images_to_score(upscaler, folder, degradation, seed=seed)
-    return {"model": upscaler.name, **evaluate(upscaler, images)}
+    images = images_to_score(upscaler, folder, degradation, seed=seed, border=border)
+    return {"model": upscaler.name, **evaluate(upscaler, images, metrics)}
 
 
 def convert(
@@ -160,7 +165,7 @@ def convert(
     Args:
         model: A released name, a run folder, a `.keras` file or a Keras model.
         out: The `.tflite` file; for several sizes, each gets `_HxW` before the ending.
-        format: "float32", "float16", "dynamic_int8", "int8" or "int16x8".
+        format: A key of `tfsr.tflite.formats.FORMATS`.
         size: Height and width of the input, several of them, or None for any.
         scale: One of the model's scales; needed if it has several.
         calibrate: Images for the ranges of 8 and 16 bits, HR or LR; scikit-image's
@@ -168,8 +173,7 @@ def convert(
         verify: Images to measure the loss on; other photographs by default.
         lowering: False for the model as TensorFlow's converter has it.
         in_float: What int8 leaves in float32, by the names of `tfsr sensitivity`.
-        degradation: What a model of scale 1 restores from; what it was trained on by
-            default.
+        degradation: As for `evaluate`.
         picture: A `.png` file for the crop where both differ most.
 
     Returns:
@@ -186,6 +190,7 @@ def convert(
     from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite import conversion
+    from tfsr.tflite.formats import FORMATS
     from tfsr.tflite.quantization.aware import trained_format
     from tfsr.tflite.runtime import TFLiteUpscaler
     from tfsr.tflite.verification import roughness
@@ -202,9 +207,14 @@ def convert(
             f"{name}: was trained for {trained_for}; --format {format} is for float "
             "models."
         )
-    if in_float and (format != "int8" or not lowering or trained_for):
+    if format not in FORMATS:
+        raise InputError(f"--format {format}: must be one of {', '.join(FORMATS)}.")
+    chosen = FORMATS[format]
+    if in_float and (not chosen.in_float or not lowering or trained_for):
+        allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
         raise InputError(
-            f"{name}: --in-float is for float models in --format int8, with lowering."
+            f"{name}: --in-float is for float models in --format {allowed}, with "
+            "lowering."
         )
     task = in_8_bits(task_to_score(original, degradation))
     calibration, check = (
@@ -215,7 +225,7 @@ def convert(
         )
     )
     notes = []
-    if format.startswith("int") and not (calibrate or trained_for):
+    if chosen.bits and not (calibrate or trained_for):
         notes.append(
             "warning: calibrating on scikit-image's photographs; "
             "--calibrate FOLDER with images like your own loses less."

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tfsr.data import JPEG
+from tfsr.data.degradation import from_table
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_text
+from tfsr.tflite.formats import format_of
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 DYNAMIC_TILE = (192, 192)  # LR pixels: tile of models that have no fixed size
@@ -98,7 +99,7 @@ def tiling(file: str | Path) -> dict:
     """
     upscaler = TFLiteUpscaler(file, threads=1)
     facts = upscaler.metadata
-    if facts["format"] != "int8":
+    if format_of(facts, file).ends != "uint8":
         raise InputError(f"{file}: takes {facts['input']}; the browser wants int8.")
     step, radius = facts["alignment"], facts["receptive_radius"]
     radius += -radius % step
@@ -112,7 +113,7 @@ def tiling(file: str | Path) -> dict:
         "file": Path(file).name,
         "scale": upscaler.scale,
         "channels": upscaler.channels,
-        "luma": upscaler.channels == 1 and facts["degradation"]["name"] == JPEG.name,
+        "luma": upscaler.channels == 1 and _of_luma(facts),
         "size": list(size),
         "resizable": not upscaler.in_tiles,
         "tile": list(tile),
@@ -120,6 +121,10 @@ def tiling(file: str | Path) -> dict:
         "step": step,
         "shapes": _shapes(Path(file).read_bytes(), upscaler.scale),
     }
+
+
+def _of_luma(facts):
+    return facts["scale"] == 1 and from_table(facts["degradation"]).of_luma
 
 
 def _shapes(content, scale):

@@ -10,8 +10,8 @@ from tfsr.graph.graph import Graph, inline
 from tfsr.graph.operators import CONVOLUTIONS, SUMS
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
 from tfsr.layers.fake_quantized_conv import round_kernel
+from tfsr.tflite.formats import trained_for
 from tfsr.tflite.lowering.engine import built, lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
 from tfsr.tflite.quantization import activations
 
 
@@ -38,12 +38,10 @@ def quantization_aware(
     Raises:
         InputError: If `in_float` names something that is no sum.
     """
-    rules, choose = {
-        8: (FOR_INT8, activations.least_squares),
-        16: (EXACT, activations.min_max),
-    }[activation_bits]
-    graph = activations.read_rounded(lower(model, rules), in_float)
-    ranges = activations.ranges(graph, activations.observe(graph, patches), choose)
+    wanted = trained_for(activation_bits)
+    graph = activations.read_rounded(lower(model, wanted.load("rules")), in_float)
+    samples = activations.observe(graph, patches)
+    ranges = activations.ranges(graph, samples, wanted.load("ranges"))
     left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()
     for i in left_out:
         if not isinstance(graph.nodes[i].operation, SUMS):
@@ -102,7 +100,7 @@ def trained_format(model: keras.Model) -> str | None:
     if not is_quantization_aware(model):
         return None
     bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
-    return {8: "int8", 16: "int16x8"}[bits]
+    return trained_for(bits).name
 
 
 def _copy(conv, node, weights):

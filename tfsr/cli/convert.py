@@ -12,11 +12,14 @@ from tfsr.cli.arguments import (
 )
 from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError, or_input_error
+from tfsr.tflite.formats import FORMATS
 
 MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fails
 
 
 def add(command):
+    calibrated = [name for name, format in FORMATS.items() if format.bits]
+    in_float = [name for name, format in FORMATS.items() if format.in_float]
     convert = command("convert", _convert, "Convert a model to TFLite.")
     convert.add_argument(
         "model",
@@ -34,19 +37,20 @@ def add(command):
     convert.add_argument(
         "--format",
         required=True,
-        choices=["float32", "float16", "dynamic_int8", "int8", "int16x8"],
+        choices=list(FORMATS),
     )
     convert.add_argument(
         "--calibrate",
         metavar="FOLDER",
-        help="images for the ranges of int8 and int16x8",
+        help=f"images for the ranges of {' and '.join(calibrated)}",
     )
     convert.add_argument(
         "--in-float",
         type=lambda text: text.split(","),
         default=[],
         metavar="LAYER[,LAYER...]",
-        help="what int8 leaves in float32, by the names of tfsr sensitivity",
+        help=f"what {' and '.join(in_float)} leaves in float32, by the names of tfsr "
+        "sensitivity",
     )
     convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
     convert.add_argument(

@@ -8,8 +8,10 @@ from tfsr.cli.arguments import (
     known_model,
     png,
     positive,
+    whole,
     with_degradation,
     with_json,
+    with_metrics,
 )
 from tfsr.cli.output import columns, present
 from tfsr.errors import InputError
@@ -33,7 +35,7 @@ def add(command):
         help="clip and round noisy images to 8 bits; int8 models get them so anyway",
     )
     evaluate.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the noise; 0 by default"
+        "--seed", type=whole, default=0, metavar="N", help="of the noise; 0 by default"
     )
     evaluate.add_argument(
         "--protocol",
@@ -59,20 +61,30 @@ def add(command):
         metavar="FILE.png",
         help="the worst and the median image before and after, whole and a crop",
     )
+    with_metrics(evaluate)
     evaluate.add_argument(
         "--ifc",
         action="store_true",
-        help="add the information fidelity criterion; needs pyrtools",
+        help="add ifc, the information fidelity criterion, which needs pyrtools",
+    )
+    evaluate.add_argument(
+        "--border",
+        type=whole,
+        metavar="N",
+        help="pixels shaved from each side; by default the scale, none in restoration",
     )
     with_json(evaluate)
 
 
 def run(options):
-    from tfsr.scoring.evaluation import draw_examples, evaluate
+    from tfsr.data.degradation import task_name
+    from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate
     from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
     from tfsr.zoo.upscalers import load_upscaler
 
+    if options.picture and "psnr" not in (options.metrics or ("psnr",)):
+        raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
     channels = CHANNELS.get(options.protocol)
     luma = "y" if channels == "y" else None
     upscaler = load_upscaler(options.model, options.scale, luma)
@@ -84,12 +96,16 @@ def run(options):
         options.rescale,
         options.seed,
         options.uint8,
+        options.border,
     )
     _check_protocol(options, folder)
     name = upscaler.name
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)
-    report = {"model": name, **evaluate(upscaler, folder, options.ifc)}
+    scored = options.metrics or default_metrics(folder)
+    if options.ifc and "ifc" not in scored:
+        scored = (*scored, "ifc")
+    report = {"model": name, **evaluate(upscaler, folder, scored)}
     report["protocol"]["self_ensemble"] = options.self_ensemble
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
@@ -97,7 +113,7 @@ def run(options):
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
     lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
-    task = f"x{folder.scale}" if folder.scale > 1 else f"from {folder.degradation}"
+    task = task_name(folder.degradation, folder.scale)
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
     present(
         options,
@@ -124,9 +140,3 @@ def _factor(text):
     if not 0 < factor <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1")
     return factor
-
-
-def _seed(text):
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)

@@ -1,14 +1,14 @@
 """`tfsr summary`."""
 
-from tfsr.cli.arguments import positive, size, with_json
+from tfsr.cli.arguments import MODEL_HELP, positive, size, with_json
 from tfsr.cli.output import present
-from tfsr.errors import or_input_error
+from tfsr.errors import InputError, or_input_error
 from tfsr.quiet import import_keras
 
 
 def add(command):
     summary = command("summary", run, "Parameters and mult-adds of a model.")
-    summary.add_argument("model", help="a model's name or a config file")
+    summary.add_argument("model", help=f"a network's name, a config, {MODEL_HELP}")
     summary.add_argument("--scale", type=positive)
     summary.add_argument(
         "--set", action="append", default=[], metavar="model.KEY=VALUE"
@@ -24,12 +24,17 @@ def run(options):
     from tfsr.graph import complexity
     from tfsr.models import MODELS, scales, single_scale
     from tfsr.training import build_model, model_table, read_config
+    from tfsr.zoo.loading import load_model
 
-    if options.model in MODELS:
-        table = model_table(options.model, options.set)
-    else:
-        table = read_config(options.model, options.set).model
-    model, name = build_model(table, options.model), table["name"]
+    name, table = options.model, None
+    if name in MODELS:
+        table = model_table(name, options.set)
+    elif name.endswith(".toml"):
+        table = read_config(name, options.set).model
+    elif options.set:
+        raise InputError(f"--set {options.set[0]}: is for a network or a config.")
+    model = build_model(table, name) if table else load_model(name)
+    name = table["name"] if table else name
     params = complexity.params(model)
     results = []
     for scale in [options.scale] if options.scale else scales(model):

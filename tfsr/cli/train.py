@@ -43,9 +43,10 @@ def present_metrics(options, metrics):
     """Says how good a run has become; nothing on a worker that writes none."""
     if metrics is None:
         return
-    best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
-    name = next(n for n in ("bicubic", "input") if f"val_psnr_y_{n}" in metrics)
-    base = ", ".join(f"{s} {v:.2f}" for s, v in metrics[f"val_psnr_y_{name}"].items())
+    ours, before = (key for key in metrics if key.startswith("val_psnr"))
+    name = before.removeprefix(f"{ours}_")
+    best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics[ours].items())
+    base = ", ".join(f"{s} {v:.2f}" for s, v in metrics[before].items())
     present(
         options,
         metrics,

@@ -8,6 +8,8 @@ Convolutions start from He-normal initial values. Batch normalization and LeakyR
 follow each of them, except those that reconstruct the image.
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from tfsr.layers import ConvNorm, GroupedConv2D, MultiScaleCross, WeightedAverage
@@ -17,11 +19,11 @@ from tfsr.models.sizes import check_positive
 
 
 def cmsc(
-    scale: int | tuple[int, ...] = (2, 3, 4),
+    scale: int | Sequence[int] = (2, 3, 4),
     stages: int = 3,
     modules: int = 5,
     filters: int = 64,
-    kernel_sizes: tuple[int, int] = (3, 5),
+    kernel_sizes: Sequence[int] = (3, 5),
     supervision: str = "cascaded",
     reconstruction: str = "own",
     residual_features: bool = True,
@@ -77,10 +79,10 @@ def cmsc(
 
 
 def pmsc(
-    scale: int | tuple[int, ...] = (2, 3, 4),
+    scale: int | Sequence[int] = (2, 3, 4),
     modules: int = 15,
     filters: int = 64,
-    kernel_sizes: tuple[int, int] = (3, 5),
+    kernel_sizes: Sequence[int] = (3, 5),
     residual_features: bool = True,
     channels: int = 1,
 ) -> keras.Model:

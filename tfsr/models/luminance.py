@@ -5,6 +5,8 @@ d * 255 / 219 to each of R, G and B. So the network's residual is added to the e
 RGB image, which keeps its precision: nothing is converted to YCbCr and back.
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from tfsr.graph.graph import Graph, run_node
@@ -14,7 +16,7 @@ PREFIX = "luma"
 RANGE = 255 / 219  # range of R, G and B over the range of Y
 
 
-def luminance_input(scale: int | tuple[int, ...]) -> keras.KerasTensor:
+def luminance_input(scale: int | Sequence[int]) -> keras.KerasTensor:
     """Returns the input of a luminance network, `(B, H, W, 1)` in [0, 1].
 
     Its name lists the scales of the network, as in `luma_x2_x3_x4`.

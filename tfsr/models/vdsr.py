@@ -4,6 +4,8 @@ Kim, Lee and Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional
 Networks", CVPR 2016, https://arxiv.org/abs/1511.04587
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from tfsr.layers import GroupedConv2D
@@ -12,7 +14,7 @@ from tfsr.models.sizes import check_positive
 
 
 def vdsr(
-    scale: int | tuple[int, ...] = (2, 3, 4),
+    scale: int | Sequence[int] = (2, 3, 4),
     layers: int = 20,
     filters: int = 64,
     channels: int = 1,

@@ -7,6 +7,7 @@ from pathlib import Path
 from tfsr import files
 from tfsr.graph import complexity
 from tfsr.report.models import FLOAT, PTQ, QAT, Model, Run
+from tfsr.tflite.formats import format_of
 from tfsr.upscaling.upscalers import KerasUpscaler
 from tfsr.zoo.loading import load_architecture, weights_sha256
 from tfsr.zoo.released import BASELINES
@@ -32,7 +33,9 @@ def load_models(arguments: Sequence[str], scale: int | None = None) -> list[Mode
     ]
 
 
-def time_files(models: Sequence[Model], size: tuple[int, int], kept: Path):
+def time_files(
+    models: Sequence[Model], size: tuple[int, int], kept: Path
+) -> dict | None:
     """Times the `.tflite` files among the models; returns None if there are none.
 
     Args:
@@ -86,7 +89,7 @@ def _model(name, sources, scale):
         )
     facts = upscaler.metadata
     kind = FLOAT
-    if facts["format"] not in ("float32", "float16"):
+    if not format_of(facts, source).is_float:
         kind = QAT if facts.get("quantization_aware") else PTQ
     architecture = facts.get("architecture") or load_architecture(source)
     return Model(

@@ -5,8 +5,9 @@ from functools import cached_property
 from pathlib import Path
 
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import Degradation, in_8_bits
+from tfsr.data.degradation import Degradation, in_8_bits, task_name
 from tfsr.errors import InputError
+from tfsr.metrics import key_of
 from tfsr.scoring.evaluation import baseline
 from tfsr.scoring.images import task_to_score
 from tfsr.upscaling.upscalers import Upscaler
@@ -89,11 +90,11 @@ class Comparison:
     @property
     def psnr(self) -> str:
         """The key of the PSNR that models are ranked by."""
-        return "psnr_y" if self.channels == 3 else "psnr"
+        return key_of("psnr", self.channels)
 
     @property
     def ssim(self) -> str:
-        return "ssim_y" if self.channels == 3 else "ssim"
+        return key_of("ssim", self.channels)
 
     @cached_property
     def baseline(self):
@@ -192,5 +193,6 @@ def _same_network(a, b):
 
 
 def _task(scale, channels, degradation):
-    what = f"x{scale}" if scale > 1 else f"restoration from {degradation}"
+    what = task_name(degradation, scale)
+    what = what if scale > 1 else f"restoration {what}"
     return f"{what} of {'RGB' if channels == 3 else 'gray'}"

@@ -1,10 +1,15 @@
 """Which images an upscaler is scored on."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from tfsr.data import BenchmarkFolder, stored_channels
-from tfsr.data.degradation import BICUBIC, Degradation, GaussianNoise, in_8_bits
+from tfsr.data.degradation import (
+    BICUBIC,
+    DEGRADATIONS,
+    Degradation,
+    asked_or_own,
+    in_8_bits,
+)
 from tfsr.errors import InputError
 from tfsr.upscaling.upscalers import BicubicUpscaler, Unchanged, Upscaler
 
@@ -17,6 +22,7 @@ def images_to_score(
     rescale: float = 1,
     seed: int = 0,
     rounded: bool = False,
+    border: int | None = None,
 ) -> BenchmarkFolder:
     """Returns the benchmark images for an upscaler.
 
@@ -30,28 +36,31 @@ def images_to_score(
         seed: As for `BenchmarkFolder`.
         rounded: Whether noisy images are clipped and rounded to 8 bits; for an upscaler
             of 8 bits they are anyway.
+        border: As for `BenchmarkFolder`.
 
     Raises:
         InputError: As `task_to_score` and `BenchmarkFolder`, or if `rounded` or `seed`
             is not for the images.
     """
-    if upscaler.scale > 1 and (rounded or seed):
+    task, luma = task_to_score(upscaler, asked), channels == "y"
+    if task == BICUBIC and (rounded or seed):
         raise InputError(
-            f"{upscaler.name}: enlarges; --uint8 and --seed are to restore."
+            f"{upscaler.name}: enlarges; --uint8 and --seed are for degraded LR."
         )
-    task = task_to_score(upscaler, asked)
-    if rounded and not isinstance(task, GaussianNoise):
+    if luma and task != BICUBIC:
+        raise InputError(f"--protocol luma: its LR is bicubic, not {task}.")
+    if rounded and not task.fractional:
         raise InputError(f"--uint8: is for noise; these images are from {task}.")
     if rounded or upscaler.depth == 8:
         task = in_8_bits(task)
-    luma = channels == "y"
     images = BenchmarkFolder(
         folder,
         upscaler.scale,
-        channels if luma else upscaler.channels,
+        "y" if luma else upscaler.channels,
         rescale,
         task,
         seed,
+        border,
     )
     if isinstance(upscaler, BicubicUpscaler | Unchanged) and not luma:
         images.channels = channels or stored_channels(images.hr_files)
@@ -64,23 +73,19 @@ def task_to_score(upscaler: Upscaler, asked: Degradation | None = None) -> Degra
 
     Args:
         upscaler: What is scored.
-        asked: What the user asks for; what the upscaler was made for by default.
+        asked: What the user asks for, of LR where the upscaler enlarges; what the
+            upscaler was made for by default.
 
     Raises:
-        InputError: If it is unknown, or `asked` is not for the upscaler.
+        InputError: If it is unknown.
     """
-    name = upscaler.name
-    if upscaler.scale > 1:
-        if asked:
-            raise InputError(f"{name}: enlarges; --noise and --jpeg are to restore.")
-        return BICUBIC
-    own = upscaler.task
-    if isinstance(asked, GaussianNoise) and isinstance(own, GaussianNoise):
-        asked = replace(own, sigma=asked.sigma)  # still clipped and rounded, or not
-    found = asked or own
+    own = upscaler.task or (BICUBIC if upscaler.scale > 1 else None)
+    found = asked_or_own(asked, own, upscaler.scale)
     if found is None:
+        options = [kind.option for kind in DEGRADATIONS.values() if kind.option]
+        flags = " or ".join(f"{option.flag} {option.metavar}" for option in options)
         raise InputError(
-            f"{name}: does not say what it restores; give --noise SIGMA or --jpeg Q"
+            f"{upscaler.name}: does not say what it restores; give {flags}"
             f"{'.' if isinstance(upscaler, Unchanged) else ', or its run folder.'}"
         )
     return found

@@ -8,6 +8,7 @@ import numpy as np
 import tfsr
 from tfsr import files, pictures
 from tfsr.data.degradation import from_table, to_table
+from tfsr.metrics import key_of
 from tfsr.scoring.comparison import most_different_places
 from tfsr.scoring.evaluation import baseline, evaluate, psnr
 from tfsr.study.planning import Study, budget
@@ -143,7 +144,7 @@ def _score(run, name, test):
         scored = evaluate(upscaler, test)
         files.write_json(file, {"model": str(run.folder), **scored})
     mean = scored["mean"]
-    return float(mean["psnr_y" if test.channels == 3 else "psnr"])
+    return float(mean[key_of("psnr", test.channels)])
 
 
 def _spread(by_seed):

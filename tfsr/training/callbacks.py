@@ -12,11 +12,12 @@ import keras
 import numpy as np
 
 from tfsr import files
+from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.models import stages
 from tfsr.scoring.evaluation import psnr, result
 from tfsr.training.recipe import copy_trained_weights
-from tfsr.upscaling.upscalers import KerasUpscaler
+from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
 
 
 def say(message: str) -> None:
@@ -34,7 +35,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def validate(upscaler, folder) -> float:
+def validate(upscaler: Upscaler, folder: BenchmarkFolder) -> float:
     """Returns an upscaler's mean PSNR in dB, measured by the evaluation protocol.
 
     Args:
@@ -218,7 +219,7 @@ class RunLog(keras.callbacks.Callback):
             figure.savefig(temporary, dpi=120)
 
 
-def read_log(out: Path) -> list[dict]:
+def read_log(out: str | Path) -> list[dict]:
     """Returns the rows of `log.csv` in the run folder `out`, one for each epoch."""
     with open(out / "log.csv", newline="") as file:
         rows = [
@@ -294,13 +295,13 @@ def save_weights(model: keras.Model, file: Path) -> None:
         temporary.write_bytes(content.getbuffer())
 
 
-def completed_epochs(out: Path) -> int:
+def completed_epochs(out: str | Path) -> int:
     """Returns how many epochs the run in the folder `out` has completed."""
     states = _states(out)
     return int(states[-1].name.split("_")[1].split(".")[0]) if states else 0
 
 
-def load_state(out: Path, trainee: keras.Model) -> bool:
+def load_state(out: str | Path, trainee: keras.Model) -> bool:
     """Loads the last state in the run folder `out`; returns whether there is one.
 
     Args:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfsr.config import Config
 from tfsr.data import ImageSurvey, PatchSampler
+from tfsr.data.degradation import after_bicubic
 from tfsr.data.sampler import in_unit_range
 from tfsr.errors import naming_memory
 from tfsr.graph import complexity
@@ -52,7 +53,12 @@ def _dry_run(config, done, replicas):
     model, folders = prepare(config, resumed=bool(done))
     data = config.data
     survey = ImageSurvey(
-        data.train, training_scales(model), data.channels, data.exclude, data.downscale
+        data.train,
+        training_scales(model),
+        data.channels,
+        data.exclude,
+        data.downscale,
+        with_lr=after_bicubic(data.task) is not None,
     )
     say_skipped(PatchSampler(survey, options.patch, options.batch))
     with naming_memory():

@@ -12,9 +12,10 @@ import keras
 from tfsr import files
 from tfsr.config import Config, read_config
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
-from tfsr.data.degradation import Enlarged, check_scale
+from tfsr.data.degradation import Enlarged, after_bicubic, check_scale
 from tfsr.errors import InputError, naming_memory
 from tfsr.graph import complexity
+from tfsr.metrics import key_of
 from tfsr.models import luminance_scales, scales, training_scales
 from tfsr.scoring.evaluation import baseline
 from tfsr.training import distribution
@@ -98,6 +99,7 @@ def _train(config, out, tensorboard, callbacks, changes, replicas):
         data.channels,
         data.exclude,
         data.downscale,
+        with_lr=after_bicubic(data.task) is not None,
     )
     task = Enlarged(scales(model)) if data.channels == "y" else data.task
     sampler = PatchSampler(images, options.patch, options.batch, options.seed, task)
@@ -220,6 +222,7 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
     if not replicas.chief:
         return None
     best = log.best()
+    psnr = f"val_{key_of('psnr', config.data.channels)}"
     metrics = {
         "model": config.model["name"],
         "params": complexity.params(model),
@@ -227,8 +230,8 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
         "steps": len(log.rows) * options.steps_per_epoch,
         "seconds_since_resume": round(time.monotonic() - started, 1),
         "best_epoch": best["epoch"],
-        "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
-        f"val_psnr_y_{log.baseline}": log.levels,
+        psnr: {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
+        f"{psnr}_{log.baseline}": log.levels,
     }
     files.write_json(out / "metrics.json", metrics)
     return metrics
@@ -320,7 +323,7 @@ def check_free(out: Path, config: Config) -> list[str]:
             f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
         )
     old, new = before.values(), config.values()
-    return [f"{key} was {old[key]}, now {new[key]}" for key in changed]
+    return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed]
 
 
 @contextlib.contextmanager

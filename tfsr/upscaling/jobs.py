@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfsr.data.degradation import JPEG
 from tfsr.data.images import SUFFIXES
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
@@ -19,7 +18,7 @@ from tfsr.photos import (
     read_photo,
     write_photo,
 )
-from tfsr.upscaling.tiling import bands, tiles
+from tfsr.upscaling.tiling import Cover, bands, tiles
 from tfsr.upscaling.upscalers import Upscaler
 
 REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
@@ -89,7 +88,7 @@ def plan(
     )
     if not files:
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
-    jobs, origin = [], {}
+    jobs, origin = [], dict[Path, Path]()
     for file in files:
         refused = file.suffix.lower() in REFUSED
         ending = file.suffix if refused or not format else f".{format}"
@@ -143,7 +142,7 @@ def upscale(
         try:
             rows = _enlarged(upscaler, layers, tile, job.source, progress)
             write_photo(job.target, photo, rows, upscaler.scale)
-            return notes
+            return [*notes, *_doubts(upscaler, photo.color, tile)]
         except MemoryError:
             tile = _halved(upscaler, tile, job.source)
             notes.append(f"memory ran out; went on with tiles of {tile} pixels")
@@ -268,6 +267,33 @@ def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarra
     yield from bands(enlarge, scale, layers, *grid)
 
 
+def _doubts(upscaler, color, tile):
+    """Returns notes where tiles may differ from the whole image."""
+    height, width = color.shape[:2]
+    scale, step = upscaler.scale, upscaler.alignment
+    if upscaler.fixed_size:
+        cover = Cover(upscaler.fixed_size, scale, step, upscaler.radius)
+        if cover.is_exact(height, width) and upscaler.radius_is_exact:
+            return []
+        size = "x".join(map(str, upscaler.fixed_size))
+        return [f"the model runs at {size} alone; in tiles of {size}, seams may show"]
+    several = tiles(height, width, tile, upscaler.radius, step) > 1
+    if upscaler.radius_is_exact or not several:
+        return []
+    side = tile + tile // 2
+    top, left = (max(0, (n - side) // 2) for n in (height, width))
+    crop = [color[top : top + side, left : left + side]]
+    tiled, whole = (
+        np.concatenate(list(_enlarged(upscaler, crop, n, "crop"))).astype(float)
+        for n in (tile, 2 * side)
+    )
+    levels = np.abs(tiled - whole).max() / np.iinfo(color.dtype).max * 255
+    return [
+        f"pixels may see the whole image; tiles of {tile} change a crop of it by up to "
+        f"{levels:.0f} of 255"
+    ]
+
+
 def _of_type(image, dtype):
     """Returns floats in [0, 1] as `dtype`, integers up to its largest."""
     if np.issubdtype(dtype, np.floating):
@@ -281,9 +307,8 @@ def _for_channels(upscaler, channels):
         return upscaler
     if channels == 1:
         return lambda lr: upscaler(np.repeat(lr, 3, axis=-1)) @ LUMA[:, None]
-    if upscaler.scale == 1 and isinstance(
-        upscaler.task, JPEG
-    ):  # its files keep luma and chroma apart
+    task = upscaler.task
+    if upscaler.scale == 1 and task is not None and task.of_luma:
         return lambda lr: _restore_luma(upscaler, lr)
     return lambda lr: np.concatenate(
         [upscaler(lr[..., c : c + 1]) for c in range(channels)], axis=-1

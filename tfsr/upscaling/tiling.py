@@ -1,8 +1,22 @@
 """Large images in tiles: memory bounded by the tile, results those of the whole."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
+
+
+def align(pixels: int, alignment: int) -> int:
+    """Returns `pixels` rounded up to a multiple of `alignment`."""
+    return pixels + -pixels % alignment
+
+
+def pad(image: np.ndarray, alignment: int) -> np.ndarray:
+    """Returns `(H, W, C)` with height and width up to multiples of `alignment`, the
+    last row and column repeated."""
+    height, width = image.shape[:2]
+    beyond = (0, -height % alignment), (0, -width % alignment), (0, 0)
+    return np.pad(image, beyond, "edge")
 
 
 def bands(
@@ -66,7 +80,9 @@ def tiles(height: int, width: int, tile: int, overlap: int, step: int = 1) -> in
     return counts[0] * counts[1]
 
 
-def windows(length, tile, overlap, step):
+def windows(
+    length: int, tile: int, overlap: int, step: int
+) -> Iterator[tuple[int, int, int, int]]:
     """Yields begin and end of every window, and of the part that is used of it.
 
     Args:
@@ -86,3 +102,67 @@ def windows(length, tile, overlap, step):
         last = length if end == whole else end - overlap
         yield begin, end, used, last
         used = last
+
+
+@dataclass(frozen=True)
+class Cover:
+    """Tiles of one size over an image of any.
+
+    They overlap by as much as a pixel sees, but by no more than a quarter of a tile.
+
+    Attributes:
+        size: Height and width of a tile in LR pixels.
+        scale: The upscaling factor.
+        step: Where tiles may begin.
+        radius: LR pixels that a pixel sees on each side.
+    """
+
+    size: tuple[int, int]
+    scale: int
+    step: int
+    radius: int
+
+    @property
+    def overlap(self) -> tuple[int, int]:
+        """By how much tiles overlap at their inner sides, in LR pixels."""
+        height, width = (
+            min(align(self.radius, self.step), tile // self.step // 4 * self.step)
+            for tile in self.size
+        )
+        return height, width
+
+    def is_exact(self, height: int, width: int) -> bool:
+        """Returns whether an image of this size gets what the whole network gives it.
+
+        Else tiles overlap by less than a pixel sees, or go on where the image ends.
+        """
+
+        def is_covered(side, tile, overlap):
+            whole = align(side, self.step)
+            enough = overlap >= self.radius if whole > tile else whole == tile
+            return enough and tile % self.step == 0
+
+        if (height, width) == self.size:
+            return True
+        return all(map(is_covered, (height, width), self.size, self.overlap))
+
+    def enlarge(
+        self, run: Callable[[np.ndarray], np.ndarray], lr: np.ndarray
+    ) -> np.ndarray:
+        """Returns the enlargement of `lr` by `run`, which takes tiles of `size`."""
+        (height, width), s, step = lr.shape[:2], self.scale, self.step
+
+        def cover(side, tile, overlap):  # what a tile has beyond a multiple is not used
+            return list(windows(side, tile - tile % step, overlap, step))
+
+        tops, lefts = map(cover, (height, width), self.size, self.overlap)
+        sr = np.zeros((height * s, width * s, lr.shape[-1]), np.float32)
+        for top, _, first_row, last_row in tops:
+            for left, _, first, last in lefts:
+                tile = lr[top:, left:][: self.size[0], : self.size[1]]
+                beyond = [n - m for n, m in zip(self.size, tile.shape, strict=False)]
+                tile = np.pad(tile, ((0, beyond[0]), (0, beyond[1]), (0, 0)), "edge")
+                rows = slice((first_row - top) * s, (last_row - top) * s)
+                part = run(tile)[rows, (first - left) * s : (last - left) * s]
+                sr[first_row * s : last_row * s, first * s : last * s] = part
+        return sr

@@ -1,13 +1,19 @@
 """Upscalers: what turns one image into its enlargement, whatever runs it."""
 
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from tfsr.data.degradation import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
+from tfsr.upscaling.tiling import Cover, align, pad
+
+if TYPE_CHECKING:
+    import keras
+
+UNSURE = 16  # LR pixels that tiles overlap by where a pixel may see the whole image
 
 
 @runtime_checkable
@@ -24,8 +30,10 @@ class Upscaler(Protocol):
         alignment: It pads height and width to multiples of this, in LR pixels.
         radius: An output pixel depends on no LR pixel further than this from its own; a
             multiple of `alignment`.
-        radius_is_exact: Whether `radius` is proven; else tiles may differ from the
-            whole image.
+        radius_is_exact: Whether `radius` is proven. It is not where a pixel may see the
+            whole image; tiles may differ from the whole then.
+        fixed_size: Height and width of what it runs at, if that is one size; it takes
+            other images in tiles of it. None if it runs at any.
         working_bytes: Memory that a run takes for each LR pixel.
         task: The degradation it was made for; None if unknown.
     """
@@ -44,6 +52,8 @@ class Upscaler(Protocol):
     def radius(self) -> int: ...
     @property
     def radius_is_exact(self) -> bool: ...
+    @property
+    def fixed_size(self) -> tuple[int, int] | None: ...
     @property
     def working_bytes(self) -> int: ...
     @property
@@ -68,12 +78,11 @@ class KerasUpscaler:
     """
 
     depth = 24  # of float32
-    radius_is_exact = True
     bytes_of_value = 12  # float32, and what convolutions take beside it
 
     def __init__(
         self,
-        model,
+        model: "keras.Model",
         scale: int,
         channels: int | str | None = None,
         name: str | None = None,
@@ -84,15 +93,26 @@ class KerasUpscaler:
         self.model = single_scale(model, scale, channels)
         self.scale = scale
         self.channels = self.model.input.shape[-1]
+        size = tuple(self.model.input.shape[1:3])
+        self.fixed_size = None if None in size else size
         self.name = name or self.model.name
         self.task = task or (BICUBIC if scale > 1 else None)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         from keras import ops
 
+        def run(lr):
+            with naming_memory():  # eagerly: `predict` would trace for every size anew
+                return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
+
         lr = as_floats(lr)
-        with naming_memory():  # eagerly: `predict` would trace for every size anew
-            return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
+        if self.fixed_size == lr.shape[:2]:
+            return run(lr)
+        if self.fixed_size is None:  # networks of others may not pad themselves
+            height, width = (n * self.scale for n in lr.shape[:2])
+            return run(pad(lr, self.alignment))[:height, :width]
+        cover = Cover(self.fixed_size, self.scale, self.alignment, self.radius)
+        return cover.enlarge(run, lr)
 
     # Training runs networks whose reach is unknown, so it is found when asked for.
 
@@ -103,10 +123,18 @@ class KerasUpscaler:
         return alignment(self.model)
 
     @cached_property
-    def radius(self) -> int:
+    def _reach(self):
         from tfsr.graph.footprint import receptive_radius
 
-        return align(receptive_radius(self.model), self.alignment)
+        return receptive_radius(self.model)
+
+    @property
+    def radius(self) -> int:
+        return align(UNSURE if self._reach is None else self._reach, self.alignment)
+
+    @property
+    def radius_is_exact(self) -> bool:
+        return self._reach is not None
 
     @cached_property
     def working_bytes(self) -> int:
@@ -126,6 +154,7 @@ class BicubicUpscaler:
     name = "bicubic"
     radius = 3
     radius_is_exact = True
+    fixed_size = None
     task = BICUBIC
 
     def __init__(self, scale: int, channels: int | str = 3):
@@ -149,6 +178,7 @@ class Unchanged:
     name = "input"
     radius = 0
     radius_is_exact = True
+    fixed_size = None
     working_bytes = 64
     task = None
 
@@ -180,14 +210,13 @@ class SelfEnsemble:
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         lr = as_floats(lr)
         height, width = lr.shape[:2]
-        beyond = (-height % self.alignment, -width % self.alignment)
-        lr = np.pad(lr, ((0, beyond[0]), (0, beyond[1]), (0, 0)), "edge")
-        total = 0
+        lr = pad(lr, self.alignment)
+        total: np.ndarray | float = 0.0
         for flip in (1, -1):
             for turns in range(4):
                 sr = self.upscaler(np.ascontiguousarray(np.rot90(lr[:, ::flip], turns)))
                 total = total + np.rot90(sr, -turns)[:, ::flip]
-        return (total / 8)[: height * self.scale, : width * self.scale]
+        return np.asarray(total / 8)[: height * self.scale, : width * self.scale]
 
     @property
     def radius(self) -> int:
@@ -198,13 +227,12 @@ class SelfEnsemble:
         return self.upscaler.radius_is_exact
 
     @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        return self.upscaler.fixed_size
+
+    @property
     def working_bytes(self) -> int:
         return self.upscaler.working_bytes
-
-
-def align(pixels: int, alignment: int) -> int:
-    """Returns `pixels` rounded up to a multiple of `alignment`."""
-    return pixels + -pixels % alignment
 
 
 def as_floats(image: np.ndarray) -> np.ndarray:
