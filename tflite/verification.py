@@ -1,4 +1,4 @@
-"""What a converted model loses against the model it was made from."""
+"""Measures the quality that a converted model loses against its original."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from tfsr.scoring.evaluation import psnr
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
 
-CROP = 96  # HR pixels of the picture
-GAIN = 16  # of the difference in the picture
+CROP = 96  # HR pixels: side of the crop in the picture
+GAIN = 16  # factor on the difference in the picture
 
 
 def verify(
@@ -28,16 +28,18 @@ def verify(
     Args:
         converted: The converted model.
         original: The model it was made from.
-        folder: The images; 8-bit, if degraded by noise.
-        picture: A `.png` file for the crop of the worst image where the two differ
-            most, beside HR, the difference and, in restoration, the input.
+        folder: The images. If degraded by noise, they must be 8-bit.
+        picture: A `.png` file to write. It shows the crop of the worst image in which
+            the two models differ most, beside HR, the difference and, in restoration,
+            the input.
 
     Returns:
-        `psnr_float` and `psnr_quantized` against HR by the evaluation protocol and
-        `psnr_between` the two over all channels, means in dB;
+        Means in dB: `psnr_float` (original) and `psnr_quantized` (converted) against HR
+        by the evaluation protocol, and `psnr_between` the two over all channels;
         `loss_db` = `psnr_float` - `psnr_quantized`; `channel_bias`, the mean of
-        converted - original by channel in 8-bit units; `worst_image`, where the loss
-        is largest; `images`, of each `name`, `lr_size` and its own figures.
+        converted - original for each channel, in 8-bit units; `worst_image`, the name
+        of the image with the largest loss; `images`, for each image its `name`,
+        `lr_size` and figures. Also `folder`, `scale` and `degradation`.
     """
     images, bias = [], []
     worst: tuple = ()

@@ -22,8 +22,8 @@ from tfsr.data.degradation import (
     to_table,
 )
 from tfsr.errors import InputError
-from tfsr.training.distribution import STRATEGIES
 
+STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 CHOICES = {
     "optimizer": ("adam", "sgd"),
     "loss": ("l1", "l2", "l2_sum", "charbonnier"),

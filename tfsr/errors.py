@@ -6,7 +6,7 @@ from typing import Any
 class InputError(ValueError):
     """The user's mistake: a file, folder, option or config value that cannot be used.
 
-    The message is one line that names the culprit and says what would be right. The
+    The message is one line that names the mistake and says what would be right. The
     command line prints it and exits with 2.
     """
 
@@ -27,7 +27,7 @@ class WorkerLostError(RuntimeError):
 
 @contextlib.contextmanager
 def naming_memory() -> Iterator[None]:
-    """Turns what TensorFlow and JAX raise when memory runs out into `MemoryError`."""
+    """Turns out-of-memory errors of TensorFlow and JAX into `MemoryError`."""
     try:
         yield
     except Exception as error:

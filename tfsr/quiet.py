@@ -1,4 +1,4 @@
-"""Silence for libraries that print to standard error below Python."""
+"""Silences native libraries that print to standard error without Python's streams."""
 
 import os
 import sys
@@ -14,7 +14,10 @@ def import_keras() -> None:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Sends the process's standard error nowhere; exceptions still rise."""
+    """Discards all that the process prints to standard error inside the block.
+
+    Exceptions propagate.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     try:

@@ -21,7 +21,7 @@ def test_mult_adds_are_those_counted_by_hand(name):
     assert scales(model) == (scale,)
     of_gate = 128 if name == "imdn" else 0  # once an image
     assert mult_adds(model, SIDE, SIDE) == per_pixel * SIDE**2 + of_gate
-    assert not uncounted(model)
+    assert not uncounted(model, SIDE, SIDE)
 
 
 def seen(model, at, side):
@@ -107,7 +107,7 @@ def test_what_no_table_knows_is_opened_or_probed():
     lr = keras.Input((None, None, 3))
     model = keras.Model(lr, Net()(lr))
     assert receptive_radius(model) == 2 + 1
-    assert uncounted(model) == ["composed"]
+    assert uncounted(model, 10, 10) == ["composed"]
     assert mult_adds(model, 10, 10) == 100 * 25 * 9
 
 

@@ -1,4 +1,4 @@
-"""Networks that feel while they train what 8 bits will do to them."""
+"""Quantization-aware networks: they are trained with the rounding of 8 bits."""
 
 from collections.abc import Iterable, Sequence
 
@@ -24,19 +24,19 @@ def quantization_aware(
 ) -> keras.Model:
     """Returns `model` lowered, with every kernel and activation rounded as TFLite does.
 
-    What is trained is what runs: batch and weight normalization are folded, and the
-    ranges sit where the runtime has them (`activations.ranges`). The copy has the
-    scales of `model`, but weights of its own.
+    The network that is trained is the one that runs: batch and weight normalization are
+    folded, and activations are rounded where the runtime does (`activations.ranges`).
+    The copy has the scales of `model` but weights of its own.
 
     Args:
         model: A float model of one or several scales.
-        patches: LR images, float32 `(H, W, C)` in [0, 1], that ranges start from.
+        patches: LR images, float32 `(H, W, C)` in [0, 1], that give the initial ranges.
         weight_bits: 8, or 4 for studies.
         activation_bits: 8 or 16.
-        in_float: Sums that are not rounded, as for `convert`.
+        in_float: Names or patterns of sums that are not rounded, as for `convert`.
 
     Raises:
-        InputError: If there is no such sum.
+        InputError: If `in_float` names something that is no sum.
     """
     wanted = trained_for(activation_bits)
     graph = activations.read_rounded(lower(model, wanted.load("rules")), in_float)
@@ -62,7 +62,7 @@ def quantization_aware(
                 layers[key] = FakeQuantizedConv2D(copy, weight_bits)
             operation = layers[key]
         elif isinstance(operation, keras.layers.Layer) and not operation.weights:
-            # By a name of its own: those of blocks come again in every block.
+            # With a new name, because names inside blocks come again in every block.
             key = id(operation)
             if key not in layers:
                 config = {**operation.get_config(), "name": None}
@@ -88,12 +88,15 @@ def quantization_aware(
 
 
 def is_quantization_aware(model: keras.Model) -> bool:
-    """Returns whether `model` is what `quantization_aware` returned, perhaps loaded."""
+    """Returns whether `model` is quantization-aware."""
     return any(isinstance(layer, FakeQuantize) for layer in model.layers)
 
 
 def trained_format(model: keras.Model) -> str | None:
-    """Returns the format that a quantization-aware model is for, None of any other."""
+    """Returns the format of a quantization-aware model, "int8" or "int16x8".
+
+    None for any other model.
+    """
     if not is_quantization_aware(model):
         return None
     bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
@@ -101,13 +104,13 @@ def trained_format(model: keras.Model) -> str | None:
 
 
 def _copy(conv, node, weights):
-    """Returns a convolution as that of a node is, but for its weights."""
+    """Returns a copy of a node's convolution `conv` with other weights."""
     copy = type(conv).from_config(conv.get_config())
     return built(copy, node.input_tensors[0], weights)
 
 
 def _rounded(layer, node):
-    """Returns the convolution to export: in 8 bits rounding is the converter's part."""
+    """Returns the convolution to export; the converter rounds kernels of 8 bits."""
     conv = layer.conv
     if layer.bits == 8:
         return conv
@@ -117,7 +120,7 @@ def _rounded(layer, node):
 
 
 def _identity(conv):
-    """Returns what is the same of a layer called twice, though lowered each time."""
+    """Returns a key that is equal for the copies that lowering makes of one layer."""
     values = (keras.ops.convert_to_numpy(weight) for weight in conv.weights)
     return type(conv), conv.name, *(value.tobytes() for value in values)
 
@@ -125,12 +128,12 @@ def _identity(conv):
 def without_rounding(
     model: keras.Model, height: int | None = None, width: int | None = None
 ) -> tuple[Graph, activations.Ranges]:
-    """Returns a quantization-aware model without its rounding, and the ranges.
+    """Returns the graph of a quantization-aware model without rounding, and its ranges.
 
     Args:
         model: A quantization-aware model of one input.
         height: Height of the input, or `None` to leave it open.
-        width: Width of the input, likewise.
+        width: Width of the input, or `None` to leave it open.
     """
     bounds = {}
 
@@ -138,7 +141,7 @@ def without_rounding(
         operation = node.operation
         if isinstance(operation, FakeQuantize):
             low, high = map(float, operation.bounds())
-            # What has learned to be nothing is 0 in any range that TFLite takes.
+            # An empty learned range means zeros, which any range of TFLite can hold.
             bounds[id(args[0])] = (low, high) if low < high else (0.0, 1.0)
             return args[0]
         if isinstance(operation, FakeQuantizedConv2D):

@@ -6,7 +6,7 @@ Authors' code: https://github.com/nmhkahn/CARN-pytorch
 
 Where the paper is silent this follows the authors' code: the mean of DIV2K's RGB is
 subtracted before the first convolution and added after the last; a ReLU follows every
-fusion and every upsampler convolution, none the first and the last convolution; a
+fusion and every upsampler convolution, but not the first and the last convolution; a
 fusion sees the outputs of the units, not of earlier fusions; CARN-M's upsampler is
 grouped like its body; initial values are uniform in +-1/sqrt(k * k * c_in / groups)
 (the paper prints 1/sqrt(c_in)).
@@ -48,7 +48,7 @@ def carn(
     Args:
         scale: Upscaling factor 2, 3 or 4, or a tuple of them. For a tuple, inputs and
             outputs are dicts `{"lr_x2": ...}` and `{"sr_x2": ...}` with LR batches of
-            one shape; `single_scale` takes the model of one scale out.
+            one shape; `single_scale` returns the model of one of the scales.
         filters: Channels of the body.
         blocks: Number B of cascading blocks.
         units: Number U of residual units in a block.

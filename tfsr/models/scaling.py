@@ -5,14 +5,14 @@ import keras
 from tfsr.layers import JoinScales, SplitScales
 from tfsr.models.luminance import enlarging, luminance_scales
 
-TRIED_SIDES = (48, 64, 128, 240)  # pixels; one suits each depth of a pyramid
+TRIED_SIDES = (48, 64, 128, 240)  # pixels; one of them suits a pyramid of any depth
 
 
 def scales(model: keras.Model) -> tuple[int, ...]:
     """Returns the upscaling factors that `model` has, ascending.
 
     Raises:
-        ValueError: If the sides of its output are no multiple of those of its input.
+        ValueError: If the output's sides are no whole multiple of the input's.
     """
     if isinstance(model.input, dict):
         return tuple(sorted(int(name.removeprefix("lr_x")) for name in model.input))
@@ -28,7 +28,7 @@ def _only_scale(model):
     for height, width in sizes:
         try:
             shape = model.compute_output_shape((1, height, width, channels))
-        except Exception:  # a network's levels may ask for multiples of a size
+        except Exception:  # a network with levels may need multiples of a size
             continue
         scale = shape[1] // height
         if scale and tuple(shape[1:3]) == (height * scale, width * scale):
@@ -41,7 +41,10 @@ def _only_scale(model):
 
 
 def training_scales(model: keras.Model) -> tuple[int, ...]:
-    """Returns how many times larger HR patches are than what `model` is trained on."""
+    """Returns the factors from the patches that `model` is given to their HR patches.
+
+    These are its scales; 1 for a luminance network, whose inputs are enlarged already.
+    """
     return (1,) if luminance_scales(model) else scales(model)
 
 
@@ -50,13 +53,13 @@ def single_scale(
 ) -> keras.Model:
     """Returns the inference model of one scale, sharing the weights of `model`.
 
-    A model of that scale alone is returned as it is; a luminance network within what
-    makes SR in colour of LR.
+    A model of that scale alone is returned as it is. Around a luminance network, layers
+    are added that enlarge: the result goes from RGB LR to RGB SR.
 
     Args:
         model: A model of one or several scales.
         scale: One of them.
-        channels: "y" for a luminance network on luma alone.
+        channels: "y" makes the model of a luminance network go from luma to luma.
 
     Raises:
         ValueError: If `model` lacks the scale.

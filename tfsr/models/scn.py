@@ -8,28 +8,35 @@ Where the paper is silent this follows the authors' code: every convolution is
 weight-normalized, with initial gain 1 at both ends and in the global skip, 2 where a
 block widens and 1/sqrt(blocks) where it narrows; the mean 0.5 is subtracted; the global
 skip is one 5x5 convolution to the pixels before the shuffle, or the input itself where
-nothing is enlarged; beyond the ends of the pyramid a level's own residual stands for
-the missing neighbour's; images are padded by their last row and column, and cropped.
-The paper's text has 8 blocks in its ablations, its 1.2 million parameters (Table 5)
-need 16: the configs of Tables 5 and 6 have these.
+nothing is enlarged; beyond the ends of the pyramid a level's own residual replaces the
+missing neighbour's; images are padded by repeating their last row and column, and the
+result is cropped. The paper's text has 8 blocks in its ablations, but its 1.2 million
+parameters (Table 5) need 16, so the configs of Tables 5 and 6 have 16.
 
-Departures: bilinear resampling has half-pixel centers (theirs aligns the corners), so
-at 1/2 it averages 2x2 pixels down, and Table 6's average and bilinear rows differ in
-upsampling alone; at 2/3 and 3/4, which their code has not, sizes are rounded up and
-nothing is padded; sides are padded to multiples of the coarsest level's pixel, theirs
-to twice that and the body's input alone, so that here the skip sees the padding; the
-pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0; Table 6's
-deconvolution has a gain and a bias for each of the four pixels it makes of one, where a
-true one has one of either per filter; a pyramid of one level has no neighbours, which
-makes it the baseline; the pyramid itself is bilinear whatever resamples between its
-levels later; and what the last blocks compute at levels that nothing sees is left out.
-PSPNet style shares its blocks across levels: only so it has as many parameters as the
-others. In the configs "halves every 3 epochs after the 25th" is first after the 28th.
+Departures:
 
-The paper says two levels for Table 4 and varies levels and ratio in Figs. 6 to 8;
-nowhere it states them for its benchmarks, so 3 at 1/2 by default here. It counts
-inconsistently: Fig. 6's "6 scales", the smallest at 1/64, leave out the image's own
-resolution, the 2 scales of Table 4 (and the authors' code) count it. Here it counts.
+- Bilinear resampling has half-pixel centers; the authors' aligns the corners. At 1/2 it
+  averages 2x2 pixels down, and Table 6's average and bilinear rows differ in upsampling
+  alone.
+- At 2/3 and 3/4, which the authors' code lacks, sizes are rounded up, nothing padded.
+- The image is padded to multiples of the coarsest level's pixel, so the skip sees the
+  padding. The authors pad the body's input alone, to multiples of twice that pixel.
+- The pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0.
+- Table 6's deconvolution has a gain and a bias for each of the four pixels it makes of
+  one; a true deconvolution has one gain and one bias per filter.
+- A pyramid of one level has no neighbours, which makes it the baseline.
+- The pyramid is made by bilinear downsampling, whatever resamples between its levels.
+- The last blocks do not compute levels that the output does not depend on.
+- PSPNet style shares its blocks across levels. Otherwise it would not have as many
+  parameters as the others.
+
+The configs read "halves every 3 epochs after the 25th" as first after the 28th.
+
+The paper has two levels in Table 4 and varies levels and ratio in Figs. 6 to 8, but
+does not state them for its benchmarks: the default here is 3 levels at 1/2. It counts
+levels inconsistently: the "6 scales" of Fig. 6, the smallest at 1/64, leave out the
+image's own resolution; the 2 scales of Table 4 (and the authors' code) include it. Here
+the image's own resolution is a level.
 
 The parameters of each table's networks are counted by hand in docs/scn.md.
 """
@@ -74,14 +81,14 @@ def scn(
     Args:
         scale: Upscaling factor 2, 3 or 4, or 1 for restoration at the same size.
         levels: Levels of the feature pyramid; 1 for the single-scale baseline.
-        ratio: Size of a level over that of the next finer one: `"1/2"`, `"2/3"` or
+        ratio: Size of a level over the size of the next finer one: `"1/2"`, `"2/3"` or
             `"3/4"`.
-        resampling: Between levels: `"bilinear"`, `"average"` with nearest, or `"conv"`
-            with deconvolution; the last two at 1/2 only.
+        resampling: Between levels: `"bilinear"`; `"average"` down and nearest up; or
+            `"conv"`, strided down and transposed up. The last two need ratio 1/2.
         shared: Whether all levels share their weights.
         level_kernel_size: Levels that a scale-wise convolution sees: 1, 3 or 5.
         filters: Channels of the features.
-        width: How many times as many they are before the activation of a block.
+        width: Channels before a block's activation, as a multiple of `filters`.
         blocks: Number of residual blocks.
         channels: 3 for RGB, 1 for grayscale.
     """
@@ -112,13 +119,13 @@ def scn_unet(
     """Builds the U-Net style network of Table 4: two levels, one after the other.
 
     A quarter of the blocks are at the full resolution, half at 1/2, and a quarter at
-    the full resolution again, where the features of the first quarter are added. A
-    pointwise convolution goes with either resampling.
+    the full resolution again, where the features of the first quarter are added. There
+    is a pointwise convolution after the downsampling and one before the upsampling.
 
     Args:
-        scale: As for `scn`, like the others.
+        scale: Upscaling factor 2, 3 or 4, or 1 for restoration at the same size.
         filters: Channels of the features.
-        width: How many times as many they are before the activation of a block.
+        width: Channels before a block's activation, as a multiple of `filters`.
         blocks: Number of residual blocks, a multiple of 4.
         channels: 3 for RGB, 1 for grayscale.
     """
@@ -151,16 +158,16 @@ def scn_pspnet(
     blocks: int = 8,
     channels: int = 3,
 ) -> keras.Model:
-    """Builds the PSPNet style network of Table 4: levels apart up to the last layer.
+    """Builds the PSPNet style network of Table 4: levels meet only in the last layer.
 
     The blocks share their weights across levels, as in `scn`, but exchange nothing. The
-    last convolution sees the features of all levels, enlarged.
+    last convolution sees the features of all levels, enlarged and concatenated.
 
     Args:
-        scale: As for `scn`, like the others.
-        levels: Levels of the feature pyramid, each half of the next finer one.
+        scale: Upscaling factor 2, 3 or 4, or 1 for restoration at the same size.
+        levels: Levels of the feature pyramid, each half the size of the next finer one.
         filters: Channels of the features.
-        width: How many times as many they are before the activation of a block.
+        width: Channels before a block's activation, as a multiple of `filters`.
         blocks: Number of residual blocks.
         channels: 3 for RGB, 1 for grayscale.
     """
@@ -185,13 +192,13 @@ def scn_pspnet(
 def with_levels(
     model: keras.Model, levels: int, ratio: str | None = None
 ) -> keras.Model:
-    """Returns `model` with a feature pyramid of other levels, sharing its weights.
+    """Returns an SCN with the weights of `model` and another feature pyramid.
 
     Args:
-        model: What `scn` built, of several levels that share their weights.
+        model: A network by `scn`, of several levels that share their weights.
         levels: Number of levels; 1 leaves out all exchange between levels.
-        ratio: Size of a level over that of the next finer one; `None` for that which
-            `scn` was told.
+        ratio: Size of a level over the size of the next finer one; `None` for the ratio
+            of `model`.
 
     Raises:
         ValueError: If the weights of `model` do not serve other levels.
@@ -217,7 +224,7 @@ def with_levels(
 
 
 def _ends(scale, filters, channels):
-    """Returns the convolutions around the body by their names."""
+    """Returns the convolutions around the body: `"head"`, `"tail"` and `"skip"`."""
     if type(scale) is not int or scale not in (1, 2, 3, 4):
         raise ValueError(f"`scale` must be 1, 2, 3 or 4. Received: scale={scale}.")
     if channels not in (1, 3):
@@ -231,7 +238,7 @@ def _ends(scale, filters, channels):
 
 
 def _network(name, ends, body, multiple, scale, channels):
-    """Builds a network of any body from features to features, of Fig. 2."""
+    """Builds the network of Fig. 2 around `body`, a function of the features."""
     x = lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
     if multiple > 1:
         x = PadToMultiple(multiple, name="pad")(x)
@@ -249,19 +256,19 @@ def _network(name, ends, body, multiple, scale, channels):
 
 
 def _multiple(levels, ratio):
-    """Returns what the sides of the image must be multiples of."""
+    """Returns the number that the sides of an image must be multiples of."""
     return 2 ** (levels - 1) if ratio == "1/2" else 1
 
 
 def _run(blocks, levels):
-    """Returns the levels after some blocks."""
+    """Returns the levels after all of `blocks`."""
     for block in blocks:
         levels = block(levels)
     return levels
 
 
 def _plain_blocks(filters, width, blocks):
-    """Returns blocks without an exchange between levels."""
+    """Returns residual blocks that exchange nothing between levels."""
     return [
         ScaleWiseBlock(filters, width, blocks**-0.5, 1, name=f"block_{b}")
         for b in range(blocks)

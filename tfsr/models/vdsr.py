@@ -19,12 +19,12 @@ def vdsr(
     filters: int = 64,
     channels: int = 1,
 ) -> keras.Model:
-    """Builds VDSR on the bicubic enlargement of the luma, `(B, H, W, 1)` to the same.
+    """Builds VDSR, from bicubic to refined luma, both `(B, H, W, 1)` in [0, 1].
 
     Args:
         scale: Upscaling factor 2, 3 or 4, or several of them.
         layers: Number of convolutions.
-        filters: Channels of all but the last.
+        filters: Channels of all convolutions but the last.
         channels: Must be 1.
     """
     check_positive(layers=layers, filters=filters)

@@ -1,4 +1,4 @@
-"""EXIF blocks: bytes from the byte order mark on, as in JPEG, PNG and WebP.
+"""EXIF blocks, which are the bytes from the byte order mark on in JPEG, PNG and WebP.
 
 Reference:
     https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf
@@ -11,7 +11,7 @@ from PIL.ExifTags import IFD
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-# The tags of a TIFF's own directory that say nothing about how its pixels are stored.
+# Tags in a TIFF's main directory that describe the photograph, not how it is stored.
 DESCRIPTIVE = (
     Tag.ImageDescription,
     Tag.Make,
@@ -25,7 +25,7 @@ DESCRIPTIVE = (
 
 
 def directory_of(block: bytes) -> ImageFileDirectory_v2:
-    """Returns the tags of an EXIF block that a TIFF can hold, as its directory."""
+    """Returns the tags of an EXIF block that a TIFF can hold, as a TIFF directory."""
     exif = Image.Exif()
     exif.load(b"Exif\0\0" + block)
     return collect(exif)
@@ -45,11 +45,11 @@ def collect(exif: Image.Exif) -> ImageFileDirectory_v2:
 
 
 def set_integers(block: bytes, values: dict[int, int]) -> bytes:
-    """Returns an EXIF block without thumbnail and with the integers of `values` set.
+    """Returns an EXIF block with integer tags set and without its thumbnail.
 
     Args:
-        block: From its byte order mark on.
-        values: New values by tag. A tag that is not there is not added.
+        block: The EXIF block, from its byte order mark on.
+        values: New values by tag. A tag that the block lacks is not added.
     """
     block = bytearray(block)
     order = {b"II": "<", b"MM": ">"}[bytes(block[:2])]
@@ -66,6 +66,6 @@ def set_integers(block: bytes, values: dict[int, int]) -> bytes:
                 struct.pack_into(order + "H", block, entry + 8, value)
             elif tag in values and kind == 4 and count == 1:
                 struct.pack_into(order + "I", block, entry + 8, values[tag])
-        if directory == directories[0]:  # ends with a link to the thumbnail's
+        if directory == directories[0]:  # ends with a link to the thumbnail's directory
             block[end : end + 4] = bytes(4)
     return bytes(block)

@@ -1,4 +1,4 @@
-"""A photograph in memory, with what enlarging it must not lose."""
+"""A photograph in memory, with the metadata that enlarging it must not lose."""
 
 import logging
 import threading
@@ -16,14 +16,14 @@ _lock = threading.Lock()
 
 @dataclass
 class Photo:
-    """A photograph, the right way up, with what writing it needs.
+    """A photograph, the right way up, with its metadata.
 
     Attributes:
         color: uint8 or uint16, RGB `(H, W, 3)` or grayscale `(H, W, 1)`.
         alpha: `(H, W)` of the same type, 0 where transparent, or None.
-        icc: ICC profile that `color` is in, or None for sRGB.
+        icc: ICC profile of `color`, or None for sRGB.
         dpi: Horizontal and vertical dots per inch, or None.
-        exif: EXIF block from its byte order mark on, of orientation 1, or None.
+        exif: EXIF block from its byte order mark on, orientation set to 1, or None.
         notes: One-line remarks for the user on what reading changed.
     """
 
@@ -37,7 +37,7 @@ class Photo:
 
 @contextmanager
 def unguarded_pillow() -> Iterator[None]:
-    """Silences Pillow and lifts its pixel limit, for which `_open` has its own."""
+    """Silences Pillow and lifts its pixel limit; `reading._open` checks our own."""
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -54,18 +54,18 @@ def unguarded_pillow() -> Iterator[None]:
 def bleed_opaque(photo: Photo, reach: int = 16) -> Photo:
     """Returns `photo` with the colour around opaque parts spread into transparent ones.
 
-    Enlarging mixes neighbours, so the colour under full transparency, mostly black,
-    would show as a fringe. Each transparent pixel next to others gets their mean, ring
-    by ring. Takes up to some ten bytes a pixel of the photograph while it works.
+    Enlarging mixes neighbours, so the colour of fully transparent pixels, mostly black,
+    would show as a fringe. Ring by ring, each transparent pixel gets the mean colour of
+    its known neighbours. This takes up to about ten bytes per pixel of memory.
 
     Args:
         photo: A photograph.
-        reach: Pixels to go, at least what enlarging sees of the image on each side: 2
-            for bicubic.
+        reach: Number of rings in pixels, at least the receptive radius of the upscaler:
+            2 for bicubic.
     """
     if is_opaque(photo.alpha):
         return photo
-    # A border that is neither known nor wanted lets neighbours be plain offsets.
+    # With a border that is neither known nor wanted, neighbours are plain offsets.
     color = np.pad(photo.color, ((1, 1), (1, 1), (0, 0)))
     known = np.pad(photo.alpha > 0, 1).ravel()
     wanted = np.pad(photo.alpha == 0, 1).ravel()
@@ -90,5 +90,6 @@ def bleed_opaque(photo: Photo, reach: int = 16) -> Photo:
     return replace(photo, color=color[1:-1, 1:-1])
 
 
-def is_opaque(alpha):
+def is_opaque(alpha: np.ndarray | None) -> bool:
+    """Returns whether `alpha` is None or has its maximum everywhere."""
     return alpha is None or alpha.min() == np.iinfo(alpha.dtype).max

@@ -1,9 +1,9 @@
-"""Photographs read so that nothing of them is lost.
+"""Reads photographs without losing bit depth, transparency or metadata.
 
-Everything is decoded by Pillow. It opens 16-bit colour too, but keeps only the high
-byte of each sample, so such files are decoded twice, once for each byte. That needs no
-second decoder: pypng is not maintained, tifffile lacks LZW without imagecodecs, OpenCV
-drops the metadata.
+Pillow decodes all files. It opens 16-bit colour but keeps only the high byte of each
+sample, so such files are decoded twice, once for each byte. The alternatives are no
+better: pypng is not maintained, tifffile lacks LZW without imagecodecs, OpenCV drops
+the metadata.
 """
 
 import io
@@ -23,12 +23,12 @@ from tfsr.photos.photo import Photo, unguarded_pillow
 from tfsr.quiet import quiet_stderr
 
 MAX_PIXELS = 500_000_000
-# No photograph comes near: one pixel in 5000 bytes is a blank page. Past the pixel
-# count below, where memory hurts, such a file is damaged or a decompression bomb.
+# No photograph comes near this: a blank page has 5000 pixels per byte. Above the pixel
+# count below, where memory matters, such a file is damaged or a decompression bomb.
 MAX_PIXELS_PER_BYTE = 5000
 MIN_BOMB_PIXELS = 50_000_000
 HEIF = [b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"avif")]
-# What EXIF means by each orientation, as a view of `(H, W, ...)`.
+# By EXIF orientation, the view of `(H, W, ...)` that is the right way up.
 UPRIGHT = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -41,10 +41,10 @@ UPRIGHT = {
 
 
 def read_photo(file: str | Path) -> Photo:
-    """Returns the photograph in `file`; its content counts, not its ending.
+    """Returns the photograph in `file`, whose format is told by content, not by ending.
 
     Raises:
-        InputError: If the file is no photograph that can be read in full.
+        InputError: If the file is no photograph or cannot be read in full.
     """
     file = Path(file)
     try:
@@ -58,14 +58,14 @@ def read_photo(file: str | Path) -> Photo:
         raise InputError(f"{file}: {error}") from None
     except MemoryError:
         raise
-    except Exception as error:  # on damaged files decoders raise nearly anything
+    except Exception as error:  # decoders raise nearly anything on damaged files
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{file}: not a readable image ({reason}).") from error
 
 
 def _read(stream: BinaryIO) -> Photo:
     image = _open(stream)
-    if image.format == "PNG":  # decoding skips the checksums; checking ends the image
+    if image.format == "PNG":  # only `verify` checks checksums, and it ends the image
         image.verify()
         image = _open(stream)
     notes = []
@@ -81,7 +81,7 @@ def _read(stream: BinaryIO) -> Photo:
         notes.append("extra channel of unknown meaning left out")
     if "xmp" in image.info or "photoshop" in image.info:
         notes.append("XMP and IPTC metadata left out")
-    # After decoding: PNG may keep EXIF behind its pixels, and Pillow turns TIFF itself.
+    # After decoding: PNG may have EXIF behind its pixels; Pillow rotates TIFF itself.
     orientation, exif = _exif(image, notes)
     turn = UPRIGHT.get(orientation, lambda a: a)
     channels = 1 if pixels.shape[2] < 3 else 3
@@ -145,7 +145,7 @@ def _open(stream):
 
 
 def _check_tiff(image):
-    """Refuses what Pillow would misread without a word."""
+    """Raises `InputError` for kinds of TIFF that Pillow would misread in silence."""
     separate = image.tag_v2.get(Tag.PlanarConfiguration) == 2
     if separate and max(image.tag_v2.get(Tag.BitsPerSample, (1,))) > 8:
         raise InputError("16-bit TIFF in separate planes; save it interleaved.")
@@ -163,7 +163,7 @@ def _raw_mode(image):
 
 
 def _eight_bits(image, notes):
-    """Returns the pixels as uint8 `(H, W, C)`, C from 1, gray, to 4, RGB and alpha."""
+    """Returns the pixels as uint8 `(H, W, C)`; C is 1 or 3, one more with alpha."""
     if image.mode == "CMYK":
         image = _rgb_from_cmyk(image, notes)
     elif image.mode in ("P", "PA"):
@@ -207,7 +207,7 @@ def _rgb_from_cmyk(image, notes):
 
 
 def _sixteen_bits(stream, image):
-    """Returns the pixels as uint16 `(H, W, C)`, C from 1, gray, to 4, RGB and alpha."""
+    """Returns the pixels as uint16 `(H, W, C)`; C is 1 or 3, one more with alpha."""
     raw_mode = _raw_mode(image)
     tags = image.tag_v2 if image.format == "TIFF" else {}
     if raw_mode == "LA;16B":  # unpacked as RGBA, the four bytes of gray and alpha
@@ -216,10 +216,10 @@ def _sixteen_bits(stream, image):
         pixels = _decode(image, raw_mode).astype(np.uint16)
         if raw_mode == "I;12":
             pixels = pixels << 4 | pixels >> 8
-        # Which Pillow ignores at 16 bits.
+        # Pillow ignores this tag at 16 bits.
         white_is_zero = tags.get(Tag.PhotometricInterpretation) == 0
         return 65535 - pixels if white_is_zero else pixels
-    # Unpacked in the other byte order, the low byte of each sample passes for the high.
+    # Pillow keeps the high byte; unpacking in the other byte order gives the low one.
     straight = raw_mode.replace("RGBa", "RGBA")
     big = straight[-1] == "B" or (straight[-1] == "N" and sys.byteorder == "big")
     pixels = _decode(image, straight).astype(np.uint16) << 8
@@ -232,7 +232,7 @@ def _sixteen_bits(stream, image):
 
 
 def _decode(image, raw_mode):
-    """Returns the pixels as `(H, W, C)`, unpacked as if `raw_mode` were the file's."""
+    """Returns the pixels as `(H, W, C)`, unpacked as if the file had `raw_mode`."""
     if image.format == "TIFF":
         args = [(raw_mode, *tile.args[1:]) for tile in image.tile]
     else:
@@ -244,7 +244,7 @@ def _decode(image, raw_mode):
 
 
 def _keyed_alpha(key, color, raw_mode):
-    """Returns alpha `(H, W)` where PNG names one value or colour as transparent."""
+    """Returns the alpha `(H, W)` of a PNG that names one colour as transparent."""
     peak = np.iinfo(color.dtype).max
     # Pillow spreads 2- and 4-bit pixels over 0 to 255, but not the key.
     key = np.asarray(key) * {"L;2": 85, "L;4": 17}.get(raw_mode, 1) & peak
@@ -253,7 +253,7 @@ def _keyed_alpha(key, color, raw_mode):
 
 def _dpi(image):
     if image.format == "TIFF" and Tag.XResolution not in image.tag_v2:
-        return None  # Pillow makes it 1
+        return None  # where it is missing, Pillow says 1
     try:
         x, y = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -262,10 +262,10 @@ def _dpi(image):
 
 
 def _exif(image, notes):
-    """Returns the orientation, and the EXIF block made upright or None.
+    """Returns the orientation, and the EXIF block with orientation 1 or None.
 
-    The block is changed in place: its makers' notes hold offsets that writing it anew
-    would break. A TIFF has none, only tags among its own, which are collected.
+    The block's bytes are patched, because a block written anew would break the offsets
+    in its maker notes. A TIFF has no block; one is made of the tags in its directory.
     """
     orientation, block = 1, None
     try:
@@ -273,7 +273,7 @@ def _exif(image, notes):
         orientation = tags.get(Tag.Orientation, 1)
         if image.format != "TIFF" and isinstance(image.info.get("exif"), bytes):
             block = image.info["exif"].removeprefix(b"Exif\0\0")
-            directory_of(block).tobytes()  # now, so that writing a TIFF cannot fail
+            directory_of(block).tobytes()  # fails now, not when a TIFF is written
         elif directory := collect(tags):
             block = b"II*\0\x08\0\0\0" + directory.tobytes(8)
         return orientation, block and set_integers(block, {Tag.Orientation: 1})

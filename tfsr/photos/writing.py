@@ -1,4 +1,4 @@
-"""Photographs written in the format that a file ends in, never half of one."""
+"""Writes photographs in the format that a file's ending names, whole or not at all."""
 
 import math
 from collections.abc import Iterable
@@ -24,8 +24,8 @@ FORMATS = {
     ".tiff": "TIFF",
     ".webp": "WEBP",
 }
-# WebP is lossless because JPEG is the format to choose for size, and because lossy WebP
-# halves the resolution of colour.
+# WebP is lossless because lossy WebP halves the resolution of colour; for small files
+# there is JPEG.
 SAVE_OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": "4:4:4"},
     "BMP": {},
@@ -39,12 +39,17 @@ MAX_JPEG_EXIF_BYTES = 65533 - len(b"Exif\0\0")
 
 
 def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
-    """Returns one-line notes on what `file` will lack of `photo` enlarged by `scale`.
+    """Returns one-line notes on what a file cannot keep of an enlarged photograph.
 
-    Cheap, so that a user learns of a mistake before a long computation.
+    This is quick, so that a user learns of a mistake before a long computation.
+
+    Args:
+        file: The file to write; its ending names the format.
+        photo: The photograph before enlargement.
+        scale: The upscaling factor.
 
     Raises:
-        InputError: If the format of `file` cannot hold the photograph.
+        InputError: If the format cannot hold the enlarged photograph.
     """
     suffix = Path(file).suffix.lower()
     if suffix not in FORMATS:
@@ -84,24 +89,25 @@ def write_photo(
     bands: Iterable[np.ndarray] | None = None,
     scale: int = 1,
 ) -> list[str]:
-    """Writes `photo` in the format that `file` ends in, never half of it.
+    """Writes a photograph, or leaves `file` as it was; returns notes on what is lost.
 
-    Grayscale stays grayscale where the format has it. JPEG is of quality 95 without
-    chroma subsampling; the other formats are lossless.
+    Grayscale stays grayscale if the format has it. JPEG has quality 95 and no chroma
+    subsampling; the other formats are lossless.
 
     Args:
-        file: The file to write.
+        file: The file to write; its ending names the format.
         photo: The photograph.
-        bands: Its enlargement to write in place of its own pixels, from top to bottom:
-            `(h, W * scale, C)` of its type, alpha as the last channel if it has one.
-            PNG and TIFF are written as the bands come.
-        scale: How much larger the bands are.
+        bands: The enlarged pixels to write instead of the photograph's own, from top to
+            bottom: `(h, W * scale, C)` of the same type, alpha as the last channel if
+            there is one. PNG and TIFF are written while the bands come.
+        scale: The upscaling factor of `bands`.
 
     Returns:
-        One-line notes on what the file lacks of the photograph.
+        One-line notes on what the file cannot keep of the photograph.
 
     Raises:
-        InputError: If the format cannot hold the photograph or the file be written.
+        InputError: If the format cannot hold the photograph, or if the file cannot be
+            written.
     """
     notes = check_writable(file, photo, scale)
     kind = FORMATS[Path(file).suffix.lower()]
@@ -133,14 +139,14 @@ def write_photo(
 
 
 def _metadata_for(kind, photo, scale):
-    """Returns `photo` with what of its metadata a file of `kind` can hold."""
+    """Returns `photo` with only the metadata that a file of `kind` can hold."""
     height, width = (side * scale for side in photo.color.shape[:2])
     size = {Tag.ImageWidth: width, Tag.ImageLength: height}
     size |= {Tag.ExifImageWidth: width, Tag.ExifImageHeight: height}
     exif = photo.exif and set_integers(photo.exif, size)
     if kind == "BMP":
         return replace(photo, icc=None, exif=None)
-    if kind == "WEBP":  # is RGB even where the photograph is gray
+    if kind == "WEBP":  # always RGB, which a gray profile does not fit
         gray = photo.icc is not None and photo.icc[16:20] == b"GRAY"
         return replace(photo, icc=None if gray else photo.icc, dpi=None, exif=exif)
     if kind == "JPEG" and exif and len(exif) > MAX_JPEG_EXIF_BYTES:

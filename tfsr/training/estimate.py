@@ -1,4 +1,4 @@
-"""Whether a training would work, and how long it would take, in seconds."""
+"""A dry run of a training: whether it would work, and how long it would take."""
 
 import time
 from pathlib import Path
@@ -19,15 +19,15 @@ from tfsr.training.callbacks import completed_epochs
 from tfsr.training.fit import Batches, build_on, check_free, prepare, say_skipped
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
 
-STEPS = 3  # timed, after one that compiles
+STEPS = 3  # timed steps, after one that compiles
 
 
 def dry_run(config: Config, out: str | Path) -> dict:
     """Checks `config` and its data, takes a few steps on noise, and writes nothing.
 
-    The steps are those of the config's strategy: several workers wait for one another.
-    Of the training images only the headers are read. Validation is timed on the first
-    image of each scale.
+    Steps run with the config's strategy, so several workers wait for one another. Only
+    the headers of the training images are read. Validation is timed on the first image
+    of each scale.
 
     Args:
         config: The experiment.
@@ -36,10 +36,10 @@ def dry_run(config: Config, out: str | Path) -> dict:
     Returns:
         `model`, `params`, `images`, `cache_bytes`, `epochs` (still to go), `steps`,
         `step_seconds`, `validation_seconds` (of an epoch), `estimated_seconds` (of
-        all) and `peak_memory_mb` (of this process; None where unknown).
+        all epochs) and `peak_memory_mb` (of this process; None where unknown).
 
     Raises:
-        InputError: As `train` would raise.
+        InputError: If `train` would raise one.
         MemoryError: If a step does not fit into memory.
     """
     out, options = Path(out), config.train
@@ -81,7 +81,7 @@ def _dry_run(config, done, replicas):
 
 
 class Noise:
-    """Stands in for a `PatchSampler` before there are patches."""
+    """Replaces a `PatchSampler` where no patches have been read: a batch of noise."""
 
     def __init__(self, model, options):
         rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Whether a network, as it is trained, trains all of its weights."""
+"""Checks that training reaches every trainable weight of a network."""
 
 import keras
 import numpy as np
@@ -10,14 +10,15 @@ from tfsr.errors import InputError
 def check_gradients(trainee: keras.Model, patch: int) -> None:
     """Checks, before the first step, that the loss depends on every trainable weight.
 
-    A weight that only a constant was computed from would stay as it is in silence.
+    If a layer computes with a weight outside of `call`, the result is a constant in the
+    graph, and the weight would silently stay as it is.
 
     Args:
         trainee: The compiled network.
         patch: Side of its input in pixels.
 
     Raises:
-        InputError: If there are weights that no gradient reaches; names them.
+        InputError: If no gradient reaches some trainable weights; names them.
     """
     rng = np.random.default_rng(0)
     inputs = keras.tree.map_structure(

@@ -10,6 +10,7 @@ import numpy as np
 from tfsr.errors import InputError
 from tfsr.graph.graph import Graph, run_node
 from tfsr.models import luminance_scales, scales
+from tfsr.models.scaling import TRIED_SIDES
 
 
 def read_keras(file: str | Path) -> keras.Model:
@@ -91,7 +92,7 @@ def _functional(model, name):
         lr = keras.Input((*size, shape[-1]), name="lr")
         try:
             functional = keras.Model(lr, model(lr), name=model.name)
-            scales(functional)  # runs it: what takes open sizes may refuse real ones
+            _run(functional)  # what takes open sizes may refuse real ones
             return functional
         except Exception as error:  # a stranger's code raises anything
             reason = " ".join(str(error).split())[:200]
@@ -109,10 +110,17 @@ def _opened(model):
         opened = keras.Model(lr, graph.run([lr], run_node)[0], name=model.name)
         image = np.random.default_rng(0).random((1, *x.shape[1:]), np.float32)
         same = np.allclose(opened(image), model(image), atol=1e-5)
-        scales(opened)
+        _run(opened)
     except Exception:  # what runs at one size alone raises anything at others
         return model
     return opened if same else model
+
+
+def _run(model):
+    """Runs a model on an image of another size than it may have been built for."""
+    *sides, channels = model.input.shape[1:]
+    height, width = sides if None not in sides else [2 * max(TRIED_SIDES)] * 2
+    model(np.zeros((1, height, width, channels), np.float32))
 
 
 def _check_images(model, name):
