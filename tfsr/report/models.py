@@ -151,7 +151,8 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
         task = (upscaler.scale, upscaler.channels, str(degradation))
         tasks.setdefault(task, (model.runs[0].source, degradation))
     if len(tasks) > 1:
-        (first, (a, _)), (other, (b, _)) = list(tasks.items())[:2]
+        first, other = ((*key[:2], of[1]) for key, of in list(tasks.items())[:2])
+        (a, _), (b, _) = list(tasks.values())[:2]
         raise InputError(
             f"{b}: is {_task(*other)} where {a} is {_task(*first)}; a report compares "
             "models of one task."
