@@ -1,13 +1,13 @@
 """A Keras model to `.tflite` files: calibrated, written, verified."""
 
 import functools
-import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
+import tfsr
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.errors import InputError
@@ -237,7 +237,7 @@ def _facts(model, scale, format, degradation, in_float, architecture):
     itemsize = 1 if format == "int8" and not in_float else 4
     color = "RGB" if model.input.shape[-1] == 3 else "gray"
     return {
-        "version": importlib.metadata.version("tfsr"),
+        "version": tfsr.__version__,
         "model": model.name,
         **({"architecture": architecture} if architecture else {}),
         "weights_sha256": weights_sha256(model),

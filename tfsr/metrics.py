@@ -116,3 +116,11 @@ def _shave(sr, hr, border):
             f"Nothing is left. Received: shape={sr.shape}, border={border}."
         )
     return sr[inside].astype(np.float64), hr[inside].astype(np.float64)
+
+
+def __getattr__(name: str) -> object:
+    if name in ("PSNR", "SSIM"):  # which are of Keras; the functions need none
+        from tfsr.training import quality
+
+        return getattr(quality, name)
+    raise AttributeError(f"module 'tfsr.metrics' has no attribute {name!r}")

@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import tfsr
 from tfsr.cli import (
     benchmark,
     convert,
@@ -106,6 +107,9 @@ def _parser():
         prog="tfsr",
         description="Compact super-resolution and restoration: train, score, convert "
         "to TFLite, time.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"tfsr {tfsr.__version__}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

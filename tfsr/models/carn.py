@@ -15,8 +15,6 @@ Departure: for several scales, the authors draw one scale a step. Here every ste
 a batch of each scale, and the body runs once on all of them.
 """
 
-import functools
-
 import keras
 
 from tfsr.layers import (
@@ -108,14 +106,40 @@ def carn(
     )
 
 
-@functools.wraps(carn, assigned=())  # `kwargs` are the other arguments of `carn`
 def carn_m(
     scale: int | tuple[int, ...] = (2, 3, 4),
-    groups: int = 4,
+    filters: int = 64,
+    blocks: int = 3,
+    units: int = 3,
+    groups: int | None = 4,
     recursive: bool = True,
-    **kwargs,
+    local_cascading: bool = True,
+    global_cascading: bool = True,
+    channels: int = 3,
 ) -> keras.Model:
-    """Builds CARN-M: grouped residual-E units, shared within each cascading block."""
-    model = carn(scale, groups=groups, recursive=recursive, **kwargs)
+    """Builds CARN-M: residual-E units in groups, shared within a cascading block.
+
+    Args:
+        scale: As for `carn`, and so are the others.
+        filters: Channels of the body.
+        blocks: Number of cascading blocks.
+        units: Number of residual-E units in a block.
+        groups: Groups of the units and of the upsampler.
+        recursive: Whether the units of a block share their weights.
+        local_cascading: Whether units cascade within a block.
+        global_cascading: Whether blocks cascade.
+        channels: 3 for RGB, 1 for grayscale.
+    """
+    model = carn(
+        scale,
+        filters,
+        blocks,
+        units,
+        groups,
+        recursive,
+        local_cascading,
+        global_cascading,
+        channels,
+    )
     model.name = "carn_m"
     return model
