@@ -120,7 +120,7 @@ def _shave(sr, hr, border):
 
 def __getattr__(name: str) -> object:
     if name in ("PSNR", "SSIM"):  # which are of Keras; the functions need none
-        from tfsr.training import quality
+        from tfsr.layers import quality
 
         return getattr(quality, name)
     raise AttributeError(f"module 'tfsr.metrics' has no attribute {name!r}")

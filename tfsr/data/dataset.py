@@ -27,7 +27,8 @@ class PatchDataset(keras.utils.PyDataset):
         patch: Side of an LR patch in pixels.
         batch: Patches per scale.
         steps: Batches of an epoch; None for an endless data set, whose epochs `fit`
-            ends by `steps_per_epoch`, with `shuffle=False`. By default as many as show each image once.
+            ends by `steps_per_epoch` and is to take in order, by `shuffle=False`. By
+            default as many as show each image once.
         channels: 3 for RGB, 1 for grayscale.
         degradation: What a scale of 1 restores from, such as `tfsr.data.JPEG(10)`.
         cache: Folder for the decoded images.
