@@ -11,7 +11,7 @@ from tfsr.data.degradation import BICUBIC, Degradation, from_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
-from tfsr.tflite import metadata
+from tfsr.tflite.metadata import read
 from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
 from tfsr.upscaling.upscalers import as_floats
 from tfsr.zoo.released import named
@@ -41,7 +41,7 @@ class TFLiteUpscaler:
         threads: int | None = None,
         size: tuple[int, int] | None = None,
     ):
-        self.metadata = metadata.read(file)
+        self.metadata = read(file)
         self.name = named(str(file))
         self.scale = self.metadata["scale"]
         self.depth = 8 if self.metadata["format"] == "int8" else 24

@@ -41,7 +41,8 @@ def verify(
         of the image with the largest loss; `images`, for each image its `name`,
         `lr_size` and figures. Also `folder`, `scale` and `degradation`.
     """
-    images, bias, worst = [], [], None
+    images, bias = [], []
+    worst: tuple = ()
     for pair in tqdm(folder, desc="verifying", unit="image", disable=None):
         lr = from_uint8(pair.lr)
         ours, theirs = to_uint8(converted(lr)), to_uint8(original(lr))
@@ -53,7 +54,7 @@ def verify(
             "psnr_between": metrics.psnr(ours, theirs, folder.border),
         }
         images.append(image)
-        if worst is None or _loss(image) > _loss(worst[0]):
+        if not worst or _loss(image) > _loss(worst[0]):
             worst = image, pair, theirs, ours
         bias.append(np.mean(ours - theirs.astype(np.float64), axis=(0, 1)))
     mean = {

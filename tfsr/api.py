@@ -104,7 +104,7 @@ def train(
     from tfsr.training import read_config, train
 
     if isinstance(config, str | Path):
-        config = read_config(config, overrides)
+        config = read_config(config, list(overrides))
     if config.quantize:
         raise InputError(f"{config.source}: has [quantize]; see tfsr quantize-train.")
     return train(config, out, callbacks=callbacks)

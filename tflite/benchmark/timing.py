@@ -151,11 +151,11 @@ def peak_memory_mb(
 
 def print_memory(file: str, threads: int, height: int, width: int) -> None:
     """Prints what `peak_memory_mb` returns, of a process that has done nothing else."""
-    before = memory.peak_memory_mb()
+    before = memory.peak_memory_mb() or 0
     upscaler = TFLiteUpscaler(file, threads, (height, width))
     upscaler.fill(np.random.default_rng(0))
     upscaler.interpreter.invoke()
-    print(memory.peak_memory_mb() - before)
+    print((memory.peak_memory_mb() or 0) - before)
 
 
 def _processor():

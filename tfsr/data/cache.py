@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import filelock
@@ -127,7 +128,9 @@ class ImageSurvey:
         return sum(h * w * c for s in {1, *self.scales} for h, w, c in self.shapes(s))
 
 
-def training_files(folders, exclude=()) -> list[Path]:
+def training_files(
+    folders: Iterable[str | Path], exclude: Collection[str] = ()
+) -> list[Path]:
     """Returns the image files of `folders` but for those named in `exclude`.
 
     Raises:

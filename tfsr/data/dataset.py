@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import keras
 
@@ -46,7 +47,7 @@ class PatchDataset(keras.utils.PyDataset):
         scale: int | Sequence[int] = 2,
         patch: int = 48,
         batch: int = 16,
-        steps: int | str | None = "images",
+        steps: int | Literal["images"] | None = "images",
         channels: int = 3,
         degradation: Degradation = BICUBIC,
         cache: str | Path = "cache",
@@ -61,7 +62,9 @@ class PatchDataset(keras.utils.PyDataset):
             check_scale(degradation, s)
         images = ImageCache(folders, scales, cache, channels)
         self.sampler = PatchSampler(images, patch, batch, seed, degradation)
-        self.steps = -(-len(images) // batch) if steps == "images" else steps
+        self.steps: int | None = (
+            -(-len(images) // batch) if steps == "images" else steps
+        )
         self._lock = threading.Lock()
         self._asked: Counter[int] = Counter()
 

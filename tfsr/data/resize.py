@@ -31,7 +31,7 @@ def imresize(image: np.ndarray, scale: float) -> np.ndarray:
     return _resize_first_axis(rows.swapaxes(0, 1), scale).swapaxes(0, 1)
 
 
-def to_integers(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def to_integers(values: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
     """Returns `values` clipped to the integer `dtype` and rounded, halves up."""
     info = np.iinfo(dtype)
     return np.floor(np.clip(values, info.min, info.max) + 0.5).astype(dtype)

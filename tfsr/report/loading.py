@@ -32,7 +32,9 @@ def load_models(arguments: Sequence[str], scale: int | None = None) -> list[Mode
     ]
 
 
-def time_files(models: Sequence[Model], size: tuple[int, int], kept: Path):
+def time_files(
+    models: Sequence[Model], size: tuple[int, int], kept: Path
+) -> dict | None:
     """Times the `.tflite` files among the models; returns None if there are none.
 
     Args:

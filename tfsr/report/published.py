@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from tfsr.data import JPEG, GaussianNoise
+from tfsr.data.degradation import Degradation
 
 HR_720P = 720 * 1280
 
@@ -20,7 +21,7 @@ class Published:
     mult_adds: int | None  # for an output of 1280x720
 
 
-def published(scale: int, degradation) -> list[Published]:
+def published(scale: int, degradation: Degradation) -> list[Published]:
     """Returns the networks that papers print figures of, for one task.
 
     Mult-adds are brought from the paper's size of HR to 1280x720: they grow with the

@@ -48,7 +48,7 @@ def images_to_score(
     images = BenchmarkFolder(
         folder,
         upscaler.scale,
-        channels if luma else upscaler.channels,
+        "y" if luma else upscaler.channels,
         rescale,
         task,
         seed,

@@ -1,6 +1,6 @@
 """A study: networks trained with one budget on the same data and seeds, compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,10 +70,10 @@ def plan(
     sources: list[str | Path],
     out: str | Path,
     seeds: list[int],
-    overrides: list[str] = (),
+    overrides: Sequence[str] = (),
     scale: int | None = None,
     size: tuple[int, int] | None = None,
-    tests: list[str | Path] = (),
+    tests: Sequence[str | Path] = (),
 ) -> Study:
     """Returns the study of `sources`, checked before anything is trained.
 
@@ -93,7 +93,7 @@ def plan(
             `out` already, or if something cannot be used.
     """
     out = Path(out)
-    networks = []
+    networks: list[Network] = []
     for file in _config_files(sources):
         network = _network(file, out, seeds, overrides, scale, size)
         _check_agreement(networks[0] if networks else network, network)

@@ -91,7 +91,7 @@ def time_networks(planned: Study, measure: bool = True) -> dict | None:
             return None
         measured = {"subject": subject, **_benchmark(planned)}
         files.write_json(kept, measured)
-    median_ms = {format: {} for format in FORMATS}
+    median_ms: dict[str, dict[str, float]] = {format: {} for format in FORMATS}
     timed = [(n.name, format) for n in planned.networks for format in FORMATS]
     for (name, format), result in zip(timed, measured["results"], strict=True):
         median_ms[format][name] = result["median_ms"]

@@ -89,7 +89,7 @@ def plan(
     )
     if not files:
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
-    jobs, origin = [], {}
+    jobs, origin = [], dict[Path, Path]()
     for file in files:
         refused = file.suffix.lower() in REFUSED
         ending = file.suffix if refused or not format else f".{format}"

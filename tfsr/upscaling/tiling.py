@@ -66,7 +66,9 @@ def tiles(height: int, width: int, tile: int, overlap: int, step: int = 1) -> in
     return counts[0] * counts[1]
 
 
-def windows(length, tile, overlap, step):
+def windows(
+    length: int, tile: int, overlap: int, step: int
+) -> Iterator[tuple[int, int, int, int]]:
     """Yields begin and end of every window, and of the part that is used of it.
 
     Args:

@@ -1,7 +1,7 @@
 """Upscalers: what turns one image into its enlargement, whatever runs it."""
 
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from tfsr.data.degradation import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
 from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
+
+if TYPE_CHECKING:
+    import keras
 
 UNKNOWN_REACH = 32  # LR pixels that tiles overlap by where a pixel may see everything
 
@@ -78,7 +81,7 @@ class KerasUpscaler:
 
     def __init__(
         self,
-        model,
+        model: "keras.Model",
         scale: int,
         channels: int | str | None = None,
         name: str | None = None,
@@ -230,12 +233,12 @@ class SelfEnsemble:
         lr = as_floats(lr)
         height, width = lr.shape[:2]
         lr = pad_to_multiple(lr, self.alignment)
-        total = 0
+        total: np.ndarray | float = 0.0
         for flip in (1, -1):
             for turns in range(4):
                 sr = self.upscaler(np.ascontiguousarray(np.rot90(lr[:, ::flip], turns)))
                 total = total + np.rot90(sr, -turns)[:, ::flip]
-        return (total / 8)[: height * self.scale, : width * self.scale]
+        return np.asarray(total / 8)[: height * self.scale, : width * self.scale]
 
     @property
     def radius(self) -> int:

@@ -2,13 +2,19 @@
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfsr import files
 from tfsr.errors import InputError
 from tfsr.zoo import released
 
+if TYPE_CHECKING:
+    import keras
 
-def load_model(model):
+    from tfsr.data.degradation import Degradation
+
+
+def load_model(model: str | Path) -> "keras.Model":
     """Returns the Keras model of `model`: a run folder (its best), a `.keras` file or
     the name of a released model.
 
@@ -30,7 +36,7 @@ def load_model(model):
     return read_keras(file)
 
 
-def weights_sha256(model):
+def weights_sha256(model: "keras.Model") -> str:
     """Returns the SHA-256 of a Keras model's weights, in their order, as hexadecimals.
 
     That of `single_scale(model, scale)` stands in the `.tflite` files made of it.
@@ -43,7 +49,7 @@ def weights_sha256(model):
     return digest.hexdigest()
 
 
-def save_arrays(model, file):
+def save_arrays(model: "keras.Model", file: str | Path) -> None:
     """Writes the weights of a Keras model as `.npz`, in float16 and in their order."""
     import numpy as np
 
@@ -64,7 +70,7 @@ def _load_arrays(file):
     return model
 
 
-def load_degradation(model):
+def load_degradation(model: str | Path) -> "Degradation | None":
     """Returns the `Degradation` that `model` was trained on; None if unknown.
 
     Args:
@@ -78,7 +84,7 @@ def load_degradation(model):
     return config and config.data.task
 
 
-def load_architecture(model):
+def load_architecture(model: str | Path) -> dict | None:
     """Returns the `[model]` that `model` was trained with, but for its scale; None if
     unknown.
 
@@ -104,7 +110,7 @@ def _load_config(model):
     return read_config(config) if known else None
 
 
-def import_carn(file):
+def import_carn(file: str | Path) -> "keras.Model":
     """Returns the Keras model with the weights of a CARN authors' `.pth`.
 
     Reads multi-scale checkpoints of CARN and CARN-M

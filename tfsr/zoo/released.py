@@ -92,7 +92,7 @@ def config(file: Path) -> Path:
     return file.with_name(f"{re.sub(CONVERTED, '', file.stem)}.toml")
 
 
-def write_digests():
+def write_digests() -> None:
     """Writes SHA256SUMS of all models in the folder."""
     models = sorted(file for file in FOLDER.iterdir() if file.suffix in MODELS)
     lines = [f"{files.sha256(file)}  {file.name}\n" for file in models]

@@ -51,7 +51,9 @@ def load_upscaler(
     if hasattr(model, "depth"):  # an upscaler; of a Keras model there is none
         pick_scale(model.name, (model.scale,), scale or model.scale)
         return model
-    return _of_keras(model, model.name, scale, channels, smallest)
+    from tfsr.zoo.adoption import adopt
+
+    return _of_keras(adopt(model, model.name), model.name, scale, channels, smallest)
 
 
 def pick_scale(name: str, available: tuple[int, ...], scale: int | None) -> int:
