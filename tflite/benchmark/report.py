@@ -3,8 +3,12 @@
 import csv
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfsr.files import replacing, write_json, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LONGEST_PROFILE = 12  # operators in a picture; the tables have all
 
@@ -97,7 +101,7 @@ def profile_table(profile: dict) -> str:
     )
 
 
-def latency_figure(report: dict):
+def latency_figure(report: dict) -> "Figure":
     """Returns a Matplotlib figure with a bar for each result.
 
     The bar ends at the median, and its whisker goes from the minimum to the 95th
@@ -132,7 +136,7 @@ def latency_figure(report: dict):
     return figure
 
 
-def profile_figure(profiles: list[dict]):
+def profile_figure(profiles: list[dict]) -> "Figure":
     """Returns a Matplotlib figure of the slowest operators, a panel per profile."""
     from matplotlib.figure import Figure
 

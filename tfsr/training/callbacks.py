@@ -12,11 +12,12 @@ import keras
 import numpy as np
 
 from tfsr import files
+from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.models import stages
 from tfsr.scoring.evaluation import psnr, result
 from tfsr.training.recipe import copy_trained_weights
-from tfsr.upscaling.upscalers import KerasUpscaler
+from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
 
 
 def say(message: str) -> None:
@@ -34,7 +35,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def validate(upscaler, folder) -> float:
+def validate(upscaler: Upscaler, folder: BenchmarkFolder) -> float:
     """Returns an upscaler's mean PSNR in dB, measured by the evaluation protocol.
 
     Args:

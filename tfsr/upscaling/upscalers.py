@@ -113,7 +113,7 @@ class KerasUpscaler:
     def radius(self) -> int:
         if self.tiles:
             return max(self.tiles.overlap)
-        return align(self.reach or UNKNOWN_REACH, self.alignment)
+        return align(self._assumed_reach, self.alignment)
 
     @property
     def radius_is_exact(self) -> bool:
@@ -125,7 +125,7 @@ class KerasUpscaler:
         _, height, width, _ = self.model.input.shape
         if None in (height, width):
             return None
-        return FixedTiles((height, width), self.reach or UNKNOWN_REACH, 1, self.scale)
+        return FixedTiles((height, width), self._assumed_reach, 1, self.scale)
 
     # Training runs networks whose reach is unknown, so it is found when asked for.
 
@@ -135,6 +135,10 @@ class KerasUpscaler:
         from tfsr.graph.footprint import receptive_radius
 
         return receptive_radius(self.model)
+
+    @property
+    def _assumed_reach(self):
+        return UNKNOWN_REACH if self.reach is None else self.reach
 
     @cached_property
     def network_alignment(self) -> int:
