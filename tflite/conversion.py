@@ -22,6 +22,7 @@ from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.aware import trained_format, without_rounding
 from tfsr.tflite.quantization.calibration import CALIBRATION_SIZE, calibration_patches
 from tfsr.tflite.quantization.simulation import simulate
+from tfsr.upscaling.upscalers import UNKNOWN_REACH
 from tfsr.zoo.loading import weights_sha256
 
 PIXELS = {"uint8": "pixels", "float32": "in [0, 1]"}  # by the type of a file's ends
@@ -76,6 +77,13 @@ def convert(
         )
     model = single_scale(model, scale)
     least = alignment(model)
+    own = tuple(model.input.shape[1:3])
+    if None not in own:
+        if any(size not in (None, own) for size in sizes):
+            raise InputError(
+                f"--size: {model.name} takes images of {own[0]}x{own[1]} alone."
+            )
+        sizes = [own]
     for size in sizes:
         if size and min(size) < least:
             raise InputError(
@@ -199,6 +207,7 @@ def _run(graph, lr, call=run_node):
 
 
 def _facts(model, scale, format, degradation, in_float, architecture):
+    radius = receptive_radius(model)
     itemsize = 4 if in_float else format.itemsize
     color = "RGB" if model.input.shape[-1] == 3 else "gray"
     return {
@@ -212,7 +221,9 @@ def _facts(model, scale, format, degradation, in_float, architecture):
         "format": format.name,
         **({"in_float": list(in_float)} if in_float else {}),
         "input": f"{format.ends} {color} {PIXELS[format.ends]}",
-        "receptive_radius": receptive_radius(model),
+        "receptive_radius": UNKNOWN_REACH if radius is None else radius,
+        "radius_is_exact": radius is not None,
+        "one_size": None not in model.input.shape[1:3],
         "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.
         "working_bytes": working_values(model) * itemsize + taps(model) * 8,

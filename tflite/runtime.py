@@ -13,8 +13,8 @@ from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.formats import format_of
 from tfsr.tflite.metadata import read
-from tfsr.upscaling.tiling import Cover, align, pad
-from tfsr.upscaling.upscalers import UNSURE, as_floats
+from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
+from tfsr.upscaling.upscalers import as_floats
 from tfsr.zoo.released import named
 
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
@@ -23,10 +23,9 @@ DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
 class TFLiteUpscaler:
     """Runs a TFLite model on the CPU; quantizes and dequantizes where it must.
 
-    A model of fixed size runs at other sizes too, but for one that resizes between its
-    levels, or pads its size to a multiple of its coarsest pixels: that takes the image
-    in tiles of its size, which overlap by as much as its pixels see, but by no more
-    than a quarter.
+    A model of fixed size runs at other sizes too. One that resizes between its levels,
+    pads its size to a multiple of its coarsest pixels, or is of one size in Keras too,
+    takes the image in tiles of its size (see `FixedTiles`).
 
     Args:
         file: The `.tflite` file.
@@ -57,7 +56,8 @@ class TFLiteUpscaler:
             dynamic = height < 0
             operators = {op["op_name"] for op in self.interpreter._get_ops_details()}
             pads = any(side % self.alignment for side in (height, width))
-            self.in_tiles = not dynamic and (pads or "RESIZE_BILINEAR" in operators)
+            resizes = "RESIZE_BILINEAR" in operators or self.metadata.get("one_size")
+            self.in_tiles = not dynamic and bool(pads or resizes)
             self._resize(size or DYNAMIC_START if dynamic else (height, width))
         except (ValueError, RuntimeError) as error:
             at = f" at {size[0]}x{size[1]}" if size else ""
@@ -65,25 +65,19 @@ class TFLiteUpscaler:
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         lr = as_floats(lr)
-        if self.in_tiles:
-            whole = lr.shape[:2] == self.size
-            return self._run(lr) if whole else self._cover.enlarge(self._run, lr)
-        height, width = (n * self.scale for n in lr.shape[:2])
+        if self.tiles:
+            return self.tiles.run(self._run, lr)
+        height, width = (side * self.scale for side in lr.shape[:2])
         # A fixed size that the network need not pad leaves its padding out of the file.
-        return self._run(pad(lr, self.alignment))[:height, :width]
+        return self._run(pad_to_multiple(lr, self.alignment))[:height, :width]
 
     @property
     def radius(self) -> int:
-        radius = self._fact("receptive_radius")
-        return align(UNSURE if radius is None else radius, self._fact("alignment"))
+        return align(self._fact("receptive_radius"), self._fact("alignment"))
 
     @property
     def radius_is_exact(self) -> bool:
-        return self._fact("receptive_radius") is not None
-
-    @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        return self.size if self.in_tiles else None
+        return self.metadata.get("radius_is_exact", True)
 
     @property
     def working_bytes(self) -> int:
@@ -104,22 +98,16 @@ class TFLiteUpscaler:
             raise InputError(f"{self.name}: {error}") from None
 
     @property
-    def overlap(self) -> tuple[int, int]:
-        """By how much tiles of its size overlap at their inner sides, in LR pixels."""
-        return self._cover.overlap
+    def tiles(self) -> FixedTiles | None:
+        """How it takes images of other sizes than its own; None if as they are."""
+        if not self.in_tiles:
+            return None
+        radius = self.metadata.get("receptive_radius", 0)
+        return FixedTiles(self.size, radius, self.alignment, self.scale)
 
     def is_exact(self, height: int, width: int) -> bool:
-        """Returns whether an image of this size gets what the whole network gives it.
-
-        Else tiles overlap by less than a pixel sees, or go on where the image ends.
-        """
-        return not self.in_tiles or self._cover.is_exact(height, width)
-
-    @property
-    def _cover(self):
-        known = "receptive_radius" in self.metadata  # but of the oldest files
-        radius = self.radius if known else 0
-        return Cover(self.size, self.scale, self.alignment, radius)
+        """Returns whether an image of this size gets what the whole network gives."""
+        return self.tiles is None or self.tiles.is_exact(height, width)
 
     def _fact(self, key):
         if key not in self.metadata:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -75,6 +75,28 @@ def to_json(value: dict) -> str:
         ValueError: If a number is NaN.
     """
     return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def kept(
+    file: str | Path, subject: dict, make: Callable[[], dict] | None = None
+) -> dict:
+    """Returns the JSON in `file` if it is of `subject`, else makes and keeps it.
+
+    Args:
+        file: Holds what was made last.
+        subject: Identifies what is made, such as checksums of what goes into it; kept
+            beside it, as `"subject"`.
+        make: Makes it; by default nothing is made, and `{}` returned.
+    """
+    file = Path(file)
+    if file.exists():
+        stored = json.loads(file.read_text())
+        if stored.get("subject") == subject:
+            return stored
+    if make is None:
+        return {}
+    write_json(file, {"subject": subject, **make()})
+    return json.loads(file.read_text())
 
 
 def _finite(value):

@@ -88,7 +88,7 @@ def test_a_run_trained_for_8_bits_upscales(run, tmp_path, model, photo):
     aware.save(file := tmp_path / "aware.keras")
     out = tmp_path / "out.png"
     arguments = ("upscale", photo, "-o", out, "--model", file, "--tile", 60)
-    assert run(*arguments)[0] == 0
+    assert run(*arguments) == (0, "", f"tfsr: {out}: written.\n")
     expected = to_uint8(IntegerUpscaler(aware, 2)(from_uint8(lr)))
     np.testing.assert_array_equal(read_photo(out).color, expected)
 

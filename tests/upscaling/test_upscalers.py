@@ -31,9 +31,9 @@ class Nearest:
     alignment = 1
     radius = 0
     radius_is_exact = True
-    fixed_size = None
     working_bytes = 64
     task = BICUBIC
+    tiles = None
 
     def __init__(self, slope=0.0):
         self.slope = slope
@@ -136,10 +136,9 @@ def test_every_upscaler_is_one(tmp_path, photographs):
         assert isinstance(upscaler, Upscaler)
         assert upscaler.radius % upscaler.alignment == 0
         assert upscaler.working_bytes > 0
+        assert upscaler.radius_is_exact
     ours, integers, converted, *_ = upscalers
     assert integers.radius >= ours.radius == converted.radius > 0
-    assert ours.radius_is_exact
-    assert converted.radius_is_exact
     assert ours.task == converted.task == BICUBIC
 
 

@@ -1,6 +1,5 @@
 """Latencies and profiles of `.tflite` files for a report, kept in a JSON file."""
 
-import json
 from pathlib import Path
 
 from tfsr import files
@@ -30,16 +29,17 @@ def measure(models: dict[str, Path], size: tuple[int, int], kept: Path) -> dict:
         "size": list(size),
         "sha256": {name: files.sha256(file) for name, file in models.items()},
     }
-    measured = json.loads(kept.read_text()) if kept.exists() else {}
-    if measured.get("subject") != subject:
+
+    def make():
         paths = list(models.values())
         timed = benchmark(paths, [THREADS], RUNS, size=size)
         profiles = [profile(file, THREADS, size, PROFILE_RUNS) for file in paths]
         for reports in (timed["results"], profiles):
             for name, report in zip(models, reports, strict=True):
                 report["file"] = name
-        measured = {"subject": subject, **timed, "profiles": profiles}
-        files.write_json(kept, measured)
+        return {**timed, "profiles": profiles}
+
+    measured = files.kept(kept, subject, make)
     sizes = {result["size"] for result in measured["results"]}
     return {
         "device": measured["device"],

@@ -103,9 +103,10 @@ def tiling(file: str | Path) -> dict:
         raise InputError(f"{file}: takes {facts['input']}; the browser wants int8.")
     step, radius = facts["alignment"], facts["receptive_radius"]
     radius += -radius % step
-    tile, overlap = upscaler.size, upscaler.overlap
     size = facts["size"] or DYNAMIC_TILE
-    if not upscaler.in_tiles:
+    if upscaler.tiles:
+        tile, overlap = upscaler.size, upscaler.tiles.overlap
+    else:
         least = 2 * radius + INSIDE
         tile = [max(side, least) // step * step for side in size]
         overlap = [radius, radius]
@@ -115,7 +116,7 @@ def tiling(file: str | Path) -> dict:
         "channels": upscaler.channels,
         "luma": upscaler.channels == 1 and _of_luma(facts),
         "size": list(size),
-        "resizable": not upscaler.in_tiles,
+        "resizable": upscaler.tiles is None,
         "tile": list(tile),
         "overlap": list(overlap),
         "step": step,

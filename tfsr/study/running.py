@@ -5,8 +5,6 @@ lie the reports of the test folders. All networks are trained with the first see
 any with the second, so that an interrupted study compares already.
 """
 
-import json
-
 import keras
 
 import tfsr
@@ -83,14 +81,13 @@ def time_networks(planned: Study, measure: bool = True) -> dict | None:
         `device`, `threads`, `runs` and `median_ms` {format: {network: ms}}; None of
         networks that are not timed.
     """
-    kept = planned.out / "latency.json"
-    measured = json.loads(kept.read_text()) if kept.exists() else {}
-    subject = _subject(planned)
-    if measured.get("subject") != subject:
-        if not measure:
-            return None
-        measured = {"subject": subject, **_benchmark(planned)}
-        files.write_json(kept, measured)
+    measured = files.kept(
+        planned.out / "latency.json",
+        _subject(planned),
+        (lambda: _benchmark(planned)) if measure else None,
+    )
+    if not measured:
+        return None
     median_ms: dict[str, dict[str, float]] = {format: {} for format in FORMATS}
     timed = [(n.name, format) for n in planned.networks for format in FORMATS]
     for (name, format), result in zip(timed, measured["results"], strict=True):

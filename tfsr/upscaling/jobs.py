@@ -18,7 +18,7 @@ from tfsr.photos import (
     read_photo,
     write_photo,
 )
-from tfsr.upscaling.tiling import Cover, bands, tiles
+from tfsr.upscaling.tiling import bands, tiles
 from tfsr.upscaling.upscalers import Upscaler
 
 REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
@@ -136,13 +136,18 @@ def upscale(
         notes.append(f"16-bit photo, but the model has {upscaler.depth} bits")
     photo = bleed_opaque(photo, reach=upscaler.radius)
     layers = [photo.color] if photo.alpha is None else [photo.color, photo.alpha]
+    if upscaler.tiles and not upscaler.tiles.is_exact(*photo.color.shape[:2]):
+        height, width = upscaler.tiles.size
+        notes.append(f"tiles of {height}x{width}, all that the model takes, may show")
+    elif not upscaler.radius_is_exact:
+        notes += _compare_tiles(upscaler, layers, tile, job.source)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(job.target.parent, job.target.name)
     while True:
         try:
             rows = _enlarged(upscaler, layers, tile, job.source, progress)
             write_photo(job.target, photo, rows, upscaler.scale)
-            return [*notes, *_doubts(upscaler, photo.color, tile)]
+            return notes
         except MemoryError:
             tile = _halved(upscaler, tile, job.source)
             notes.append(f"memory ran out; went on with tiles of {tile} pixels")
@@ -226,6 +231,33 @@ def automatic_tile(bytes_per_pixel: int, radius: int) -> int:
     return max(2 * radius + 16, min(MAX_TILE, side))
 
 
+def _compare_tiles(upscaler, layers, tile, name):
+    """Returns a note on how much tiles change what a network makes of an image.
+
+    Of a network that may see further than tiles overlap; none where one tile is enough.
+    A crop of one tile from the middle is computed whole, and in four tiles or more.
+    """
+    height, width = layers[0].shape[:2]
+    if max(height, width) <= tile:
+        return []
+    sides = min(height, tile), min(width, tile)
+    top, left = (height - sides[0]) // 2, (width - sides[1]) // 2
+    crop = [layer[top:, left:][: sides[0], : sides[1]] for layer in layers[:1]]
+    least = 2 * upscaler.radius + upscaler.alignment
+    smaller = tile_side(upscaler, max(least, tile // 2))
+    whole, parts = (
+        np.concatenate(list(_enlarged(upscaler, crop, side, name))).astype(np.float64)
+        for side in (tile, smaller)
+    )
+    most = np.abs(whole - parts).max()
+    if not np.issubdtype(crop[0].dtype, np.floating):
+        most /= np.iinfo(crop[0].dtype).max
+    return [
+        f"the network may see the whole image, tiles do not: on a crop of {sides[0]}x"
+        f"{sides[1]} tiles of {smaller} pixels differ by up to {255 * most:.1f} of 255"
+    ]
+
+
 def _halved(upscaler, tile, name):
     """Returns the tile to go on with where the memory ran out."""
     if tile // 2 < 2 * upscaler.radius + upscaler.alignment:
@@ -265,33 +297,6 @@ def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarra
         return _of_type(np.clip(sr, 0, 1), dtype)
 
     yield from bands(enlarge, scale, layers, *grid)
-
-
-def _doubts(upscaler, color, tile):
-    """Returns notes where tiles may differ from the whole image."""
-    height, width = color.shape[:2]
-    scale, step = upscaler.scale, upscaler.alignment
-    if upscaler.fixed_size:
-        cover = Cover(upscaler.fixed_size, scale, step, upscaler.radius)
-        if cover.is_exact(height, width) and upscaler.radius_is_exact:
-            return []
-        size = "x".join(map(str, upscaler.fixed_size))
-        return [f"the model runs at {size} alone; in tiles of {size}, seams may show"]
-    several = tiles(height, width, tile, upscaler.radius, step) > 1
-    if upscaler.radius_is_exact or not several:
-        return []
-    side = tile + tile // 2
-    top, left = (max(0, (n - side) // 2) for n in (height, width))
-    crop = [color[top : top + side, left : left + side]]
-    tiled, whole = (
-        np.concatenate(list(_enlarged(upscaler, crop, n, "crop"))).astype(float)
-        for n in (tile, 2 * side)
-    )
-    levels = np.abs(tiled - whole).max() / np.iinfo(color.dtype).max * 255
-    return [
-        f"pixels may see the whole image; tiles of {tile} change a crop of it by up to "
-        f"{levels:.0f} of 255"
-    ]
 
 
 def _of_type(image, dtype):

@@ -1,22 +1,8 @@
 """Large images in tiles: memory bounded by the tile, results those of the whole."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
-
-
-def align(pixels: int, alignment: int) -> int:
-    """Returns `pixels` rounded up to a multiple of `alignment`."""
-    return pixels + -pixels % alignment
-
-
-def pad(image: np.ndarray, alignment: int) -> np.ndarray:
-    """Returns `(H, W, C)` with height and width up to multiples of `alignment`, the
-    last row and column repeated."""
-    height, width = image.shape[:2]
-    beyond = (0, -height % alignment), (0, -width % alignment), (0, 0)
-    return np.pad(image, beyond, "edge")
 
 
 def bands(
@@ -104,30 +90,31 @@ def windows(
         used = last
 
 
-@dataclass(frozen=True)
-class Cover:
-    """Tiles of one size over an image of any.
+class FixedTiles:
+    """Runs images of any size through a network of one size, in tiles that overlap.
 
-    They overlap by as much as a pixel sees, but by no more than a quarter of a tile.
+    Tiles overlap by the network's radius, but by no more than a quarter of a tile. The
+    last row and column are repeated where a tile reaches beyond the image.
 
-    Attributes:
-        size: Height and width of a tile in LR pixels.
+    Args:
+        size: Height and width of the network's input.
+        radius: LR pixels around its own that an output pixel depends on.
+        step: Where tiles may begin; the network's alignment.
         scale: The upscaling factor.
-        step: Where tiles may begin.
-        radius: LR pixels that a pixel sees on each side.
     """
 
-    size: tuple[int, int]
-    scale: int
-    step: int
-    radius: int
+    def __init__(self, size: tuple[int, int], radius: int, step: int, scale: int):
+        self.size = size
+        self.radius = radius
+        self.step = step
+        self.scale = scale
 
     @property
     def overlap(self) -> tuple[int, int]:
-        """By how much tiles overlap at their inner sides, in LR pixels."""
+        """LR pixels by which tiles overlap at their inner sides, vertical first."""
         height, width = (
-            min(align(self.radius, self.step), tile // self.step // 4 * self.step)
-            for tile in self.size
+            min(align(self.radius, self.step), side // self.step // 4 * self.step)
+            for side in self.size
         )
         return height, width
 
@@ -136,33 +123,51 @@ class Cover:
 
         Else tiles overlap by less than a pixel sees, or go on where the image ends.
         """
+        if (height, width) == self.size:
+            return True
 
         def is_covered(side, tile, overlap):
             whole = align(side, self.step)
             enough = overlap >= self.radius if whole > tile else whole == tile
             return enough and tile % self.step == 0
 
-        if (height, width) == self.size:
-            return True
         return all(map(is_covered, (height, width), self.size, self.overlap))
 
-    def enlarge(
-        self, run: Callable[[np.ndarray], np.ndarray], lr: np.ndarray
+    def run(
+        self, network: Callable[[np.ndarray], np.ndarray], lr: np.ndarray
     ) -> np.ndarray:
-        """Returns the enlargement of `lr` by `run`, which takes tiles of `size`."""
-        (height, width), s, step = lr.shape[:2], self.scale, self.step
+        """Returns SR float32 `(H * scale, W * scale, C)` of LR `(H, W, C)`.
+
+        Args:
+            network: From an image of `size` to its enlargement.
+            lr: The image.
+        """
+        (height, width, channels), s, step = lr.shape, self.scale, self.step
+        if (height, width) == self.size:
+            return network(lr)
 
         def cover(side, tile, overlap):  # what a tile has beyond a multiple is not used
             return list(windows(side, tile - tile % step, overlap, step))
 
         tops, lefts = map(cover, (height, width), self.size, self.overlap)
-        sr = np.zeros((height * s, width * s, lr.shape[-1]), np.float32)
+        sr = np.zeros((height * s, width * s, channels), np.float32)
         for top, _, first_row, last_row in tops:
             for left, _, first, last in lefts:
                 tile = lr[top:, left:][: self.size[0], : self.size[1]]
                 beyond = [n - m for n, m in zip(self.size, tile.shape, strict=False)]
                 tile = np.pad(tile, ((0, beyond[0]), (0, beyond[1]), (0, 0)), "edge")
                 rows = slice((first_row - top) * s, (last_row - top) * s)
-                part = run(tile)[rows, (first - left) * s : (last - left) * s]
+                part = network(tile)[rows, (first - left) * s : (last - left) * s]
                 sr[first_row * s : last_row * s, first * s : last * s] = part
         return sr
+
+
+def pad_to_multiple(lr: np.ndarray, multiple: int) -> np.ndarray:
+    """Returns an image with its last row and column repeated to whole multiples."""
+    beyond = [(0, -side % multiple) for side in lr.shape[:2]]
+    return np.pad(lr, (*beyond, (0, 0)), "edge")
+
+
+def align(pixels: int, alignment: int) -> int:
+    """Returns `pixels` rounded up to a multiple of `alignment`."""
+    return pixels + -pixels % alignment

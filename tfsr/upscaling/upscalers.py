@@ -8,12 +8,12 @@ import numpy as np
 from tfsr.data.degradation import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
-from tfsr.upscaling.tiling import Cover, align, pad
+from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
 
 if TYPE_CHECKING:
     import keras
 
-UNSURE = 16  # LR pixels that tiles overlap by where a pixel may see the whole image
+UNKNOWN_REACH = 32  # LR pixels that tiles overlap by where a pixel may see everything
 
 
 @runtime_checkable
@@ -30,10 +30,9 @@ class Upscaler(Protocol):
         alignment: It pads height and width to multiples of this, in LR pixels.
         radius: An output pixel depends on no LR pixel further than this from its own; a
             multiple of `alignment`.
-        radius_is_exact: Whether `radius` is proven. It is not where a pixel may see the
-            whole image; tiles may differ from the whole then.
-        fixed_size: Height and width of what it runs at, if that is one size; it takes
-            other images in tiles of it. None if it runs at any.
+        radius_is_exact: Whether `radius` is proven; else tiles may differ from the
+            whole image.
+        tiles: How it takes images of other sizes than its own; None if as they are.
         working_bytes: Memory that a run takes for each LR pixel.
         task: The degradation it was made for; None if unknown.
     """
@@ -53,7 +52,7 @@ class Upscaler(Protocol):
     @property
     def radius_is_exact(self) -> bool: ...
     @property
-    def fixed_size(self) -> tuple[int, int] | None: ...
+    def tiles(self) -> FixedTiles | None: ...
     @property
     def working_bytes(self) -> int: ...
     @property
@@ -93,54 +92,81 @@ class KerasUpscaler:
         self.model = single_scale(model, scale, channels)
         self.scale = scale
         self.channels = self.model.input.shape[-1]
-        size = tuple(self.model.input.shape[1:3])
-        self.fixed_size = None if None in size else size
         self.name = name or self.model.name
         self.task = task or (BICUBIC if scale > 1 else None)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        from keras import ops
-
-        def run(lr):
-            with naming_memory():  # eagerly: `predict` would trace for every size anew
-                return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
-
         lr = as_floats(lr)
-        if self.fixed_size == lr.shape[:2]:
-            return run(lr)
-        if self.fixed_size is None:  # networks of others may not pad themselves
-            height, width = (n * self.scale for n in lr.shape[:2])
-            return run(pad(lr, self.alignment))[:height, :width]
-        cover = Cover(self.fixed_size, self.scale, self.alignment, self.radius)
-        return cover.enlarge(run, lr)
+        if self.tiles:
+            return self.tiles.run(self._run, lr)
+        height, width = lr.shape[:2]
+        if self._takes(height, width):
+            return self._run(lr)
+        padded = self._run(pad_to_multiple(lr, self.network_alignment))
+        return padded[: height * self.scale, : width * self.scale]
+
+    @property
+    def alignment(self) -> int:
+        return 1 if self.tiles else self.network_alignment
+
+    @property
+    def radius(self) -> int:
+        if self.tiles:
+            return max(self.tiles.overlap)
+        return align(self._assumed_reach, self.alignment)
+
+    @property
+    def radius_is_exact(self) -> bool:
+        return self.reach is not None
+
+    @cached_property
+    def tiles(self) -> FixedTiles | None:
+        """How a network of one size takes images of others; None of any size."""
+        _, height, width, _ = self.model.input.shape
+        if None in (height, width):
+            return None
+        return FixedTiles((height, width), self._assumed_reach, 1, self.scale)
 
     # Training runs networks whose reach is unknown, so it is found when asked for.
 
     @cached_property
-    def alignment(self) -> int:
-        from tfsr.graph.footprint import alignment
-
-        return alignment(self.model)
-
-    @cached_property
-    def _reach(self):
+    def reach(self) -> int | None:
+        """LR pixels around its own that an output pixel sees; None if unknown."""
         from tfsr.graph.footprint import receptive_radius
 
         return receptive_radius(self.model)
 
     @property
-    def radius(self) -> int:
-        return align(UNSURE if self._reach is None else self._reach, self.alignment)
+    def _assumed_reach(self):
+        return UNKNOWN_REACH if self.reach is None else self.reach
 
-    @property
-    def radius_is_exact(self) -> bool:
-        return self._reach is not None
+    @cached_property
+    def network_alignment(self) -> int:
+        """LR pixels after which all grids inside the network repeat."""
+        from tfsr.graph.footprint import alignment
+
+        return alignment(self.model)
 
     @cached_property
     def working_bytes(self) -> int:
         from tfsr.graph.footprint import working_values
 
         return self.bytes_of_value * working_values(self.model)
+
+    def _takes(self, height, width):
+        """Returns whether the network runs at this size as it is."""
+        shape = (1, height, width, self.model.input.shape[-1])
+        try:
+            output = self.model.compute_output_shape(shape)
+        except Exception:  # levels whose sizes do not meet raise anything
+            return False
+        return tuple(output[1:3]) == (height * self.scale, width * self.scale)
+
+    def _run(self, lr):
+        from keras import ops
+
+        with naming_memory():  # eagerly: `predict` would trace for every size anew
+            return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
 
 
 class BicubicUpscaler:
@@ -154,8 +180,8 @@ class BicubicUpscaler:
     name = "bicubic"
     radius = 3
     radius_is_exact = True
-    fixed_size = None
     task = BICUBIC
+    tiles = None
 
     def __init__(self, scale: int, channels: int | str = 3):
         self.scale = scale
@@ -178,9 +204,9 @@ class Unchanged:
     name = "input"
     radius = 0
     radius_is_exact = True
-    fixed_size = None
     working_bytes = 64
     task = None
+    tiles = None
 
     def __init__(self, channels: int | str = 3):
         self.channels = channels
@@ -210,7 +236,7 @@ class SelfEnsemble:
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         lr = as_floats(lr)
         height, width = lr.shape[:2]
-        lr = pad(lr, self.alignment)
+        lr = pad_to_multiple(lr, self.alignment)
         total: np.ndarray | float = 0.0
         for flip in (1, -1):
             for turns in range(4):
@@ -227,8 +253,8 @@ class SelfEnsemble:
         return self.upscaler.radius_is_exact
 
     @property
-    def fixed_size(self) -> tuple[int, int] | None:
-        return self.upscaler.fixed_size
+    def tiles(self) -> FixedTiles | None:
+        return self.upscaler.tiles
 
     @property
     def working_bytes(self) -> int:
