@@ -102,7 +102,9 @@ def test_upscale_takes_what_loads(file, photographs):
         assert sr.dtype == np.uint8
         assert np.abs(sr.astype(int) - expected).max() <= 1
     np.testing.assert_array_equal(tfsr.upscale(image, file), sr)  # its smallest scale
-    with pytest.raises(InputError, match=r"small: has x2, not x4|has x2; not x4"):
+    with pytest.raises(InputError, match=r"must be a name.*Received: NoneType"):
+        tfsr.load_upscaler(None)
+    with pytest.raises(InputError, match="small: has x2; not x4"):
         tfsr.upscale(image, KerasUpscaler(model, 2, name="small"), scale=4)
     with pytest.raises(InputError, match="`image` must be uint8, uint16 or float"):
         tfsr.upscale(image.astype(int), model=file)

@@ -7,7 +7,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -217,7 +217,7 @@ class Config:
         return sorted(key for key in keys if ours.get(key) != theirs.get(key))
 
 
-def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
+def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Returns the experiment in `file`.
 
     Args:
@@ -289,7 +289,7 @@ def _head(text):
     return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
 
 
-def model_table(name: str, overrides: list[str] = ()) -> dict:
+def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
     """Returns the `[model]` table of a builder's defaults, with overrides.
 
     Args:

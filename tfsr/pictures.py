@@ -172,7 +172,8 @@ def series(
             label = None if i else name
             axes.plot(x, y, style, color=colour, lw=1.2, ms=size, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.xaxis.get_major_locator().set_params(integer=xlabel == "epoch")
+    if xlabel == "epoch":
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     if "(log)" in ylabel:
         axes.set_yscale("log")
         _write_plainly(axes.yaxis)

@@ -49,12 +49,14 @@ def profile(
     upscaler.fill(np.random.default_rng(0))
     (lr,) = upscaler.interpreter.get_input_details()
     inputs = {lr["index"]: upscaler.interpreter.get_tensor(lr["index"])}
-    different, counts = {}, Counter()
+    different: dict[tuple, IsolatedOperator] = {}
+    counts: Counter[tuple] = Counter()
     graph = IsolatedOperators(Path(file).read_bytes(), inputs)
     for operator in graph.run(inputs, threads):
         different.setdefault(operator.signature, operator)
         counts[operator.signature] += 1
-    whole_ms, operator_ms = [], {signature: [] for signature in different}
+    whole_ms: list[float] = []
+    operator_ms: dict[tuple, list[float]] = {name: [] for name in different}
     upscaler.interpreter.invoke()
     for _ in range(runs):  # in turns, so that a drift of the machine affects all alike
         whole_ms.append(_latency_ms(upscaler.interpreter))
@@ -138,7 +140,8 @@ class IsolatedOperators:
         self.constants = {
             i for i, tensor in enumerate(self.graph.tensors) if self._is_stored(tensor)
         }
-        self.producers = {}  # operators that compute constants, by tensor index
+        # Operators that compute constants, by tensor index.
+        self.producers: dict[int, schema.OperatorT] = {}
         for operator in self.graph.operators:
             if self.constants.issuperset(i for i in operator.inputs if i >= 0):
                 self.constants.update(operator.outputs)
@@ -239,7 +242,7 @@ class IsolatedOperator:
             if i >= 0 and i not in whole.constants
         ]
         self.constant = not whole.constants.isdisjoint(operator.outputs)
-        self.interpreter = None
+        self.interpreter: Interpreter = None  # until it has run
 
     def run(self, values: dict[int, np.ndarray], threads: int) -> dict[int, np.ndarray]:
         """Runs the operator once; returns its outputs by tensor index.
@@ -290,7 +293,8 @@ class IsolatedOperator:
         kernel = self._kernel(kind)
         shapes = Counter(filter(None, map(self._shape, self.inputs)))
         inputs = " + ".join(s if n == 1 else f"{n} of {s}" for s, n in shapes.items())
-        detail = f"{inputs} to {self._shape(output)}"
+        numbers = "numbers"  # of which a shape is computed
+        detail = f"{inputs or numbers} to {self._shape(output) or numbers}"
         if kernel is not None and len(kernel) == 4:
             detail += f", {kernel[1]}x{kernel[2]}"
             groups = self._groups(kind, kernel)

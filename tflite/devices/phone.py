@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from tfsr.errors import InputError
 from tfsr.tflite.devices.adb import Adb
@@ -40,9 +41,9 @@ def phone_facts(adb: Adb) -> dict:
         elif kind == "core":
             khz = value.strip()
             max_mhz[int(name[3:])] = int(khz) / 1000 if khz.isdigit() else None
-    facts = {"serial": adb.serial}
-    for key, names in PROPERTIES.items():
-        found = (properties.get(name) for name in names)
+    facts: dict[str, Any] = {"serial": adb.serial}
+    for key, of_key in PROPERTIES.items():
+        found = (properties.get(name) for name in of_key)
         facts[key] = next((value for value in found if value), "unknown")
     facts["abis"] = facts["abis"].split(",")
     facts["max_mhz"] = [max_mhz[i] for i in sorted(max_mhz)]

@@ -33,7 +33,7 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
     """
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     rng = np.random.default_rng(0)
-    samples = {}
+    samples: dict[int, list] = {}
 
     def call(node, *args, **kwargs):
         outputs = node.operation(*args, **kwargs)
@@ -52,7 +52,7 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
 
 def batches(patches: Iterable[np.ndarray]) -> Iterator:
     """Yields tensors `(B, H, W, C)` of patches of one size, B at most `BATCH`."""
-    by_shape = {}
+    by_shape: dict[tuple, list] = {}
     for patch in patches:
         by_shape.setdefault(patch.shape, []).append(patch)
     for alike in by_shape.values():
@@ -142,7 +142,7 @@ def is_of_pixels(bounds: tuple[float, float]) -> bool:
 
 def fused_into_relu(graph: Graph) -> set[int]:
     """Returns the positions of nodes whose outputs a ReLU reads and nothing else."""
-    consumers = {}
+    consumers: dict[int, list] = {}
     for node in graph.nodes:
         for x in node.input_tensors:
             consumers.setdefault(id(x), []).append(node.operation)
@@ -160,7 +160,10 @@ def names(graph: Graph) -> dict[int, str]:
     of the operation it is fused with. If a name comes again it gets a number: `head:2`.
     """
     position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
-    layers, found, times, hidden = {}, {}, {}, fused_into_relu(graph)
+    layers: dict[int, str] = {}
+    found: dict[int, str] = {}
+    times: dict[str, int] = {}
+    hidden = fused_into_relu(graph)
     for i, node in enumerate(graph.nodes):
         before = max((position.get(id(x), -1) for x in node.input_tensors), default=-1)
         kind = type(node.operation).__name__.lower()
@@ -231,7 +234,7 @@ def leave_out(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
         InputError: If a name or pattern fits no range.
     """
     found = {name: i for i, name in names(graph).items() if i in ranges}
-    wanted = set()
+    wanted: set = set()
     for pattern in layers:
         fitting = fnmatch.filter(found, pattern)
         if not fitting:

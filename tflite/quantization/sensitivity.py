@@ -120,7 +120,7 @@ def _activations(graph: Graph, ranges: activations.Ranges) -> Iterator[Trial]:
 
 def _kernels(graph: Graph) -> Iterator[Trial]:
     yield Trial({"name": "all", "kind": "kernels"}, {}, _all, 0)
-    first = {}
+    first: dict[str, int] = {}
     for i, node in enumerate(graph.nodes):
         if hasattr(node.operation, "kernel"):
             first.setdefault(name_of(node.operation), i)

@@ -47,7 +47,8 @@ def uncounted(model: keras.Model, height: int, width: int) -> list[str]:
     return [
         node.operation.name
         for node in inline(model, height, width).nodes
-        if operator_of(node.operation) is None and getattr(node.operation, "weights", 0)
+        if operator_of(node.operation) is None
+        and getattr(node.operation, "weights", None)
     ]
 
 

@@ -615,4 +615,6 @@ OPERATORS: dict[type, Operator] = {
 }
 SUMS = (op.Add, layers.Add)
 CONCATENATIONS = (op.Concatenate, layers.Concatenate)
-CONVOLUTIONS = tuple(kind for kind, known in OPERATORS.items() if known.rounded)
+CONVOLUTIONS: tuple[Any, ...] = tuple(
+    kind for kind, known in OPERATORS.items() if known.rounded
+)

@@ -137,7 +137,7 @@ def branched(
     return BranchedConv2D(_halves(filters, 2), kernel_size, function, **kwargs)
 
 
-CONVS = {
+CONVS: dict[str, Callable] = {
     "standard": standard,
     "ms": ms,
     "ms2": ms2,

@@ -1,3 +1,7 @@
+from collections.abc import Callable
+
+import keras
+
 from tfsr.models.carn import carn, carn_m
 from tfsr.models.cmsc import cmsc, pmsc, supervision_weights
 from tfsr.models.luminance import in_color, luminance_scales, stages
@@ -8,7 +12,7 @@ from tfsr.models.sesr import sesr
 from tfsr.models.srresnet import srresnet
 from tfsr.models.vdsr import vdsr
 
-MODELS = {
+MODELS: dict[str, Callable[..., keras.Model]] = {
     "carn": carn,
     "carn_m": carn_m,
     "cmsc": cmsc,

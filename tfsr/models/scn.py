@@ -210,9 +210,10 @@ def with_levels(
             "`model` must be an SCN of several levels with shared weights. "
             f"Received: model={model.name}."
         )
-    pyramid = {"levels": levels, "ratio": ratio or body.ratio}
+    ratio = ratio or body.ratio
+    pyramid = {"levels": levels, "ratio": ratio}
     check_positive(levels=levels)
-    check_ratio(pyramid["ratio"], body.resampling)
+    check_ratio(ratio, body.resampling)
     return _network(
         "scn",
         ends,

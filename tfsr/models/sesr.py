@@ -11,7 +11,13 @@ from tfsr.layers import ChannelShift, CollapsibleConv2D
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 
 
-def sesr(scale=2, filters=32, blocks=5, channels=3, expanded=256):
+def sesr(
+    scale: int = 2,
+    filters: int = 32,
+    blocks: int = 5,
+    channels: int = 3,
+    expanded: int = 256,
+) -> keras.Model:
     """Builds SESR, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:

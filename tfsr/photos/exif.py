@@ -37,10 +37,10 @@ def collect(exif: Image.Exif) -> ImageFileDirectory_v2:
     for tag in DESCRIPTIVE:
         if tag in exif:
             directory[tag] = exif[tag]
-    for tag in (IFD.Exif, IFD.GPSInfo):
-        tags = {k: v for k, v in exif.get_ifd(tag).items() if k != IFD.Interop}
+    for folder in (IFD.Exif, IFD.GPSInfo):
+        tags = {k: v for k, v in exif.get_ifd(folder).items() if k != IFD.Interop}
         if tags:
-            directory[tag] = tags
+            directory[folder] = tags
     return directory
 
 
@@ -51,21 +51,21 @@ def set_integers(block: bytes, values: dict[int, int]) -> bytes:
         block: The EXIF block, from its byte order mark on.
         values: New values by tag. A tag that the block lacks is not added.
     """
-    block = bytearray(block)
+    changed = bytearray(block)
     order = {b"II": "<", b"MM": ">"}[bytes(block[:2])]
-    directories = list(struct.unpack_from(order + "I", block, 4))
+    directories = list(struct.unpack_from(order + "I", changed, 4))
     for directory in directories:
-        (entries,) = struct.unpack_from(order + "H", block, directory)
+        (entries,) = struct.unpack_from(order + "H", changed, directory)
         end = directory + 2 + 12 * entries
         for entry in range(directory + 2, end, 12):
-            tag, kind, count = struct.unpack_from(order + "HHI", block, entry)
+            tag, kind, count = struct.unpack_from(order + "HHI", changed, entry)
             if tag == IFD.Exif and len(directories) == 1:
-                directories += struct.unpack_from(order + "I", block, entry + 8)
+                directories += struct.unpack_from(order + "I", changed, entry + 8)
             elif tag in values and kind == 3 and count == 1:
                 value = min(values[tag], 65535)
-                struct.pack_into(order + "H", block, entry + 8, value)
+                struct.pack_into(order + "H", changed, entry + 8, value)
             elif tag in values and kind == 4 and count == 1:
-                struct.pack_into(order + "I", block, entry + 8, values[tag])
+                struct.pack_into(order + "I", changed, entry + 8, values[tag])
         if directory == directories[0]:  # ends with a link to the thumbnail's directory
-            block[end : end + 4] = bytes(4)
-    return bytes(block)
+            changed[end : end + 4] = bytes(4)
+    return bytes(changed)

@@ -63,7 +63,7 @@ def bleed_opaque(photo: Photo, reach: int = 16) -> Photo:
         reach: Number of rings in pixels, at least the receptive radius of the upscaler:
             2 for bicubic.
     """
-    if is_opaque(photo.alpha):
+    if photo.alpha is None or is_opaque(photo.alpha):
         return photo
     # With a border that is neither known nor wanted, neighbours are plain offsets.
     color = np.pad(photo.color, ((1, 1), (1, 1), (0, 0)))

@@ -84,7 +84,7 @@ class Comparison:
         return self.models[0].upscaler.scale
 
     @property
-    def channels(self) -> int:
+    def channels(self) -> int | str:
         return self.models[0].upscaler.channels
 
     @property
@@ -116,7 +116,7 @@ class Comparison:
         A `.tflite` file goes with the weights it was converted from, and what a config
         was kept of with those of the same `[model]`, but for the scale.
         """
-        groups = []
+        groups: list[list[Model]] = []
         for model in sorted(self.models, key=lambda model: model.file is not None):
             for group in groups:
                 if any(_same_network(model, other) for other in group):
@@ -142,7 +142,7 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
         InputError: If the models differ in scale, channels or degradation, or if two
             folders share a name.
     """
-    tasks = {}
+    tasks: dict[tuple, tuple] = {}
     depth_8 = any(model.upscaler.depth == 8 for model in models)
     for model in models:
         upscaler = model.upscaler
@@ -169,9 +169,10 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
     ):
         model.name = name
     comparison = Comparison(models, folders, degradation)
-    for first, *others in comparison.networks().values():
-        for model in others:  # files do not say these, and ranges are no parameters
-            model.params, model.mult_adds = first.params, first.mult_adds
+    for network in comparison.networks().values():
+        costs = network[0].params, network[0].mult_adds
+        for model in network[1:]:  # files do not say these; ranges are no parameters
+            model.params, model.mult_adds = costs
     return comparison
 
 

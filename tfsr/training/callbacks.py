@@ -221,7 +221,7 @@ class RunLog(keras.callbacks.Callback):
 
 def read_log(out: str | Path) -> list[dict]:
     """Returns the rows of `log.csv` in the run folder `out`, one for each epoch."""
-    with open(out / "log.csv", newline="") as file:
+    with open(Path(out) / "log.csv", newline="") as file:
         rows = [
             {key: float(value) for key, value in row.items()}
             for row in csv.DictReader(file)

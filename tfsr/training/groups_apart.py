@@ -1,6 +1,7 @@
 """The networks that are trained: without copies between grouped convolutions."""
 
 import functools
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -21,7 +22,7 @@ class GroupsApart(keras.Model):
     CARN-M's step (`benchmarks/groups_apart.py` on `carn_m_x4_hour.toml`).
     """
 
-    teacher = None  # if set, a function of the inputs that gives the targets
+    teacher: Callable | None = None  # if set, gives the targets of inputs
 
     def __init__(self, inputs, outputs, **kwargs):
         super().__init__(inputs, outputs, **kwargs)

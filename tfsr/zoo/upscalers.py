@@ -1,5 +1,6 @@
 """Upscalers by what users call a model: a name, a file, a run folder, a word."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,19 @@ def load_upscaler(
     if isinstance(model, str | Path):
         model = released.of_scale(model, scale, smallest)
         return _load(str(released.find(model)), scale, channels, smallest)
-    if hasattr(model, "depth"):  # an upscaler; of a Keras model there is none
-        pick_scale(model.name, (model.scale,), scale or model.scale)
-        return model
-    from tfsr.zoo.adoption import adopt
+    keras = sys.modules.get("keras")  # there where a Keras model is
+    if keras is not None and isinstance(model, keras.Model):
+        from tfsr.zoo.adoption import adopt
 
-    return _of_keras(adopt(model, model.name), model.name, scale, channels, smallest)
+        name = model.name
+        return _of_keras(adopt(model, name), name, scale, channels, smallest)
+    if not hasattr(model, "scale"):
+        raise InputError(
+            "`model` must be a name, a path, a Keras model or an upscaler. "
+            f"Received: {type(model).__name__}."
+        )
+    pick_scale(model.name, (model.scale,), scale)
+    return model
 
 
 def pick_scale(name: str, available: tuple[int, ...], scale: int | None) -> int:
