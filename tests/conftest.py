@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,12 @@ import pytest
 import tomli_w
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_collection_finish():
+    """Spares the garbage collector what the imports made, which stays to the end."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -60,6 +67,12 @@ def check_layer(tmp_path):
                 np.testing.assert_array_equal(ours, theirs)
 
     return check
+
+
+@pytest.fixture(scope="session")
+def quick_to_compile():
+    """The flags by which XLA compiles in less time what then runs in more."""
+    return "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 @pytest.fixture(scope="session")
