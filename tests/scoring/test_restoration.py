@@ -269,7 +269,7 @@ def test_convert_of_a_bare_file_is_told_the_task(
 @pytest.fixture
 def photo(tmp_path, photographs):
     """A photograph with transparency."""
-    color = read_image(photographs / "coffee.png")
+    color = read_image(photographs / "coffee.png")[:29, :35]
     alpha = np.full((*color.shape[:2], 1), 200, np.uint8)
     file = tmp_path / "photo.png"
     Image.fromarray(np.dstack([color, alpha])).save(file)
@@ -324,6 +324,13 @@ def test_restore_a_folder_by_tflite(run, report, make_restorer, photographs, tmp
         assert np.abs(ours - read_image(by_keras / name)).max() <= 1
 
 
+@pytest.fixture(scope="module")
+def enlarger(tmp_path_factory):
+    file = tmp_path_factory.mktemp("enlarger") / "x2.keras"
+    carn_m(2, filters=8, blocks=1, units=1).save(file)
+    return file
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -372,10 +379,15 @@ def test_restore_a_folder_by_tflite(run, report, make_restorer, photographs, tmp
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(
-    run, monkeypatch, tmp_path, make_restorer, photographs, arguments, expected
+    run,
+    monkeypatch,
+    tmp_path,
+    make_restorer,
+    enlarger,
+    photographs,
+    arguments,
+    expected,
 ):
-    enlarger = tmp_path / "x2.keras"
-    carn_m(2, filters=8, blocks=1, units=1).save(enlarger)
     names = {
         "images": photographs,
         "run": make_restorer(1, NOISE),

@@ -14,22 +14,29 @@ from tfsr.tflite.conversion import convert
 from tfsr.zoo import released
 from tfsr.zoo.loading import load_architecture, load_degradation, save_arrays
 
+SMALL = {"filters": 8, "blocks": 1, "units": 1}
+
 
 @pytest.fixture(scope="module")
 def model():
-    return carn_m(scale=2, filters=8)
+    return carn_m(scale=2, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def original(model, write_config, tmp_path_factory):
+    """A folder of two models that are released; do not write into it."""
+    folder = tmp_path_factory.mktemp("original")
+    save_arrays(model, folder / "small.npz")
+    write_config(folder / "small.toml", model={"name": "carn_m", "scale": 2, **SMALL})
+    images = BenchmarkFolder(photographs(TRAINING), 2).first(1)
+    convert(model, 2, "int8", [None], folder / "carn_m_x2_int8.tflite", images)
+    return folder
 
 
 @pytest.fixture
-def folder(model, write_config, tmp_path, monkeypatch):
-    folder = tmp_path / "released"
-    folder.mkdir()
+def folder(original, tmp_path, monkeypatch):
+    folder = shutil.copytree(original, tmp_path / "released")
     monkeypatch.setattr(released, "FOLDER", folder)
-    save_arrays(model, folder / "small.npz")
-    network = {"name": "carn_m", "scale": 2, "filters": 8}
-    write_config(folder / "small.toml", model=network)
-    images = BenchmarkFolder(photographs(TRAINING), 2).first(1)
-    convert(model, 2, "int8", [None], folder / "carn_m_x2_int8.tflite", images)
     released.write_digests()
     monkeypatch.chdir(tmp_path)
     return folder
