@@ -160,7 +160,8 @@ def test_subclassed_models_and_fixed_sizes(tmp_path):
     built_by_a_call.save(tmp_path / "called.keras")
     model = tfsr.load_model(tmp_path / "called.keras")
     np.testing.assert_allclose(model(image), expected_there, atol=1e-6)
-    assert tfsr.graph.complexity.uncounted(model, 10, 10) == ["subclassed"]
+    (name,) = tfsr.graph.complexity.uncounted(model, 10, 10)
+    assert name.startswith("subclassed")  # and a number that Keras adds
 
     lr = keras.Input((16, 24, 3))
     keras.Model(lr, subclassed(lr)).save(tmp_path / "fixed.keras")
