@@ -149,15 +149,15 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
         degradation = task_to_score(upscaler)
         degradation = in_8_bits(degradation) if depth_8 else degradation
         task = (upscaler.scale, upscaler.channels, str(degradation))
-        tasks.setdefault(task, (model.runs[0].source, degradation))
+        what = _task(upscaler, degradation)
+        tasks.setdefault(task, (model.runs[0].source, degradation, what))
     if len(tasks) > 1:
-        first, other = ((*key[:2], of[1]) for key, of in list(tasks.items())[:2])
-        (a, _), (b, _) = list(tasks.values())[:2]
+        (a, _, first), (b, _, other) = list(tasks.values())[:2]
         raise InputError(
-            f"{b}: is {_task(*other)} where {a} is {_task(*first)}; a report compares "
+            f"{b}: is {other} where {a} is {first}; a report compares "
             "models of one task."
         )
-    ((scale, channels, _), (_, degradation)) = next(iter(tasks.items()))
+    ((scale, channels, _), (_, degradation, _)) = next(iter(tasks.items()))
     folders = {}
     for test in tests:
         name = Path(test).resolve().name
@@ -194,7 +194,8 @@ def _same_network(a, b):
     return a.architecture is not None and a.architecture == b.architecture
 
 
-def _task(scale, channels, degradation):
-    what = task_name(degradation, scale)
-    what = what if scale > 1 else f"restoration {what}"
-    return f"{what} of {'RGB' if channels == 3 else 'gray'}"
+def _task(upscaler, degradation):
+    """Returns a task in words, such as "x2 of RGB"."""
+    what = task_name(degradation, upscaler.scale)
+    what = what if upscaler.scale > 1 else f"restoration {what}"
+    return f"{what} of {'RGB' if upscaler.channels == 3 else 'gray'}"
