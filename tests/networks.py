@@ -13,6 +13,7 @@ SIZES = {
     "scn": {"filters": 8, "blocks": 1},
     "scn_pspnet": {"filters": 8, "blocks": 1},
     "scn_unet": {"filters": 8, "blocks": 4},
+    "sesr": {"filters": 8, "blocks": 1, "expanded": 16},
     "srresnet": {"filters": 8, "blocks": 1},
     "vdsr": {"layers": 3, "filters": 4},
 }

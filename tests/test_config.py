@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tfsr.data import JPEG, Bicubic, GaussianNoise
+from tfsr.data import JPEG, Bicubic, Chain, GaussianNoise
+from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.models import scales
 from tfsr.training import build_model, read_config
@@ -98,11 +99,31 @@ def test_overrides(write, override, section, key, value):
             GaussianNoise([5, 50], "uint8"),
         ),
         (["degradation=jpeg", "quality=10"], JPEG(10)),
+        (['degradation={name = "jpeg", quality = 10}'], JPEG(10)),
+        (['degradation=[{name = "jpeg", quality = [10, 40]}]'], JPEG([10, 40])),
+        (
+            [
+                'degradation=[{name = "bicubic"}, {name = "noise", sigma = [0, 10]}, '
+                '{name = "jpeg", quality = [30, 95]}]'
+            ],
+            Chain((BICUBIC, GaussianNoise([0, 10]), JPEG([30, 95]))),
+        ),
     ],
 )
 def test_tasks(write, overrides, task):
     config = read_config(write(TINY), [f"data.{override}" for override in overrides])
     assert config.data.task == task
+    assert read_config(write(config.text)).data.task == task
+
+
+def test_both_ways_to_write_a_degradation_are_one_experiment(write):
+    word = read_config(write(TINY), ["data.degradation=jpeg", "data.quality=10"])
+    table = 'data.degradation={name = "jpeg", quality = 10}'
+    assert not word.differing(read_config(write(TINY), [table]))
+    other = read_config(write(TINY), [table.replace("10", "20")])
+    assert word.differing(other) == ["data.quality"]
+    both = table.replace("=", "=[", 1) + ', {name = "noise", sigma = 5}]'
+    assert "data.degradation" in word.differing(read_config(write(TINY), [both]))
 
 
 def test_the_text_keeps_what_a_file_says_of_itself(write):
@@ -176,6 +197,21 @@ def test_overrides_of_the_model(write):
         ("data.sigma=25", r'\[data\] sigma is not for degradation = "bicubic"'),
         ("data.degradation=noise", r'\[data\] degradation = "noise" needs sigma'),
         ("data.degradation=fog", r"degradation must be one of bicubic, .*, not 'fog'"),
+        ("data.degradation=3", r"degradation must be a table or a list of tables, not"),
+        ("data.degradation=['jpeg']", r"a table or a list of tables, not \['jpeg'\]"),
+        ("data.degradation=[]", r"\[data\] degradation must have a table or more"),
+        (
+            'data.degradation={name = "jpeg", quality = "x"}',
+            r"tiny\.toml: \[data\] quality must be an integer or a list of integers, n",
+        ),
+        (
+            'data.degradation=[{name = "jpeg", quality = 5, sigma = 3}]',
+            r'\[data\] sigma is not for degradation = "jpeg"; allowed: quality',
+        ),
+        (
+            'data.degradation=[{name = "jpeg", quality = 0}]',
+            r"\[data\] `quality` must be from 1 to 100.* Received: quality=0",
+        ),
         ("data.val=[]", r"\[data\] val must be a text, not \[\]"),
         ("train.epochs=0", r"\[train\] epochs must be positive, not 0"),
         ("train.batch=-1", r"\[train\] batch must be positive, not -1"),
@@ -232,6 +268,19 @@ def test_overrides_of_the_model(write):
 def test_bad_values(write, override, message):
     with pytest.raises(InputError, match=message):
         read_config(write(TINY), [override])
+
+
+def test_luma_is_degraded_by_bicubic_alone(write):
+    degradation = '[{name = "bicubic"}, {name = "jpeg", quality = 5}]'
+    overrides = ['data.channels="y"', f"data.degradation={degradation}"]
+    with pytest.raises(InputError, match=r'channels = "y" needs degradation = "bicub'):
+        read_config(write(TINY), overrides)
+
+
+def test_parameters_stand_in_the_table_or_beside_the_word(write):
+    table = 'data.degradation={name = "jpeg", quality = 5}'
+    with pytest.raises(InputError, match=r"\[data\] has no key 'quality'; allowed: tr"):
+        read_config(write(TINY), [table, "data.quality=6"])
 
 
 @pytest.mark.parametrize(

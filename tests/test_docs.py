@@ -4,10 +4,14 @@ import itertools
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import tfsr
 from tfsr.cli.program import _parser
 
 ROOT = Path(__file__).parent.parent
@@ -186,3 +190,23 @@ def test_messages_explained_are_ours():
     source = "\n".join(file.read_text() for file in sources)
     assert len(messages) > 10
     assert [message for message in messages if message not in source] == []
+
+
+def test_the_python_page_runs(reader):
+    text = (ROOT / "docs" / "python.md").read_text()
+    shutil.copy("photo.jpg", "photo.png")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    assert max(block.count("\n") for block in blocks) <= 10
+    code = "\n".join(blocks)  # as one script, without a guard
+    Path("page.py").write_text(code)
+    subprocess.run([sys.executable, "page.py"], check=True, capture_output=True)
+    names = set(re.findall(r"tfsr\.(\w+)", code))
+    assert {"upscale", "convert", "evaluate", "benchmark", "load_model"} <= names
+    with Image.open("photo.png") as before, Image.open("large.png") as after:
+        assert after.size == tuple(2 * side for side in before.size)
+
+
+def test_every_public_name_is_on_the_python_page():
+    text = (ROOT / "docs" / "python.md").read_text()
+    named = {n for n in tfsr.__all__ if f"tfsr.{n}" in text}
+    assert {*tfsr.__all__} - named <= {"__version__", "models"}

@@ -1,13 +1,13 @@
 """A Keras model to `.tflite` files: calibrated, written, verified."""
 
-import functools
-import importlib.metadata
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
+import tfsr
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.errors import InputError
@@ -15,20 +15,17 @@ from tfsr.files import replacing
 from tfsr.graph.footprint import alignment, receptive_radius, taps, working_values
 from tfsr.graph.graph import run_node
 from tfsr.models import single_scale
-from tfsr.tflite import export, metadata
+from tfsr.tflite import metadata
+from tfsr.tflite.formats import FORMATS, Format
 from tfsr.tflite.lowering.engine import add_to_last_bias, last_convolution, lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.aware import trained_format, without_rounding
 from tfsr.tflite.quantization.calibration import CALIBRATION_SIZE, calibration_patches
 from tfsr.tflite.quantization.simulation import simulate
+from tfsr.upscaling.upscalers import UNKNOWN_REACH
 from tfsr.zoo.loading import weights_sha256
 
-FLOAT_FORMATS = {
-    "float32": export.float32,
-    "float16": export.float16,
-}
-FORMATS = (*FLOAT_FORMATS, "dynamic_int8", "int8", "int16x8")
+PIXELS = {"uint8": "pixels", "float32": "in [0, 1]"}  # by the type of a file's ends
 
 
 def convert(
@@ -64,38 +61,46 @@ def convert(
     """
     if format not in FORMATS:
         raise ValueError(
-            f"`format` must be one of {FORMATS}. Received: format={format}."
+            f"`format` must be one of {', '.join(FORMATS)}. Received: format={format}."
         )
-    if in_float and (format != "int8" or not lowering or trained_format(model)):
+    chosen, trained = FORMATS[format], trained_format(model)
+    if trained not in (None, format):
         raise ValueError(
-            "`in_float` is for float models in int8 with lowering. "
+            f"`format` must be {trained}, which `model` was trained for. "
+            f"Received: format={format}."
+        )
+    if in_float and (not chosen.in_float or not lowering or trained):
+        allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
+        raise ValueError(
+            f"`in_float` is for float models in {allowed} with lowering. "
             f"Received: in_float={in_float}, format={format}."
         )
     model = single_scale(model, scale)
     least = alignment(model)
+    own = tuple(model.input.shape[1:3])
+    if None not in own:
+        if any(size not in (None, own) for size in sizes):
+            raise InputError(
+                f"--size: {model.name} takes images of {own[0]}x{own[1]} alone."
+            )
+        sizes = [own]
     for size in sizes:
         if size and min(size) < least:
             raise InputError(
                 f"--size {size[0]}x{size[1]}: each side must be {least} or more for "
                 "the levels of this network."
             )
-    rules = EXACT if lowering else ()
-    if trained_format(model):
-        build = _trained(model, format)
-    elif format in FLOAT_FORMATS:
-        build = _float(model, FLOAT_FORMATS[format], rules)
+    if trained:
+        build = _trained(model, chosen)
+    elif chosen.is_float:
+        build = _saved(model, chosen, lowering)
+    elif chosen.stock and not lowering:
+        build = _stock(model, chosen, calibration_patches(calibration))
     else:
         patches = calibration_patches(calibration)
-        if format == "dynamic_int8":
-            build = _dynamic_int8(model, patches, rules)
-        elif format == "int16x8":
-            build = _int16x8(model, patches, rules)
-        elif lowering:
-            build = _int8(model, patches, in_float)
-        else:
-            build = _stock_int8(model, patches)
+        build = _calibrated(model, chosen, patches, lowering, in_float)
     degradation = to_table(calibration.degradation)
-    facts = _facts(model, scale, format, degradation, in_float, architecture)
+    facts = _facts(model, scale, chosen, degradation, in_float, architecture)
     written = []
     for size in sizes:
         content = build(*(size or (None, None)))
@@ -113,78 +118,55 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
     return Path(file).with_stem(f"{Path(file).stem}_{label}")
 
 
-def _trained(model, format):
-    """Returns a function from height and width to the TFLite model, as it was trained.
-
-    Raises:
-        ValueError: If the format is another than it was trained for.
-    """
-    wanted = trained_format(model)
-    if format != wanted:
-        raise ValueError(
-            f"`format` must be {wanted}, which `model` was trained for. "
-            f"Received: format={format}."
-        )
-    save = {"int8": export.int8, "int16x8": export.int16x8}[format]
+def _trained(model, format: Format):
+    """Returns a function from height and width to the bytes of a file."""
+    save = format.load("save")
     return lambda height, width: save(*without_rounding(model, height, width))
 
 
-def _float(model, save, rules):
-    """Returns a function from height and width to the TFLite model."""
-    return lambda height, width: save(lower(model, rules, height, width))
+def _saved(model, format: Format, lowering):
+    """Returns a function from height and width to the bytes of a file."""
+    save, lowered = format.load("save"), _lowering(model, format, lowering)
+    return lambda height, width: save(lowered(height, width))
 
 
-def _stock_int8(model, patches):
-    """Returns a function from height and width to the TFLite model."""
-    return lambda height, width: export.stock_int8(
-        lower(model, (), height, width), patches
-    )
+def _stock(model, format: Format, patches):
+    """Returns a function from height and width to the bytes of a file."""
+    save, lowered = format.load("stock"), _lowering(model, format, False)
+    return lambda height, width: save(lowered(height, width), patches)
 
 
-def _int8(model, patches, in_float):
-    """Returns a function from height and width to the TFLite model."""
+def _calibrated(model, format: Format, patches, lowering, in_float):
+    """Returns a function from height and width to the bytes of a file."""
+    lowered = _lowering(model, format, lowering, in_float)
+    graph, ranges = lowered(), {}
+    if format.bits:
+        samples = activations.observe(graph, patches)
+        ranges = activations.ranges(graph, samples, format.load("ranges"))
+        ranges = activations.leave_out(graph, ranges, in_float)
 
-    def lowered(height=None, width=None):
-        graph = lower(model, FOR_INT8, height, width)
-        return activations.read_rounded(graph, in_float)
+    def is_rounded(conv):
+        return math.prod(conv.kernel.shape) >= format.smallest_kernel
 
-    graph = lowered()
-    ranges = activations.ranges(graph, activations.observe(graph, patches))
-    ranges = activations.leave_out(graph, ranges, in_float)
-    return _calibrated(lowered, patches, ranges, export.int8, bits=8)
-
-
-def _int16x8(model, patches, rules):
-    """Returns a function from height and width to the TFLite model."""
-    lowered = functools.partial(lower, model, rules)
-    graph = lowered()
-    samples = activations.observe(graph, patches)
-    ranges = activations.ranges(graph, samples, activations.min_max)
-    return _calibrated(lowered, patches, ranges, export.int16x8, bits=16)
-
-
-def _dynamic_int8(model, patches, rules):
-    """Returns a function from height and width to the TFLite model."""
-    lowered = functools.partial(lower, model, rules)
-    graph = lowered()
-    rounded = simulate(graph, {}, kernels=export.rounds_kernel)
+    rounded = simulate(graph, ranges, format.bits or 8, is_rounded)
     shift = output_shift(graph, rounded, patches)
-    return _corrected(lowered, export.dynamic_int8, shift)
-
-
-def _calibrated(lowered, patches, ranges, save, bits):
-    graph = lowered()
-    shift = output_shift(graph, simulate(graph, ranges, bits), patches)
-    return _corrected(lowered, lambda graph: save(graph, ranges), shift)
-
-
-def _corrected(lowered, save, shift):
-    """Returns a function that saves the lowered model with `shift` off its output."""
+    save, given = format.load("save"), [ranges] if format.bits else []
 
     def build(height, width):
-        return save(add_to_last_bias(lowered(height, width), -shift))
+        return save(add_to_last_bias(lowered(height, width), -shift), *given)
 
     return build
+
+
+def _lowering(model, format: Format, lowering, in_float=()):
+    """Returns a function from height and width to the graph that is saved."""
+    rules = format.load("rules") if lowering else ()
+
+    def lowered(height=None, width=None):
+        graph = lower(model, rules, height, width)
+        return activations.read_rounded(graph, in_float) if in_float else graph
+
+    return lowered
 
 
 def output_shift(graph, quantized, patches):
@@ -225,22 +207,23 @@ def _run(graph, lr, call=run_node):
 
 
 def _facts(model, scale, format, degradation, in_float, architecture):
-    itemsize = 1 if format == "int8" and not in_float else 4
+    radius = receptive_radius(model)
+    itemsize = 4 if in_float else format.itemsize
     color = "RGB" if model.input.shape[-1] == 3 else "gray"
     return {
-        "version": importlib.metadata.version("tfsr"),
+        "version": tfsr.__version__,
         "model": model.name,
         **({"architecture": architecture} if architecture else {}),
         "weights_sha256": weights_sha256(model),
         "quantization_aware": trained_format(model) is not None,
         "scale": scale,
         "degradation": degradation,
-        "format": format,
+        "format": format.name,
         **({"in_float": list(in_float)} if in_float else {}),
-        "input": f"uint8 {color} pixels"
-        if format == "int8"
-        else f"float32 {color} in [0, 1]",
-        "receptive_radius": receptive_radius(model),
+        "input": f"{format.ends} {color} {PIXELS[format.ends]}",
+        "receptive_radius": UNKNOWN_REACH if radius is None else radius,
+        "radius_is_exact": radius is not None,
+        "one_size": None not in model.input.shape[1:3],
         "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.
         "working_bytes": working_values(model) * itemsize + taps(model) * 8,

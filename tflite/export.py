@@ -1,9 +1,7 @@
-"""Keras model to TFLite bytes, one short function a format."""
+"""Exports a graph to a TFLite file's bytes: one short function for each format."""
 
-import math
 import warnings
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,40 +12,36 @@ from tfsr.quiet import quiet_stderr
 from tfsr.tflite.quantization.activations import Ranges
 from tfsr.tflite.widening import widen
 
-SMALLEST_DYNAMIC = 1024  # the converter leaves smaller kernels in float in dynamic_int8
-
 
 def float32(graph: Graph) -> bytes:
-    """Returns the model in float32, RGB in [0, 1] in and out.
+    """Returns the model in float32, with float32 input and output in [0, 1].
 
     Args:
-        graph: A graph of one input, such as `lower` returns; its size is the file's.
+        graph: A graph of one input, such as `lower` returns. The file has its input
+            size.
     """
     return _converter(graph).convert()
 
 
 def float16(graph: Graph) -> bytes:
-    """Returns the model with weights in float16, RGB float32 in [0, 1] in and out."""
+    """Returns the model with float16 weights, float32 input and output in [0, 1]."""
     converter = _converter(graph)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return _convert(converter)
 
 
-def rounds_kernel(conv: keras.layers.Layer) -> bool:
-    """Returns whether `dynamic_int8` has the weights of a convolution in 8 bit."""
-    return math.prod(conv.kernel.shape) >= SMALLEST_DYNAMIC
-
-
 def dynamic_int8(graph: Graph) -> bytes:
-    """Returns the model with weights in 8 bit, RGB float32 in [0, 1] in and out."""
+    """Returns the model with 8-bit weights, float32 input and output in [0, 1]."""
     converter = _converter(graph)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return _convert(converter)
 
 
 def stock_int8(graph: Graph, patches: list[np.ndarray]) -> bytes:
-    """Returns the model in 8 bit as TensorFlow's converter calibrates it: the baseline.
+    """Returns the model in 8 bits with ranges by TensorFlow's converter: the baseline.
+
+    Input and output are uint8.
 
     Args:
         graph: A graph of one input.
@@ -67,10 +61,11 @@ def stock_int8(graph: Graph, patches: list[np.ndarray]) -> bytes:
 
 
 def int8(graph: Graph, ranges: Ranges) -> bytes:
-    """Returns the model in 8 bit, uint8 RGB in and out.
+    """Returns the model in 8 bits, with uint8 pixels as input and output.
 
     Args:
-        graph: A graph of one input, such as `lower` returns; its size is the file's.
+        graph: A graph of one input, such as `lower` returns. The file has its input
+            size.
         ranges: What `activations.ranges` returned for the same graph of open size.
     """
     converter = _converter(graph, ranges)
@@ -81,7 +76,7 @@ def int8(graph: Graph, ranges: Ranges) -> bytes:
 
 
 def int16x8(graph: Graph, ranges: Ranges) -> bytes:
-    """Returns the model in 8-bit weights and 16-bit activations, float32 in and out.
+    """Returns the model with 8-bit weights and 16-bit activations, float32 in and out.
 
     Args:
         graph: As for `int8`.
@@ -112,7 +107,10 @@ def _convert(converter):
 
 
 def _with_clip(graph):
-    """Returns a function that runs `graph` and clips, before the last pixel shuffle."""
+    """Returns a function that runs `graph` and clips its output to [0, 1].
+
+    It clips before the last pixel shuffle, which gives the same.
+    """
     last = graph.nodes[-1]
     while isinstance(last.operation, op.DepthToSpace | op.GetItem):
         history = last.input_tensors[0]._keras_history
@@ -130,10 +128,10 @@ def _with_clip(graph):
 
 
 def _with_ranges(graph: Graph, ranges: Ranges):
-    """Returns a function that runs `graph` with every range built in.
+    """Returns a function that runs `graph` with fake quantization at every range.
 
-    Input and output have the range [0, 1], which makes their uint8 values the pixels
-    and clips for free.
+    Input and output have the range [0, 1]. So their uint8 values are the pixels, and
+    clipping is free.
     """
     positions = {id(node): i for i, node in enumerate(graph.nodes)}
 
@@ -155,7 +153,7 @@ def _with_ranges(graph: Graph, ranges: Ranges):
 
 
 def _native(node, *args, **kwargs):
-    """Runs a node, by TensorFlow's own operations where TFLite wants these."""
+    """Runs a node, by the `write` of its operator where there is one."""
     known = operator_of(node.operation)
     if known is None or known.write is None:
         return node.operation(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What a converted model loses against the model it was made from."""
+"""Measures the quality that a converted model loses against its original."""
 
 from pathlib import Path
 
@@ -10,32 +10,39 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.pictures import most_different, side_by_side
 from tfsr.scoring.evaluation import psnr
-from tfsr.upscaling.upscalers import from_uint8, to_uint8
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
 
-CROP = 96  # HR pixels of the picture
-GAIN = 16  # of the difference in the picture
+CROP = 96  # HR pixels: side of the crop in the picture
+GAIN = 16  # factor on the difference in the picture
 
 
 def verify(
-    converted, original, folder: BenchmarkFolder, picture: str | Path | None = None
+    converted: Upscaler,
+    original: Upscaler,
+    folder: BenchmarkFolder,
+    picture: str | Path | None = None,
 ) -> dict:
     """Returns the report of `tfsr verify`; both models get the same LR.
 
     Args:
-        converted: The upscaler of the converted model (see `tfsr.upscaling.upscalers`).
-        original: The upscaler of the model it was made from.
-        folder: The images; 8-bit, if degraded by noise.
-        picture: A `.png` file for the crop of the worst image where the two differ
-            most, beside HR, the difference and, in restoration, the input.
+        converted: The converted model.
+        original: The model it was made from.
+        folder: The images. If degraded by noise, they must be 8-bit.
+        picture: A `.png` file to write. It shows the crop of the worst image in which
+            the two models differ most, beside HR, the difference and, in restoration,
+            the input.
 
     Returns:
-        `psnr_float` and `psnr_quantized` against HR by the evaluation protocol and
-        `psnr_between` the two over all channels, means in dB;
+        Means in dB: `psnr_float` (original) and `psnr_quantized` (converted) against HR
+        by the evaluation protocol, and `psnr_between` the two over all channels;
         `loss_db` = `psnr_float` - `psnr_quantized`; `channel_bias`, the mean of
-        converted - original by channel in 8-bit units; `worst_image`, where the loss
-        is largest; `images`, of each `name`, `lr_size` and its own figures.
+        converted - original for each channel, in 8-bit units; `worst_image`, the name
+        of the image with the largest loss; `images`, for each image its `name`,
+        `lr_size` and figures. Also `folder`, `scale` and `degradation`.
     """
-    images, bias, worst = [], [], None
+    images, bias = [], []
+    worst: tuple = ()
     for pair in tqdm(folder, desc="verifying", unit="image", disable=None):
         lr = from_uint8(pair.lr)
         ours, theirs = to_uint8(converted(lr)), to_uint8(original(lr))
@@ -47,7 +54,7 @@ def verify(
             "psnr_between": metrics.psnr(ours, theirs, folder.border),
         }
         images.append(image)
-        if worst is None or _loss(image) > _loss(worst[0]):
+        if not worst or _loss(image) > _loss(worst[0]):
             worst = image, pair, theirs, ours
         bias.append(np.mean(ours - theirs.astype(np.float64), axis=(0, 1)))
     mean = {
@@ -66,6 +73,25 @@ def verify(
         "worst_image": worst[0]["name"],
         "images": images,
     }
+
+
+def roughness(converted: TFLiteUpscaler, report: dict) -> list[str]:
+    """Returns remarks on images that a file gives less than the network would give.
+
+    Args:
+        converted: The file.
+        report: What `verify` returned of it.
+    """
+    images = report["images"]
+    rough = sum(not converted.is_exact(*image["lr_size"]) for image in images)
+    if not rough:
+        return []
+    height, width = converted.size
+    return [
+        f"{converted.name}: {rough} of {len(images)} images are padded to "
+        f"{height}x{width} or come in tiles that overlap by less than the network "
+        "sees; the loss has that in it."
+    ]
 
 
 def _loss(image):

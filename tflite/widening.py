@@ -1,9 +1,9 @@
-"""An 8-bit TFLite model with its activations widened to 16 bit.
+"""Widens the activations of an 8-bit TFLite model to 16 bits.
 
-TensorFlow's converter cannot make this of a model with a pixel shuffle. Weights stay
-as they are, in 8 bit and symmetric for each output channel. An activation's range
-[-a, b] becomes the symmetric [-m, m], m = max(a, b), in steps of m / 32767. Where a
-is 0, as in the output, a ReLU clips as 8 bits did.
+TensorFlow's converter cannot convert a model with a pixel shuffle to this format.
+Weights stay in 8 bits, symmetric for each output channel. An activation's range [-a, b]
+becomes the symmetric [-m, m] with m = max(a, b), in steps of m / 32767. If a is 0, as
+in the output, the 8-bit range clipped at 0; here a ReLU does.
 """
 
 import copy
@@ -29,10 +29,11 @@ SHUFFLES = (BuiltinOperator.DEPTH_TO_SPACE, BuiltinOperator.SPACE_TO_DEPTH)
 
 
 def widen(content: bytes) -> bytes:
-    """Returns an 8-bit model, float32 in and out, with 16-bit activations.
+    """Returns the content of a `.tflite` file with its activations in 16 bits.
 
     Args:
-        content: A `.tflite` file whose convolutions have 8-bit weights and a bias.
+        content: Content of an 8-bit `.tflite` file with float32 input and output, whose
+            convolutions have 8-bit weights and a bias.
     """
     model = unpack(content)
     (graph,) = model.subgraphs
@@ -66,14 +67,14 @@ def _kind(model, operator):
 
 
 def _clip_as_before(graph, operator: OperatorT):
-    """Makes an operator clip at 0 whose 8-bit output begins there."""
+    """Adds a ReLU to an operator if its 8-bit output range begins at 0."""
     (output,) = (graph.tensors[i] for i in operator.outputs)
     if output.type == TensorType.INT8 and output.quantization.zeroPoint[0] == -128:
         operator.builtinOptions.fusedActivationFunction = ActivationFunctionType.RELU
 
 
 def _widen_tensor(model: ModelT, tensor: TensorT):
-    """Makes an 8-bit activation or constant one of 16 bit."""
+    """Turns an 8-bit activation or constant into a 16-bit one."""
     quantization = tensor.quantization
     (scale,), (zero_point,) = quantization.scale, quantization.zeroPoint
     values = constant(model, tensor, np.int8)
@@ -90,7 +91,7 @@ def _widen_tensor(model: ModelT, tensor: TensorT):
 
 
 def _widen_bias(model: ModelT, x: TensorT, kernel: TensorT, bias: TensorT):
-    """Makes the bias 64 bit, in the steps of the 16-bit input times the kernel's."""
+    """Turns a bias into 64 bits, in steps of the input's step times the kernel's."""
     values = constant(model, bias, np.int32) * bias.quantization.scale.astype(float)
     scale = (x.quantization.scale * kernel.quantization.scale).astype(np.float32)
     bias.buffer = add_buffer(model, np.rint(values / scale).astype(np.int64))
@@ -99,7 +100,10 @@ def _widen_bias(model: ModelT, x: TensorT, kernel: TensorT, bias: TensorT):
 
 
 def _between_casts(model, graph, shuffle: OperatorT):
-    """Returns a pixel shuffle in 32 bit, the narrowest above 8 that TFLite has."""
+    """Returns a pixel shuffle in 32 bits between two casts.
+
+    TFLite has no pixel shuffle in 16 bits; 32 is the next wider one.
+    """
     (x,), (y,) = shuffle.inputs, shuffle.outputs
     wide_x, wide_y = (_as_int32(graph, i) for i in (x, y))
     shuffle.inputs, shuffle.outputs = [wide_x], [wide_y]

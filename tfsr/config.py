@@ -7,17 +7,23 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import tomli_w
 
-from tfsr.data.degradation import Degradation, from_table
+from tfsr.data.degradation import (
+    BICUBIC,
+    DEGRADATIONS,
+    Degradation,
+    from_table,
+    to_table,
+)
 from tfsr.errors import InputError
-from tfsr.training.distribution import STRATEGIES
 
+STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 CHOICES = {
     "optimizer": ("adam", "sgd"),
     "loss": ("l1", "l2", "l2_sum", "charbonnier"),
@@ -44,10 +50,8 @@ class DataConfig:
     channels: int | str = 3  # "y" for luma, as luminance networks see it
     downscale: list[float] = field(default_factory=list)  # more images: all, shrunk so
     exclude: list[str] = field(default_factory=list)  # names of images, no ending
-    degradation: str = "bicubic"
-    sigma: float | list[float] | None = None  # with "noise": see `GaussianNoise`
-    noise: str | None = None
-    quality: int | list[int] | None = None  # with "jpeg": see `JPEG`
+    # Of `tfsr.data.degradation`, several in the order in which they are applied.
+    degradation: dict | list[dict] = field(default_factory=lambda: {"name": "bicubic"})
 
     def __post_init__(self):
         if not self.train:
@@ -60,14 +64,27 @@ class DataConfig:
             raise ValueError(
                 f"downscale must have factors between 0 and 1, not {self.downscale}."
             )
-        _ = self.task  # raises what is wrong with it
+        is_list = isinstance(self.degradation, list)
+        for table in self.degradation if is_list else [self.degradation]:
+            _check_types(table)
+        task = self.task
+        if self.channels == "y" and task != BICUBIC:
+            raise ValueError(
+                f'channels = "y" needs degradation = "bicubic", not {task}.'
+            )
 
     @property
     def task(self) -> Degradation:
         """What the images are restored from."""
-        parameters = {key: getattr(self, key) for key in ("sigma", "noise", "quality")}
-        given = {key: value for key, value in parameters.items() if value is not None}
-        return from_table({"name": self.degradation, **given})
+        return from_table(self.degradation)
+
+    def values(self) -> dict:
+        """Returns every value by its key; those of one degradation beside its name."""
+        values = {**vars(self), "degradation": to_table(self.task)}
+        if isinstance(values["degradation"], dict):
+            parameters = values.pop("degradation")
+            values = {**values, "degradation": parameters.pop("name"), **parameters}
+        return values
 
 
 @dataclass(frozen=True)
@@ -183,7 +200,7 @@ class Config:
         """Returns every value by its `section.key`."""
         tables = {
             "model": self.model,
-            "data": vars(self.data),
+            "data": self.data.values(),
             "train": vars(self.train),
             "quantize": vars(self.quantize) if self.quantize else {},
         }
@@ -200,7 +217,7 @@ class Config:
         return sorted(key for key in keys if ours.get(key) != theirs.get(key))
 
 
-def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
+def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Returns the experiment in `file`.
 
     Args:
@@ -234,7 +251,7 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
         quantize = _section(QuantizeConfig, "quantize", tables["quantize"], file)
     return Config(
         model=_check_model(tables["model"], file),
-        data=_section(DataConfig, "data", tables["data"], file),
+        data=_section(DataConfig, "data", _with_degradation(tables["data"]), file),
         train=_section(TrainConfig, "train", tables["train"], file),
         text=_head(text) + tomli_w.dumps(tables) if overrides else text,
         source=str(file),
@@ -242,12 +259,37 @@ def read_config(file: str | Path, overrides: list[str] = ()) -> Config:
     )
 
 
+def _with_degradation(data):
+    """Returns `[data]` with a degradation that is one word, and the parameters beside
+    it, as a table."""
+    name = data.get("degradation", "bicubic")
+    if not isinstance(name, str):
+        return data
+    known = {f.name for kind in DEGRADATIONS.values() for f in dataclasses.fields(kind)}
+    beside = {key: value for key, value in data.items() if key in known}
+    rest = {key: value for key, value in data.items() if key not in known}
+    return {**rest, "degradation": {"name": name, **beside}}
+
+
+def _check_types(degradation):
+    """Raises a `ValueError` if a parameter has not the type that its kind wants."""
+    named = DEGRADATIONS.get(str(degradation.get("name")))
+    for key, value in degradation.items():
+        hints = [
+            typing.get_type_hints(kind)[key]
+            for kind in (named, *DEGRADATIONS.values())
+            if kind and key in {f.name for f in dataclasses.fields(kind)}
+        ]
+        if hints and not _fits(value, hints[0]):
+            raise ValueError(f"{key} must be {_say(hints[0])}, not {value!r}.")
+
+
 def _head(text):
     lines = text.splitlines(keepends=True)
     return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
 
 
-def model_table(name: str, overrides: list[str] = ()) -> dict:
+def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
     """Returns the `[model]` table of a builder's defaults, with overrides.
 
     Args:
@@ -266,13 +308,17 @@ def model_table(name: str, overrides: list[str] = ()) -> dict:
 
 
 def build_model(model: dict, source: str | Path):
-    """Returns the Keras model of a `[model]` table.
+    """Returns the Keras model of a `[model]` table, or of the `.keras` file it names.
 
     Raises:
         InputError: If the builder rejects an argument; names `source`.
     """
     from tfsr.models import MODELS
 
+    if model["name"].endswith(".keras"):
+        from tfsr.zoo.adoption import read_keras
+
+        return read_keras(model["name"])
     arguments = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in model.items()
@@ -330,18 +376,20 @@ def _check_model(table, file):
     from tfsr.models import MODELS
 
     name = table.get("name")
-    if name not in MODELS:
+    of_file = isinstance(name, str) and name.endswith(".keras")
+    if name not in MODELS and not of_file:
         raise InputError(
-            f"{file}: [model] name is {name!r}; allowed: {', '.join(MODELS)}."
+            f"{file}: [model] name is {name!r}; allowed: {', '.join(MODELS)}, or a "
+            ".keras file."
         )
-    allowed = inspect.signature(MODELS[name]).parameters
+    allowed = {} if of_file else inspect.signature(MODELS[name]).parameters
     for key, value in table.items():
         if key == "name":
             continue
         if key not in allowed:
             raise InputError(
                 f"{file}: [model] has no key {key!r}; "
-                f"allowed for {name}: {', '.join(allowed)}."
+                f"allowed for {name}: {', '.join(allowed) or 'none'}."
             )
         if isinstance(allowed[key].default, bool) and not isinstance(value, bool):
             raise InputError(

@@ -13,11 +13,11 @@ from PIL import Image, ImageCms
 
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
-from tfsr.photos import encoders
-from tfsr.photos.photo import (
+from tfsr.photos import (
     Photo,
     bleed_opaque,
     check_writable,
+    encoders,
     read_photo,
     write_photo,
 )

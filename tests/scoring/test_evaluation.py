@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from skimage import data
 
 from tfsr import metrics
 from tfsr.data import BenchmarkFolder
@@ -89,3 +90,44 @@ def test_an_image_too_small_for_ssim_is_named(tmp_path):
     Image.fromarray(np.zeros((12, 30, 3), np.uint8)).save(tmp_path / "thin.png")
     with pytest.raises(InputError, match="thin: SSIM needs 11x11"):
         evaluate(BicubicUpscaler(2), BenchmarkFolder(tmp_path, 2))
+
+
+def test_the_metrics_asked_for(report, run, photographs):
+    command = ("evaluate", "bicubic", photographs, "--scale", 2)
+    whole = report(*command)
+    assert set(report(*command, "--metrics", "ssim")["mean"]) == {"ssim_y", "ssim_rgb"}
+    both = report(*command, "--metrics", "ssim_uniform,psnr")
+    assert list(both["mean"]) == [
+        *("ssim_uniform_y", "psnr_y", "ssim_uniform_rgb", "psnr_rgb")
+    ]
+    assert both["mean"]["psnr_y"] == whole["mean"]["psnr_y"]
+    assert both["protocol"]["ssim_uniform"] == "8x8 uniform window"
+    code, _, err = run(*command, "--metrics", "psnr,psnrb")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "'psnrb' is not one of psnr, ssim, ssim_uniform, ifc" in err
+    code, _, err = run(*command, "--metrics", "ssim", "--picture", "a.png")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--picture: shows images by PSNR" in err
+
+
+def test_a_metric_that_is_none_is_named(photographs):
+    with pytest.raises(InputError, match="'psnrb' is not one of psnr, ssim"):
+        evaluate(BicubicUpscaler(2), BenchmarkFolder(photographs, 2), ["psnrb"])
+
+
+def test_ifc_is_a_metric(report, tmp_path):
+    pytest.importorskip("pyrtools")
+    Image.fromarray(data.chelsea()[:160, :150]).save(tmp_path / "cat.png")
+    command = ("evaluate", "bicubic", tmp_path, "--scale", 2)
+    added = report(*command, "--ifc")["mean"]
+    assert list(added) == ["psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "ifc"]
+    assert report(*command, "--metrics", "ifc")["mean"] == {"ifc": added["ifc"]}
+
+
+def test_the_border_asked_for(report, photographs):
+    scored = report("evaluate", "bicubic", photographs, "--scale", 2, "--border", 5)
+    assert scored["protocol"]["border"] == 5
+    pair = BenchmarkFolder(photographs, 2)[0]
+    sr = np.round(BicubicUpscaler(2)(from_uint8(pair.lr)) * 255)
+    expected = metrics.psnr(sr, pair.hr, border=5)
+    assert scored["images"][0]["psnr_rgb"] == pytest.approx(expected)

@@ -14,7 +14,7 @@ from tfsr.errors import InputError, NotFiniteError
 from tfsr.graph import complexity
 from tfsr.models import carn_m
 from tfsr.scoring.evaluation import evaluate
-from tfsr.study import planning, running
+from tfsr.study import planning, results, running
 from tfsr.tflite.benchmark import timing
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.training import callbacks, read_config, train
@@ -45,8 +45,8 @@ def names(planned):
 
 def draw_nothing(patch):
     """Leaves out the pictures, which take longer than the tiny trainings."""
-    patch.setattr(planning.pictures, "scatter", Mock())
-    patch.setattr(planning.pictures, "curves", Mock())
+    patch.setattr(results.pictures, "scatter", Mock())
+    patch.setattr(results.pictures, "curves", Mock())
     patch.setattr(callbacks.RunLog, "_draw", Mock())
 
 
@@ -64,7 +64,7 @@ def interrupted(configs, tmp_path_factory):
         train(config, folder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "train", train_three)
+        patch.setattr(running, "train", train_three)
         draw_nothing(patch)
         with pytest.raises(KeyboardInterrupt):
             running.run(planning.plan([configs], out, [0, 1], size=SIZE), latency=False)
@@ -88,7 +88,7 @@ def finished(interrupted, configs):
         patch.setattr(timing, "peak_memory_mb", Mock(return_value=None))
         draw_nothing(patch)
         report = running.run(planned)
-    planning.write(planned, report)
+    results.write(planned, report)
     for file, time in before.items():  # finished runs are left as they were
         assert (out / file.relative_to(interrupted)).stat().st_mtime_ns == time
     return planned, report
@@ -117,7 +117,7 @@ def test_a_finished_study_has_all_its_files(finished):
     with Image.open(planned.out / "crops.png") as picture:
         width, height = picture.size
     (test,) = planned.tests.values()
-    columns, rows = 4, min(len(test), planning.CROP_ROWS)  # HR, bicubic, two networks
+    columns, rows = 4, min(len(test), results.CROP_ROWS)  # HR, bicubic, two networks
     assert width / height == pytest.approx(columns * 2.6 / rows / 2.9, rel=0.05)
     assert report["seeds"] == [0, 1]
     assert report["steps"] == 2
@@ -225,7 +225,7 @@ def test_other_test_folders_need_no_training(finished, photographs, tmp_path):
     shutil.copy(photographs / "coffee.png", other)
     sources = [network.file for network in planned.networks]
     again = planning.plan(sources, planned.out, [0, 1], tests=[other, photographs])
-    report = planning.report(again)
+    report = results.report(again)
     assert list(report["networks"][0]["psnr"]) == ["other", photographs.name]
     scored = planned.out / "wide" / "seed_1" / "other_x2.json"
     by_seed = report["networks"][1]["psnr"]["other"]["by_seed"]
@@ -238,7 +238,7 @@ def test_other_test_folders_need_no_training(finished, photographs, tmp_path):
 
 def test_a_diverging_run_is_named(configs, tmp_path, monkeypatch):
     error = NotFiniteError("the loss is nan at step 2")
-    monkeypatch.setattr(planning, "train", Mock(side_effect=error))
+    monkeypatch.setattr(running, "train", Mock(side_effect=error))
     with pytest.raises(NotFiniteError, match=r"narrow/seed_0: the loss is nan"):
         running.run(planning.plan([configs], tmp_path, [0]))
 

@@ -6,7 +6,7 @@ from PIL import Image
 from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError
 from tfsr.layers import GroupedConv2D
-from tfsr.models import carn_m, srresnet
+from tfsr.models import carn_m, sesr, srresnet
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite import export, metadata
 from tfsr.tflite.conversion import convert
@@ -175,6 +175,21 @@ def test_multi_scale_networks_in_8_bit(tmp_path, folder, conv):
     lr = np.random.default_rng(0).integers(0, 256, (24, 32, 3)) / np.float32(255)
     expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
     assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 2 / 255
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_anchor_of_sesr_is_exact_in_8_bit(tmp_path, photographs, scale):
+    model = sesr(scale, filters=8, blocks=1)
+    tail = model.get_layer(f"tail_x{scale}")
+    tail.set_weights([np.zeros_like(w) for w in tail.get_weights()])
+    images = BenchmarkFolder(photographs, scale)
+    (file,) = convert(model, scale, "int8", [(16, 16)], tmp_path / "m.tflite", images)
+    assert inspect(file)["float_operators"] == 0
+    assert inspect(file)["partitions"] == 1
+    levels = np.arange(256, dtype=np.float32).reshape(16, 16) / 255
+    lr = np.stack([levels, levels[::-1], levels.T], axis=-1)
+    nearest = lr.repeat(scale, axis=0).repeat(scale, axis=1)
+    np.testing.assert_allclose(TFLiteUpscaler(file)(lr), nearest, atol=1e-6)
 
 
 def test_rounded_weights_do_not_shift_the_colours(tmp_path, folder):

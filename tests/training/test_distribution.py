@@ -49,12 +49,9 @@ from tfsr.training import distribution
 from tfsr.training.fit import Batches
 
 class Sampler:
-    def __getitem__(self, step):
-        return self.share(step, 0, 1)
-
-    def share(self, step, part, parts):
+    def draw(self, step, part, parts):
         rng = np.random.default_rng(step)
-        x, y = rng.random((4, 3), "float32"), rng.random((4, 1), "float32")
+        x, y = 255 * rng.random((4, 3), "float32"), 255 * rng.random((4, 1), "float32")
         if step == 3:
             y[3] = 3e38  # overflows, once scaled, on the second replica alone
         size = 4 // parts

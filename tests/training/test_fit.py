@@ -667,9 +667,9 @@ def test_mistakes_show_before_the_cache_is_built(make_config, tmp_path, monkeypa
 
 
 def test_batches_begin_where_the_run_stopped():
-    sampler = MagicMock(share=lambda *which: which)
+    sampler = MagicMock(draw=lambda *which: which)
     sampler.__getitem__.side_effect = lambda step: step
     batches = Batches(sampler, first_step=2)
-    assert [batches[i] for i in range(3)] == [2, 3, 4]
-    assert batches.share(1, 2, 4) == (3, 2, 4)
+    assert [batches[i] for i in range(4)] == [2, 2, 3, 4]  # one more, for shapes
+    assert batches.draw(1, 2, 4) == (3, 2, 4)
     assert batches.num_batches is None

@@ -7,15 +7,22 @@ import pytest
 from PIL import Image
 
 from tfsr.cli import main
-from tfsr.cli.upscale import _footprint
 from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
-from tfsr.models import carn_m, cmsc, srresnet, vdsr
-from tfsr.photos.photo import read_photo
+from tfsr.models import carn_m, cmsc, single_scale, srresnet, vdsr
+from tfsr.photos import read_photo
 from tfsr.tflite.conversion import convert
+from tfsr.tflite.quantization.aware import quantization_aware
+from tfsr.tflite.quantization.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.upscaling.jobs import Job, automatic_tile, plan, upscale
-from tfsr.upscaling.upscalers import BicubicUpscaler, KerasUpscaler, SelfEnsemble
+from tfsr.upscaling.jobs import Job, automatic_tile, plan, upscale, upscale_array
+from tfsr.upscaling.upscalers import (
+    BicubicUpscaler,
+    KerasUpscaler,
+    SelfEnsemble,
+    from_uint8,
+    to_uint8,
+)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,7 @@ def test_tiles_equal_the_whole(tmp_path, model, int8, photo, kind):
     results = []
     for tile in (40, 500):
         job = Job(photo, tmp_path / f"{tile}.png")
-        upscale(upscaler, job, radius=10, tile=tile)
+        upscale(upscaler, job, tile)
         results.append(read_photo(job.target).color.astype(int))
     difference = np.abs(results[0] - results[1])
     assert difference.max() <= 1
@@ -75,10 +82,51 @@ def test_tiles_of_levels_and_of_luma(tmp_path, builder, arguments, kind):
         upscaler = TFLiteUpscaler(file)
     lr = pixels.astype(np.float32) / 255
     expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1) * 255
-    radius, step, _ = _footprint(upscaler)
     job = Job(tmp_path / "odd.png", tmp_path / "tiled.png")
-    upscale(upscaler, job, radius, tile=2 * radius + 19, step=step)
+    upscale(upscaler, job, tile=2 * upscaler.radius + 19)
     assert np.abs(read_photo(job.target).color - expected).max() <= 0.51
+
+
+def test_a_run_trained_for_8_bits_upscales(run, tmp_path, model, photo):
+    lr = read_photo(photo).color
+    aware = quantization_aware(single_scale(model, 2), [from_uint8(lr)])
+    aware.save(file := tmp_path / "aware.keras")
+    out = tmp_path / "out.png"
+    arguments = ("upscale", photo, "-o", out, "--model", file, "--tile", 60)
+    assert run(*arguments) == (0, "", f"tfsr: {out}: written.\n")
+    expected = to_uint8(IntegerUpscaler(aware, 2)(from_uint8(lr)))
+    np.testing.assert_array_equal(read_photo(out).color, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(30, 41), (30, 41, 1), (30, 41, 3)])
+def test_arrays_keep_their_kind(dtype, shape):
+    image = np.random.default_rng(0).random(shape)
+    if dtype.startswith("uint"):
+        image = image * np.iinfo(dtype).max
+    image = image.astype(dtype)
+    sr = upscale_array(BicubicUpscaler(2), image, tile=20)
+    assert (sr.dtype, sr.shape) == (dtype, (60, 82, *shape[2:]))
+    whole = upscale_array(BicubicUpscaler(2), image, tile=100)
+    np.testing.assert_array_equal(sr, whole)
+    if dtype == "uint8":
+        difference = sr.astype(int) - imresize(image, 2)
+        assert np.abs(difference).max() <= (1 if shape[2:] == (3,) else 2)
+
+
+@pytest.mark.parametrize(
+    ("image", "received"),
+    [
+        (np.zeros((4, 4, 4), np.uint8), r"shape=\(4, 4, 4\)"),
+        (np.zeros(4), r"shape=\(4,\)"),
+        (np.full((4, 4), 3.0), "values from 3 to 3"),
+        (np.full((4, 4), np.nan), "values from nan to nan"),
+        (np.zeros((4, 4), int), "dtype=int64"),
+    ],
+)
+def test_arrays_of_other_kinds_are_refused(image, received):
+    with pytest.raises(InputError, match=rf"`image`.*Received: {received}"):
+        upscale_array(BicubicUpscaler(2), image)
 
 
 def test_self_ensemble_of_tflite_in_tiles(run, tmp_path, model, photo):
@@ -106,7 +154,7 @@ def test_bicubic_of_every_mode_is_imresize(tmp_path, mode):
     source = tmp_path / "in.png"
     image.save(source)
     job = Job(source, tmp_path / "out.png")
-    upscale(BicubicUpscaler(2), job, radius=3, tile=64)
+    upscale(BicubicUpscaler(2), job, tile=64)
     before, after = read_photo(source), read_photo(job.target)
     assert after.color.dtype == before.color.dtype
     assert after.color.shape[-1] == before.color.shape[-1]
@@ -124,7 +172,7 @@ def test_transparent_parts_leave_no_fringe(tmp_path):
     pixels[6:18, 6:18] = (250, 240, 230, 255)
     Image.fromarray(pixels).save(tmp_path / "in.png")
     job = Job(tmp_path / "in.png", tmp_path / "out.png")
-    upscale(BicubicUpscaler(2), job, radius=3, tile=64)
+    upscale(BicubicUpscaler(2), job, tile=64)
     after = read_photo(job.target)
     visible = after.alpha > 0
     assert after.color[visible].min() >= 229
@@ -138,15 +186,17 @@ def test_memory_that_runs_out_halves_the_tile(tmp_path, photo):
             return super().__call__(lr)
 
     job = Job(photo, tmp_path / "out.png")
-    notes = upscale(Hungry(2), job, radius=3, tile=128)
+    notes = upscale(Hungry(2), job, tile=128)
     assert notes == [
         "memory ran out; went on with tiles of 64 pixels",
         "memory ran out; went on with tiles of 32 pixels",
     ]
     expected = imresize(read_photo(photo).color, 2)
     np.testing.assert_array_equal(read_photo(job.target).color, expected)
+    far = Hungry(2)
+    far.radius = 30
     with pytest.raises(InputError, match=r"photo\.png: too little memory"):
-        upscale(Hungry(2), Job(photo, tmp_path / "2.png"), radius=30, tile=64)
+        upscale(far, Job(photo, tmp_path / "2.png"), tile=64)
     assert not (tmp_path / "2.png").exists()
 
 
@@ -242,7 +292,7 @@ def test_a_bad_file_is_one_line_and_nothing_written(
 def test_tiny_and_narrow_images(tmp_path, model, shape):
     source = tmp_path / "in.png"
     Image.fromarray(np.full((*shape, 3), 90, np.uint8)).save(source)
-    upscale(KerasUpscaler(model, 2), Job(source, tmp_path / "o.png"), 10, tile=64)
+    upscale(KerasUpscaler(model, 2), Job(source, tmp_path / "o.png"), 64)
     expected = tuple(2 * side for side in shape)
     assert read_photo(tmp_path / "o.png").color.shape[:2] == expected
 
@@ -267,7 +317,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, photo):
 def test_what_a_killed_run_left_is_removed(tmp_path, photo):
     (tmp_path / ".tfsr-tmp-999999999-out.png").touch()
     (tmp_path / ".tfsr-tmp-999999999-b.png").touch()  # of another run, perhaps
-    upscale(BicubicUpscaler(2), Job(photo, tmp_path / "out.png"), 3, tile=64)
+    upscale(BicubicUpscaler(2), Job(photo, tmp_path / "out.png"), 64)
     assert sorted(f.name for f in tmp_path.iterdir()) == [
         ".tfsr-tmp-999999999-b.png",
         "out.png",
@@ -308,5 +358,5 @@ def test_output_that_is_not_finite_is_refused(tmp_path, photo):
             return super().__call__(lr) * np.nan
 
     with pytest.raises(InputError, match=r"photo\.png: the model's output is not"):
-        upscale(Broken(2), Job(photo, tmp_path / "out.png"), 3, tile=64)
+        upscale(Broken(2), Job(photo, tmp_path / "out.png"), 64)
     assert not (tmp_path / "out.png").exists()

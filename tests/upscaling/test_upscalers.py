@@ -2,13 +2,20 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.data import imresize
-from tfsr.errors import NotFiniteError
+from tfsr.data import BenchmarkFolder, imresize
+from tfsr.data.degradation import BICUBIC
+from tfsr.errors import InputError, NotFiniteError
 from tfsr.models import carn_m, scn, single_scale
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.quantization.aware import quantization_aware
+from tfsr.tflite.quantization.integers import IntegerUpscaler
+from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
     KerasUpscaler,
     SelfEnsemble,
+    Unchanged,
+    Upscaler,
     from_uint8,
     to_uint8,
 )
@@ -17,10 +24,16 @@ from tfsr.upscaling.upscalers import (
 class Nearest:
     """Repeats pixels, which commutes with flips and turns, then adds `ramp(x)`."""
 
+    name = "nearest"
     scale = 2
     channels = 3
     depth = 24
     alignment = 1
+    radius = 0
+    radius_is_exact = True
+    working_bytes = 64
+    task = BICUBIC
+    tiles = None
 
     def __init__(self, slope=0.0):
         self.slope = slope
@@ -102,3 +115,34 @@ def test_to_uint8_clips_and_rounds_halves_up():
 def test_to_uint8_refuses_what_is_not_finite(value):
     with pytest.raises(NotFiniteError, match=r"Received: 1 of 6 values not so\."):
         to_uint8(np.array([[0, 1, value], [0, 1, 0]]))
+
+
+def test_every_upscaler_is_one(tmp_path, photographs):
+    keras.utils.set_random_seed(0)
+    model = carn_m(2, filters=8, blocks=1, units=1, groups=2)
+    images = BenchmarkFolder(photographs, 2)
+    aware = quantization_aware(model, [from_uint8(pair.lr) for pair in images])
+    (file,) = convert(model, 2, "float32", [None], tmp_path / "m.tflite", images)
+    upscalers = [
+        KerasUpscaler(model, 2),
+        IntegerUpscaler(aware, 2),
+        TFLiteUpscaler(file),
+        BicubicUpscaler(2),
+        Unchanged(),
+        SelfEnsemble(KerasUpscaler(model, 2)),
+        Nearest(),
+    ]
+    for upscaler in upscalers:
+        assert isinstance(upscaler, Upscaler)
+        assert upscaler.radius % upscaler.alignment == 0
+        assert upscaler.working_bytes > 0
+        assert upscaler.radius_is_exact
+    ours, integers, converted, *_ = upscalers
+    assert integers.radius >= ours.radius == converted.radius > 0
+    assert ours.task == converted.task == BICUBIC
+
+
+@pytest.mark.parametrize("upscaler", [BicubicUpscaler(2), Unchanged()])
+def test_integers_are_refused_in_a_line(upscaler):
+    with pytest.raises(InputError, match=r"takes floats in \[0, 1\].*dtype=uint8"):
+        upscaler(np.zeros((4, 4, 3), np.uint8))

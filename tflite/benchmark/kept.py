@@ -1,6 +1,5 @@
-"""What a report says of `.tflite` files: latency in turns and profiles, kept."""
+"""Latencies and profiles of `.tflite` files for a report, kept in a JSON file."""
 
-import json
 from pathlib import Path
 
 from tfsr import files
@@ -13,32 +12,34 @@ PROFILE_RUNS = 5
 
 
 def measure(models: dict[str, Path], size: tuple[int, int], kept: Path) -> dict:
-    """Returns latency and profile of `.tflite` files, timed in turns in one run.
+    """Returns latencies and profiles of `.tflite` files that are timed together.
 
     Args:
-        models: The files by the names they go by.
-        size: Height and width of the input of dynamic ones.
-        kept: A JSON file that holds them for the next time; it serves as long as the
-            files are the same.
+        models: The files by name.
+        size: Height and width of the input of dynamic models.
+        kept: A JSON file that keeps the measurements. While models and size are the
+            same, they are read from it.
 
     Returns:
-        `device`, `threads`, `runs`, `size` (of all, or "its own"), `median_ms` by name
-        and `profiles` (see `profiling`), whose `file` is the name too.
+        `device`, `threads`, `runs`, `size` (of all models, or "its own" if they
+        differ), `median_ms` by name, and `profiles` (see `profiling`) with the name as
+        `file`.
     """
     subject = {
         "size": list(size),
         "sha256": {name: files.sha256(file) for name, file in models.items()},
     }
-    measured = json.loads(kept.read_text()) if kept.exists() else {}
-    if measured.get("subject") != subject:
+
+    def make():
         paths = list(models.values())
         timed = benchmark(paths, [THREADS], RUNS, size=size)
         profiles = [profile(file, THREADS, size, PROFILE_RUNS) for file in paths]
         for reports in (timed["results"], profiles):
             for name, report in zip(models, reports, strict=True):
                 report["file"] = name
-        measured = {"subject": subject, **timed, "profiles": profiles}
-        files.write_json(kept, measured)
+        return {**timed, "profiles": profiles}
+
+    measured = files.kept(kept, subject, make)
     sizes = {result["size"] for result in measured["results"]}
     return {
         "device": measured["device"],

@@ -1,9 +1,9 @@
-"""Where the time of a TFLite model goes on this machine, operator by operator.
+"""Profiles TFLite models on this machine: the latency of each operator.
 
 LiteRT's Python interface has no profiler. So each operator is cut out into a model of
-its own and timed alone, on the numbers it gets inside the whole model. The sum over
-operators is not the time of the whole: alone, an operator has the caches to itself and
-cannot be fused with its neighbour. The report has both.
+its own and timed alone, on the values it gets inside the whole model. The sum over
+operators differs from the latency of the whole model: alone, an operator has the caches
+to itself and cannot be fused with its neighbour. The report has both figures.
 """
 
 import copy
@@ -32,13 +32,15 @@ def profile(
         file: The `.tflite` file.
         threads: CPU threads.
         size: Height and width of the input of a dynamic model.
-        runs: Timed runs of each operator that differs from the others.
+        runs: Timed runs of the whole model and of each distinct operator.
 
     Returns:
-        `whole_ms` of the whole model; `operators_ms`, the sum of its operators alone;
-        `operators`, those alike as one entry: `kind`, `name` of the first, `detail`,
-        `count`, `ms` of one, `total_ms`, `share` of the sum, `mult_adds` of one and
-        `gmac_per_s`, both None but for convolutions; `kinds`, the sums by kind.
+        `file`, `format`, `size`, `threads`, `delegate`; `whole_ms`, the median latency
+        of the whole model; `operators_ms`, the sum over its operators alone;
+        `operators`, one entry for operators that are alike: `kind`, `name` of the
+        first, `detail`, `count`, `ms` of one, `total_ms`, `share` of the sum,
+        `mult_adds` of one and `gmac_per_s` (both None unless it is a convolution or
+        fully connected); `kinds`, the sums by kind.
 
     Raises:
         InputError: If the file was not made by `tfsr convert` or is damaged.
@@ -47,18 +49,20 @@ def profile(
     upscaler.fill(np.random.default_rng(0))
     (lr,) = upscaler.interpreter.get_input_details()
     inputs = {lr["index"]: upscaler.interpreter.get_tensor(lr["index"])}
-    different, counts = {}, Counter()
+    different: dict[tuple, IsolatedOperator] = {}
+    counts: Counter[tuple] = Counter()
     graph = IsolatedOperators(Path(file).read_bytes(), inputs)
     for operator in graph.run(inputs, threads):
         different.setdefault(operator.signature, operator)
         counts[operator.signature] += 1
-    whole_ms, operator_ms = [], {signature: [] for signature in different}
+    whole_ms: list[float] = []
+    operator_ms: dict[tuple, list[float]] = {name: [] for name in different}
     upscaler.interpreter.invoke()
-    for _ in range(runs):  # in turns, so that a drifting machine favours none
+    for _ in range(runs):  # in turns, so that a drift of the machine affects all alike
         whole_ms.append(_latency_ms(upscaler.interpreter))
         for signature, operator in different.items():
             if not operator.constant:
-                operator.interpreter.invoke()  # its input is in cache then
+                operator.interpreter.invoke()  # brings its input into the cache
                 operator_ms[signature].append(_latency_ms(operator.interpreter))
     rows = [
         {
@@ -81,10 +85,10 @@ def profile(
 
 
 def summarize(rows: list[dict]) -> dict:
-    """Returns `operators_ms`, `operators` and `kinds` of a profile.
+    """Returns `operators_ms`, `operators` and `kinds` of a profile, longest first.
 
     Args:
-        rows: `kind`, `name`, `detail`, `count`, `ms` and `mult_adds` of operators.
+        rows: For each operator `kind`, `name`, `detail`, `count`, `ms` and `mult_adds`.
     """
     operators_ms = sum(row["count"] * row["ms"] for row in rows)
     operators = []
@@ -119,12 +123,14 @@ def _rates(total_ms, operators_ms, mult_adds, count=1):
 class IsolatedOperators:
     """The operators of a TFLite model, each as a model of its own.
 
-    Operators on constants alone, such as those that widen float16 weights, run once
-    when a model is loaded; they go along with the operators that use their results.
+    Operators whose inputs are all constant, such as those that widen float16 weights,
+    run once when a model is loaded. They are put into the models of the operators that
+    use their results.
 
     Args:
-        content: The `.tflite` file.
-        inputs: Its inputs by index of tensor; they fix the shapes of a dynamic model.
+        content: Content of the `.tflite` file.
+        inputs: The model's inputs by tensor index; they fix the shapes of a dynamic
+            model.
     """
 
     def __init__(self, content: bytes, inputs: dict[int, np.ndarray]):
@@ -134,17 +140,18 @@ class IsolatedOperators:
         self.constants = {
             i for i, tensor in enumerate(self.graph.tensors) if self._is_stored(tensor)
         }
-        self.producers = {}  # of constants that are computed
+        # Operators that compute constants, by tensor index.
+        self.producers: dict[int, schema.OperatorT] = {}
         for operator in self.graph.operators:
             if self.constants.issuperset(i for i in operator.inputs if i >= 0):
                 self.constants.update(operator.outputs)
                 self.producers |= dict.fromkeys(operator.outputs, operator)
 
     def run(self, inputs: dict[int, np.ndarray], threads: int):
-        """Yields every operator as an `IsolatedOperator` that has run, in order.
+        """Runs every operator in order, and yields it as an `IsolatedOperator`.
 
         Args:
-            inputs: The model's inputs by index of tensor.
+            inputs: The model's inputs by tensor index.
             threads: CPU threads.
         """
         values = dict(inputs)
@@ -163,11 +170,11 @@ class IsolatedOperators:
                     values.pop(i, None)
 
     def build(self, operator, inputs: list[int]) -> bytes:
-        """Returns the TFLite model of one operator.
+        """Returns the content of a `.tflite` file with one operator.
 
         Args:
             operator: An `OperatorT` of the graph.
-            inputs: Those of its inputs that are not constant.
+            inputs: Tensor indices of the operator's inputs that are not constant.
         """
         operators = [*self._constant_operators(operator.inputs), operator]
         used = sorted({i for o in operators for i in (*o.inputs, *o.outputs) if i >= 0})
@@ -199,7 +206,7 @@ class IsolatedOperators:
     def _constant_operators(self, tensors):
         """Returns the operators that compute the constants among `tensors`, in order.
 
-        Each has constant inputs alone, of which some may be computed as well.
+        This includes the operators that compute the inputs of these operators.
         """
         found = []
         for i in tensors:
@@ -223,8 +230,8 @@ class IsolatedOperator:
     """One operator of a model, to be run alone.
 
     Args:
-        whole: The operators it is one of.
-        operator: Its `OperatorT`.
+        whole: The operators of the whole model.
+        operator: The `OperatorT` of this one.
     """
 
     def __init__(self, whole: IsolatedOperators, operator):
@@ -235,10 +242,15 @@ class IsolatedOperator:
             if i >= 0 and i not in whole.constants
         ]
         self.constant = not whole.constants.isdisjoint(operator.outputs)
-        self.interpreter = None
+        self.interpreter: Interpreter = None  # until it has run
 
     def run(self, values: dict[int, np.ndarray], threads: int) -> dict[int, np.ndarray]:
-        """Returns the outputs by index of tensor in the whole model."""
+        """Runs the operator once; returns its outputs by tensor index.
+
+        Args:
+            values: Values of its inputs, by tensor index in the whole model.
+            threads: CPU threads.
+        """
         content = self.whole.build(self.operator, self.inputs)
         self.interpreter = Interpreter(model_content=content, num_threads=threads)
         with quiet_stderr():  # LiteRT announces its CPU delegate
@@ -259,7 +271,7 @@ class IsolatedOperator:
 
     @property
     def signature(self) -> tuple:
-        """What operators that take equally long have in common."""
+        """A key that is equal for operators that take equally long."""
         quantizations = [
             self._quantization(i) for i in (*self.inputs, *self.operator.outputs)
         ]
@@ -275,13 +287,14 @@ class IsolatedOperator:
         )
 
     def describe(self) -> dict:
-        """Returns `kind`, `name`, `detail` and `mult_adds` of a profile."""
+        """Returns the operator's `kind`, `name`, `detail` and `mult_adds`."""
         kind = self.whole.kind(self.operator)
         output = self.operator.outputs[0]
         kernel = self._kernel(kind)
-        shapes = Counter(self._shape(i) for i in self.inputs)
+        shapes = Counter(filter(None, map(self._shape, self.inputs)))
         inputs = " + ".join(s if n == 1 else f"{n} of {s}" for s, n in shapes.items())
-        detail = f"{inputs} to {self._shape(output)}"
+        numbers = "numbers"  # of which a shape is computed
+        detail = f"{inputs or numbers} to {self._shape(output) or numbers}"
         if kernel is not None and len(kernel) == 4:
             detail += f", {kernel[1]}x{kernel[2]}"
             groups = self._groups(kind, kernel)
@@ -296,10 +309,10 @@ class IsolatedOperator:
         }
 
     def _kernel(self, kind):
-        """Returns the shape of a convolution's kernel, `(C_out, h, w, C_in / groups)`.
+        """Returns the shape of the kernel; None of an operator without one.
 
-        That of a depthwise one is `(1, h, w, C_out)`, of a fully connected one
-        `(C_out, C_in)`.
+        `(C_out, h, w, C_in / groups)` for a convolution, `(1, h, w, C_out)` for a
+        depthwise one, `(C_out, C_in)` for a fully connected operator.
         """
         convolutions = "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV"
         if kind in (*convolutions, "FULLY_CONNECTED"):
@@ -311,8 +324,8 @@ class IsolatedOperator:
         return channels // kernel[3] if kind == "CONV_2D" else 1
 
     def _mult_adds(self, kind, kernel):
-        """Returns multiply-adds: kernel values used, by each place it is put to."""
-        # A transposed convolution puts its whole kernel to each place of its input.
+        """Returns the kernel's size times the number of positions it is applied at."""
+        # A transposed convolution applies its kernel at each position of its input.
         transposed = kind == "TRANSPOSE_CONV"
         where = self.operator.inputs[2] if transposed else self.operator.outputs[0]
         places = int(np.prod(self.whole.shapes[where][:-1]))
@@ -343,7 +356,7 @@ def _latency_ms(interpreter):
 
 
 def _shapes(content, inputs):
-    """Returns the shapes of all tensors by index, for inputs of these shapes."""
+    """Returns the shapes of all tensors by index, if the model has these `inputs`."""
     interpreter = Interpreter(
         model_content=content,
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
@@ -351,4 +364,8 @@ def _shapes(content, inputs):
     for i, value in inputs.items():
         interpreter.resize_tensor_input(i, value.shape)
     interpreter.allocate_tensors()
+    for i, value in inputs.items():
+        interpreter.set_tensor(i, value)
+    # Where a shape is computed from the input's, only a run tells it.
+    interpreter.invoke()
     return {d["index"]: d["shape"] for d in interpreter.get_tensor_details()}

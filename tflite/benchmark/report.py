@@ -3,8 +3,12 @@
 import csv
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfsr.files import replacing, write_json, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LONGEST_PROFILE = 12  # operators in a picture; the tables have all
 
@@ -12,7 +16,11 @@ LONGEST_PROFILE = 12  # operators in a picture; the tables have all
 def write(folder: str | Path, report: dict) -> None:
     """Writes `benchmark.json`, `.csv`, `.md` and `.png` into `folder`.
 
-    With profiles in the report, also `profile.csv`, `.md` and `.png`.
+    If the report has profiles, this also writes `profile.csv`, `.md` and `.png`.
+
+    Args:
+        folder: The folder, created if missing.
+        report: A report as `timing.benchmark` returns or `android.benchmark` fills it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +37,7 @@ def write(folder: str | Path, report: dict) -> None:
 
 
 def table(report: dict) -> str:
-    """Returns the results of a benchmark as a Markdown table, failed runs below it."""
+    """Returns a benchmark's results as a Markdown table, with failed runs below it."""
     columns = {
         "file": lambda r: Path(r["file"]).name,
         "format": lambda r: r["format"],
@@ -60,7 +68,7 @@ def table(report: dict) -> str:
 
 
 def profile_table(profile: dict) -> str:
-    """Returns one profile as Markdown: its total, its kinds, its operators."""
+    """Returns a profile as Markdown: its total and tables of kinds and operators."""
     threads = _threads(profile["threads"])
     whole, alone = (
         _rounded(profile["whole_ms"], 2),
@@ -93,10 +101,12 @@ def profile_table(profile: dict) -> str:
     )
 
 
-def latency_figure(report: dict):
-    """Returns a figure: a bar to the median, a whisker from minimum to 95th percentile.
+def latency_figure(report: dict) -> "Figure":
+    """Returns a Matplotlib figure with a bar for each result.
 
-    Where a phone's tool gives no median the bar ends at the mean, without whisker.
+    The bar ends at the median, and its whisker goes from the minimum to the 95th
+    percentile. If a phone's tool gives no median, the bar ends at the mean and has no
+    whisker.
     """
     from matplotlib.figure import Figure
 
@@ -126,8 +136,8 @@ def latency_figure(report: dict):
     return figure
 
 
-def profile_figure(profiles: list[dict]):
-    """Returns a figure of the operators that take longest, a panel a profile."""
+def profile_figure(profiles: list[dict]) -> "Figure":
+    """Returns a Matplotlib figure of the slowest operators, a panel per profile."""
     from matplotlib.figure import Figure
 
     shown = [profile["operators"][:LONGEST_PROFILE] for profile in profiles]

@@ -1,20 +1,27 @@
 """Latency and memory of TFLite models on this machine."""
 
 import contextlib
-import multiprocessing
+import json
 import os
 import platform
+import subprocess
+import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from tfsr import memory
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 
-STATUS = Path("/proc/self/status")
+MEASURE = """
+import json, sys
+path, *arguments = json.loads(sys.argv[1])
+sys.path[:] = path
+from tfsr.tflite.benchmark.timing import print_memory
+print_memory(*arguments)
+"""
 
 
 def benchmark(
@@ -26,15 +33,20 @@ def benchmark(
 ) -> dict:
     """Returns the report of `tfsr benchmark`.
 
-    The models take turns, one run each a round, so that a drifting machine favours
-    none. Times are of the inference alone, on the CPU delegate (XNNPACK).
+    The models take turns, one run each in a round, so that a drift of the machine
+    affects all alike. Only inference is timed, on the CPU delegate (XNNPACK).
 
     Args:
         files: `.tflite` files.
-        threads: Numbers of CPU threads to try for each.
-        runs: Timed runs of each.
-        warmup: Runs of each before those, beside the first.
+        threads: Numbers of CPU threads to try with each file.
+        runs: Timed runs of each file and number of threads.
+        warmup: Runs before the timed ones, not counting the very first.
         size: Height and width of the input of dynamic models.
+
+    Returns:
+        `device`, and `results`: for each file and number of threads `file`, `format`,
+        `size`, `threads`, `delegate`, `load_ms`, `first_ms`, the keys of `statistics`,
+        `peak_memory_mb`, `partitions` and `size_bytes`.
 
     Raises:
         InputError: If a file is not a TFLite model.
@@ -53,7 +65,7 @@ def benchmark(
 
 
 class _Contender:
-    """One model at one number of threads."""
+    """One model with one number of threads."""
 
     def __init__(self, file, threads, size):
         self.file = Path(file)
@@ -88,9 +100,9 @@ class _Contender:
 
 
 def statistics(latencies_ms: list[float]) -> dict:
-    """Returns what a report says of the latencies of one model.
+    """Returns `runs`, `median_ms`, `p95_ms`, `min_ms`, `mean_ms`, `std_ms`, `spread`.
 
-    `spread` is (95th percentile - minimum) / median: how far runs lie apart.
+    `spread` is (95th percentile - minimum) / median.
     """
     latencies = np.array(latencies_ms)
     median, p95, low = (
@@ -109,39 +121,45 @@ def statistics(latencies_ms: list[float]) -> dict:
     }
 
 
-def peak_memory_mb(file: Path, threads: int, size: tuple[int, int]) -> float | None:
-    """Returns by how much one load and one run of a model raise the peak memory.
+def peak_memory_mb(
+    file: str | Path, threads: int, size: tuple[int, int]
+) -> float | None:
+    """Returns how many MB loading and running a model once adds to the peak memory.
 
-    Measured in a process of its own; None where the system does not tell.
+    It is measured in a new process. None if the system does not report it.
+
+    Args:
+        file: The `.tflite` file.
+        threads: CPU threads.
+        size: Height and width of the input of a dynamic model.
 
     Raises:
-        MemoryError: If the system kills that process.
+        MemoryError: If the system kills the process.
     """
-    if not STATUS.exists():
+    if memory.peak_memory_mb() is None or not sys.executable:
         return None
-    spawn = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-            return pool.submit(_measure_memory, file, threads, size).result()
-    except BrokenProcessPool:
-        raise MemoryError(f"{file}: the run was killed.") from None
+    # Not by `multiprocessing`, which would run the caller's script once more.
+    arguments = json.dumps([sys.path, str(file), threads, *size])
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, arguments], capture_output=True, text=True
+    )
+    if done.returncode:
+        reason = (done.stderr.splitlines() or ["it was killed."])[-1]
+        raise MemoryError(f"{file}: measuring its memory failed: {reason}")
+    return float(done.stdout.splitlines()[-1])
 
 
-def _measure_memory(file, threads, size):
-    before = _peak_kib()
-    upscaler = TFLiteUpscaler(file, threads, size)
+def print_memory(file: str, threads: int, height: int, width: int) -> None:
+    """Prints what `peak_memory_mb` returns, of a process that has done nothing else."""
+    before = memory.peak_memory_mb() or 0
+    upscaler = TFLiteUpscaler(file, threads, (height, width))
     upscaler.fill(np.random.default_rng(0))
     upscaler.interpreter.invoke()
-    return (_peak_kib() - before) / 1024
-
-
-def _peak_kib():
-    """Returns the peak memory of this process; `getrusage` counts its parent's too."""
-    return int(STATUS.read_text().partition("VmHWM:")[2].split()[0])
+    print((memory.peak_memory_mb() or 0) - before)
 
 
 def _processor():
-    """Returns the name of the processor, which only Linux has in this file."""
+    """Returns the processor's name, from `/proc/cpuinfo` if there is one."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

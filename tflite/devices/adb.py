@@ -1,4 +1,4 @@
-"""A phone on the other side of `adb`."""
+"""Commands and files on a phone, through Android's `adb`."""
 
 import os
 import shutil
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from tfsr.errors import InputError
 
-EXIT = "tfsr-exit:"  # before the exit code, which old phones do not hand over
-ANSWER_S = 60  # for what does not compute
+EXIT = "tfsr-exit:"  # printed before the exit code, which old phones do not return
+ANSWER_S = 60  # time limit of commands that do not compute
 COPY_S = 600
 
-# What `adb devices` says of a phone that cannot be used, and what would help.
+# The states in which `adb devices` lists a phone that cannot be used, with advice.
 STATES = {
     "unauthorized": "unauthorized; accept the prompt about USB debugging on the phone.",
     "authorizing": "not authorized yet; accept the prompt on the phone and try again.",
@@ -21,21 +21,22 @@ STATES = {
 
 
 class AdbError(InputError):
-    """The phone is out of reach, or refuses."""
+    """The phone cannot be reached or refuses a command."""
 
 
 class AdbTimeoutError(AdbError):
-    """What was asked for takes longer than it may."""
+    """A command takes longer than its time limit."""
 
 
 class Adb:
-    """The phone to use.
+    """A phone connected by `adb`.
 
     Args:
-        serial: Its serial number; `ANDROID_SERIAL` or the only phone by default.
+        serial: The phone's serial number; by default `ANDROID_SERIAL`, or the only
+            phone there is.
 
     Raises:
-        AdbError: If there is no `adb`, or no one phone that can be used.
+        AdbError: If there is no `adb`, no usable phone, or more than one to choose.
     """
 
     def __init__(self, serial: str | None = None):
@@ -48,11 +49,15 @@ class Adb:
         self.serial = self._choose(serial or os.environ.get("ANDROID_SERIAL"))
 
     def shell(self, command: str, timeout_s: float = ANSWER_S) -> tuple[int, str]:
-        """Returns the exit code of a command on the phone, and all it printed.
+        """Returns the exit code of a command on the phone, and all that it printed.
+
+        Args:
+            command: The command, for the phone's shell.
+            timeout_s: Time limit of the command.
 
         Raises:
-            AdbTimeoutError: If the command takes longer; it may go on on the phone.
-            AdbError: If the phone went away.
+            AdbTimeoutError: If the command takes longer; it may still run on the phone.
+            AdbError: If the phone cannot be reached any more.
         """
         done = self._run(
             ["-s", self.serial, "shell", f"({command}) 2>&1; echo {EXIT}$?"], timeout_s
@@ -65,10 +70,10 @@ class Adb:
         return int(code), output
 
     def push(self, file: str | Path, target: str) -> None:
-        """Copies a file of this machine to the phone.
+        """Copies a file of this machine to the path `target` on the phone.
 
         Raises:
-            AdbError: If the phone went away or has no space left.
+            AdbError: If the phone cannot be reached any more or has no space left.
         """
         done = self._run(
             ["-s", self.serial, "push", str(file), target], timeout_s=COPY_S
@@ -83,10 +88,10 @@ class Adb:
             raise AdbError(f"{self.serial}: cannot copy {file} ({_reason(done)}).")
 
     def pull(self, file: str, target: str | Path) -> bool:
-        """Copies a file of the phone to this machine; returns whether there is one.
+        """Copies a file of the phone to this machine; returns whether it exists.
 
         Raises:
-            AdbError: If the phone went away.
+            AdbError: If the phone cannot be reached any more.
         """
         code, _ = self.shell(f"test -f {file}")
         if code:
@@ -125,7 +130,7 @@ class Adb:
         return serial
 
     def _run(self, arguments, timeout_s):
-        """Runs `adb` out of reach of Ctrl-C, which is for this process to handle."""
+        """Runs `adb` in a session of its own, so that Ctrl-C reaches only Python."""
         try:
             return subprocess.run(
                 [self.program, *arguments],
@@ -143,7 +148,7 @@ class Adb:
 
 
 def _reason(done, text=None):
-    """Returns the last line of what `adb` said; copying, it says it on stdout."""
+    """Returns the last line that `adb` printed; errors of copying go to its stdout."""
     text = done.stdout + done.stderr if text is None else text
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else f"adb's exit code is {done.returncode}"

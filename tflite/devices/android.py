@@ -1,8 +1,8 @@
-"""Latency of TFLite models on a phone, by `benchmark_model` over `adb`.
+"""Latency of TFLite models on a phone, measured by `benchmark_model` through `adb`.
 
-The tool is the user's, of TensorFlow Lite or LiteRT (see README.md beside this file).
-Every run is one process on the phone with one model, one delegate and one number of
-threads; it gets a real image, and its output is compared with this machine's.
+The user provides the tool, of TensorFlow Lite or LiteRT (see tflite/README.md). Every
+run is one process on the phone with one model, one delegate and one number of threads.
+It gets a real image, and its output is compared with the output on this machine.
 """
 
 import contextlib
@@ -52,17 +52,17 @@ TIMINGS = (
 
 
 class RunError(Exception):
-    """One run failed, for a reason in one line; others may not."""
+    """One run failed, for the reason in the message; others may succeed."""
 
 
 class Delegate:
-    """What executes a model: the CPU, the GPU, or the library of an external delegate.
+    """The delegate that runs a model: CPU, GPU, or an external delegate's library.
 
     Args:
-        text: `cpu`, `gpu` or `external:PATH`, of a library here or on the phone.
+        text: `cpu`, `gpu` or `external:PATH`; the library is here or on the phone.
 
     Raises:
-        InputError: If it is none of these.
+        InputError: If `text` is none of these.
     """
 
     def __init__(self, text: str):
@@ -81,7 +81,7 @@ class Delegate:
 
     @property
     def argument(self) -> str:
-        """The tool's argument that asks for it."""
+        """The argument of the tool that chooses this delegate."""
         if self.flag is None:
             return "--use_xnnpack=true"
         return f"{self.flag}={self.library or 'true'}"
@@ -93,14 +93,14 @@ class Options:
 
     Args:
         tool: The `benchmark_model` for the phone.
-        threads: Numbers of CPU threads; other delegates get the largest.
-        delegates: What to run the models on.
+        threads: Numbers of CPU threads to try; other delegates get the largest.
+        delegates: The delegates to run the models on.
         runs: Timed runs; the tool may do more or fewer.
-        warmup: Runs before those.
+        warmup: Runs before the timed ones.
         size: Height and width of the input of dynamic models.
-        image: The image to run on; a photograph that is at hand by default.
-        timeout_s: How long one process of the tool may take.
-        cool_s: How long to wait for a warm phone before each process.
+        image: The image to run on; a photograph of scikit-image by default.
+        timeout_s: Time limit of one process of the tool.
+        cool_s: How long to wait at most for a warm phone before each process.
         profile: Whether to profile operators, in processes of their own.
     """
 
@@ -119,24 +119,24 @@ class Options:
 def benchmark(
     files: list[str | Path], options: Options, report: dict, serial: str | None = None
 ) -> None:
-    """Fills `report` as `tfsr benchmark --android` gives it.
+    """Fills `report` with the measurements of `tfsr benchmark --android`.
 
-    What was measured before an exception or Ctrl-C is in it, and nothing is left on the
-    phone.
+    After an exception or Ctrl-C, `report` has what was measured before. Nothing is left
+    on the phone.
 
     Args:
         files: `.tflite` files.
         options: What to measure.
-        report: Gets `device`; `android`, facts about the phone; `results` with the keys
-            of `tfsr.tflite.benchmark.timing` and `delegated`, `delegated_operators`,
-            `operators`, `psnr_db` between the phone's output and this machine's,
-            `cpu_mask`, `thermal_status` before and after; `failures`, the runs that
-            gave no result, with their `error`; `profiles`, if asked for.
-        serial: The phone's serial number, if there are several.
+        report: A dictionary, which gets `device`; `android`, facts about the phone;
+            `results` with the keys of `tfsr.tflite.benchmark.timing` and `delegated`,
+            `delegated_operators`, `operators`, `psnr_db` between the phone's output and
+            this machine's, `cpu_mask`, `thermal_status` before and after; `failures`,
+            the runs without a result, with their `error`; `profiles`, if asked for.
+        serial: The phone's serial number, if there are several phones.
 
     Raises:
         InputError: If a file or the tool cannot be used.
-        AdbError: If the phone is out of reach.
+        AdbError: If the phone cannot be reached.
     """
     models = [_Model(file, options) for file in files]
     if not Path(options.tool).is_file():
@@ -195,7 +195,7 @@ class _Model:
         self.sr = to_uint8(self.upscaler(lr))
 
     def psnr(self, output):
-        """Returns the PSNR in dB of the tool's output to this machine's, in 8 bit."""
+        """Returns the PSNR in dB of the tool's output to this machine's, both uint8."""
         try:
             sr = to_uint8(self.upscaler.from_bytes(output))
         except NotFiniteError:
@@ -236,7 +236,7 @@ class _Bench:
                 )
 
     def measure(self, model, delegate, threads):
-        """Returns the result of one run."""
+        """Returns one entry of `results`: a run's timings and what it ran on."""
         before = self._cool_down()
         log = self._run(
             model,
@@ -260,10 +260,10 @@ class _Bench:
         }
 
     def _timings(self, log):
-        """Returns the figures of a run from its log and its result file."""
+        """Returns the timings of a run, read from its log and its result file."""
         found = dict.fromkeys(TIMINGS) | tool_log.timings(log)
         written = self._fetch("result")
-        if written:  # has percentiles, which many logs lack
+        if written:  # the result file has percentiles, which many logs lack
             with contextlib.suppress(ValueError):
                 found |= tool_log.result(written)
         if found["runs"] is None or found["mean_ms"] is None:
@@ -273,10 +273,13 @@ class _Bench:
         return {**found, "spread": (p95 - low) / median if known else None}
 
     def profile(self, model, delegate, threads, whole_ms):
-        """Returns the profile of the tool's operators, as `profiling` has it.
+        """Returns a profile with the keys of `profiling.profile`, from the tool.
 
         Args:
-            whole_ms: Of the run without profiling.
+            model: The `_Model`.
+            delegate: The `Delegate` to run it on.
+            threads: CPU threads.
+            whole_ms: Latency of the run without profiling.
         """
         self._cool_down()
         log = self._run(
@@ -286,7 +289,7 @@ class _Bench:
             "--enable_op_profiling=true",
             "--op_profiling_output_mode=csv",
             f"--op_profiling_output_file={self.folder}/profile",
-            f"--profiling_output_csv_file={self.folder}/profile",  # of older tools
+            f"--profiling_output_csv_file={self.folder}/profile",  # for older tools
         )
         written = self._fetch("profile")
         rows = tool_log.profile(written.decode(errors="replace") if written else "")
@@ -302,7 +305,7 @@ class _Bench:
         }
 
     def _run(self, model, delegate, threads, *more):
-        """Returns what one process of the tool printed."""
+        """Returns the output of one process of the tool."""
         mask = self._mask(threads)
         arguments = [
             f"--graph={self.folder}/{model.name}.tflite",
@@ -332,7 +335,7 @@ class _Bench:
         return log
 
     def _check(self, code, log, delegate):
-        """Raises what went wrong in a run, if anything did."""
+        """Raises an error with the reason if the exit code or log shows a failure."""
         reason = tool_log.refusal(log, delegate.flag)
         last = _last_line(log)
         if code in (126, 127) or "CANNOT LINK EXECUTABLE" in log:
@@ -352,7 +355,7 @@ class _Bench:
             raise RunError(f"the tool failed (exit code {code}): {last}")
 
     def _fetch(self, name):
-        """Returns a file of the folder on the phone, None if the tool wrote none."""
+        """Returns the content of a file in the phone's folder, or None if missing."""
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / name
             if self.adb.pull(f"{self.folder}/{name}", target):
@@ -365,7 +368,7 @@ class _Bench:
         return cpu_mask(self.facts["max_mhz"], threads)
 
     def _cool_down(self):
-        """Waits while the phone is warm; returns its thermal status then."""
+        """Waits up to `cool_s` while the phone is warm; returns its thermal status."""
         until = time.monotonic() + self.options.cool_s
         status = thermal_status(self.adb)
         while status and time.monotonic() < until:
@@ -376,7 +379,7 @@ class _Bench:
 
 @contextlib.contextmanager
 def _folder(adb: Adb) -> Iterator[str]:
-    """Yields a new folder on the phone; ends what runs in it and removes it."""
+    """Yields a new folder on the phone; then ends the tool in it and removes it."""
     folder = f"{ROOT}/tfsr-{secrets.token_hex(4)}"
     try:
         code, output = adb.shell(f"mkdir {folder}")
@@ -386,17 +389,17 @@ def _folder(adb: Adb) -> Iterator[str]:
             raise AdbError(f"{adb.serial}: cannot make {folder} ({reason}).")
         yield folder
     finally:
-        with contextlib.suppress(AdbError):  # the phone may be what went away
+        with contextlib.suppress(AdbError):  # the phone may be unreachable by now
             adb.shell(f"{_kill(folder)}; rm -rf {folder}", CLEAN_UP_S)
 
 
 def _kill(folder):
-    """Returns the command that ends the tool in a folder, if it runs."""
+    """Returns the shell command that ends the tool running in a folder, if any."""
     return f"test -f {folder}/pid && kill -9 $(cat {folder}/pid)"
 
 
 def _fit(pixels, height, width):
-    """Returns the middle of an image, mirrored at its borders if it is too small."""
+    """Returns the middle `(height, width, C)` of an image, mirrored if too small."""
     missing = [
         max(0, n - m) for n, m in zip((height, width), pixels.shape, strict=False)
     ]

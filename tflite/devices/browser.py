@@ -1,9 +1,9 @@
-"""A model for the visitor's browser: LiteRT.js and the `.tflite` file beside a page.
+"""Prepares a model to run in the visitor's browser: LiteRT.js and the file for a page.
 
-LiteRT.js runs a model at the size in its file and no other. So the page writes the size
-it wants into its copy of the file, where `shapes` says: from there the runtime works
-out all other shapes, as it does on the desktop when an input is resized. That way a
-small photograph needs no padding, and what comes out is what the desktop gives.
+LiteRT.js runs a model only at the size in its file. So the page writes the size it
+needs into its copy of the file, at the places in `shapes`. The runtime computes all
+other shapes from there, as it does on the desktop when an input is resized. Thus a
+small photograph needs no padding, and the result is the same as on the desktop.
 """
 
 import shutil
@@ -12,17 +12,18 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tfsr.data import JPEG
+from tfsr.data.degradation import from_table
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_text
+from tfsr.tflite.formats import format_of
 from tfsr.tflite.runtime import TFLiteUpscaler
 
-DYNAMIC_TILE = (192, 192)  # LR pixels of models without a size of their own
-INSIDE = 64  # LR pixels of a tile at least, beside what overlaps
-SHAPE, SHAPE_SIGNATURE = 4, 18  # places of the fields in a flatbuffer's `Tensor`
+DYNAMIC_TILE = (192, 192)  # LR pixels: tile of models that have no fixed size
+INSIDE = 64  # LR pixels: smallest side of a tile without its overlap
+SHAPE, SHAPE_SIGNATURE = 4, 18  # offsets of these fields in the schema's `Tensor` table
 PACKAGE = Path("@litertjs/core")
-VERSION = "2.5.3"  # what is tested
-# By feature of the browser; `jspi` is for GPU and NPU.
+VERSION = "2.5.3"  # the tested version
+# One runtime for each set of browser features; a fourth, `jspi`, is for GPU and NPU.
 RUNTIMES = ("", "_compat", "_threaded")
 IMPORT = '"@litertjs/wasm-utils"'
 
@@ -32,18 +33,19 @@ def prepare(model: str | Path, out: str | Path, package: str | Path | None) -> d
 
     Args:
         model: An int8 `.tflite` file.
-        out: The folder, made if need be.
-        package: The folder of `@litertjs/core`, or one with it in its `node_modules`;
-            the working directory by default.
+        out: The folder to write to, created if missing.
+        package: The folder of `@litertjs/core`, or a folder with `@litertjs/core` in
+            its `node_modules`; the working directory by default.
 
     Returns:
-        What the worker needs to know of the model: `file`, `scale`, `channels`,
-        `luma` (of colour it gets the luma, not R, G and B in turn), `size` (height and
-        width of the latency), `resizable`, `tile` and `overlap` (height and width),
-        `step` and `shapes`.
+        The facts that the worker needs: `file`; `scale`; `channels`; `luma`, whether a
+        model of one channel gets the luma of a colour image instead of R, G and B in
+        turn; `size`, height and width at which latency is measured; `resizable`; `tile`
+        and `overlap`, height and width; `step`, which sides of tiles are multiples of;
+        `shapes`, where the file has its sizes.
 
     Raises:
-        InputError: If the model is another one or LiteRT.js is missing.
+        InputError: If the model is not an int8 file of ours, or LiteRT.js is missing.
     """
     facts = tiling(model)
     core, utils = find_package(package)
@@ -55,7 +57,7 @@ def prepare(model: str | Path, out: str | Path, package: str | Path | None) -> d
         raise InputError(
             f"{core}: this version of LiteRT.js is not known to work; {VERSION} is."
         )
-    # Browsers find a module by its address alone, and no map of names is for workers.
+    # Browsers import modules by address; import maps do not work in workers.
     write_text(out / "litert" / "core.js", text.replace(IMPORT, '"./wasm-utils.js"'))
     _copy(utils / "dist" / "index.js", out / "litert" / "wasm-utils.js")
     for runtime in RUNTIMES:
@@ -71,11 +73,11 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
     """Returns the folders of `@litertjs/core` and `@litertjs/wasm-utils`.
 
     Args:
-        folder: The folder of the first, its `node_modules`, or what holds that; the
-            working directory by default.
+        folder: The folder of `@litertjs/core`, the `node_modules` folder that has it,
+            or the folder that has that; the working directory by default.
 
     Raises:
-        InputError: If they are not there.
+        InputError: If the packages are not found there.
     """
     folder = Path(folder or ".")
     for core in (folder, folder / PACKAGE, folder / "node_modules" / PACKAGE):
@@ -90,16 +92,21 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
 
 
 def tiling(file: str | Path) -> dict:
-    """Returns what `prepare` does: how a browser is to run a model on photographs."""
+    """Returns how a browser runs a model on photographs, as described at `prepare`.
+
+    Raises:
+        InputError: If the model is not an int8 file of ours.
+    """
     upscaler = TFLiteUpscaler(file, threads=1)
     facts = upscaler.metadata
-    if facts["format"] != "int8":
+    if format_of(facts, file).ends != "uint8":
         raise InputError(f"{file}: takes {facts['input']}; the browser wants int8.")
     step, radius = facts["alignment"], facts["receptive_radius"]
     radius += -radius % step
-    tile, overlap = upscaler.size, upscaler.overlap
     size = facts["size"] or DYNAMIC_TILE
-    if not upscaler.in_tiles:
+    if upscaler.tiles:
+        tile, overlap = upscaler.size, upscaler.tiles.overlap
+    else:
         least = 2 * radius + INSIDE
         tile = [max(side, least) // step * step for side in size]
         overlap = [radius, radius]
@@ -107,9 +114,9 @@ def tiling(file: str | Path) -> dict:
         "file": Path(file).name,
         "scale": upscaler.scale,
         "channels": upscaler.channels,
-        "luma": upscaler.channels == 1 and facts["degradation"]["name"] == JPEG.name,
+        "luma": upscaler.channels == 1 and _of_luma(facts),
         "size": list(size),
-        "resizable": not upscaler.in_tiles,
+        "resizable": upscaler.tiles is None,
         "tile": list(tile),
         "overlap": list(overlap),
         "step": step,
@@ -117,10 +124,15 @@ def tiling(file: str | Path) -> dict:
     }
 
 
-def _shapes(content, scale):
-    """Returns where the sizes of input and output stand in a file: byte and factor.
+def _of_luma(facts):
+    return facts["scale"] == 1 and from_table(facts["degradation"]).of_luma
 
-    A file of open size has them twice, once with -1 for what is open.
+
+def _shapes(content, scale):
+    """Returns where a file has the sizes of its input and output.
+
+    Each entry has the byte offsets of `height` and `width`, and their `factor` to the
+    input's size. A file of open size has each size twice, once as -1.
     """
     graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
     found = []

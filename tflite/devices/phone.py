@@ -1,12 +1,14 @@
-"""What a phone is, how warm it is, and what it can run."""
+"""Facts about a phone: model, processor, thermal status, and programs it can run."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 from tfsr.errors import InputError
 from tfsr.tflite.devices.adb import Adb
 
-MACHINES = {183: "arm64-v8a", 40: "armeabi-v7a", 62: "x86_64", 3: "x86"}  # ELF's
+# Android's name of an architecture, by the `e_machine` field of an ELF file.
+MACHINES = {183: "arm64-v8a", 40: "armeabi-v7a", 62: "x86_64", 3: "x86"}
 CORES = """for c in /sys/devices/system/cpu/cpu[0-9]*; do
 echo core $(basename $c) $(cat $c/cpufreq/cpuinfo_max_freq 2>/dev/null); done"""
 PROPERTIES = {
@@ -20,12 +22,12 @@ PROPERTIES = {
 
 
 def phone_facts(adb: Adb) -> dict:
-    """Returns what is known of the phone.
+    """Returns the facts of a phone that a report has.
 
     Returns:
-        `serial`, `manufacturer`, `model`, `soc`, `android`, `sdk`, `abis`, `max_mhz` of
-        each core (None where it is not told), `taskset`, whether there is that program,
-        and `thermal_status`.
+        `serial`, `manufacturer`, `model`, `soc`, `android`, `sdk`, `abis`; `max_mhz` of
+        each core, None if unknown; `taskset`, whether the phone has that program;
+        `thermal_status`.
     """
     names = [name for names in PROPERTIES.values() for name in names]
     command = "; ".join(f"echo prop {name} $(getprop {name})" for name in names)
@@ -39,9 +41,9 @@ def phone_facts(adb: Adb) -> dict:
         elif kind == "core":
             khz = value.strip()
             max_mhz[int(name[3:])] = int(khz) / 1000 if khz.isdigit() else None
-    facts = {"serial": adb.serial}
-    for key, names in PROPERTIES.items():
-        found = (properties.get(name) for name in names)
+    facts: dict[str, Any] = {"serial": adb.serial}
+    for key, of_key in PROPERTIES.items():
+        found = (properties.get(name) for name in of_key)
         facts[key] = next((value for value in found if value), "unknown")
     facts["abis"] = facts["abis"].split(",")
     facts["max_mhz"] = [max_mhz[i] for i in sorted(max_mhz)]
@@ -53,7 +55,7 @@ def phone_facts(adb: Adb) -> dict:
 def thermal_status(adb: Adb) -> int | None:
     """Returns Android's thermal status: 0 none, 1 light, 2 moderate to 6 shutdown.
 
-    None before Android 10, which does not tell.
+    None before Android 10, which does not report it.
     """
     _, output = adb.shell("dumpsys thermalservice")
     found = re.search(r"Thermal Status: (\d+)", output)
@@ -61,14 +63,14 @@ def thermal_status(adb: Adb) -> int | None:
 
 
 def cpu_mask(max_mhz: list[float | None], threads: int) -> str | None:
-    """Returns the mask for `taskset` of the big cores, in hexadecimal.
+    """Returns the `taskset` mask of the big cores, in hexadecimal.
 
-    Those are all but the slowest kind, and as many of the fastest as there are threads
-    at least. None where all cores are alike or nothing is known of them.
+    Big cores are all except the slowest kind. If there are fewer than `threads`, the
+    `threads` fastest cores are used. None if all cores are alike or unknown.
 
     Args:
-        max_mhz: The highest frequency of each core.
-        threads: CPU threads to run.
+        max_mhz: The highest frequency of each core, None if unknown.
+        threads: Number of CPU threads to run.
     """
     known = {i: mhz for i, mhz in enumerate(max_mhz) if mhz}
     if len(set(known.values())) < 2:
@@ -80,14 +82,14 @@ def cpu_mask(max_mhz: list[float | None], threads: int) -> str | None:
 
 
 def check_program(file: str | Path, abis: list[str]) -> None:
-    """Checks that the phone can run a program, or load a library.
+    """Checks that the phone can run a program or load a library.
 
     Args:
-        file: An ELF file, or a script.
-        abis: Of the phone.
+        file: An ELF file or a script.
+        abis: The phone's ABIs, such as `arm64-v8a`.
 
     Raises:
-        InputError: If it is for another kind of processor or system.
+        InputError: If the file is for another processor or operating system.
     """
     content = Path(file).read_bytes()
     if content.startswith(b"#!"):
@@ -100,12 +102,12 @@ def check_program(file: str | Path, abis: list[str]) -> None:
         raise InputError(
             f"{file}: is for {abi}, the phone runs {', '.join(abis)}; get that one."
         )
-    if b"/ld-linux" in content[:4096]:  # the loader's name is in front
+    if b"/ld-linux" in content[:4096]:  # the name of Linux' loader is near the start
         raise InputError(f"{file}: is for Linux; get the one for Android.")
 
 
 def describe(facts: dict) -> str:
-    """Returns the facts in one line."""
+    """Returns a phone's facts, from `phone_facts`, in one line."""
     cores = len(facts["max_mhz"])
     return (
         f"{facts['manufacturer']} {facts['model']}, {facts['soc']}, {cores} cores, "

@@ -1,13 +1,13 @@
-"""What TensorFlow Lite's and LiteRT's `benchmark_model` print and write.
+"""Parsers for the output of TensorFlow Lite's and LiteRT's `benchmark_model`.
 
-Both tools have that name. Forms differ between them and between their versions; a
-figure that a form lacks is absent from what is returned.
+Both tools have that name. Their output differs between them and between versions. A
+result has no key for a figure that the output lacks.
 """
 
 import re
 
 NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
-# Behind what loggers put in front: "INFO: ", or logcat's date, process and tag.
+# A logger's prefix may precede it: "INFO: ", or logcat's date, process and tag.
 STATISTICS = re.compile(
     rf"^(?:.*?: +)?count=(\d+)((?: \w+={NUMBER}(?:\(all same\))?)*)\s*$", re.MULTILINE
 )
@@ -46,13 +46,17 @@ REFUSED = re.compile(
 
 
 def timings(log: str) -> dict:
-    """Returns the figures that a log has, under the names of a benchmark's result.
+    """Returns the timings in a log, with the keys of a benchmark's result.
 
     Args:
-        log: Standard output and standard error of the tool, of any of these forms:
+        log: Standard output and standard error of the tool, in one of these forms:
             TensorFlow Lite's "count=50 first=... avg=..." (newer ones with percentiles)
             with "Inference timings in us: ..." or the older "Average inference timings
             in us: ..."; LiteRT's table "BENCHMARK RESULTS".
+
+    Returns:
+        Those of `load_ms`, `first_ms`, `runs`, `mean_ms`, `min_ms`, `std_ms`,
+        `median_ms`, `p95_ms` and `peak_memory_mb` that the log has.
     """
     if "BENCHMARK RESULTS" in log:
         found = {key: _number(pattern, log) for key, pattern in MS.items()}
@@ -65,7 +69,7 @@ def timings(log: str) -> dict:
 
 def _tensorflow_timings(log):
     found = {}
-    statistics = STATISTICS.findall(log)  # of the warm-up, then of the timed runs
+    statistics = STATISTICS.findall(log)  # first the warm-up, then the timed runs
     if len(statistics) >= 2:
         runs, values = statistics[1]
         us = dict(re.findall(rf"(\w+)=({NUMBER})", values))
@@ -73,7 +77,7 @@ def _tensorflow_timings(log):
             "runs": int(runs),
             "mean_ms": _ms(us.get("avg", us.get("curr"))),
             "min_ms": _ms(us.get("min", us.get("curr"))),
-            "std_ms": _ms(us.get("std", 0)),  # all the same
+            "std_ms": _ms(us.get("std", 0)),  # missing where all runs are the same
             "median_ms": _ms(us.get("median")),
             "p95_ms": _ms(us.get("p95")),
         }
@@ -92,13 +96,13 @@ def _tensorflow_timings(log):
 
 
 def result(content: bytes) -> dict:
-    """Returns the figures of a `BenchmarkResult`, named as `timings` names them.
+    """Returns the timings in a `BenchmarkResult`, with the keys of `timings`.
 
     Args:
         content: The protobuf that `--result_file_path` wrote.
 
     Raises:
-        ValueError: If it is not one.
+        ValueError: If `content` is no such protobuf.
     """
     from google.protobuf.message import DecodeError
 
@@ -127,9 +131,9 @@ def result(content: bytes) -> dict:
 
 
 def _message_class():
-    """Returns the class of `BenchmarkResult`, the fields that are used of it.
+    """Returns a protobuf class for `BenchmarkResult` with the fields used here.
 
-    The numbers are those of TensorFlow Lite's tools/benchmark/proto.
+    The field numbers are from TensorFlow Lite's tools/benchmark/proto.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -176,17 +180,17 @@ def _message_class():
 
 
 def delegation(log: str, cpu: bool) -> dict:
-    """Returns what the log says of the part of the graph that a delegate took.
+    """Returns which part of the graph a delegate ran, as the log says.
 
     Args:
-        log: What the tool printed.
-        cpu: Whether XNNPACK is the delegate that was asked for; else what XNNPACK took
-            of the rest does not count.
+        log: The tool's output.
+        cpu: Whether the chosen delegate is XNNPACK. If not, the operators that XNNPACK
+            ran of the rest do not count.
 
     Returns:
-        `delegated`, "all", "part" or "none"; `partitions`, into how many parts of the
-        graph; `delegated_operators` and `operators`, how many of how many. What the log
-        does not tell is None.
+        `delegated`, "all", "part" or "none"; `partitions`, the number of parts of the
+        graph that the delegate ran; `delegated_operators` of all `operators`. A value
+        is None if the log does not say.
     """
     found = dict.fromkeys(
         ("delegated", "partitions", "delegated_operators", "operators")
@@ -214,8 +218,8 @@ def refusal(log: str, flag: str | None) -> str | None:
     """Returns why a delegate did not run the model, or None if it did.
 
     Args:
-        log: What the tool printed.
-        flag: The flag that asked for the delegate; None for the CPU's own.
+        log: The tool's output.
+        flag: The tool's flag that chose the delegate; None for the CPU.
     """
     unknown = UNKNOWN_FLAGS.search(log)
     if flag and unknown and flag in unknown[0]:
@@ -229,21 +233,21 @@ def refusal(log: str, flag: str | None) -> str | None:
     if flag and delegated == "none":
         return "it took no operator of the model"
     if flag and delegated is None:
-        # The tool goes on without a delegate that it cannot make.
+        # If the tool cannot create a delegate, it goes on without it.
         return "the tool does not say that it ran; the CPU may have"
     return None
 
 
 def profile(text: str) -> list[dict]:
-    """Returns the operators of a profile in the order they run.
+    """Returns the operators of a profile in the order in which they run.
 
     Args:
-        text: Of `--op_profiling_output_file`, or of the log; separated by commas or
-            tabs.
+        text: Content of `--op_profiling_output_file` or of the log, with columns
+            separated by commas or tabs.
 
     Returns:
-        `kind`, `name`, `count` (times called in a run) and `ms` of one call. Where a
-        delegate profiles its own operators, they stand in for the delegate.
+        For each operator `kind`, `name`, `count` (calls in a run) and `ms` of one call.
+        If a delegate profiles its own operators, they replace the delegate's row.
     """
     _, _, regular = text.rpartition("Profiling Info for Regular Benchmark Runs")
     graph, _, inside = regular.partition("Delegate internal")
@@ -254,7 +258,7 @@ def profile(text: str) -> list[dict]:
 
 
 def _run_order(text):
-    """Returns the rows of the tables "Run Order" in `text`."""
+    """Returns the rows of all tables called "Run Order" in `text`."""
     rows, wanted, names = [], False, None
     for line in text.splitlines():
         line = re.sub(r"\s*\t\s*", "\t", line.strip())
@@ -267,7 +271,7 @@ def _run_order(text):
                 for cell in line.split(separator)
             ]
         elif names and line:
-            # Kinds and names of tensors may have commas in them, numbers not.
+            # Kinds and tensor names may contain commas; numbers do not.
             numbers = rf"((?:{CELL}{separator}){{{len(names) - 2}}})"
             found = re.fullmatch(rf"(.*?){separator}{numbers}(.*)", line)
             if found:

@@ -1,4 +1,4 @@
-"""Ranges of a graph's activations, chosen from values observed by running it."""
+"""Ranges of a graph's activations, chosen from values that the running graph takes."""
 
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,10 +9,10 @@ import numpy as np
 from tfsr.errors import InputError
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import SUMS, is_relu, operator_of
-from tfsr.layers import ChannelShift
-from tfsr.tflite.lowering.engine import is_input, name_of
+from tfsr.layers import ChannelShift, GroupedConv2D
+from tfsr.tflite.lowering.engine import is_input, name_of, weights_of
 
-# By the position of the node in the graph.
+# Both by position: the index of a node in `graph.nodes`.
 Samples = dict[int, np.ndarray]
 Ranges = dict[int, tuple[float, float]]
 
@@ -22,10 +22,10 @@ BATCH = 8  # patches run at once
 
 
 def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
-    """Returns values that each activation takes: random ones and the extremes.
+    """Returns values of each activation: random samples and the extremes, 1-D arrays.
 
-    Runs the float graph, so any number and size of patches is quick, and what is seen
-    holds for any exported size.
+    The float graph is run, so many or large patches are quick, and the values hold for
+    any exported size.
 
     Args:
         graph: The graph to export, of open size.
@@ -33,7 +33,7 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
     """
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     rng = np.random.default_rng(0)
-    samples = {}
+    samples: dict[int, list] = {}
 
     def call(node, *args, **kwargs):
         outputs = node.operation(*args, **kwargs)
@@ -51,8 +51,8 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
 
 
 def batches(patches: Iterable[np.ndarray]) -> Iterator:
-    """Yields tensors `(B, H, W, C)` of patches alike in size, as many as `BATCH`."""
-    by_shape = {}
+    """Yields tensors `(B, H, W, C)` of patches of one size, B at most `BATCH`."""
+    by_shape: dict[tuple, list] = {}
     for patch in patches:
         by_shape.setdefault(patch.shape, []).append(patch)
     for alike in by_shape.values():
@@ -61,21 +61,26 @@ def batches(patches: Iterable[np.ndarray]) -> Iterator:
 
 
 def min_max(values: np.ndarray) -> tuple[float, float]:
-    """Returns the range from the smallest to the largest value, 0 included."""
+    """Returns the range from the smallest to the largest value, extended to hold 0."""
     return min(0.0, float(values.min())), max(0.0, float(values.max()))
 
 
 def percentile(values: np.ndarray, share: float = 99.99) -> tuple[float, float]:
-    """Returns the range that leaves out the outermost values, 0 included."""
+    """Returns the range between two percentiles of the values, extended to hold 0.
+
+    Args:
+        values: Values of an activation.
+        share: The upper percentile; the lower one is 100 - `share`.
+    """
     low, high = np.percentile(values, [100 - share, share])
     return min(0.0, float(low)), max(0.0, float(high))
 
 
 def least_squares(values: np.ndarray) -> tuple[float, float]:
-    """Returns the range with the least squared error of 8 bits on the values.
+    """Returns the range for which 8 bits have the least squared error on the values.
 
-    Clips rare large values where the finer steps for all others are worth more.
-    Searched on a grid of shrunken `min_max` ranges, over a histogram.
+    It clips rare large values if the finer steps gain more on all others. The search
+    tries a grid of shrunken `min_max` ranges on a histogram of the values.
     """
     low, high = min_max(values)
     if low == high:
@@ -99,14 +104,16 @@ def least_squares(values: np.ndarray) -> tuple[float, float]:
 def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> Ranges:
     """Returns the range of every operation that TFLite quantizes.
 
-    What TFLite runs as one operation has one range: an operation followed by ReLU alone
-    has it after the ReLU. Tensors that meet in a concatenation share a range. The
-    output's range is [0, 1], and that of a shift of the input by one constant follows.
+    TFLite fuses an operation with a ReLU that alone reads it: only the ReLU has a range
+    then. Tensors that meet in a concatenation share a range. The range of the output is
+    [0, 1], and that of a copy of the input too; if the input is shifted by one constant
+    s, that range is [s, 1 + s].
 
     Args:
         graph: The observed graph.
         samples: What `observe` returned for it.
-        choose: `min_max`, `percentile` or `least_squares`.
+        choose: Function of an activation's values that returns a range: `min_max`,
+            `percentile` or `least_squares`.
     """
     chosen = {}
     hidden = fused_into_relu(graph)
@@ -129,13 +136,13 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
 
 
 def is_of_pixels(bounds: tuple[float, float]) -> bool:
-    """Returns whether a range is that of pixels, perhaps shifted, which 8 bits hold."""
+    """Returns whether a range is that of pixels, [0, 1] or shifted: 8 bits suffice."""
     return bounds[1] - bounds[0] == 1
 
 
-def fused_into_relu(graph: Graph):
-    """Returns the positions of nodes whose output goes into a ReLU and nowhere else."""
-    consumers = {}
+def fused_into_relu(graph: Graph) -> set[int]:
+    """Returns the positions of nodes whose outputs a ReLU reads and nothing else."""
+    consumers: dict[int, list] = {}
     for node in graph.nodes:
         for x in node.input_tensors:
             consumers.setdefault(id(x), []).append(node.operation)
@@ -146,14 +153,17 @@ def fused_into_relu(graph: Graph):
 
 
 def names(graph: Graph) -> dict[int, str]:
-    """Returns a name for what each node computes, by its position.
+    """Returns a name for each node's output, by the node's position.
 
-    That of its layer; of an operation without weights that of the last layer before it,
-    and its kind, as `block_0.conv_1.add`. A ReLU has the name of what runs with it as
-    one operation. From the second on, what has a name again has its number, `head:2`.
+    A layer with a kernel gives its own name. Another operation has the name of the last
+    such layer before it and its kind, as in `block_0.conv_1.add`. A ReLU has the name
+    of the operation it is fused with. If a name comes again it gets a number: `head:2`.
     """
     position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
-    layers, found, times, hidden = {}, {}, {}, fused_into_relu(graph)
+    layers: dict[int, str] = {}
+    found: dict[int, str] = {}
+    times: dict[str, int] = {}
+    hidden = fused_into_relu(graph)
     for i, node in enumerate(graph.nodes):
         before = max((position.get(id(x), -1) for x in node.input_tensors), default=-1)
         kind = type(node.operation).__name__.lower()
@@ -171,7 +181,7 @@ def names(graph: Graph) -> dict[int, str]:
 
 
 def shared(graph: Graph, ranges: Ranges) -> list[list[int]]:
-    """Returns the positions of `ranges`, those together that must have the same."""
+    """Returns the positions in `ranges`, grouped by nodes that must share a range."""
     groups = (sorted(group & ranges.keys()) for group in _same_range(graph))
     return sorted(filter(None, groups))
 
@@ -179,13 +189,13 @@ def shared(graph: Graph, ranges: Ranges) -> list[list[int]]:
 def read_rounded(graph: Graph, layers: Sequence[str]) -> Graph:
     """Returns a graph whose convolutions read copies of some sums.
 
-    A copy has a range of its own. So where `leave_out` takes the range of a sum, only
-    additions run in float32 and convolutions stay in 8 bits: sums along a network's
-    body, rounded time and again, are what costs most.
+    A copy has its own range. So if `leave_out` removes the range of a sum, additions
+    run in float32, but the convolutions that read it stay in 8 bits. This pays, because
+    the repeated rounding of sums along a network's body costs most.
 
     Args:
         graph: A float graph.
-        layers: As for `leave_out`; of these, the sums.
+        layers: Names or patterns as for `leave_out`; those of sums count.
     """
     sums = {
         id(graph.nodes[i].outputs[0])
@@ -208,23 +218,23 @@ def read_rounded(graph: Graph, layers: Sequence[str]) -> Graph:
 
 
 def leave_out(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
-    """Returns the ranges but those of some layers and of what shares them.
+    """Returns `ranges` without those of `layers` and of tensors that share with them.
 
-    Around an activation without a range, TensorFlow's converter leaves in float32 what
-    computes it and what reads it. 16 bits would do as well, but LiteRT computes them in
-    its slow reference kernels alone, where XNNPACK takes float32. A sum that becomes
-    the output keeps its range: it is rounded anyway, and the converter adds integers.
+    If an activation has no range, TensorFlow's converter leaves the operations that
+    compute it and read it in float32. 16 bits would suffice, but LiteRT has only slow
+    reference kernels for them, while XNNPACK runs float32. A sum that becomes the
+    output keeps its range: it is rounded anyway, and the converter adds integers there.
 
     Args:
-        graph: The graph of `ranges`, as from `read_rounded`.
+        graph: The graph of `ranges`, such as `read_rounded` returns.
         ranges: What `ranges` returned for it.
-        layers: Some of `names`, or patterns as of a shell's files: `*.add*`.
+        layers: Names as in `names`, or shell-style patterns of them such as `*.add*`.
 
     Raises:
-        InputError: If there is no range of such a name.
+        InputError: If a name or pattern fits no range.
     """
     found = {name: i for i, name in names(graph).items() if i in ranges}
-    wanted = set()
+    wanted: set = set()
     for pattern in layers:
         fitting = fnmatch.filter(found, pattern)
         if not fitting:
@@ -236,7 +246,7 @@ def leave_out(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
 
 
 def _sum_of_output(graph):
-    """Returns the position of the sum that becomes the output, if it is one."""
+    """Returns the position of the sum that becomes the output, as a set; or none."""
     made_by = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
     position = made_by[id(graph.outputs[0])]
     while _moves(node := graph.nodes[position]):
@@ -245,24 +255,40 @@ def _sum_of_output(graph):
 
 
 def _moves(node):
-    """Returns whether a node only moves values or takes some among them.
+    """Returns whether a node only moves, picks or averages values.
 
-    TFLite demands one quantization of its inputs and outputs then.
+    TFLite then demands the same quantization of its inputs and outputs.
     """
     known = operator_of(node.operation)
     return known is not None and known.moves
 
 
 def _shift_of_input(graph, position):
+    """Returns the constant that a node adds to the input: 0 of a copy, else None."""
     node = graph.nodes[position]
+    if not (node.input_tensors and is_input(node.input_tensors[0])):
+        return None
+    if _copies_channels(node.operation):
+        return 0.0
     if not isinstance(node.operation, ChannelShift):
         return None
     (offset, *others) = set(node.operation.offset)
-    return offset if is_input(node.input_tensors[0]) and not others else None
+    return None if others else offset
+
+
+def _copies_channels(operation):
+    if not isinstance(operation, GroupedConv2D) or operation.kernel_size > 1:
+        return False
+    kernel, bias = weights_of(operation)
+    one_each = np.isin(kernel, (0, 1)).all() and (kernel.sum(axis=2) == 1).all()
+    return bool(one_each and not bias.any())
 
 
 def _same_range(graph: Graph):
-    """Returns groups of positions, each linked by operations that only move values."""
+    """Returns groups of positions whose outputs must share a range.
+
+    Operations that only move values link the members of a group.
+    """
     producer = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
     group = {i: {i} for i in range(len(graph.nodes))}
     for i, node in enumerate(graph.nodes):

@@ -1,4 +1,4 @@
-"""Networks that feel while they train what 8 bits will do to them."""
+"""Quantization-aware networks: they are trained with the rounding of 8 bits."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,8 +10,8 @@ from tfsr.graph.graph import Graph, inline
 from tfsr.graph.operators import CONVOLUTIONS, SUMS
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
 from tfsr.layers.fake_quantized_conv import round_kernel
+from tfsr.tflite.formats import trained_for
 from tfsr.tflite.lowering.engine import built, lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
 from tfsr.tflite.quantization import activations
 
 
@@ -24,26 +24,24 @@ def quantization_aware(
 ) -> keras.Model:
     """Returns `model` lowered, with every kernel and activation rounded as TFLite does.
 
-    What is trained is what runs: batch and weight normalization are folded, and the
-    ranges sit where the runtime has them (`activations.ranges`). The copy has the
-    scales of `model`, but weights of its own.
+    The network that is trained is the one that runs: batch and weight normalization are
+    folded, and activations are rounded where the runtime does (`activations.ranges`).
+    The copy has the scales of `model` but weights of its own.
 
     Args:
         model: A float model of one or several scales.
-        patches: LR images, float32 `(H, W, C)` in [0, 1], that ranges start from.
+        patches: LR images, float32 `(H, W, C)` in [0, 1], that give the initial ranges.
         weight_bits: 8, or 4 for studies.
         activation_bits: 8 or 16.
-        in_float: Sums that are not rounded, as for `convert`.
+        in_float: Names or patterns of sums that are not rounded, as for `convert`.
 
     Raises:
-        InputError: If there is no such sum.
+        InputError: If `in_float` names something that is no sum.
     """
-    rules, choose = {
-        8: (FOR_INT8, activations.least_squares),
-        16: (EXACT, activations.min_max),
-    }[activation_bits]
-    graph = activations.read_rounded(lower(model, rules), in_float)
-    ranges = activations.ranges(graph, activations.observe(graph, patches), choose)
+    wanted = trained_for(activation_bits)
+    graph = activations.read_rounded(lower(model, wanted.load("rules")), in_float)
+    samples = activations.observe(graph, patches)
+    ranges = activations.ranges(graph, samples, wanted.load("ranges"))
     left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()
     for i in left_out:
         if not isinstance(graph.nodes[i].operation, SUMS):
@@ -64,7 +62,7 @@ def quantization_aware(
                 layers[key] = FakeQuantizedConv2D(copy, weight_bits)
             operation = layers[key]
         elif isinstance(operation, keras.layers.Layer) and not operation.weights:
-            # By a name of its own: those of blocks come again in every block.
+            # With a new name, because names inside blocks come again in every block.
             key = id(operation)
             if key not in layers:
                 config = {**operation.get_config(), "name": None}
@@ -90,26 +88,29 @@ def quantization_aware(
 
 
 def is_quantization_aware(model: keras.Model) -> bool:
-    """Returns whether `model` is what `quantization_aware` returned, perhaps loaded."""
+    """Returns whether `model` is quantization-aware."""
     return any(isinstance(layer, FakeQuantize) for layer in model.layers)
 
 
 def trained_format(model: keras.Model) -> str | None:
-    """Returns the format that a quantization-aware model is for, None of any other."""
+    """Returns the format of a quantization-aware model, "int8" or "int16x8".
+
+    None for any other model.
+    """
     if not is_quantization_aware(model):
         return None
     bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
-    return {8: "int8", 16: "int16x8"}[bits]
+    return trained_for(bits).name
 
 
 def _copy(conv, node, weights):
-    """Returns a convolution as that of a node is, but for its weights."""
+    """Returns a copy of a node's convolution `conv` with other weights."""
     copy = type(conv).from_config(conv.get_config())
     return built(copy, node.input_tensors[0], weights)
 
 
 def _rounded(layer, node):
-    """Returns the convolution to export: in 8 bits rounding is the converter's part."""
+    """Returns the convolution to export; the converter rounds kernels of 8 bits."""
     conv = layer.conv
     if layer.bits == 8:
         return conv
@@ -119,7 +120,7 @@ def _rounded(layer, node):
 
 
 def _identity(conv):
-    """Returns what is the same of a layer called twice, though lowered each time."""
+    """Returns a key that is equal for the copies that lowering makes of one layer."""
     values = (keras.ops.convert_to_numpy(weight) for weight in conv.weights)
     return type(conv), conv.name, *(value.tobytes() for value in values)
 
@@ -127,12 +128,12 @@ def _identity(conv):
 def without_rounding(
     model: keras.Model, height: int | None = None, width: int | None = None
 ) -> tuple[Graph, activations.Ranges]:
-    """Returns a quantization-aware model without its rounding, and the ranges.
+    """Returns the graph of a quantization-aware model without rounding, and its ranges.
 
     Args:
         model: A quantization-aware model of one input.
         height: Height of the input, or `None` to leave it open.
-        width: Width of the input, likewise.
+        width: Width of the input, or `None` to leave it open.
     """
     bounds = {}
 
@@ -140,7 +141,7 @@ def without_rounding(
         operation = node.operation
         if isinstance(operation, FakeQuantize):
             low, high = map(float, operation.bounds())
-            # What has learned to be nothing is 0 in any range that TFLite takes.
+            # An empty learned range means zeros, which any range of TFLite can hold.
             bounds[id(args[0])] = (low, high) if low < high else (0.0, 1.0)
             return args[0]
         if isinstance(operation, FakeQuantizedConv2D):

@@ -1,4 +1,4 @@
-"""What ranges are observed on: random patches of images."""
+"""Calibration data: random patches of images, on which ranges are observed."""
 
 import numpy as np
 
@@ -10,10 +10,14 @@ CALIBRATION_SIZE = 72  # LR pixels
 
 
 def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarray]:
-    """Returns `CALIBRATION_PATCHES` random LR patches, float32 in [0, 1].
+    """Returns `CALIBRATION_PATCHES` random LR patches, float32 `(h, w, C)` in [0, 1].
 
-    In turns from the images, or from as many of them, evenly chosen, if there are
-    more; an image smaller than a patch is taken whole.
+    The images take turns. If there are more images than patches, evenly spaced ones are
+    used. h and w are `CALIBRATION_SIZE`, or an image's side if that is smaller.
+
+    Args:
+        folder: The images.
+        seed: Seed of the patches' positions.
     """
     rng = np.random.default_rng(seed)
     count = min(len(folder), CALIBRATION_PATCHES)

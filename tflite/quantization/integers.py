@@ -14,16 +14,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfsr.data.degradation import Degradation
 from tfsr.graph import operations as op
-from tfsr.graph.footprint import alignment
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import CONVOLUTIONS, SUMS, is_relu, operator_of
 from tfsr.layers import BilinearResize, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
-from tfsr.models import single_scale
 from tfsr.tflite.quantization.activations import Ranges, fused_into_relu
 from tfsr.tflite.quantization.aware import without_rounding
-from tfsr.upscaling.upscalers import from_uint8, to_uint8
+from tfsr.upscaling.upscalers import (
+    KerasUpscaler,
+    as_floats,
+    from_uint8,
+    to_uint8,
+)
 
 LOWEST, HIGHEST = -128, 127
 
@@ -46,25 +50,31 @@ class Quantized:
 Pending = Callable[[np.float32], np.ndarray]
 
 
-class IntegerUpscaler:
+class IntegerUpscaler(KerasUpscaler):
     """Runs a quantization-aware model as its 8-bit conversion would run.
 
     Args:
         model: What `quantization_aware` returned, perhaps loaded.
         scale: The scale to use.
+        name: As for `KerasUpscaler`.
+        task: As for `KerasUpscaler`.
     """
 
     depth = 8
+    bytes_of_value = 32  # float32 and float64, of a map, of its sums and beside them
 
-    def __init__(self, model: keras.Model, scale: int):
-        self.model = single_scale(model, scale)
-        self.scale = scale
-        self.alignment = alignment(self.model)
-        self.channels = self.model.input.shape[-1]
+    def __init__(
+        self,
+        model: keras.Model,
+        scale: int,
+        name: str | None = None,
+        task: Degradation | None = None,
+    ):
+        super().__init__(model, scale, name=name, task=task)
         self.graph, self.ranges = without_rounding(self.model)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        pixels = to_uint8(lr)[None]
+        pixels = to_uint8(as_floats(lr))[None]
         return from_uint8(run_integers(self.graph, self.ranges, pixels)[0])
 
 

@@ -1,4 +1,4 @@
-"""What 8 bits cost, layer by layer: the loss where one alone is rounded."""
+"""Sensitivity of a network to 8 bits: the loss when only one layer is rounded."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,17 +19,24 @@ from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8
 
 IMAGES = 4
-CROP = 96  # HR pixels: each side of what is taken of the middle of an image
+CROP = 96  # HR pixels: side of the crop from the middle of each image
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Something that is rounded while all else stays as it is."""
+    """Activations and kernels that are rounded while all others stay in float.
 
-    row: dict  # of the table, without the loss
+    Attributes:
+        row: The trial's row of the table, without the loss.
+        ranges: Ranges of the activations to round.
+        kernels: Whether to round a convolution's kernel, as for `simulate`.
+        first: Position of the first node that the trial changes.
+    """
+
+    row: dict
     ranges: activations.Ranges
-    kernels: Callable  # as for `simulate`
-    first: int  # position of the first node that it changes
+    kernels: Callable
+    first: int
 
 
 def sensitivity(
@@ -40,24 +47,25 @@ def sensitivity(
 ) -> dict:
     """Returns the table of `tfsr sensitivity`, by simulation in Keras.
 
-    Of an image whose squared error is e in float, and where rounding makes a difference
-    of variance d, the loss is 10 log10((e + d) / e): that of a rounding independent of
-    the error. The difference of two PSNRs has this mean, but needs many more pixels to
-    tell a layer's share. A shift of all images by the same is no part of d, for
-    conversion takes it off; nor are the pixels of input and output, which are 8 bits in
-    any case.
+    If the float model has the squared error e on an image, and rounding changes its
+    output by a difference of variance d, the loss is 10 log10((e + d) / e). This
+    assumes that rounding is independent of the error. The difference of two PSNRs has
+    the same mean, but needs many more pixels to tell a layer's share. d leaves out the
+    mean difference over all images, because conversion corrects it. Input and output
+    are not rounded, because their pixels have 8 bits in any case.
 
     Args:
         model: A float model of one or several scales.
-        scale: The scale to take.
-        folder: The images, 8-bit; of `IMAGES` of them, evenly chosen, a crop is taken.
-        patches: LR images, float32 `(H, W, C)` in [0, 1], that ranges are chosen on.
+        scale: The scale to measure.
+        folder: The images, 8-bit. A crop of `IMAGES` evenly spaced ones is used.
+        patches: LR images, float32 `(H, W, C)` in [0, 1], from which ranges are chosen.
 
     Returns:
-        `psnr_float` in dB, `loss_db` with all rounded, `sum_db` of the rows but for
-        single kernels, `layers`: rows of `name`, `kind` ("activation", "kernel", or
-        "kernels" for all), `loss_db` and, of an activation, `range` and `shares`, the
-        names of others of the same range; the worst first.
+        `psnr_float` in dB; `loss_db` with everything rounded; `sum_db`, the sum of the
+        rows except those of single kernels; `layers`, the rows, worst first: `name`,
+        `kind` ("activation", "kernel", or "kernels" for all kernels), `loss_db` and,
+        for an activation, `range` and `shares`, the names of the activations that share
+        this range. Also `folder`, `scale`, `degradation` and `images`, their number.
     """
     graph = lower(single_scale(model, scale), FOR_INT8)
     ranges = activations.ranges(graph, activations.observe(graph, patches))
@@ -112,7 +120,7 @@ def _activations(graph: Graph, ranges: activations.Ranges) -> Iterator[Trial]:
 
 def _kernels(graph: Graph) -> Iterator[Trial]:
     yield Trial({"name": "all", "kind": "kernels"}, {}, _all, 0)
-    first = {}
+    first: dict[str, int] = {}
     for i, node in enumerate(graph.nodes):
         if hasattr(node.operation, "kernel"):
             first.setdefault(name_of(node.operation), i)
@@ -122,7 +130,7 @@ def _kernels(graph: Graph) -> Iterator[Trial]:
 
 
 def _run(graph: Graph, pair: Pair, trials: list[Trial], progress) -> Iterator:
-    """Yields HR, SR in float, and SR of each trial, on the scale of 8 bits."""
+    """Yields HR, the float model's SR, and each trial's SR, in [0, 255]."""
     lr = keras.ops.convert_to_tensor(from_uint8(pair.lr)[None])
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     exact = []  # what each node computes
@@ -148,13 +156,13 @@ def _run(graph: Graph, pair: Pair, trials: list[Trial], progress) -> Iterator:
 
 
 def _pixels(outputs):
-    """Returns SR on the scale of 8 bits, not rounded."""
+    """Returns SR `(H, W, C)` in [0, 255], not rounded."""
     (sr,) = outputs
     return np.clip(keras.ops.convert_to_numpy(sr)[0], 0, 1) * 255.0
 
 
 def _scored(image, border):
-    """Returns what the protocol scores of an image."""
+    """Returns what the evaluation protocol scores: luma, without the border."""
     height, width, channels = image.shape
     inside = image[border : height - border, border : width - border]
     return luma(inside) if channels == 3 else inside.astype(np.float64)
@@ -168,8 +176,9 @@ def _losses(errors, differences):
     """Returns the mean loss of each trial in dB.
 
     Args:
-        errors: Squared errors in float, `(images,)`.
-        differences: Their mean and mean square, `(images, trials, 2)`.
+        errors: Squared errors of the float model, `(images,)`.
+        differences: Mean and mean square of the difference that rounding makes,
+            `(images, trials, 2)`.
     """
     mean, square = differences[..., 0], differences[..., 1]
     shift = mean.mean(axis=0)

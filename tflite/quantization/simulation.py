@@ -1,4 +1,4 @@
-"""What a quantized graph computes, in Keras: weights and activations rounded."""
+"""Simulates a quantized graph in Keras, with weights and activations rounded."""
 
 from collections.abc import Callable
 
@@ -17,17 +17,17 @@ def simulate(
     bits: int = 8,
     kernels: Callable[[keras.layers.Layer], bool] = lambda conv: True,
 ) -> Callable:
-    """Returns the `call` that runs `graph` as quantized, for `Graph.run`.
+    """Returns a `call` for `Graph.run` that runs `graph` as if it were quantized.
 
-    Weights take 8 bits, symmetric for each output channel. Biases stay as they are:
-    their 32 bits are exact enough.
+    Weights are rounded to 8 bits, symmetric for each output channel. Biases are not
+    rounded: their 32 bits are exact enough.
 
     Args:
         graph: The graph that `ranges` belong to.
         ranges: What `activations.ranges` returned for it.
         bits: 8 for asymmetric activations as in int8, 16 for symmetric ones as in
             int16x8.
-        kernels: Of which convolutions the weights are rounded; of all by default.
+        kernels: Whether to round a convolution's weights; by default all are.
     """
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     round_activation = {8: to_8_bit, 16: to_16_bit}[bits]
@@ -47,7 +47,7 @@ def simulate(
 
 
 def to_8_bit(x, low: float, high: float):
-    """Returns x in steps of (high - low) / 255, one of which is 0."""
+    """Returns x rounded to one of 256 multiples of (high - low) / 255, 0 among them."""
     step = (high - low) / 255
     zero_point = round(-low / step)
     levels = ops.clip(ops.round(x / step), -zero_point, 255 - zero_point)
@@ -55,9 +55,9 @@ def to_8_bit(x, low: float, high: float):
 
 
 def to_16_bit(x, low: float, high: float):
-    """Returns x in steps of m / 32767, m the larger of -low and high.
+    """Returns x rounded to multiples of m / 32767, m the larger of -low and high.
 
-    A range from 0 clips there, any other one at -m.
+    The result is -32768 to 32767 steps, or 0 to 32767 steps if low is 0.
     """
     step = max(-low, high) / 32767
     return ops.clip(ops.round(x / step), -32768 if low else 0, 32767) * step

@@ -1,4 +1,4 @@
-"""Quantization-aware training: float weights trained on for 8 bits."""
+"""Quantization-aware training, which starts from a float model's weights."""
 
 import dataclasses
 from pathlib import Path
@@ -19,7 +19,7 @@ from tfsr.training import Config, train
 from tfsr.training.fit import check_channels
 from tfsr.zoo.loading import load_model, weights_sha256
 
-STARTED_FROM = "float.sha256"  # in the run folder, the digest of the float weights
+STARTED_FROM = "float.sha256"  # file in the run folder: digest of the float weights
 
 
 def quantize_train(
@@ -27,21 +27,21 @@ def quantize_train(
 ) -> dict:
     """Trains a float model for 8 bits into the run folder `out`, or resumes there.
 
-    A luminance network is trained as it runs, from LR to SR in colour. Of a model of
-    several scales one may be trained alone, whose ranges then are its own.
+    A luminance network is trained as it runs, from RGB LR to RGB SR. One scale of a
+    model of several scales may be trained alone; it then has its own ranges.
 
     Args:
         run: A run folder or a `.keras` file with float weights.
-        config: An experiment with `[quantize]`, of the same model or one scale of it.
-        out: The run folder; `model.keras` in it is quantization-aware, for `convert`.
+        config: An experiment with `[quantize]`, for the same model or one scale of it.
+        out: The run folder; its `model.keras` is quantization-aware, for `convert`.
         tensorboard: As for `tfsr.training.train`.
 
     Returns:
         As `tfsr.training.train`.
 
     Raises:
-        InputError: If the config has no `[quantize]` or is of another model, if the run
-            in `out` started from other weights, and as `tfsr.training.train`.
+        InputError: If the config has no `[quantize]` or another model, if the run in
+            `out` started from other weights, or if `tfsr.training.train` raises one.
     """
     options = config.quantize
     if options is None:
@@ -89,10 +89,10 @@ def quantize_train(
 
 
 class FreezeRanges(keras.callbacks.Callback):
-    """Ends the learning of ranges.
+    """Freezes the learned ranges at the beginning of an epoch.
 
     Args:
-        epoch: The epoch, from 0, that begins with them frozen.
+        epoch: Number of the epoch, from 0.
     """
 
     def __init__(self, epoch):
@@ -107,7 +107,7 @@ class FreezeRanges(keras.callbacks.Callback):
 
 
 def _load(run, config):
-    """Returns the float model of a run, or the one scale of it that `config` has."""
+    """Returns the float model of a run; only one of its scales if `config` has one."""
     model = load_model(run)
     if is_quantization_aware(model):
         raise InputError(f"{run}: is quantization-aware already; give the float model.")
@@ -127,12 +127,12 @@ def _load(run, config):
 
 
 def _as_pixels(sr):
-    """Returns what 8 bits hold of a model's output."""
+    """Returns a model's output clipped to [0, 1], as 8 bits hold it."""
     return keras.ops.clip(sr, 0, 1)
 
 
 def _patches(config, scale):
-    """Returns patches of the training images that ranges start from."""
+    """Returns patches of the training images that give the initial ranges."""
     data = config.data
     folder = BenchmarkFolder(
         training_files(data.train, data.exclude),

@@ -1,4 +1,4 @@
-"""What running a model takes: how far a pixel sees, and how much memory."""
+"""Receptive field, alignment and memory of a model, for running it in tiles."""
 
 import math
 from fractions import Fraction
@@ -6,17 +6,18 @@ from fractions import Fraction
 import keras
 
 from tfsr.graph.graph import Graph, convolution_in, inline
-from tfsr.graph.operators import operator_of
+from tfsr.graph.operators import CONVOLUTIONS, operator_of
 from tfsr.graph.probe import probed
 from tfsr.graph.reach import LR, joined
 
 
 def receptive_radius(model: keras.Model) -> int | None:
-    """Returns how many LR pixels around its own an output pixel depends on at most.
+    """Returns the receptive radius: the LR pixels that count on each side of an output.
 
-    Tiles that overlap by this much on each side give what the whole image gives, if
-    they begin at multiples of `alignment`. None where a pixel sees the whole image, or
-    where an operation does not tell what it sees.
+    An output pixel depends on LR pixels at most this far from its own. Tiles that
+    overlap by this much on each side and begin at multiples of `alignment` give the
+    same result as the whole image. The radius is None if a pixel may see the whole
+    image, or if it is unknown what an operation sees.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -29,8 +30,8 @@ def receptive_radius(model: keras.Model) -> int | None:
 def alignment(model: keras.Model) -> int:
     """Returns the number of LR pixels after which all grids inside the model repeat.
 
-    Where each level has half the resolution of the one before, that is the side of the
-    coarsest pixels.
+    If each level has half the resolution of the one before, this is the side of the
+    coarsest level's pixels.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -52,7 +53,7 @@ def far_seeing(model: keras.Model) -> list[str]:
 
 
 def _reaches(model):
-    """Returns the graph of `model` and the reach of every tensor by its id."""
+    """Returns the graph of `model` and the `Reach` of each tensor by its id."""
     graph = inline(model)
     reaches = {id(x): LR for x in graph.inputs}
     for node in graph.nodes:
@@ -67,7 +68,7 @@ def _reaches(model):
 
 
 def working_values(model: keras.Model) -> int:
-    """Returns how many values per LR pixel a run holds at once, at its peak.
+    """Returns the values per LR pixel that a run holds in memory at its peak.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -87,7 +88,9 @@ def working_values(model: keras.Model) -> int:
 
 
 def taps(model: keras.Model) -> int:
-    """Returns, per LR pixel, the kernel taps of all convolutions but pointwise ones.
+    """Returns the kernel taps per LR pixel, summed over all convolutions but 1x1 ones.
+
+    A tap is one position of a kernel, such as 9 of a 3x3 kernel for each output pixel.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -95,9 +98,10 @@ def taps(model: keras.Model) -> int:
     graph = _sized(model)
     total = 0
     for node in graph.nodes:
-        kernel = getattr(convolution_in(node.operation), "kernel", None)
-        if kernel is not None and len(kernel.shape) == 4 and kernel.shape[0] > 1:
-            total += math.prod(kernel.shape[:2]) * math.prod(node.outputs[0].shape[1:3])
+        conv = convolution_in(node.operation)
+        if isinstance(conv, CONVOLUTIONS) and conv.kernel.shape[0] > 1:
+            sides = conv.kernel.shape[:2], node.outputs[0].shape[1:3]
+            total += math.prod(map(math.prod, sides))
     return total // _pixels(graph)
 
 

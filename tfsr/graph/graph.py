@@ -1,4 +1,4 @@
-"""A model as a graph of primitive operations, in the order of their execution."""
+"""A model as a graph of primitive operations, in the order in which they run."""
 
 from collections.abc import Callable
 
@@ -29,9 +29,12 @@ class Graph:
         self.nodes = _in_order(inputs, outputs)
 
     def run(self, inputs: list, call: Callable) -> list:
-        """Returns the outputs for other inputs, each node run by `call(node, ...)`.
+        """Returns the outputs for `inputs`, running each node with `call`.
 
-        `call` gets the node and the arguments of its operation.
+        Args:
+            inputs: Tensors or symbolic tensors, one for each of the graph's inputs.
+            call: Function `call(node, *args, **kwargs)` that gets a node with the
+                arguments of its operation and returns the outputs, like `run_node`.
         """
         values = {id(x): y for x, y in zip(self.inputs, inputs, strict=True)}
         for node in self.nodes:
@@ -43,12 +46,12 @@ class Graph:
 
 
 def run_node(node, *args, **kwargs):
-    """Runs a node as it is: the plain `call` of `Graph.run`."""
+    """Returns the outputs of a node's operation: the plain `call` of `Graph.run`."""
     return node.operation(*args, **kwargs)
 
 
-def convolution_in(operation):
-    """Returns the convolution that `operation` rounds the kernel of, or itself."""
+def convolution_in(operation: keras.Operation) -> keras.Operation:
+    """Returns the convolution in a `FakeQuantizedConv2D`; else `operation` itself."""
     rounded = isinstance(operation, FakeQuantizedConv2D)
     return operation.conv if rounded else operation
 
@@ -59,17 +62,17 @@ def inline(
     width: int | None = None,
     opens: Callable[[keras.layers.Layer], bool] = lambda block: True,
 ) -> Graph:
-    """Returns `model` with every block replaced by the operations inside it.
+    """Returns `model` as a graph in which the operations of each block replace it.
 
-    What remains are operations of the table in `operators.py`, and those that cannot be
-    opened: a layer with weights of its own, or one that computes with what the graph
-    would not show. They share their weights with `model`.
+    The graph has operations of the table in `operators.py`, and layers that cannot be
+    opened because they have weights of their own or compute with values that a graph
+    would not show. The weights are shared with `model`.
 
     Args:
         model: A functional model.
         height: Height of the inputs, or `None` to leave it as it is.
-        width: Width of the inputs, likewise.
-        opens: Which blocks to open, of those that can be.
+        width: Width of the inputs, or `None` to leave it as it is.
+        opens: Whether to open a block that can be opened; by default all are.
     """
     graph = Graph(model.inputs, model.outputs)
     inputs = [_input_like(x, height, width) for x in model.inputs]
@@ -98,7 +101,7 @@ def _input_like(x, height, width):
 
 
 def _is_block(operation):
-    """Returns whether an operation is made of layers, and has no weights but theirs."""
+    """Returns whether an operation consists of layers that have all of its weights."""
     if not isinstance(operation, keras.layers.Layer) or operator_of(operation):
         return False
     inside = operation._layers
@@ -107,11 +110,11 @@ def _is_block(operation):
 
 
 def _inside(block, args, kwargs):
-    """Returns the outputs of what a block calls, or None if that is not all it does.
+    """Returns a block's outputs computed by its layers; None if it does more than that.
 
-    A block of ours is known to be no more. One of a stranger's may compute with weights
-    directly, or with TensorFlow: then its weights are not all in the graph, its call
-    fails, or its results differ.
+    The blocks of this package do no more. Other blocks may compute with weights
+    directly, or with TensorFlow. This shows in one of three ways: the graph lacks some
+    of their weights, their call fails, or the graph's results differ.
     """
     if type(block).__module__.startswith("tfsr."):
         return block.call(*args, **kwargs)
@@ -136,7 +139,7 @@ def _inside(block, args, kwargs):
 
 
 def _agree(block, args, kwargs, graph):
-    """Returns whether a block gives what the graph of its inside gives, on noise."""
+    """Returns whether a block and the graph of its layers give the same, on noise."""
     rng = np.random.default_rng(0)
     values = {}
     for x in graph.inputs:
@@ -156,6 +159,7 @@ def _agree(block, args, kwargs, graph):
 
 
 def _in_order(inputs, outputs):
+    """Returns the nodes from `inputs` to `outputs`, each after those it depends on."""
     begin = {id(x) for x in inputs}
     order, seen = [], set()
     stack = [(x, False) for x in reversed(outputs)]

@@ -1,8 +1,8 @@
-"""What is known of each type of operation that a network is made of: one table.
+"""The table of operators: what is known of each type of operation in a network.
 
 An entry says how far an operation's outputs see, what it costs, whether it only moves
-values, and how it is written for TFLite. What has no entry is opened if it is a block
-of other layers (`graph.inline`), and else probed (`probe.py`).
+values, and how it is written for TFLite. An operation without an entry is opened if it
+is a block of other layers (`graph.inline`); otherwise it is probed (`probe.py`).
 """
 
 import math
@@ -42,17 +42,18 @@ class Operator:
     """What is known of one type of operation.
 
     Attributes:
-        reach: From an operation, its node and the joined reach of its inputs to that of
-            its outputs.
-        mult_adds: From an operation and its node, of known sizes, to the
-            multiply-accumulates of one image. Biases, activations and sums are free, as
-            in the CARN paper.
+        reach: Function of an operation, its node and the joined `Reach` of its inputs;
+            it returns the `Reach` of its outputs.
+        mult_adds: Function of an operation and its node, whose sizes are known; it
+            returns the multiply-accumulates of one image. Biases, activations and sums
+            are free, as in the CARN paper.
         moves: Whether outputs hold values of the inputs, moved, picked or averaged.
-            TFLite then demands one quantization of both.
+            TFLite then demands the same quantization of inputs and outputs.
         rounded: Whether it is a convolution whose kernel TFLite keeps in 8 bits, with
-            steps of its own for each output channel.
-        write: From an operation and its arguments to the TensorFlow operations that the
-            converter gets; None for those that Keras runs.
+            a quantization step for each output channel.
+        write: Function of an operation and its arguments; it returns its outputs,
+            computed by TensorFlow operations that convert well. None where the
+            operations that Keras runs do.
     """
 
     reach: Callable[[Any, Any, Reach], Reach]
@@ -62,11 +63,11 @@ class Operator:
     write: Callable | None = None
 
 
-def operator_of(operation) -> Operator | None:
-    """Returns what is known of an operation; None for one that the table lacks.
+def operator_of(operation: keras.Operation) -> Operator | None:
+    """Returns the entry of an operation in the table; None if there is none.
 
-    A subclass is what its parent is, unless it computes in its own way. Of an activation
-    that is not one of Keras' nothing is known.
+    A subclass has the entry of its parent, unless it overrides `call`. A layer with an
+    activation that is not Keras' own has no entry.
     """
     activation = getattr(operation, "activation", None)
     if activation is not None and not _is_of_keras(activation):
@@ -78,7 +79,7 @@ def operator_of(operation) -> Operator | None:
     return None
 
 
-def is_relu(operation) -> bool:
+def is_relu(operation: keras.Operation) -> bool:
     """Returns whether an operation is max(x, 0) and nothing else."""
     if isinstance(operation, keras.layers.ReLU):
         plain = not operation.threshold and not operation.negative_slope
@@ -95,12 +96,12 @@ def _is_of_keras(activation):
 
 
 def _same(operation, node, reach):
-    """Each pixel by itself."""
+    """An output pixel reads the input pixel at its place."""
     return reach
 
 
 def _everywhere(operation, node, reach):
-    """Any pixel may see the whole image."""
+    """An output pixel may read the whole image."""
     return reach.unbounded()
 
 
@@ -109,7 +110,7 @@ def _no_map(operation, node, reach):
 
 
 def _elementwise(operation, node, reach):
-    """Each pixel by itself, unless constants differ from place to place."""
+    """As `_same`, unless a constant operand differs from place to place."""
     for value in _arguments(node):
         shape = getattr(value, "shape", ())
         constant = not isinstance(value, keras.KerasTensor)
@@ -119,13 +120,13 @@ def _elementwise(operation, node, reach):
 
 
 def _of_last_axis(operation, node, reach):
-    """Each pixel by itself, if the operation goes over channels alone."""
+    """As `_same` if the operation's axes are the channels alone."""
     axes = _axes(getattr(operation, "axis", None), node)
     return reach if axes <= {3} else reach.unbounded()
 
 
 def _reduced(operation, node, reach):
-    """As `_of_last_axis`, of an operation that leaves one value of its axes."""
+    """As `_of_last_axis`, for operations that reduce their axes to one value."""
     axes = _axes(getattr(operation, "axis", None), node)
     if not axes <= {3}:
         return NO_MAP if {1, 2} <= axes else reach.unbounded()
@@ -133,7 +134,7 @@ def _reduced(operation, node, reach):
 
 
 def _axes(axis, node):
-    """Returns the axes of an operation as a set, none of them negative."""
+    """Returns the set of an operation's axes, counted from 0; all if `axis` is None."""
     rank = len(node.input_tensors[0].shape)
     if axis is None:
         return set(range(rank))
@@ -142,7 +143,7 @@ def _axes(axis, node):
 
 
 def _window(operation, node, reach):
-    """The window of a convolution or a pooling, with its stride and dilation."""
+    """An output pixel reads the window of a convolution or pooling layer."""
     size = getattr(operation, "kernel_size", None) or operation.pool_size
     dilation = getattr(operation, "dilation_rate", 1)
     return _windowed(reach, size, operation.strides, dilation, operation.padding)
@@ -151,8 +152,9 @@ def _window(operation, node, reach):
 def _windowed(reach, size, strides, dilation, padding):
     """Returns the reach of windows of `size` pixels `dilation` apart.
 
-    With padding "same" and stride 1 a window lies around its pixel. Otherwise it begins
-    at the pixel's first of `stride` pixels, or earlier by what is padded.
+    With padding "same" and stride 1 a window is centered on its output pixel. Otherwise
+    it begins at the first of the `stride` input pixels there, or earlier by as many
+    pixels as are padded.
     """
     sizes, strides, dilations = map(_pair, (size, strides, dilation))
     if strides[0] != strides[1]:
@@ -165,10 +167,10 @@ def _windowed(reach, size, strides, dilation, padding):
 
 
 def _transposed_window(operation, node, reach):
-    """The input pixels whose windows meet an output pixel of a transposed convolution.
+    """An output pixel of a transposed convolution reads inputs whose windows cover it.
 
-    With padding "same", output o gets input i if 0 <= o + p - i s < k for p pixels cut
-    off at the beginning, (k - s) // 2 of them.
+    With kernel size k, stride s and padding "same", output o reads input i if
+    0 <= o + p - i s < k, where p = (k - s) // 2 pixels are cut off at the beginning.
     """
     return _spread(
         reach,
@@ -203,7 +205,7 @@ def _grouped_window(operation, node, reach):
 
 
 def _function_window(operation, node, reach):
-    """The window of a convolution called as a function, with its kernel."""
+    """As `_window`, for a convolution called as a function of input and kernel."""
     _, kernel, *_ = _arguments(node)
     size = kernel.shape[:2]
     return _windowed(
@@ -228,7 +230,7 @@ def _function_spread(operation, node, reach):
 
 
 def _arguments(node):
-    """Returns an operation's arguments, by position or by name."""
+    """Returns all arguments of a call: the positional ones, then those with names."""
     return [*node.arguments.args, *node.arguments.kwargs.values()]
 
 
@@ -257,14 +259,26 @@ def _bilinear(operation, node, reach):
 
 
 def _joining(operation, node, reach):
-    """Along the rows or columns, what comes behind is moved by what is before it."""
+    """Concatenating along rows or columns moves a map by the sizes of those before."""
     axis = operation.axis % 4
     if axis in (0, 3):
         return reach
-    sides = [x.shape[axis] for x in node.input_tensors]
+    sides = [_side(x, axis) for x in node.input_tensors]
     if sides.count(None) > 1:
         return reach.unbounded()
     return reach.with_neighbours(sum(side for side in sides if side is not None))
+
+
+def _side(x, axis):
+    """Returns the length of an axis, or of the part cut from one of open length."""
+    history = x._keras_history
+    if x.shape[axis] is not None or not isinstance(history.operation, op.GetItem):
+        return x.shape[axis]
+    slices = _slices(history.operation._inbound_nodes[history.node_index])
+    part = slices and slices[axis - 1]
+    if not part or not isinstance(part.stop, int) or part.stop < 0:
+        return None
+    return part.stop - (part.start or 0)
 
 
 def _split(operation, node, reach):
@@ -278,7 +292,7 @@ def _tile(operation, node, reach):
 
 
 def _slice(operation, node, reach):
-    """A part of the rows and columns moves by where it begins; steps leave some out."""
+    """Slicing moves pixels by the slice's start; its step lowers the resolution."""
     slices = _slices(node)
     if slices is None:
         return reach.unbounded()
@@ -290,9 +304,9 @@ def _slice(operation, node, reach):
 
 
 def _slices(node):
-    """Returns the slices of rows and columns; None where there is anything else."""
+    """Returns the slices of rows and columns; None if an index is no slice."""
     _, key = _arguments(node)
-    parts = list(key) if isinstance(key, tuple) else [key]
+    parts = list(key) if isinstance(key, tuple | list) else [key]  # once loaded
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
         parts[at : at + 1] = [slice(None)] * (5 - len(parts))
@@ -313,7 +327,7 @@ def _cropping(operation, node, reach):
 
 
 def _alphas(operation, node, reach):
-    """PReLU: its slopes may differ from place to place."""
+    """As `_same`, unless the slopes of a PReLU differ from place to place."""
     return reach if tuple(operation.alpha.shape[:2]) == (1, 1) else reach.unbounded()
 
 
@@ -326,17 +340,17 @@ def _of_convolution(operation, node, reach):
 
 
 def _positions(x):
-    """Returns how many positions a tensor has beside the channels of one image."""
+    """Returns the number of positions in one image, such as H * W of `(B, H, W, C)`."""
     return math.prod(x.shape[1:-1])
 
 
 def _per_output(operation, node):
-    """A kernel's size for each output pixel; a shared kernel counts each time."""
+    """Returns the kernel's size times the number of output pixels."""
     return math.prod(operation.kernel.shape) * _positions(node.outputs[0])
 
 
 def _per_input(operation, node):
-    """A kernel's size for each input pixel, as a transposed convolution needs."""
+    """Returns the kernel's size times the number of input pixels."""
     return math.prod(operation.kernel.shape) * _positions(node.input_tensors[0])
 
 
@@ -374,7 +388,11 @@ def _einsum_layer(operation, node):
 
 
 def _contraction(equation, shapes):
-    """Returns the product of all index ranges of an Einstein sum, for one image."""
+    """Returns the mult-adds of an Einstein sum for one image.
+
+    They are the product of the ranges of all indices; unknown ones (the batch) are left
+    out.
+    """
     terms = equation.replace(" ", "").split("->")[0].split(",")
     sides: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
@@ -395,7 +413,7 @@ def _mult_adds_of_convolution(operation, node):
 
 
 def _write_grouped(operation, x):
-    """Keras wraps a grouped convolution in XLA, which TFLite cannot convert."""
+    """Runs a grouped convolution by `tf.nn`; Keras' XLA call cannot be converted."""
     import tensorflow as tf
 
     x = tf.nn.conv2d(x, operation.kernel, strides=1, padding="SAME")
@@ -418,10 +436,10 @@ def _write_conv(operation, x):
 
 
 def _unequal(bias):
-    """Returns a bias whose numbers are not all the same, by one last bit.
+    """Returns a bias with its first value changed by one last bit if all are equal.
 
-    TensorFlow's converter (2.21) keeps equal ones as a single integer, in the steps of
-    the first filter, though each filter has steps of its own.
+    TensorFlow's converter (2.21) stores equal values as a single integer in the first
+    filter's quantization steps, though each filter has steps of its own.
     """
     import numpy as np
     import tensorflow as tf
@@ -435,10 +453,10 @@ def _unequal(bias):
 
 
 def _write_upsampling(operation, x):
-    """Nearest upsampling by a power of two becomes shuffles of equal pixels.
+    """Runs nearest upsampling by a power of two as pixel shuffles of copied channels.
 
-    Keras' own would become five-dimensional tiles, which no delegate takes. After a 1x1
-    convolution, one transposed convolution is the same, but slower.
+    Keras' own upsampling would become five-dimensional tiles, which no delegate takes.
+    After a 1x1 convolution, one transposed convolution gives the same, but is slower.
     """
     import tensorflow as tf
 
@@ -452,7 +470,7 @@ def _write_upsampling(operation, x):
 
 
 def _write_bilinear(operation, x):
-    """Keras' bilinear resizing wants known sizes."""
+    """Runs bilinear resizing by `tf.image.resize`; Keras' own needs known sizes."""
     import tensorflow as tf
 
     return operation.resize_by(tf.image.resize, x)
@@ -597,4 +615,6 @@ OPERATORS: dict[type, Operator] = {
 }
 SUMS = (op.Add, layers.Add)
 CONCATENATIONS = (op.Concatenate, layers.Concatenate)
-CONVOLUTIONS = tuple(kind for kind, known in OPERATORS.items() if known.rounded)
+CONVOLUTIONS: tuple[Any, ...] = tuple(
+    kind for kind, known in OPERATORS.items() if known.rounded
+)

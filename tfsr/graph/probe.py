@@ -1,4 +1,4 @@
-"""How far an operation sees that no table knows: asked by changing one row at a time."""
+"""The reach of an unknown operation, found by changing one row or column at a time."""
 
 import math
 from fractions import Fraction
@@ -16,10 +16,11 @@ INPUTS = ((0.5, 0.15), (0.0, 0.02), (0.0, 1.0), (2.0, 0.5), (-2.0, 0.5))  # mean
 def probed(node, reach: Reach) -> Reach:
     """Returns the reach of an unknown operation's outputs.
 
-    The operation runs alone on random maps of several ranges, so that no activation
-    hides what it reads; then with one row, or one column, changed. The outputs that
-    differ see it. Where this does not tell (the operation does not run so, sees more
-    than a third of the map, or depends on where a pixel lies), the reach is unbounded.
+    The operation runs alone on random maps, then again with one row or column changed:
+    the output pixels that differ depend on it. The maps have several ranges, so that a
+    saturated activation cannot hide a dependency. The reach is unbounded if the
+    operation does not run alone, sees more than a third of the map, or differs from
+    place to place.
 
     Args:
         node: The call of the operation.
@@ -37,10 +38,11 @@ def probed(node, reach: Reach) -> Reach:
 
 
 def _look(node, side):
-    """Returns by which factor the operation enlarges, and how many pixels it sees.
+    """Returns the factor by which an operation enlarges, and how many pixels it sees.
 
-    So many on each side of the input pixel that holds an output pixel; infinitely many
-    where that is not told. None where the operation cannot be tried.
+    The pixels are counted on each side of the input pixel that holds an output pixel;
+    infinity means that the trial does not tell. Returns None if the operation cannot be
+    tried.
     """
     maps = [x for x in node.input_tensors if len(x.shape) == 4]
     if len(maps) < len(node.input_tensors):
@@ -69,15 +71,15 @@ def _fits(n, side):
 
 
 def _changed_rows(node, maps, side, across, mean, spread):
-    """Returns which output rows differ where an input row is changed, `(rows, rows)`.
+    """Returns which output rows change with which input row, bool `(rows, rows out)`.
 
     Args:
-        node: The call.
-        maps: Its inputs.
-        side: Height and width of the maps.
-        across: Whether columns take the place of rows.
-        mean: Of the maps' values.
-        spread: Their standard deviation.
+        node: The call of the operation.
+        maps: Its symbolic inputs.
+        side: Height and width of the maps to try.
+        across: Whether to change columns instead of rows.
+        mean: Mean of the maps' values.
+        spread: Standard deviation of the maps' values.
     """
     rng = np.random.default_rng(side)
     axis = 2 if across else 1
@@ -98,7 +100,7 @@ def _changed_rows(node, maps, side, across, mean, spread):
 
 
 def _run(node, values):
-    """Returns the first output of a call for other values of its tensors."""
+    """Returns the first output of a call, with `values` for its input tensors."""
     known = {
         id(x): keras.ops.convert_to_tensor(value)
         for x, value in zip(node.input_tensors, values, strict=True)
@@ -109,12 +111,15 @@ def _run(node, values):
 
 
 def _beyond(changed, factor):
-    """Returns how many pixels beside its own an output pixel sees; infinity if all.
+    """Returns how many pixels on each side of its own an output pixel sees at most.
 
-    Where the pattern differs in the middle from place to place, more than the distance
-    matters, and the answer is infinity too.
+    Infinity if an output pixel in the middle third depends on none.
+
+    Args:
+        changed: Whether an output row depends on an input row, `(rows, rows out)`.
+        factor: Output size over input size.
     """
-    rows, columns = changed.shape
+    columns = changed.shape[1]
     inside = slice(columns // 3, columns - columns // 3)
     seen = [np.flatnonzero(changed[:, o]) for o in range(columns)]
     if any(len(s) == 0 for s in seen[inside]):

@@ -1,4 +1,4 @@
-"""How far a pixel of a feature map sees: which LR pixels it depends on."""
+"""The reach of a feature map's pixels: which LR pixels they depend on."""
 
 import math
 from collections.abc import Iterable
@@ -8,16 +8,16 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Reach:
-    """Where the LR pixels lie that a pixel of a feature map depends on.
+    """The LR pixels that a pixel of a feature map depends on.
 
-    At most `radius` outside the cell that holds the pixel, of a grid that begins at the
-    corner of the image. All lengths are in LR pixels.
+    A grid of cells begins at the image's corner. A pixel depends on LR pixels in the
+    cell that holds it and at most `radius` outside. All lengths are in LR pixels.
 
     Attributes:
-        radius: Infinite where it is unknown, or where a pixel sees the whole image.
+        radius: Infinite if it is unknown or if a pixel sees the whole image.
         cell: Side of the grid's cells, a multiple of `pixel`.
-        pixel: Side of the map's own pixels. None of what is no map: a vector of the
-            whole image.
+        pixel: Side of the map's own pixels. None if the tensor is no map but, for
+            example, a vector of the whole image.
     """
 
     radius: Fraction | float
@@ -25,7 +25,7 @@ class Reach:
     pixel: Fraction | None
 
     def on(self, cell: Fraction) -> "Reach":
-        """Returns the reach by a grid of other cells, also multiples of `pixel`."""
+        """Returns the same reach on a grid of other cells, multiples of `pixel` too."""
         if self.pixel is None:
             return self
         nested = cell % self.cell == 0
@@ -33,14 +33,14 @@ class Reach:
         return Reach(radius, cell, self.pixel)
 
     def with_neighbours(self, pixels: int) -> "Reach":
-        """Returns the reach of a pixel and so many on each side of it."""
+        """Returns the reach of an operation that reads `pixels` more on each side."""
         if pixels == 0 or self.pixel is None:
             return self
         own = self.on(self.pixel)
         return Reach(own.radius + pixels * self.pixel, self.pixel, self.pixel)
 
     def interpolated(self, factor: Fraction) -> "Reach":
-        """Returns the reach of a map enlarged by `factor`, bilinear, half-pixel."""
+        """Returns the reach after bilinear resizing by `factor`, half-pixel centers."""
         if self.pixel is None:
             return self
         own = self.on(self.pixel)
@@ -53,7 +53,10 @@ class Reach:
         return Reach(own.radius + beyond * self.pixel, pixel, pixel)
 
     def resized(self, factor: Fraction | int) -> "Reach":
-        """Returns the reach of a map enlarged by `factor`, each pixel by itself."""
+        """Returns the reach after a resizing by `factor` that reads no neighbours.
+
+        This may be a pixel shuffle, its inverse, or the repetition of pixels.
+        """
         if self.pixel is None:
             return self
         pixel = self.pixel / factor
@@ -70,9 +73,9 @@ NO_MAP = Reach(math.inf, Fraction(1), None)
 
 
 def joined(reaches: Iterable[Reach]) -> Reach:
-    """Returns the reach of what is computed from several maps, pixel by pixel.
+    """Returns the reach of a pixelwise operation on several tensors.
 
-    What is no map, such as the mean of an image, takes the pixels of the others.
+    If one of them is no map, such as the mean of an image, the radius is infinite.
     """
     reaches = list(reaches)
     maps = [reach for reach in reaches if reach.pixel is not None]

@@ -2,6 +2,7 @@ from tfsr.layers.bicubic_enlarge import BicubicEnlarge
 from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock
 from tfsr.layers.channel_shift import ChannelShift
+from tfsr.layers.collapsible_conv import CollapsibleConv2D
 from tfsr.layers.conv_norm import ConvNorm
 from tfsr.layers.fake_quantize import FakeQuantize
 from tfsr.layers.fake_quantized_conv import FakeQuantizedConv2D
@@ -11,6 +12,7 @@ from tfsr.layers.multi_scale_conv import MultiScaleConv2D
 from tfsr.layers.multi_scale_cross import MultiScaleCross
 from tfsr.layers.multi_scale_maps import CONVS, multi_scale
 from tfsr.layers.padding import CropToScale, PadToMultiple
+from tfsr.layers.quality import PSNR, SSIM
 from tfsr.layers.resampling import (
     BilinearResize,
     check_ratio,
@@ -30,11 +32,14 @@ from tfsr.layers.weighted_average import WeightedAverage
 
 __all__ = [
     "CONVS",
+    "PSNR",
+    "SSIM",
     "BicubicEnlarge",
     "BilinearResize",
     "BranchedConv2D",
     "CascadingBlock",
     "ChannelShift",
+    "CollapsibleConv2D",
     "ConvNorm",
     "CropToScale",
     "FakeQuantize",

@@ -1,9 +1,9 @@
 """The multi-scale convolutions of the MS3-Conv paper, by name.
 
-Each is one matrix of equation (1) and stands where a convolution of `filters` channels
-stood: with two levels or more, a level has half of them. W is a convolution of
-`kernel_size`, W^1 one of size 1, down is by averages and up is nearest unless marked,
-and rows are output levels, the finest first.
+Each function builds the layer that replaces a convolution of `filters` channels; with
+two levels or more, each level has half of them. The docstrings give the matrix of
+equation (1), whose rows are output levels, the finest first. W is a convolution of
+`kernel_size`, W^1 one of size 1; down averages and up repeats pixels unless marked.
 
 Feng, Guan, Qiao and Dong, "Exploring Multi-Scale Feature Propagation and Communication
 for Image Super Resolution", ECCV 2020, https://arxiv.org/abs/2008.00239
@@ -17,39 +17,52 @@ from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.multi_scale_conv import MAX_LEVELS, MultiScaleConv2D
 
 
-def standard(filters, kernel_size=3, **kwargs):
-    """[W]."""
+def standard(filters: int, kernel_size: int = 3, **kwargs) -> MultiScaleConv2D:
+    """Returns an ordinary convolution: [W]."""
     return MultiScaleConv2D((filters,), kernel_size, **kwargs)
 
 
-def ms(filters, kernel_size=3, levels=2, **kwargs):
-    """[[W_HH, 0], [0, W_LL]]."""
+def ms(
+    filters: int, kernel_size: int = 3, levels: int = 2, **kwargs
+) -> MultiScaleConv2D:
+    """Returns a convolution for each level: [[W_HH, 0], [0, W_LL]]."""
     return MultiScaleConv2D(
         _halves(filters, levels), kernel_size, paths="none", **kwargs
     )
 
 
-def ms2(filters, kernel_size=3, levels=2, **kwargs):
-    """[[W_HH, up W_LH], [W_HL down, W_LL]]."""
+def ms2(
+    filters: int, kernel_size: int = 3, levels: int = 2, **kwargs
+) -> MultiScaleConv2D:
+    """Returns MS2-Conv: [[W_HH, up W_LH], [W_HL down, W_LL]]."""
     return MultiScaleConv2D(_halves(filters, levels), kernel_size, **kwargs)
 
 
-def ms2_without_lh(filters, kernel_size=3, levels=2, **kwargs):
-    """[[W_HH, 0], [W_HL down, W_LL]]."""
+def ms2_without_lh(
+    filters: int, kernel_size: int = 3, levels: int = 2, **kwargs
+) -> MultiScaleConv2D:
+    """Returns MS2-Conv without low to high: [[W_HH, 0], [W_HL down, W_LL]]."""
     return MultiScaleConv2D(
         _halves(filters, levels), kernel_size, paths="high_to_low", **kwargs
     )
 
 
-def ms2_without_hl(filters, kernel_size=3, levels=2, **kwargs):
-    """[[W_HH, up W_LH], [0, W_LL]]."""
+def ms2_without_hl(
+    filters: int, kernel_size: int = 3, levels: int = 2, **kwargs
+) -> MultiScaleConv2D:
+    """Returns MS2-Conv without high to low: [[W_HH, up W_LH], [0, W_LL]]."""
     return MultiScaleConv2D(
         _halves(filters, levels), kernel_size, paths="low_to_high", **kwargs
     )
 
 
-def ms3(filters, kernel_size=3, levels=2, **kwargs):
-    """[[W_IS, up W^1_LH], [W^1_HL down, W_IS]], equation (5)."""
+def ms3(
+    filters: int, kernel_size: int = 3, levels: int = 2, **kwargs
+) -> MultiScaleConv2D:
+    """Returns MS3-Conv, (5): [[W_IS, up W^1_LH], [W^1_HL down, W_IS]].
+
+    All levels share W_IS.
+    """
     return MultiScaleConv2D(
         _halves(filters, levels),
         kernel_size,
@@ -59,17 +72,21 @@ def ms3(filters, kernel_size=3, levels=2, **kwargs):
     )
 
 
-def ms3_l(filters, kernel_size=3, levels=2, **kwargs):
-    """[[W_IS, up W_LH], [W_HL down, W_IS]]."""
+def ms3_l(
+    filters: int, kernel_size: int = 3, levels: int = 2, **kwargs
+) -> MultiScaleConv2D:
+    """Returns MS3-Conv with W between levels: [[W_IS, up W_LH], [W_HL down, W_IS]]."""
     return MultiScaleConv2D(
         _halves(filters, levels), kernel_size, intra="shared", **kwargs
     )
 
 
-def octave(filters, kernel_size=3, ratio=0.5, **kwargs):
-    """[[W_HH, up W_LH], [W_HL down, W_LL]], equation (3).
+def octave(
+    filters: int, kernel_size: int = 3, ratio: float = 0.5, **kwargs
+) -> MultiScaleConv2D:
+    """Returns octave convolution, (3): [[W_HH, up W_LH], [W_HL down, W_LL]].
 
-    `ratio` is the share of the channels that the low level has.
+    The low level has the share `ratio` of the channels.
     """
     low = round(filters * ratio)
     if not 0 < low < filters:
@@ -80,8 +97,13 @@ def octave(filters, kernel_size=3, ratio=0.5, **kwargs):
     return MultiScaleConv2D((filters - low, low), kernel_size, **kwargs)
 
 
-def multigrid(filters, kernel_size=3, levels=3, **kwargs):
-    """[[W_HH, W_MH up, 0], [W_HM max, W_MM, W_LM up], [0, W_ML max, W_LL]], (4)."""
+def multigrid(
+    filters: int, kernel_size: int = 3, levels: int = 3, **kwargs
+) -> MultiScaleConv2D:
+    """Returns multigrid convolution, (4), with max pooling and upsampling before W.
+
+    [[W_HH, W_MH up, 0], [W_HM max, W_MM, W_LM up], [0, W_ML max, W_LL]].
+    """
     return MultiScaleConv2D(
         _halves(filters, levels),
         kernel_size,
@@ -92,8 +114,13 @@ def multigrid(filters, kernel_size=3, levels=3, **kwargs):
     )
 
 
-def unet(filters, kernel_size=3, levels=2, **kwargs):
-    """[[I, 0], [0, W_LL]], equation (2); I only at the top where levels are more."""
+def unet(
+    filters: int, kernel_size: int = 3, levels: int = 2, **kwargs
+) -> MultiScaleConv2D:
+    """Returns U-Net's convolution, (2): [[I, 0], [0, W_LL]].
+
+    With more levels, only the finest has I.
+    """
     return MultiScaleConv2D(
         _halves(filters, levels),
         kernel_size,
@@ -103,12 +130,14 @@ def unet(filters, kernel_size=3, levels=2, **kwargs):
     )
 
 
-def branched(function, filters, kernel_size=3, **kwargs):
-    """[[W_HH, W_LH], [W_HL, F]] at one resolution, F being a function of Table 1."""
+def branched(
+    function: str, filters: int, kernel_size: int = 3, **kwargs
+) -> BranchedConv2D:
+    """Returns [[W_HH, W_LH], [W_HL, F]] at one resolution, F a function of Table 1."""
     return BranchedConv2D(_halves(filters, 2), kernel_size, function, **kwargs)
 
 
-CONVS = {
+CONVS: dict[str, Callable] = {
     "standard": standard,
     "ms": ms,
     "ms2": ms2,
@@ -128,11 +157,11 @@ CONVS = {
 
 
 def multi_scale(conv: str, levels: int | None = None) -> Callable:
-    """Returns the function of `CONVS` called `conv`, set to a number of levels.
+    """Returns the function `CONVS[conv]` with its number of levels set.
 
     Args:
         conv: A key of `CONVS`.
-        levels: Number of levels; `None` for that of the equation.
+        levels: Number of levels; `None` for as many as the equation has.
 
     Raises:
         ValueError: If there is no such convolution, or if it has a fixed number of

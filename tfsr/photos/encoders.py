@@ -1,8 +1,8 @@
-"""PNG and TIFF of 8 and 16 bits, written band by band as the pixels are computed.
+"""Encoders of 8- and 16-bit PNG and TIFF that write band by band, as pixels come.
 
-Pillow wants the whole image at once, stops at 8-bit colour, and its TIFF encoder cannot
-compress a file with EXIF. No small maintained library writes both with ICC profile, DPI
-and EXIF.
+Pillow needs the whole image at once and writes 8-bit colour only, and its TIFF encoder
+cannot compress a file with EXIF. No small maintained library writes both formats with
+ICC profile, DPI and EXIF.
 """
 
 import struct
@@ -15,7 +15,7 @@ from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from PIL.TiffTags import LONG
 
-LEVEL = 4  # of deflate: half the time of 6, no larger
+LEVEL = 4  # deflate level: half the time of 6, files no larger
 
 
 def write_png(
@@ -27,16 +27,16 @@ def write_png(
     dpi: tuple[float, float] | None,
     exif: bytes | None,
 ) -> None:
-    """Writes a PNG, each row as its difference from the one above.
+    """Writes a PNG, each row as its difference from the row above.
 
     Args:
         file: The file to write.
         bands: The pixels from top to bottom, `(h, W, C)` each.
-        shape: `(H, W, C)` of the whole.
+        shape: Shape of the whole image, `(H, W, C)`.
         dtype: uint8 or uint16.
-        icc: ICC profile.
-        dpi: Horizontal and vertical dots per inch.
-        exif: EXIF block.
+        icc: ICC profile, if any.
+        dpi: Horizontal and vertical dots per inch, if known.
+        exif: EXIF block from its byte order mark on, if any.
 
     Reference:
         https://www.w3.org/TR/png-3/
@@ -85,16 +85,16 @@ def write_tiff(
     dpi: tuple[float, float] | None,
     tags: ImageFileDirectory_v2 | None,
 ) -> None:
-    """Writes a TIFF: deflate, each pixel as its difference from the left.
+    """Writes a TIFF by deflate, each pixel as its difference from the one to its left.
 
     Args:
         file: The file to write.
         bands: The pixels from top to bottom, `(h, W, C)` each.
-        shape: `(H, W, C)` of the whole.
+        shape: Shape of the whole image, `(H, W, C)`.
         dtype: uint8 or uint16.
-        icc: ICC profile.
-        dpi: Horizontal and vertical dots per inch.
-        tags: EXIF as TIFF tags.
+        icc: ICC profile, if any.
+        dpi: Horizontal and vertical dots per inch, if known.
+        tags: EXIF as TIFF tags, if any.
 
     Reference:
         https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
@@ -117,13 +117,13 @@ def write_tiff(
     directory[Tag.PlanarConfiguration] = 1
     directory[Tag.Predictor] = 2  # horizontal differences
     if channels in (2, 4):
-        directory[Tag.ExtraSamples] = 2  # alpha, which color is not multiplied by
+        directory[Tag.ExtraSamples] = 2  # alpha; color is not multiplied by it
     if icc:
         directory[Tag.InterColorProfile] = icc
     if dpi:
         directory[Tag.XResolution], directory[Tag.YResolution] = dpi
         directory[Tag.ResolutionUnit] = 2  # inches
-    # Lengths are known only after compressing, so the directory is written twice.
+    # Strip lengths are known only after compressing, so the directory is written twice.
     starts, sizes = Tag.StripOffsets, Tag.StripByteCounts
     directory.tagtype[starts] = directory.tagtype[sizes] = LONG
     directory[starts] = directory[sizes] = (0,) * strips
@@ -141,7 +141,7 @@ def write_tiff(
 
 
 def split_into_bands(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    """Yields `(H, W, C)` in bands of rows of about a megabyte."""
+    """Yields an image `(H, W, C)` as bands `(h, W, C)` of about a megabyte each."""
     rows = _rows_per_band(pixels.shape, pixels.dtype)
     for top in range(0, len(pixels), rows):
         yield pixels[top : top + rows]
@@ -153,7 +153,7 @@ def _rows_per_band(shape, dtype):
 
 
 def _fixed_bands(bands, shape, dtype):
-    """Yields bands of any heights as bands of `_rows_per_band`, the last shorter."""
+    """Yields the rows of `bands` in bands of `_rows_per_band`, the last one shorter."""
     rows = _rows_per_band(shape, dtype)
     pending = np.empty((0, *shape[1:]), dtype)
     for band in bands:

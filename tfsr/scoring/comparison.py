@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from tfsr.data import BenchmarkFolder, Pair
 from tfsr.pictures import most_different
-from tfsr.upscaling.upscalers import from_uint8, to_uint8
+from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
 
 HR = "HR"
 
@@ -25,7 +25,7 @@ class Place:
 
 
 def most_different_places(
-    upscalers: dict,
+    upscalers: dict[str, Upscaler],
     tests: dict[str, BenchmarkFolder],
     compared: list[str],
     count: int,
@@ -34,7 +34,7 @@ def most_different_places(
     """Returns where results differ most: a place an image, in falling order.
 
     Args:
-        upscalers: See `tfsr.upscaling.upscalers`; by name.
+        upscalers: What enlarges or restores, by name.
         tests: Benchmark folders by name.
         compared: Names of the upscalers that are to differ, two at least, or of one
             and `HR`.
@@ -50,7 +50,7 @@ def most_different_places(
     return places[:count]
 
 
-def shown(upscaler, pair: Pair) -> np.ndarray:
+def shown(upscaler: Upscaler, pair: Pair) -> np.ndarray:
     """Returns an upscaler's result as a picture, uint8 `(H, W, C)`."""
     return to_uint8(upscaler(from_uint8(pair.lr)))
 

@@ -6,46 +6,46 @@ rounded, no border; for JPEG also the SSIM of that literature. The mean of the i
 figures. Colour: PSNR and SSIM on Y of BT.601 and on RGB. One channel: on that channel.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from tfsr import metrics
-from tfsr.data import JPEG, BenchmarkFolder, Pair
-from tfsr.data.degradation import to_table
+from tfsr.data import BenchmarkFolder, Pair
+from tfsr.data.degradation import BICUBIC, to_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.pictures import most_different, side_by_side
 from tfsr.upscaling.upscalers import BicubicUpscaler, Unchanged, from_uint8, to_uint8
 
-GAUSSIAN = {"ssim": metrics.ssim}
-WITH_UNIFORM = {**GAUSSIAN, "ssim_uniform": metrics.ssim_uniform}
 CROP = 96  # pixels of the pictures
 
 
-def evaluate(upscaler, folder: BenchmarkFolder, with_ifc: bool = False) -> dict:
+def evaluate(
+    upscaler, folder: BenchmarkFolder, names: Sequence[str] | None = None
+) -> dict:
     """Returns the report of `tfsr evaluate`: protocol, mean and figures by image.
 
     Args:
         upscaler: See `tfsr.upscaling.upscalers`.
         folder: The images, of the upscaler's scale and channels.
-        with_ifc: Whether to add the information fidelity criterion, which needs
-            pyrtools, of gray or luma.
+        names: What to score, keys of `METRICS`; PSNR and SSIM by default, and what
+            the folder's degradation adds.
     """
+    names = tuple(names or default_metrics(folder))
+    metrics.check_names(names)
     images = []
-    ssims = WITH_UNIFORM if isinstance(folder.degradation, JPEG) else GAUSSIAN
     for pair in tqdm(folder, desc=folder.folder.name, unit="image", disable=None):
         try:
             sr = result(upscaler, pair)
-            figures = score(sr, pair.hr, folder.border, ssims)
-            if with_ifc:
-                figures["ifc"] = _ifc(sr, pair.hr, folder.border)
+            figures = metrics.figures(sr, pair.hr, folder.border, names)
         except ValueError as error:
             raise InputError(f"{folder.folder}: image {pair.name}: {error}") from None
         images.append({"name": pair.name, **figures})
     return {
-        "protocol": _protocol(upscaler, folder),
+        "protocol": _protocol(upscaler, folder, names),
         "folder": str(folder.folder),
         "scale": folder.scale,
         "degradation": _degradation(folder),
@@ -56,6 +56,11 @@ def evaluate(upscaler, folder: BenchmarkFolder, with_ifc: bool = False) -> dict:
         },
         "images": images,
     }
+
+
+def default_metrics(folder: BenchmarkFolder) -> tuple[str, ...]:
+    """Returns what is scored on a folder if nothing else is asked for."""
+    return (*metrics.DEFAULT, *folder.degradation.metrics)
 
 
 def protocol_name(folder: BenchmarkFolder) -> str:
@@ -97,23 +102,6 @@ def psnr(sr: np.ndarray, hr: np.ndarray, border: int) -> float:
     return metrics.psnr(sr, hr, border)
 
 
-def score(
-    sr: np.ndarray, hr: np.ndarray, border: int, ssims: dict = GAUSSIAN
-) -> dict[str, float]:
-    """Returns the figures of one image, `(H, W, C)` on the scale of 8 bits.
-
-    Keyed as in the reports; `ssims` are functions by name.
-    """
-    figures = {"psnr": metrics.psnr, **ssims}
-    if hr.shape[-1] == 1:
-        return {name: figure(sr, hr, border) for name, figure in figures.items()}
-    y = metrics.luma(sr), metrics.luma(hr)
-    return {
-        **{f"{name}_y": figure(*y, border) for name, figure in figures.items()},
-        **{f"{name}_rgb": figure(sr, hr, border) for name, figure in figures.items()},
-    }
-
-
 def draw_examples(
     file: str | Path, upscaler, folder: BenchmarkFolder, report: dict
 ) -> None:
@@ -128,7 +116,7 @@ def draw_examples(
         folder: What it was scored on.
         report: What `evaluate` returned for them.
     """
-    key = "psnr_y" if folder.channels == 3 else "psnr"
+    key = metrics.key_of("psnr", folder.channels)
     ranking = np.argsort([image[key] for image in report["images"]])
     before = baseline(folder)
     rows = []
@@ -149,17 +137,7 @@ def draw_examples(
     side_by_side(file, rows, inches=4)
 
 
-def _ifc(sr, hr, border):
-    from tfsr.scoring.information_fidelity import ifc
-
-    if hr.shape[-1] == 3:
-        sr, hr = metrics.luma(sr), metrics.luma(hr)
-    h, w, _ = hr.shape
-    inside = (slice(border, h - border), slice(border, w - border), 0)
-    return ifc(sr[inside], hr[inside])
-
-
-def _protocol(upscaler, folder):
+def _protocol(upscaler, folder, names):
     on_luma = folder.channels == "y"
     sr = "clipped" if on_luma else "clipped and rounded to 8 bit"
     protocol = {
@@ -171,16 +149,21 @@ def _protocol(upscaler, folder):
     if folder.channels != 1:
         rounded = "rounded in HR" if on_luma else "not rounded"
         protocol["luma"] = f"BT.601, 16 to 235, {rounded}"
-    if folder.scale > 1:
-        protocol["lr"] = "imresize" if folder.lr_files is None else "files"
+    if folder.lr_files:
+        protocol["lr"] = "files"
+    elif folder.scale > 1:
+        first = folder.degradation.steps[0]
+        protocol["lr"] = "imresize" if first == BICUBIC else "as degraded"
     if on_luma:
         protocol["lr"] = "imresize of the luma, not rounded"
-    if isinstance(folder.degradation, JPEG):
-        protocol["ssim"] = "11x11 Gaussian window of sigma 1.5"
-        protocol["ssim_uniform"] = "8x8 uniform window"
-    return protocol
+    conventions = {name: metrics.METRICS[name].convention for name in names}
+    return {**protocol, **{name: c for name, c in conventions.items() if c}}
 
 
 def _degradation(folder):
-    table = to_table(folder.degradation)
-    return table if folder.scale > 1 else {**table, "seed": folder.seed}
+    """Returns the tables of the degradation, each with the seed of what it draws."""
+    tables = [
+        to_table(step) if step.shrinks else {**to_table(step), "seed": folder.seed}
+        for step in folder.degradation.steps
+    ]
+    return tables if len(tables) > 1 else tables[0]

@@ -42,8 +42,8 @@ def ifc(sr: np.ndarray, hr: np.ndarray) -> float:
     bits = 0.0
     for level in range(LEVELS):
         for orientation in ORIENTATIONS:
-            bands = [whole_blocks(p[level, orientation]) for p in pyramids]
-            bits += information(*bands, window=2 ** (LEVELS - level) + 1)
+            ours, theirs = (whole_blocks(p[level, orientation]) for p in pyramids)
+            bits += information(ours, theirs, window=2 ** (LEVELS - level) + 1)
     return bits / hr.size
 
 

@@ -1,23 +1,31 @@
-"""The whole of `tfsr study`: trainings in a queue, latency in TFLite, tables."""
+"""A study's trainings, in a queue, and the latency of what comes out.
 
-import json
+Every network and seed has an ordinary run folder, `OUT/NAME/seed_N`; beside its files
+lie the reports of the test folders. All networks are trained with the first seed before
+any with the second, so that an interrupted study compares already.
+"""
+
+import keras
 
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
 from tfsr.data.degradation import in_8_bits
+from tfsr.errors import NotFiniteError
 from tfsr.models import single_scale
-from tfsr.study import planning
+from tfsr.study import results
+from tfsr.study.planning import Run, Study
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.calibration import CALIBRATION_PATCHES
+from tfsr.training import train
 
 FORMATS = ("float32", "int8")
 THREADS = 1
 RUNS = 12
 
 
-def run(planned: planning.Study, latency: bool = True) -> dict:
+def run(planned: Study, latency: bool = True) -> dict:
     """Trains what is not trained yet, in turns of seeds; returns the report.
 
     Tables and pictures are written after every training, and again once all networks
@@ -30,18 +38,35 @@ def run(planned: planning.Study, latency: bool = True) -> dict:
     timed = None
     for seed in planned.seeds:
         for network in planned.networks:
-            if planning.train_run(network.runs[seed]):
-                planning.write(planned, planning.report(planned, timed))
+            if train_run(network.runs[seed]):
+                results.write(planned, results.report(planned, timed))
         if timed is None:
             timed = time_networks(planned, latency)
             if len(planned.networks) > 1:
-                planning.draw_crops(planned)
-        report = planning.report(planned, timed)
-        planning.write(planned, report)
+                results.draw_crops(planned)
+        report = results.report(planned, timed)
+        results.write(planned, report)
     return report
 
 
-def time_networks(planned: planning.Study, measure: bool = True) -> dict | None:
+def train_run(run: Run) -> bool:
+    """Trains a run or resumes it; returns False if it was finished already.
+
+    Raises:
+        NotFiniteError: If the training diverges; names the run folder.
+    """
+    if run.finished:
+        return False
+    print(f"Training {run.folder}", flush=True)
+    keras.utils.clear_session()  # frees the run before
+    try:
+        train(run.config, run.folder)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{run.folder}: {error}") from None
+    return True
+
+
+def time_networks(planned: Study, measure: bool = True) -> dict | None:
     """Returns the latency of all networks, timed in turns in one run.
 
     The runs of the first seed are converted to `OUT/tflite/NAME_FORMAT.tflite`. The
@@ -56,15 +81,14 @@ def time_networks(planned: planning.Study, measure: bool = True) -> dict | None:
         `device`, `threads`, `runs` and `median_ms` {format: {network: ms}}; None of
         networks that are not timed.
     """
-    kept = planned.out / "latency.json"
-    measured = json.loads(kept.read_text()) if kept.exists() else {}
-    subject = _subject(planned)
-    if measured.get("subject") != subject:
-        if not measure:
-            return None
-        measured = {"subject": subject, **_benchmark(planned)}
-        files.write_json(kept, measured)
-    median_ms = {format: {} for format in FORMATS}
+    measured = files.kept(
+        planned.out / "latency.json",
+        _subject(planned),
+        (lambda: _benchmark(planned)) if measure else None,
+    )
+    if not measured:
+        return None
+    median_ms: dict[str, dict[str, float]] = {format: {} for format in FORMATS}
     timed = [(n.name, format) for n in planned.networks for format in FORMATS]
     for (name, format), result in zip(timed, measured["results"], strict=True):
         median_ms[format][name] = result["median_ms"]
@@ -77,7 +101,7 @@ def time_networks(planned: planning.Study, measure: bool = True) -> dict | None:
 
 
 def _subject(planned):
-    """Returns what a benchmark is of."""
+    """Returns the scale, size and weights that identify a benchmark."""
     first = planned.seeds[0]
     models = {n.name: n.runs[first].folder / "model.keras" for n in planned.networks}
     return {

@@ -1,7 +1,5 @@
-"""Whether a training would work, and how long it would take, in seconds."""
+"""A dry run of a training: whether it would work, and how long it would take."""
 
-import resource
-import sys
 import time
 from pathlib import Path
 
@@ -10,23 +8,26 @@ import numpy as np
 
 from tfsr.config import Config
 from tfsr.data import ImageSurvey, PatchSampler
+from tfsr.data.degradation import after_bicubic
+from tfsr.data.sampler import in_unit_range
 from tfsr.errors import naming_memory
 from tfsr.graph import complexity
+from tfsr.memory import peak_memory_mb
 from tfsr.models import training_scales
 from tfsr.training import distribution
 from tfsr.training.callbacks import completed_epochs
 from tfsr.training.fit import Batches, build_on, check_free, prepare, say_skipped
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
 
-STEPS = 3  # timed, after one that compiles
+STEPS = 3  # timed steps, after one that compiles
 
 
 def dry_run(config: Config, out: str | Path) -> dict:
     """Checks `config` and its data, takes a few steps on noise, and writes nothing.
 
-    The steps are those of the config's strategy: several workers wait for one another.
-    Of the training images only the headers are read. Validation is timed on the first
-    image of each scale.
+    Steps run with the config's strategy, so several workers wait for one another. Only
+    the headers of the training images are read. Validation is timed on the first image
+    of each scale.
 
     Args:
         config: The experiment.
@@ -35,10 +36,10 @@ def dry_run(config: Config, out: str | Path) -> dict:
     Returns:
         `model`, `params`, `images`, `cache_bytes`, `epochs` (still to go), `steps`,
         `step_seconds`, `validation_seconds` (of an epoch), `estimated_seconds` (of
-        all) and `peak_memory_mb` (of this process).
+        all epochs) and `peak_memory_mb` (of this process; None where unknown).
 
     Raises:
-        InputError: As `train` would raise.
+        InputError: If `train` would raise one.
         MemoryError: If a step does not fit into memory.
     """
     out, options = Path(out), config.train
@@ -52,7 +53,12 @@ def _dry_run(config, done, replicas):
     model, folders = prepare(config, resumed=bool(done))
     data = config.data
     survey = ImageSurvey(
-        data.train, training_scales(model), data.channels, data.exclude, data.downscale
+        data.train,
+        training_scales(model),
+        data.channels,
+        data.exclude,
+        data.downscale,
+        with_lr=after_bicubic(data.task) is not None,
     )
     say_skipped(PatchSampler(survey, options.patch, options.batch))
     with naming_memory():
@@ -70,19 +76,20 @@ def _dry_run(config, done, replicas):
         "step_seconds": step_seconds,
         "validation_seconds": validation_seconds,
         "estimated_seconds": steps * step_seconds + epochs * validation_seconds,
-        "peak_memory_mb": _peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 
 class Noise:
-    """Stands in for a `PatchSampler` before there are patches."""
+    """Replaces a `PatchSampler` where no patches have been read: a batch of noise."""
 
     def __init__(self, model, options):
         rng = np.random.default_rng(0)
 
         def batch(scale, channels):
             side = options.patch * scale
-            return rng.random((options.batch, side, side, channels), np.float32)
+            shape = (options.batch, side, side, channels)
+            return rng.integers(256, size=shape, dtype=np.uint8)
 
         channels = model.inputs[0].shape[-1]
         lr = {f"lr_x{s}": batch(1, channels) for s in training_scales(model)}
@@ -92,9 +99,9 @@ class Noise:
         self.batches = lr, hr
 
     def __getitem__(self, step):
-        return self.share(step, 0, 1)
+        return in_unit_range(self.draw(step, 0, 1))
 
-    def share(self, step, part, parts):
+    def draw(self, step, part, parts):
         return keras.tree.map_structure(
             lambda batch: np.split(batch, parts)[part], self.batches
         )
@@ -125,8 +132,3 @@ def _validation_seconds(model, folder):
     started = time.monotonic()
     KerasUpscaler(model, folder.scale, folder.channels)(lr)
     return (time.monotonic() - started) * len(folder)
-
-
-def _peak_memory_mb():
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

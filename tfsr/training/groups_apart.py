@@ -1,6 +1,7 @@
-"""Networks as they are trained: without copies between grouped convolutions."""
+"""The networks that are trained: without copies between grouped convolutions."""
 
 import functools
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -13,15 +14,15 @@ from tfsr.layers import GroupedConv2D
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class GroupsApart(keras.Model):
-    """A functional model that joins the groups of its convolutions only where it must.
+    """A functional model that concatenates convolution groups only where needed.
 
-    Between two grouped convolutions, or one and a pixel shuffle of its groups, the
-    network as it is written joins the groups and splits them again. Here they stay
-    apart, with the same layers, weights and results; on the CPU this takes 8% off
+    Between two grouped convolutions, or between one and a pixel shuffle of its groups,
+    a network concatenates the groups and splits them again. This model keeps them
+    apart, with the same layers, weights and results. On the CPU this takes 8% off
     CARN-M's step (`benchmarks/groups_apart.py` on `carn_m_x4_hour.toml`).
     """
 
-    teacher = None  # a function of the inputs, whose outputs are learned instead of `y`
+    teacher: Callable | None = None  # if set, gives the targets of inputs
 
     def __init__(self, inputs, outputs, **kwargs):
         super().__init__(inputs, outputs, **kwargs)
@@ -42,7 +43,7 @@ class GroupsApart(keras.Model):
 
 
 class _Groups:
-    """The parts of a feature map, of equal channels, in their order."""
+    """A feature map split along its channels into equal parts, in order."""
 
     def __init__(self, parts):
         self.parts = list(parts)
@@ -53,7 +54,7 @@ class _Groups:
 
 
 def _has_groups(block):
-    """Returns whether there is a grouped convolution in a block of layers."""
+    """Returns whether a block of layers contains a grouped convolution."""
     return any(
         isinstance(layer, GroupedConv2D) and layer.groups > 1
         for layer in block._flatten_layers()

@@ -11,14 +11,15 @@ from tfsr.data.images import SUFFIXES
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
 from tfsr.files import remove_stale
-from tfsr.photos.photo import (
-    Photo,
+from tfsr.memory import available_memory
+from tfsr.photos import (
     bleed_opaque,
     check_writable,
     read_photo,
     write_photo,
 )
 from tfsr.upscaling.tiling import bands, tiles
+from tfsr.upscaling.upscalers import Upscaler
 
 REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
 PHOTO_SUFFIXES = (*SUFFIXES, ".gif", *REFUSED)
@@ -87,7 +88,7 @@ def plan(
     )
     if not files:
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
-    jobs, origin = [], {}
+    jobs, origin = [], dict[Path, Path]()
     for file in files:
         refused = file.suffix.lower() in REFUSED
         ending = file.suffix if refused or not format else f".{format}"
@@ -107,13 +108,7 @@ def plan(
 
 
 def upscale(
-    upscaler,
-    job: Job,
-    radius: int,
-    tile: int,
-    progress: tqdm | None = None,
-    step: int = 1,
-    luma: bool = False,
+    upscaler: Upscaler, job: Job, tile: int | None = None, progress: tqdm | None = None
 ) -> list[str]:
     """Upscales one photograph; returns one-line notes on what changed on the way.
 
@@ -121,51 +116,112 @@ def upscale(
     that of its neighbours, so no fringe appears. Grayscale stays grayscale. If memory
     runs out, the tile is halved.
 
-    An upscaler of one channel treats the channels of a colour photograph one by one.
-    With `luma`, which asks for scale 1, it restores the luma and leaves the chroma as
-    it is.
+    An upscaler of one channel treats the channels of a colour photograph one by one; if
+    it restores JPEG, it gets the luma and leaves the chroma as it is.
 
     Args:
-        upscaler: See `tfsr.upscaling.upscalers`.
+        upscaler: What enlarges or restores.
         job: The files.
-        radius: How far a pixel of the upscaler sees, in LR pixels.
-        tile: Side of the tiles in LR pixels; taken down to a multiple of `step`.
+        tile: Side of the tiles in LR pixels; chosen by the memory at hand by default.
         progress: A bar that counts tiles; its total is set here.
-        step: Where tiles may begin; must divide `radius`.
-        luma: What an upscaler of one channel gets of colour.
 
     Raises:
-        InputError: If the photograph cannot be read or written in full.
+        InputError: If the photograph cannot be read or written in full, or `tile` is
+            too small for the upscaler.
     """
+    tile = tile_side(upscaler, tile)
     photo = read_photo(job.source)
     notes = [*photo.notes, *check_writable(job.target, photo, upscaler.scale)]
     if photo.color.dtype == np.uint16 and upscaler.depth < 16:
         notes.append(f"16-bit photo, but the model has {upscaler.depth} bits")
-    photo = bleed_opaque(photo, reach=radius)
-    run = _for_channels(upscaler, photo.color.shape[-1], luma)
+    photo = bleed_opaque(photo, reach=upscaler.radius)
+    layers = [photo.color] if photo.alpha is None else [photo.color, photo.alpha]
+    if upscaler.tiles and not upscaler.tiles.is_exact(*photo.color.shape[:2]):
+        height, width = upscaler.tiles.size
+        notes.append(f"tiles of {height}x{width}, all that the model takes, may show")
+    elif not upscaler.radius_is_exact:
+        notes += _compare_tiles(upscaler, layers, tile, job.source)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(job.target.parent, job.target.name)
     while True:
         try:
-            rows = _enlarged(
-                run,
-                upscaler.scale,
-                photo,
-                radius,
-                tile - tile % step,
-                step,
-                progress,
-                job.source,
-            )
+            rows = _enlarged(upscaler, layers, tile, job.source, progress)
             write_photo(job.target, photo, rows, upscaler.scale)
             return notes
         except MemoryError:
-            if tile // 2 < 2 * radius + step:
-                raise InputError(
-                    f"{job.source}: too little memory even for tiles of {tile} pixels."
-                ) from None
-            tile //= 2
+            tile = _halved(upscaler, tile, job.source)
             notes.append(f"memory ran out; went on with tiles of {tile} pixels")
+
+
+def upscale_array(
+    upscaler: Upscaler, image: np.ndarray, tile: int | None = None
+) -> np.ndarray:
+    """Returns the enlargement of an image in its own kind, computed in tiles.
+
+    Args:
+        upscaler: What enlarges or restores.
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
+        tile: As for `upscale`.
+
+    Returns:
+        `(H * scale, W * scale)` or with the channels of `image`, of its type.
+
+    Raises:
+        InputError: If `image` is of another kind, or `tile` too small.
+    """
+    image = np.asarray(image)
+    check_image(image)
+    tile = tile_side(upscaler, tile)
+    color = image[..., None] if image.ndim == 2 else image
+    while True:
+        try:
+            rows = list(_enlarged(upscaler, [color], tile, "image"))
+        except MemoryError:
+            tile = _halved(upscaler, tile, "image")
+            continue
+        sr = np.concatenate(rows)
+        return sr[..., 0] if image.ndim == 2 else sr
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raises an `InputError` unless `image` is one that `upscale_array` takes."""
+    known = image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (1, 3))
+    if not known or 0 in image.shape:
+        raise InputError(
+            "`image` must be (H, W), (H, W, 1) or (H, W, 3). "
+            f"Received: shape={image.shape}."
+        )
+    if np.issubdtype(image.dtype, np.floating):
+        low, high = image.min(), image.max()
+        if not (low >= 0 and high <= 1):
+            raise InputError(
+                "`image` of floats must be in [0, 1]. "
+                f"Received: values from {low:g} to {high:g}."
+            )
+    elif image.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"`image` must be uint8, uint16 or float. Received: dtype={image.dtype}."
+        )
+
+
+def tile_side(upscaler: Upscaler, asked: int | None = None) -> int:
+    """Returns the side of an upscaler's tiles in LR pixels, a multiple of `alignment`.
+
+    Args:
+        upscaler: What enlarges or restores.
+        asked: The side wanted; one that suits the memory at hand by default.
+
+    Raises:
+        InputError: If a pixel sees further than `asked` leaves room for.
+    """
+    step, radius = upscaler.alignment, upscaler.radius
+    least = 2 * radius + step
+    tile = asked or max(least, automatic_tile(upscaler.working_bytes, radius))
+    if tile < least:
+        raise InputError(
+            f"{upscaler.name}: takes tiles of {least} pixels or more, not {tile}."
+        )
+    return tile - tile % step
 
 
 def automatic_tile(bytes_per_pixel: int, radius: int) -> int:
@@ -175,54 +231,89 @@ def automatic_tile(bytes_per_pixel: int, radius: int) -> int:
     return max(2 * radius + 16, min(MAX_TILE, side))
 
 
-def available_memory() -> int:
-    """Returns the bytes of memory that can be had now; 2 GiB where unknown."""
-    try:
-        facts = Path("/proc/meminfo").read_text()
-        free = 1024 * int(facts.partition("MemAvailable:")[2].split()[0])
-    except (OSError, IndexError, ValueError):
-        free = 2**31
-    group = Path("/sys/fs/cgroup")  # of a container, which has a limit of its own
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-    except (OSError, ValueError):  # none, or the word "max"
-        return free
-    return max(0, min(free, limit - used))
+def _compare_tiles(upscaler, layers, tile, name):
+    """Returns a note on how much tiles change what a network makes of an image.
+
+    Of a network that may see further than tiles overlap; none where one tile is enough.
+    A crop of one tile from the middle is computed whole, and in four tiles or more.
+    """
+    height, width = layers[0].shape[:2]
+    if max(height, width) <= tile:
+        return []
+    sides = min(height, tile), min(width, tile)
+    top, left = (height - sides[0]) // 2, (width - sides[1]) // 2
+    crop = [layer[top:, left:][: sides[0], : sides[1]] for layer in layers[:1]]
+    least = 2 * upscaler.radius + upscaler.alignment
+    smaller = tile_side(upscaler, max(least, tile // 2))
+    whole, parts = (
+        np.concatenate(list(_enlarged(upscaler, crop, side, name))).astype(np.float64)
+        for side in (tile, smaller)
+    )
+    most = np.abs(whole - parts).max()
+    if not np.issubdtype(crop[0].dtype, np.floating):
+        most /= np.iinfo(crop[0].dtype).max
+    return [
+        f"the network may see the whole image, tiles do not: on a crop of {sides[0]}x"
+        f"{sides[1]} tiles of {smaller} pixels differ by up to {255 * most:.1f} of 255"
+    ]
 
 
-def _enlarged(
-    run, scale, photo: Photo, radius, tile, step, progress, name
-) -> Iterator[np.ndarray]:
-    """Yields the enlargement in bands of the photo's type, alpha as last channel."""
-    height, width = photo.color.shape[:2]
+def _halved(upscaler, tile, name):
+    """Returns the tile to go on with where the memory ran out."""
+    if tile // 2 < 2 * upscaler.radius + upscaler.alignment:
+        raise InputError(
+            f"{name}: too little memory even for tiles of {tile} pixels."
+        ) from None
+    return tile_side(upscaler, tile // 2)
+
+
+def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarray]:
+    """Yields the enlargement in bands of the type of `layers`.
+
+    Args:
+        upscaler: What enlarges or restores.
+        layers: Colour `(H, W, C)` and, if there is one, alpha `(H, W)`, which becomes
+            the last channel.
+        tile: Side of the tiles.
+        name: Of the image, for messages.
+        progress: A bar that counts tiles.
+    """
+    height, width, channels = layers[0].shape
+    scale, dtype = upscaler.scale, layers[0].dtype
+    grid = (tile, upscaler.radius, upscaler.alignment)
+    run = _for_channels(upscaler, channels)
     if progress is not None:
-        progress.reset(total=tiles(height, width, tile, radius, step))
-    peak = np.iinfo(photo.color.dtype).max
+        progress.reset(total=tiles(height, width, *grid))
 
-    def enlarge(lr):  # float32 (h, w, C), with alpha if the photo has it
+    def enlarge(lr):  # float32 (h, w, C), with alpha if there is one
         parts = [run(lr[..., :channels])]
-        if photo.alpha is not None:
+        if len(layers) > 1:
             parts.append(imresize(lr[..., channels:], scale))
         if progress is not None:
             progress.update()
         sr = np.concatenate(parts, axis=-1)
         if not np.isfinite(sr).all():
             raise InputError(f"{name}: the model's output is not finite.")
-        return (np.clip(sr, 0, 1) * peak + 0.5).astype(photo.color.dtype)
+        return _of_type(np.clip(sr, 0, 1), dtype)
 
-    channels = photo.color.shape[-1]
-    layers = [photo.color] if photo.alpha is None else [photo.color, photo.alpha]
-    yield from bands(enlarge, scale, layers, tile, radius, step)
+    yield from bands(enlarge, scale, layers, *grid)
 
 
-def _for_channels(upscaler, channels, luma):
+def _of_type(image, dtype):
+    """Returns floats in [0, 1] as `dtype`, integers up to its largest."""
+    if np.issubdtype(dtype, np.floating):
+        return image.astype(dtype)
+    return (image * np.iinfo(dtype).max + 0.5).astype(dtype)
+
+
+def _for_channels(upscaler, channels):
     """Returns `upscaler` as a function of images with 1 or 3 channels."""
     if upscaler.channels == channels:
         return upscaler
     if channels == 1:
         return lambda lr: upscaler(np.repeat(lr, 3, axis=-1)) @ LUMA[:, None]
-    if luma:
+    task = upscaler.task
+    if upscaler.scale == 1 and task is not None and task.of_luma:
         return lambda lr: _restore_luma(upscaler, lr)
     return lambda lr: np.concatenate(
         [upscaler(lr[..., c : c + 1]) for c in range(channels)], axis=-1

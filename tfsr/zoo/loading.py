@@ -1,25 +1,27 @@
 """Models from files: our own, and the checkpoints of the CARN authors."""
 
 import hashlib
-import re
-import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfsr import files
 from tfsr.errors import InputError
 from tfsr.zoo import released
 
+if TYPE_CHECKING:
+    import keras
 
-def load_model(model):
+    from tfsr.data.degradation import Degradation
+
+
+def load_model(model: str | Path) -> "keras.Model":
     """Returns the Keras model of `model`: a run folder (its best), a `.keras` file or
     the name of a released model.
 
     Raises:
         InputError: If there is no such model or the file is not one.
     """
-    import keras
-
-    import tfsr.models  # noqa: F401, registers the layers
+    from tfsr.zoo.adoption import read_keras
 
     file = released.find(model)
     if file.is_dir():
@@ -31,22 +33,10 @@ def load_model(model):
         )
     if file.suffix == ".npz":
         return _load_arrays(file)
-    if file.suffix != ".keras" or not zipfile.is_zipfile(file):
-        raise InputError(f"{file}: not a .keras file.")
-    try:  # safe mode: Keras refuses a file that brings code
-        loaded = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:  # on damaged files Keras raises nearly anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{file}: not a model tfsr can load ({reason}).") from None
-    if not _enlarges_images(loaded):
-        raise InputError(
-            f"{file}: not a super-resolution or restoration model of tfsr."
-        )
-    _keep_names(loaded)
-    return loaded
+    return read_keras(file)
 
 
-def weights_sha256(model):
+def weights_sha256(model: "keras.Model") -> str:
     """Returns the SHA-256 of a Keras model's weights, in their order, as hexadecimals.
 
     That of `single_scale(model, scale)` stands in the `.tflite` files made of it.
@@ -59,7 +49,7 @@ def weights_sha256(model):
     return digest.hexdigest()
 
 
-def save_arrays(model, file):
+def save_arrays(model: "keras.Model", file: str | Path) -> None:
     """Writes the weights of a Keras model as `.npz`, in float16 and in their order."""
     import numpy as np
 
@@ -80,7 +70,7 @@ def _load_arrays(file):
     return model
 
 
-def load_degradation(model):
+def load_degradation(model: str | Path) -> "Degradation | None":
     """Returns the `Degradation` that `model` was trained on; None if unknown.
 
     Args:
@@ -94,7 +84,7 @@ def load_degradation(model):
     return config and config.data.task
 
 
-def load_architecture(model):
+def load_architecture(model: str | Path) -> dict | None:
     """Returns the `[model]` that `model` was trained with, but for its scale; None if
     unknown.
 
@@ -120,35 +110,7 @@ def _load_config(model):
     return read_config(config) if known else None
 
 
-def _keep_names(model):
-    """Keeps Keras from giving new operations the names that a loaded model's have.
-
-    It numbers only what it names itself, from 0 in each process, and refuses a model
-    with two operations of one name; so nothing could be built around a loaded one.
-    """
-    import keras
-
-    for operation in model.operations:
-        kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", operation.name).groups()
-        while keras.backend.get_uid(kind) <= int(number or 0):
-            pass
-
-
-def _enlarges_images(model):
-    import keras
-
-    from tfsr.models import luminance_scales, scales
-
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
-        return False
-    shapes = [tuple(x.shape) for x in (*model.inputs, *model.outputs)]
-    if any(len(s) != 4 or s[1:3] != (None, None) or s[3] not in (1, 3) for s in shapes):
-        return False
-    per_input = len(model.outputs) / len(model.inputs)
-    return (per_input == 1 or luminance_scales(model)) and min(scales(model)) >= 1
-
-
-def import_carn(file):
+def import_carn(file: str | Path) -> "keras.Model":
     """Returns the Keras model with the weights of a CARN authors' `.pth`.
 
     Reads multi-scale checkpoints of CARN and CARN-M

@@ -12,6 +12,7 @@ from tfsr import files
 from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "released"
+BASELINES = ("bicubic", "input")  # words for what a model is compared with
 MODELS = (".npz", ".tflite")
 ENLARGERS = {2: "carn_m", 3: "carn_m", 4: "carn_m"}  # by scale, the best on Set5
 CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
@@ -39,6 +40,34 @@ def find(model: str | Path) -> Path:
     return file
 
 
+def of_scale(name: str | Path, scale: int | None, smallest: bool = False) -> str | Path:
+    """Returns the name of a released network of one scale, as NAME_x2, if each scale
+    of `name` has a network of its own; else `name`.
+
+    Args:
+        name: The name of a released model, or another model.
+        scale: The scale.
+        smallest: Whether the smallest is taken if `scale` is None.
+
+    Raises:
+        InputError: If there is no network of the scale.
+    """
+    own = {}
+    for file in FOLDER.glob("*.npz"):
+        found = re.fullmatch(r"(.+)_x(\d+)", file.stem)
+        if found and found[1] == str(name):
+            own[int(found[2])] = file.stem
+    if not own or Path(name).exists():
+        return name
+    if smallest:
+        scale = scale or min(own)
+    if scale not in own:
+        has = ", ".join(f"x{s}" for s in sorted(own))
+        advice = "choose one with --scale" if scale is None else f"not x{scale}"
+        raise InputError(f"{name}: has networks of {has}; {advice}.")
+    return own[scale]
+
+
 def named(model: str) -> str:
     """Returns the name of a released model's file; of other models their path."""
     return Path(model).stem if Path(model).parent == FOLDER else model
@@ -63,7 +92,7 @@ def config(file: Path) -> Path:
     return file.with_name(f"{re.sub(CONVERTED, '', file.stem)}.toml")
 
 
-def write_digests():
+def write_digests() -> None:
     """Writes SHA256SUMS of all models in the folder."""
     models = sorted(file for file in FOLDER.iterdir() if file.suffix in MODELS)
     lines = [f"{files.sha256(file)}  {file.name}\n" for file in models]

@@ -3,7 +3,7 @@ import pytest
 
 from tfsr.data import BenchmarkFolder
 from tfsr.graph import complexity
-from tfsr.models import carn_m, single_scale
+from tfsr.models import carn_m, single_scale, srresnet
 from tfsr.tflite.benchmark.profiling import IsolatedOperators, profile, summarize
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -107,3 +107,13 @@ def test_sums_and_rates():
     }
     assert add["gmac_per_s"] is None
     assert report["operators"][0]["gmac_per_s"] == 5.0
+
+
+@pytest.mark.parametrize("format", ["float32", "int8"])
+def test_shapes_that_the_model_computes(tmp_path, photographs, format):
+    network = srresnet(scale=2, conv="ms3", levels=2, filters=8, blocks=1)
+    images = BenchmarkFolder(photographs, 2)
+    (file,) = convert(network, 2, format, [None], tmp_path / "m.tflite", images)
+    report = profile(file, threads=1, size=(17, 31), runs=1)
+    rows = [row for row in report["operators"] if row["kind"] == "STRIDED_SLICE"]
+    assert "36x64x3 to 34x62x3" in {row["detail"] for row in rows}

@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -7,6 +9,7 @@ from PIL import Image
 from tfsr.data import BenchmarkFolder
 from tfsr.models import carn_m
 from tfsr.tflite.benchmark import report as report_files
+from tfsr.tflite.benchmark import timing
 from tfsr.tflite.benchmark.profiling import profile
 from tfsr.tflite.benchmark.timing import benchmark, statistics
 from tfsr.tflite.conversion import convert
@@ -99,3 +102,23 @@ def test_bars_and_whiskers_are_the_numbers():
     assert whiskers == [[4, 8], [3, 3]]
     assert axes.get_yticklabels()[0].get_text() == "a.tflite\n1 thread, gpu"
     assert axes.get_title(loc="left") == "a phone"
+
+
+def test_a_script_needs_no_guard(tmp_path, files):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import tfsr\n"
+        f"report = tfsr.benchmark([{str(files[0])!r}], threads=(1,), runs=1)\n"
+        "(result,) = report['results']\n"
+        "print('started', result['runs'], result['peak_memory_mb'] > 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "started 1 True\n"
+
+
+def test_a_run_that_is_killed_names_its_file(monkeypatch, files):
+    monkeypatch.setattr(timing, "MEASURE", "import os; os.kill(os.getpid(), 9)")
+    with pytest.raises(MemoryError, match=r"float32\.tflite: .* killed"):
+        timing.peak_memory_mb(files[0], 1, (8, 8))

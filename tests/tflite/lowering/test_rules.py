@@ -15,6 +15,7 @@ from tfsr.models import (
     carn_m,
     cmsc,
     scales,
+    sesr,
     single_scale,
     with_levels,
 )
@@ -26,9 +27,10 @@ from tfsr.tflite.lowering.rules import (
     concatenate_onto,
     convolve_before_shuffle,
     convolve_in_blocks,
+    copies_as_convolution,
     enlarge_as_convolution,
     fold_batch_normalization,
-    fold_weight_normalization,
+    fold_kernels,
     luma_as_convolution,
     pool_as_convolution,
     pool_in_convolution,
@@ -70,6 +72,7 @@ NETWORKS = {  # every model of MODELS and every kind of convolution, small
     "carn_m": partial(small, "carn_m", blocks=2, units=2),
     "cmsc": cmsc_in_training,
     "scn": partial(small, "scn", blocks=2),
+    "sesr": partial(small, "sesr", 4, blocks=2),
     "scn_of_other_levels": scn_of_other_levels,
     "scn_pspnet": partial(small, "scn_pspnet", levels=3),
     **{
@@ -124,7 +127,9 @@ def test_every_rule_is_exact(lr, name):
         (enlarge_as_convolution, "vdsr", "BicubicEnlarge", None),
         (subtract_nothing, "vdsr", "Subtract", None),
         (pool_in_convolution, "srresnet_ms3", "AveragePooling2D", "Conv2D"),
-        (fold_weight_normalization, "scn", "WeightNormConv2D", "GroupedConv2D"),
+        (fold_kernels, "scn", "WeightNormConv2D", "GroupedConv2D"),
+        (fold_kernels, "sesr", "CollapsibleConv2D", "GroupedConv2D"),
+        (copies_as_convolution, "sesr", "Concatenate", "GroupedConv2D"),
         (shift_into_bias, "scn", "ChannelShift", None),
         (stride_in_convolution, "scn_conv", "SpaceToDepth", "Conv2D"),
         (pool_in_convolution, "scn", "AveragePooling2D", "Conv2D"),
@@ -187,6 +192,8 @@ def test_convolutions_keep_the_names_of_layers():
     }
     model = carn_m(4, filters=16, blocks=1, units=2)
     assert names(lower(model, FOR_INT8)) == names(inline(model))
+    model = sesr(2, filters=8, blocks=1)
+    assert names(lower(model, FOR_INT8)) == names(inline(model)) | {"anchor"}
 
 
 def test_no_shift_leaves_nothing_at_the_border(lr):

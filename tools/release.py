@@ -1,6 +1,6 @@
 """Makes a released model of a run: weights, 8-bit files, and the card with its figures.
 
-python benchmarks/release.py RUN NAME --hours H --calibrate FOLDER --test FOLDER ...
+python tools/release.py RUN NAME --hours H --calibrate FOLDER --test FOLDER ...
 """
 
 import argparse
@@ -14,6 +14,7 @@ from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
 from tfsr.data.degradation import in_8_bits
 from tfsr.graph import complexity
+from tfsr.metrics import key_of
 from tfsr.models import scales
 from tfsr.scoring.evaluation import baseline, evaluate
 from tfsr.tflite.benchmark.timing import benchmark
@@ -105,8 +106,7 @@ def score(trained, model, quantized, folder):
     """
 
     def psnr(upscaler):
-        mean = evaluate(upscaler, folder)["mean"]
-        return mean["psnr_y" if "psnr_y" in mean else "psnr"]
+        return evaluate(upscaler, folder)["mean"][key_of("psnr", folder.channels)]
 
     before, exact = baseline(folder), psnr(model)
     scale = f" x{folder.scale}" if folder.scale > 1 else ""

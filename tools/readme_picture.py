@@ -1,6 +1,6 @@
 """Draws the README's picture: a photograph of scikit-image, enlarged by `carn_m`.
 
-python benchmarks/readme_picture.py -o docs/pictures/enlarged.png
+python tools/readme_picture.py -o docs/pictures/enlarged.png
 """
 
 import argparse

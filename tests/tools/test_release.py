@@ -1,4 +1,4 @@
-"""`benchmarks/release.py` makes a card with the figures it is to have."""
+"""`tools/release.py` makes a card with the figures it is to have."""
 
 import re
 import runpy
@@ -15,7 +15,7 @@ from tfsr.training import read_config, train
 from tfsr.upscaling.upscalers import from_uint8
 from tfsr.zoo import released
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "release.py"
+SCRIPT = Path(__file__).parents[2] / "tools" / "release.py"
 
 
 @pytest.fixture(scope="module")

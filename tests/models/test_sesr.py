@@ -1,0 +1,108 @@
+import keras
+import numpy as np
+import pytest
+
+from tfsr.graph import complexity
+from tfsr.models import scales, sesr
+
+
+def small(scale, **arguments):
+    keras.utils.set_random_seed(0)
+    return sesr(scale, **{"filters": 8, "blocks": 2, "expanded": 16, **arguments})
+
+
+def random_lr(*shape):
+    return np.random.default_rng(0).random(shape, dtype="float32")
+
+
+def without_tail(model, scale):
+    tail = model.get_layer(f"tail_x{scale}")
+    tail.set_weights([np.zeros_like(w) for w in tail.get_weights()])
+    return model
+
+
+# The widths and depths of SESR-M5 and M11, as they are collapsed.
+@pytest.mark.parametrize("blocks", [5, 11])
+def test_params_and_mult_adds(blocks):
+    model = sesr(2, filters=16, blocks=blocks)
+    count = 9 * (3 * 16 + blocks * 16 * 16 + 16 * 12)
+    assert complexity.mult_adds(model, 5, 7) == 5 * 7 * count
+    assert complexity.params(model) == count + (blocks + 1) * 16 + 12
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_output_shape_of_odd_sizes(scale, channels):
+    model = small(scale, channels=channels)
+    assert scales(model) == (scale,)
+    y = model(random_lr(1, 7, 9, channels))
+    assert y.shape == (1, 7 * scale, 9 * scale, channels)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_anchor_is_the_nearest_pixel(scale):
+    lr = random_lr(1, 5, 7, 3)
+    sr = without_tail(small(scale), scale)(lr)
+    nearest = lr.repeat(scale, axis=1).repeat(scale, axis=2)
+    np.testing.assert_array_equal(sr, nearest)
+
+
+def test_equals_the_units_by_hand():
+    model, lr = small(2), random_lr(1, 5, 6, 3)
+    layer = model.get_layer
+    x = keras.ops.relu(layer("head")(lr - np.float32([0.4488, 0.4371, 0.4040])))
+    for b in range(2):
+        x = keras.ops.relu(layer(f"block_{b}")(x))
+    x = layer("tail_x2")(x) + keras.ops.concatenate([lr] * 4, -1)
+    expected = keras.ops.depth_to_space(x, 2)
+    np.testing.assert_allclose(model(lr), expected, atol=1e-6)
+
+
+def test_pixels_stay_float32_in_half_precision():
+    lr = random_lr(1, 5, 7, 3)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small(2)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert model.get_layer("block_0").compute_dtype == "bfloat16"
+    sr = without_tail(model, 2)(lr)
+    np.testing.assert_array_equal(sr, lr.repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_one_step():
+    model = small(4)
+    before = [w.copy() for w in model.get_weights()]
+    model.compile(optimizer="adam", loss="mae", jit_compile=False)
+    history = model.fit(random_lr(2, 6, 6, 3), random_lr(2, 24, 24, 3), verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    moved = [
+        np.abs(a - b).max() for a, b in zip(before, model.get_weights(), strict=True)
+    ]
+    assert min(moved) > 0  # the gradient reaches every weight
+
+
+def test_saved_and_reloaded(tmp_path):
+    model, lr = small(3), random_lr(1, 5, 7, 3)
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(reloaded(lr), model(lr))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *({"scale": s} for s in (1, 5, 2.0, "2", None, (2, 3))),
+        *({"filters": n} for n in (0, 2.0, True, None)),
+        *({"blocks": n} for n in (0, "2")),
+        {"channels": 4},
+        {"expanded": 0},
+    ],
+    ids=str,
+)
+def test_errors(arguments):
+    ((name, value),) = arguments.items()
+    received = str(value).replace("(", r"\(").replace(")", r"\)")
+    with pytest.raises(ValueError, match=f"Received: {name}={received}"):
+        sesr(**arguments)

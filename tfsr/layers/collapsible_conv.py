@@ -1,0 +1,89 @@
+import keras
+import numpy as np
+from keras import ops
+
+from tfsr.layers.grouped_conv import GroupedConv2D
+
+KERNEL_SIZE = 3
+
+
+@keras.saving.register_keras_serializable(package="tfsr")
+class CollapsibleConv2D(GroupedConv2D):
+    """Convolves with a 3x3 kernel that is the product of two larger ones.
+
+    Trained are a 3x3 convolution to many channels and a 1x1 convolution from them,
+    with nothing but a bias after both. Every step multiplies their kernels first and
+    convolves once with the product, so a step costs about what a plain convolution's
+    does, whatever `expanded` is. `fold_kernels` of the conversion leaves the product.
+
+    Both kernels start normal: the product has the variance 1 / (9 C), or a tenth of
+    its deviation where the skip carries the input on.
+
+    Args:
+        filters: Channels of the output.
+        expanded: Channels between the two convolutions, the paper's p.
+        skip: Whether the input is added to the output, which the kernel's centre does
+            too. `filters` must then be the input's channels.
+
+    Input shape:
+        `(B, H, W, C)`.
+
+    Output shape:
+        `(B, H, W, filters)`.
+
+    Reference:
+        Bhardwaj et al., MLSys 2022, https://arxiv.org/abs/2103.09404
+    """
+
+    def __init__(self, filters, expanded=256, skip=False, **kwargs):
+        super().__init__(filters, KERNEL_SIZE, **kwargs)
+        if type(expanded) is not int or expanded < 1:
+            raise ValueError(
+                f"`expanded` must be a positive integer. Received: expanded={expanded}."
+            )
+        self.expanded = expanded
+        self.skip = skip
+
+    @property
+    def kernel(self):
+        """The `(3, 3, C, filters)` kernel that the layer convolves with."""
+        expand, project = map(ops.convert_to_tensor, (self.expand, self.project))
+        kernel = ops.tensordot(expand, project, axes=1)
+        if self.skip:
+            identity = np.zeros(kernel.shape, "float32")
+            identity[1, 1] = np.eye(self.filters)
+            kernel = kernel + identity
+        return ops.cast(kernel, self.compute_dtype)
+
+    def build(self, input_shape):
+        if self.skip and input_shape[-1] != self.filters:
+            raise ValueError(
+                "With `skip`, `filters` must be the input's channels. "
+                f"Received: filters={self.filters}, input_shape={input_shape}."
+            )
+        super().build(input_shape)
+
+    def get_config(self):
+        config = super().get_config()
+        for fixed in ("kernel_size", "groups", "lowering", "initializer"):
+            del config[fixed]
+        return {**config, "expanded": self.expanded, "skip": self.skip}
+
+    def _add_weights(self, shape, uniform):
+        def normal(deviation):
+            return keras.initializers.RandomNormal(0.0, deviation)
+
+        # Multiplied in their own precision, or the identity loses its small neighbours.
+        self.expand = self.add_weight(
+            name="expand",
+            shape=(*shape[:3], self.expanded),
+            initializer=normal((KERNEL_SIZE**2 * shape[2]) ** -0.5),
+            autocast=False,
+        )
+        self.project = self.add_weight(
+            name="project",
+            shape=(self.expanded, self.filters),
+            initializer=normal(self.expanded**-0.5 * (0.1 if self.skip else 1)),
+            autocast=False,
+        )
+        self.bias = self.add_weight(name="bias", shape=shape[-1:], initializer="zeros")

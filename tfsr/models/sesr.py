@@ -1,0 +1,53 @@
+"""SESR: a plain chain of 3x3 convolutions that were larger in training.
+
+Bhardwaj et al., "Collapsible Linear Blocks for Super-Efficient Super Resolution",
+MLSys 2022, https://arxiv.org/abs/2103.09404
+Authors' code: https://github.com/ARM-software/sesr
+"""
+
+import keras
+
+from tfsr.layers import ChannelShift, CollapsibleConv2D
+from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
+
+
+def sesr(
+    scale: int = 2,
+    filters: int = 32,
+    blocks: int = 5,
+    channels: int = 3,
+    expanded: int = 256,
+) -> keras.Model:
+    """Builds SESR, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
+
+    Args:
+        scale: Upscaling factor 2, 3 or 4.
+        filters: Channels of the body.
+        blocks: Number of collapsible blocks between the first and the last convolution.
+        channels: 3 for RGB, 1 for grayscale.
+        expanded: Channels that a block has inside, in training.
+    """
+    if type(scale) is not int or scale not in (2, 3, 4):
+        raise ValueError(f"`scale` must be 2, 3 or 4. Received: scale={scale}.")
+    if channels not in (1, 3):
+        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    for name, value in (("filters", filters), ("blocks", blocks)):
+        if type(value) is not int or value < 1:
+            raise ValueError(
+                f"`{name}` must be a positive integer. Received: {name}={value}."
+            )
+    mean = RGB_MEAN if channels == 3 else LUMA_MEAN
+
+    lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
+    # Pixels stay float32 where the network trains in half precision, which rounds them.
+    x = ChannelShift([-m for m in mean], dtype="float32", name="sub_mean")(lr)
+    x = CollapsibleConv2D(filters, expanded, name="head")(x)
+    x = keras.layers.ReLU(name="head_relu")(x)
+    for b in range(blocks):
+        x = CollapsibleConv2D(filters, expanded, skip=True, name=f"block_{b}")(x)
+        x = keras.layers.ReLU(name=f"relu_{b}")(x)
+    x = CollapsibleConv2D(channels * scale**2, expanded, name=f"tail_x{scale}")(x)
+    anchor = keras.layers.Concatenate(dtype="float32", name="anchor")([lr] * scale**2)
+    x = keras.layers.Add(dtype="float32", name="long_skip")([x, anchor])
+    sr = keras.ops.depth_to_space(x, scale)
+    return keras.Model(lr, sr, name="sesr")
