@@ -23,7 +23,11 @@ SHORT = [
     *("--set", "train.batch=1", "--set", "train.patch=8"),
     *("--set", "model.filters=8", "--set", "model.blocks=1"),
 ]
-SHORTER = {"train": SHORT, "study": SHORT, "benchmark": ["--runs", "1"]}
+SHORTER = {
+    "train": SHORT,
+    "study": [*SHORT, "--size", "24x32"],
+    "benchmark": ["--runs", "1"],
+}
 ELSEWHERE = {
     "import-carn": "the authors' weights do not come along: test_weights.py",
     "--android": "there is no phone: tflite/test_android.py",
@@ -110,6 +114,7 @@ def reader(tmp_path, monkeypatch, photographs):
     convert(model, 2, "int8", [None], Path("demo/carn_m_x2_int8.tflite"), images)
 
 
+@pytest.mark.usefixtures("no_memory_measured")
 def test_the_readme_runs(reader, run):
     litert_js = ROOT / "node_modules"
     if litert_js.is_dir():

@@ -1,5 +1,6 @@
 """SCN and the networks that its paper compares with."""
 
+import runpy
 from pathlib import Path
 
 import keras
@@ -14,9 +15,11 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 BUILDERS = {"scn": scn, "scn_unet": scn_unet, "scn_pspnet": scn_pspnet}
 
 
+networks = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))
+
+
 def small(builder=scn, scale=2, **arguments):
-    keras.utils.set_random_seed(0)
-    return builder(scale, filters=8, blocks=4, **arguments)
+    return networks["small"](builder, scale, blocks=4, **arguments)
 
 
 def random_lr(*shape):

@@ -17,7 +17,7 @@ from tfsr.scoring.evaluation import evaluate
 from tfsr.study import planning, results, running
 from tfsr.tflite.benchmark import timing
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.training import read_config, train
+from tfsr.training import callbacks, read_config, train
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -47,6 +47,7 @@ def draw_nothing(patch):
     """Leaves out the pictures, which take longer than the tiny trainings."""
     patch.setattr(results.pictures, "scatter", Mock())
     patch.setattr(results.pictures, "curves", Mock())
+    patch.setattr(callbacks.RunLog, "_draw", Mock())
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -135,19 +137,24 @@ def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
         assert partitions(upscaler.interpreter) <= 2
 
 
+@functools.cache
+def of_fixed_size(size, resampling):
+    model = scn(2, filters=8, blocks=1, resampling=resampling)
+    return model, export.float32(lower(model, EXACT, *size))
+
+
 @pytest.mark.parametrize("size", [(97, 130), (64, 64), (63, 61), (40, 60), (20, 100)])
 @pytest.mark.parametrize(
     ("of_file", "resampling"),
     [((64, 64), "bilinear"), ((63, 61), "bilinear"), ((63, 61), "average")],
 )
 def test_a_fixed_size_takes_other_images_in_tiles(tmp_path, of_file, resampling, size):
-    model = scn(2, filters=8, blocks=1, resampling=resampling)
+    model, content = of_fixed_size(of_file, resampling)
     y, x = np.mgrid[: size[0], : size[1]]
     waves = np.stack([np.sin(y / 9), np.cos(x / 7), np.sin((x + y) / 8)], axis=-1)
     lr = np.float32(waves / 4 + 0.5)
     expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
     facts = {"receptive_radius": receptive_radius(model), "alignment": alignment(model)}
-    content = export.float32(lower(model, EXACT, *of_file))
     upscaler = load(tmp_path, content, **facts)
     sr = upscaler(lr)
     assert sr.shape == expected.shape
@@ -203,7 +210,7 @@ def test_int8_is_one_partition_without_float_operators(tmp_path, model, ranges):
 
 
 def test_the_whole_cascade_has_no_float_operators(tmp_path):
-    model = single_scale(cmsc(2), 2)
+    model = single_scale(cmsc(2, filters=4), 2)
     patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
     graph = lower(model, FOR_INT8)
     ranges = activations.ranges(graph, activations.observe(graph, [patch]))

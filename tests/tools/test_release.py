@@ -18,13 +18,12 @@ from tfsr.zoo import released
 SCRIPT = Path(__file__).parents[2] / "tools" / "release.py"
 
 
-@pytest.fixture
-def make_card(write_config, photographs, tmp_path, monkeypatch):
-    """Returns a function from further arguments to the card of a tiny network; with a
-    run in 8 bits in the folder `aware`."""
-    data = {"exclude": ["chelsea"]}
-    config = write_config(tmp_path / "c.toml", data=data, train={"epochs": 1})
-    run, aware, folder = (tmp_path / name for name in ("run", "aware", "released"))
+@pytest.fixture(scope="module")
+def trained(write_config, photographs, tmp_path_factory):
+    """A folder of `run`, `aware` in 8 bits and images, `Set5`; do not write there."""
+    folder, data = tmp_path_factory.mktemp("trained"), {"exclude": ["chelsea"]}
+    config = write_config(folder / "c.toml", data=data, train={"epochs": 1})
+    run, aware = folder / "run", folder / "aware"
     config.write_text(
         "# A tiny network.\n# tfsr train c.toml\n# Not this.\n" + config.read_text()
     )
@@ -34,18 +33,23 @@ def make_card(write_config, photographs, tmp_path, monkeypatch):
         shutil.copy(run / name, aware)
     images = [from_uint8(pair.lr) for pair in BenchmarkFolder(photographs, 2)]
     quantization_aware(tfsr.load_model(run), images).save(aware / "model.keras")
-    folder.mkdir()
-    monkeypatch.setattr(released, "FOLDER", folder)
-    test = shutil.copytree(photographs, tmp_path / "Set5")
-    monkeypatch.chdir(tmp_path)
+    shutil.copytree(photographs, folder / "Set5")
+    return folder
+
+
+@pytest.fixture
+def make_card(trained, photographs, tmp_path, monkeypatch, no_memory_measured):
+    """Returns a function from further arguments to the card of a tiny network."""
+    monkeypatch.setattr(released, "FOLDER", tmp_path)
+    monkeypatch.chdir(trained)
 
     def make(*arguments):
-        command = [SCRIPT, run, "tiny", "--hours", 1.5, "--size", 24, 32]
-        folders = ["--calibrate", photographs, "--test", test]
+        command = [SCRIPT, "run", "tiny", "--hours", 1.5, "--size", 24, 32]
+        folders = ["--calibrate", photographs, "--test", "Set5"]
         monkeypatch.setattr(sys, "argv", [*map(str, (*command, *folders, *arguments))])
         runpy.run_path(str(SCRIPT), run_name="__main__")
         assert released.names() == ["tiny", "tiny_int8"]
-        return (folder / "tiny.md").read_text()
+        return (tmp_path / "tiny.md").read_text()
 
     return make
 

@@ -38,13 +38,18 @@ def photo(tmp_path):
     return file
 
 
+@pytest.fixture(scope="module")
+def int8(model, photographs, tmp_path_factory):
+    """The model in a file that takes images of every size."""
+    file = tmp_path_factory.mktemp("int8") / "m.tflite"
+    return convert(model, 2, "int8", [None], file, BenchmarkFolder(photographs, 2))[0]
+
+
 @pytest.mark.parametrize("kind", ["keras", "tflite"])
-def test_tiles_equal_the_whole(tmp_path, model, photo, kind):
+def test_tiles_equal_the_whole(tmp_path, model, int8, photo, kind):
     upscaler = KerasUpscaler(model, 2)
     if kind == "tflite":
-        folder = BenchmarkFolder(tmp_path, 2)
-        (file,) = convert(model, 2, "int8", [None], tmp_path / "m.tflite", folder)
-        upscaler = TFLiteUpscaler(file)
+        upscaler = TFLiteUpscaler(int8)
     results = []
     for tile in (40, 500):
         job = Job(photo, tmp_path / f"{tile}.png")
@@ -320,10 +325,8 @@ def test_what_a_killed_run_left_is_removed(tmp_path, photo):
     ]
 
 
-def test_memory_that_litert_lacks_halves_the_tile(tmp_path, model, photo):
-    folder = BenchmarkFolder(tmp_path, 2)
-    (file,) = convert(model, 2, "int8", [None], tmp_path / "m.tflite", folder)
-    upscaler = TFLiteUpscaler(file)
+def test_memory_that_litert_lacks_halves_the_tile(int8):
+    upscaler = TFLiteUpscaler(int8)
     whole = upscaler(np.zeros((30, 30, 3), np.float32))
     resize = upscaler._resize
 

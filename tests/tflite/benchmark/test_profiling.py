@@ -21,7 +21,7 @@ def converted(tmp_path_factory, model, photographs):
     folder = tmp_path_factory.mktemp("converted")
 
     def convert_to(name, format, size, lowering=True):
-        images = BenchmarkFolder(photographs, 2)
+        images = BenchmarkFolder(photographs, 2).first(1)
         target = folder / f"{name}.tflite"
         return convert(model, 2, format, [size], target, images, lowering)[0]
 

@@ -59,6 +59,7 @@ def test_statistics_of_known_latencies():
     )
 
 
+@pytest.mark.usefixtures("no_memory_measured")
 def test_all_forms_of_the_report_agree(tmp_path, files):
     report = benchmark(files, threads=[1], runs=3)
     report["profiles"] = [profile(file, 1, runs=1) for file in files]

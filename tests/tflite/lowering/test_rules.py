@@ -1,5 +1,7 @@
 import functools
+import runpy
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,16 +14,9 @@ from tfsr.models import (
     carn,
     carn_m,
     cmsc,
-    ms3_carn,
-    pmsc,
     scales,
-    scn,
-    scn_pspnet,
-    scn_unet,
     sesr,
     single_scale,
-    srresnet,
-    vdsr,
     with_levels,
 )
 from tfsr.tflite.lowering.engine import add_to_last_bias, lower, name_of, rewrite
@@ -45,6 +40,9 @@ from tfsr.tflite.lowering.rules import (
     subtract_nothing,
 )
 
+networks = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))
+SIZES, small = networks["SIZES"], networks["small"]
+
 SCN_VARIANTS = {
     "baseline": {"levels": 1, "scale": 4},
     "unshared": {"shared": False},
@@ -59,36 +57,29 @@ SCN_VARIANTS = {
 
 def cmsc_in_training():
     """Its stages no longer count the same."""
-    model = cmsc(stages=2, modules=2, filters=4)
+    model = small("cmsc", modules=2)
     model.get_layer("average").shares.assign([0.3, 0.6])
     return model
 
 
 def scn_of_other_levels():
-    return with_levels(scn(filters=8, blocks=2, levels=2), 3, "2/3")
+    return with_levels(small("scn", blocks=2, levels=2), 3, "2/3")
 
 
 NETWORKS = {  # every model of MODELS and every kind of convolution, small
-    "carn": partial(carn, scale=(2, 3, 4), filters=16, blocks=2, units=2),
-    "carn_m": partial(carn_m, scale=(2, 3, 4), filters=16, blocks=2, units=2),
+    **{name: partial(small, name) for name in SIZES},
+    "carn": partial(small, "carn", blocks=2, units=2),
+    "carn_m": partial(small, "carn_m", blocks=2, units=2),
     "cmsc": cmsc_in_training,
-    "pmsc": partial(pmsc, modules=2, filters=4),
-    "vdsr": partial(vdsr, layers=3, filters=4),
-    "ms3_carn": partial(ms3_carn, conv="ms3", filters=8, blocks=1, units=1),
-    "srresnet": partial(srresnet, filters=8, blocks=1),
-    "scn": partial(scn, filters=8, blocks=2),
-    "sesr": partial(sesr, scale=4, filters=8, blocks=2, expanded=16),
+    "scn": partial(small, "scn", blocks=2),
+    "sesr": partial(small, "sesr", 4, blocks=2),
     "scn_of_other_levels": scn_of_other_levels,
-    "scn_unet": partial(scn_unet, filters=8, blocks=4),
-    "scn_pspnet": partial(scn_pspnet, filters=8, blocks=1, levels=3),
+    "scn_pspnet": partial(small, "scn_pspnet", levels=3),
     **{
-        f"scn_{name}": partial(scn, filters=8, blocks=2, **arguments)
+        f"scn_{name}": partial(small, "scn", blocks=2, **arguments)
         for name, arguments in SCN_VARIANTS.items()
     },
-    **{
-        f"srresnet_{conv}": partial(srresnet, conv=conv, filters=8, blocks=1)
-        for conv in CONVS
-    },
+    **{f"srresnet_{conv}": partial(small, "srresnet", conv=conv) for conv in CONVS},
 }
 
 

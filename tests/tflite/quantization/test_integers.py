@@ -1,4 +1,6 @@
+import runpy
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -6,34 +8,27 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from tfsr.layers import GroupedConv2D
-from tfsr.models import (
-    carn_m,
-    cmsc,
-    ms3_carn,
-    scales,
-    scn,
-    single_scale,
-    srresnet,
-    vdsr,
-)
+from tfsr.models import scales, single_scale
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FOR_INT8
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.integers import run_integers
 
+small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
+
 SIDE = 24
 NETWORKS = {
-    "carn_m": partial(carn_m, scale=2, filters=16, blocks=2, units=2),
-    "ms2": partial(srresnet, conv="ms2", filters=16, blocks=1),
-    "ms3": partial(ms3_carn, conv="ms3", filters=16, blocks=1, units=1),
-    "scn": partial(scn, filters=8, blocks=2),
-    "scn_restoration": partial(scn, scale=1, channels=1, filters=8, blocks=2),
-    "scn_average": partial(scn, filters=8, blocks=2, resampling="average"),
-    "scn_conv": partial(scn, filters=8, blocks=2, resampling="conv"),
-    "scn_thirds": partial(scn, filters=8, blocks=2, ratio="2/3"),
-    "cmsc": partial(cmsc, scale=2, stages=2, modules=1, filters=8),
-    "vdsr": partial(vdsr, scale=3, layers=4, filters=8),
+    "carn_m": partial(small, "carn_m", scale=2, units=2),
+    "ms2": partial(small, "srresnet", conv="ms2", filters=16),
+    "ms3": partial(small, "ms3_carn", filters=16),
+    "scn": partial(small, "scn", blocks=2),
+    "scn_restoration": partial(small, "scn", scale=1, channels=1),
+    "scn_average": partial(small, "scn", resampling="average"),
+    "scn_conv": partial(small, "scn", resampling="conv"),
+    "scn_thirds": partial(small, "scn", ratio="2/3"),
+    "cmsc": partial(small, "cmsc", scale=2, filters=8),
+    "vdsr": partial(small, "vdsr", scale=3, layers=4, filters=8),
 }
 
 
@@ -72,7 +67,6 @@ def both(model, in_float=()):
     [*((name, []) for name in NETWORKS), ("scn", ["*.add*"]), ("scn", ["*.add:3"])],
 )
 def test_every_integer_is_the_runtime_s(name, in_float):
-    keras.utils.set_random_seed(0)
     model = NETWORKS[name]()
     for weight in model.weights:
         if name == "cmsc" and "tail" in weight.path:

@@ -1,3 +1,6 @@
+import runpy
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -6,7 +9,7 @@ from tfsr.data import BenchmarkFolder
 from tfsr.graph.graph import run_node
 from tfsr.layers import GroupedConv2D
 from tfsr.metrics import luma
-from tfsr.models import carn_m, cmsc, scn, single_scale
+from tfsr.models import single_scale
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite.lowering.engine import lower, name_of
 from tfsr.tflite.lowering.rules import FOR_INT8
@@ -16,10 +19,11 @@ from tfsr.tflite.quantization.sensitivity import sensitivity
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8
 
+small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
 NETWORKS = {
-    "carn_m": lambda: carn_m(2, filters=8, blocks=1, units=2),
-    "scn": lambda: scn(2, filters=4, blocks=1),
-    "cmsc": lambda: single_scale(cmsc(2, stages=2, modules=1, filters=4), 2),
+    "carn_m": lambda: small("carn_m", 2, filters=8, units=2),
+    "scn": lambda: small("scn", 2, filters=4),
+    "cmsc": lambda: single_scale(small("cmsc", 2), 2),
 }
 
 

@@ -1,7 +1,9 @@
 import json
 import os
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -27,7 +29,8 @@ from tfsr.tflite.runtime import inspect
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import KerasUpscaler
 
-SMALL = {"filters": 16, "blocks": 1, "units": 1}
+networks = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))
+small, SMALL = networks["small"], networks["SIZES"]["carn_m"]
 TABLES = {
     "data": {"val_images": 1},
     "train": {"epochs": 3, "steps_per_epoch": 1, "learning_rate": 1e-2},
@@ -74,29 +77,17 @@ def patches(channels=3):
     return [rng.random((12, 12, channels), np.float32) for _ in range(2)]
 
 
-NETWORKS = {
-    "carn": {"filters": 8, "blocks": 1, "units": 1},
-    "carn_m": {"filters": 16, "blocks": 1, "units": 1},
-    "cmsc": {"stages": 2, "modules": 1, "filters": 4},
-    "ms3_carn": {"conv": "ms3", "filters": 8, "blocks": 2, "units": 1},
-    "pmsc": {"modules": 2, "filters": 4},
-    "scn": {"filters": 8, "blocks": 2, "scale": 1, "channels": 1},
-    "scn_pspnet": {"filters": 8, "blocks": 1},
-    "scn_unet": {"filters": 8, "blocks": 4},
-    "srresnet": {"conv": "ms2", "filters": 8, "blocks": 2},
-    "vdsr": {"layers": 3, "filters": 4},
-}
+OTHERWISE = {"scn": {"scale": 1, "channels": 1}, "srresnet": {"conv": "ms2"}}
 
 
 def test_every_model_is_here():
-    assert NETWORKS.keys() == MODELS.keys()
+    assert networks["SIZES"].keys() == MODELS.keys()
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", networks["SIZES"])
 def test_starts_as_post_training_quantization(name, bits, tmp_path):
-    keras.utils.set_random_seed(0)
-    whole = MODELS[name](**NETWORKS[name])
+    whole = small(name, **OTHERWISE.get(name, {}))
     model = single_scale(whole, scales(whole)[0])
     images = patches(model.input.shape[-1])
     rules, choose = (FOR_INT8, least_squares) if bits == 8 else (EXACT, min_max)
@@ -263,6 +254,7 @@ def test_sums_in_float_are_trained_and_converted(
     keras.utils.set_random_seed(0)
     scn(2, levels=2, filters=8, blocks=2).save(tmp_path / "float.keras")
     command = ("quantize-train", tmp_path / "float.keras", "--config", config)
+    command = (*command, "--set", "train.epochs=1")
     out, sums = ("--out", tmp_path / "run"), 'quantize.in_float=["*.add*"]'
     head = ("--set", 'quantize.in_float=["head"]')
     assert main([str(argument) for argument in (*command, *out, *head)]) == 2
@@ -346,9 +338,9 @@ def test_two_replicas_keep_equal_ranges(one_device, tmp_path):
     assert f"{len(learned(one_device)[0])} ranges are equal" in said
 
 
-def test_jax_learns_the_same_ranges(one_device, tmp_path):
+def test_jax_learns_the_same_ranges(one_device, tmp_path, quick_to_compile):
     pytest.importorskip("jax")
-    backend = {"KERAS_BACKEND": "jax"}
+    backend = {"KERAS_BACKEND": "jax", "XLA_FLAGS": quick_to_compile}
     train_elsewhere(one_device, tmp_path / "run", WITHOUT_TENSORFLOW, **backend)
 
 
@@ -365,7 +357,7 @@ def test_a_network_of_luma_is_trained_in_colour(
     network = cmsc((2, 3), **model)
     network.save(tmp_path / "float.keras")
     command = ("quantize-train", tmp_path / "float.keras", "--config", config)
-    out = ("--out", tmp_path / "run")
+    out = ("--out", tmp_path / "run", "--set", "train.epochs=1")
     luma = (*command, *out, "--set", "data.channels=y")
     assert main([str(argument) for argument in luma]) == 2
     message = "[data] channels is 'y' where the model has 3"
