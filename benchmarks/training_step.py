@@ -2,9 +2,10 @@
 
 The bare step is loss, gradients and optimizer on one fixed batch in a `tf.function`.
 Against it, in turns: `fit` on one fixed batch, which adds what Keras does around a
-step, and `fit` as `tfsr train` runs it, which adds the patches and the callbacks of a
-batch. Last, the bare step with plain convolutions in place of collapsible ones. CPU
-time is that of all threads, which other work disturbs least.
+step; `fit` as `tfsr train` runs it, which adds the patches and the callbacks of a
+batch; the same by Keras' adapter of a `PyDataset`, with float32 patches, which
+`pipeline.dataset` replaces. Last, the bare step with plain convolutions in place of
+collapsible ones. CPU time is that of all threads, which other work disturbs least.
 
 python benchmarks/training_step.py CONFIG [--steps 40] [--set KEY=VALUE ...]
 """
@@ -52,10 +53,12 @@ def main():
     )
     sampler = PatchSampler(images, config.train.patch, config.train.batch)
     trainee = build_trainee(model, config)
+    fixed = FixedBatch(sampler.draw(0, 0, 1))
     ways = {
         "bare": bare(trainee, sampler[0]),
-        "fixed batch": fit(trainee, FixedBatch(sampler.draw(0, 0, 1))),
-        "training": fit(trainee, sampler, [StopOnNaN(), TimeEstimate()]),
+        "fixed batch": fit(trainee, OneDevice().distribute(Batches(fixed))),
+        "training": fit(trainee, OneDevice().distribute(Batches(sampler))),
+        "adapter": fit(trainee, Batches(sampler)),
         "plain": bare(plain(trainee, config), sampler[0]),
     }
     for way in ways.values():
@@ -111,15 +114,14 @@ def plain(trainee, config):
     return network
 
 
-def fit(trainee, sampler, callbacks=()):
+def fit(trainee, batches):
     """Returns a function that takes so many steps as `tfsr train` takes them."""
 
     def run(steps):
-        batches = OneDevice().distribute(Batches(sampler))
         trainee.fit(
             batches,
             steps_per_epoch=steps,
-            callbacks=list(callbacks),
+            callbacks=[StopOnNaN(), TimeEstimate()],
             shuffle=False,
             verbose=1,
         )

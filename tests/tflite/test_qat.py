@@ -81,6 +81,7 @@ NETWORKS = {
     "scn": {"filters": 8, "blocks": 2, "scale": 1, "channels": 1},
     "scn_pspnet": {"filters": 8, "blocks": 1},
     "scn_unet": {"filters": 8, "blocks": 4},
+    "sesr": {"scale": 4, "filters": 8, "blocks": 2, "expanded": 16},
     "srresnet": {"conv": "ms2", "filters": 8, "blocks": 2},
     "vdsr": {"layers": 3, "filters": 4},
 }
