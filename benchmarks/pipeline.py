@@ -21,6 +21,7 @@ from tfsr.data.degradation import after_bicubic
 from tfsr.data.pairs import crop_to_multiple
 from tfsr.models import scales
 from tfsr.training import build_model, read_config
+from tfsr.training.distribution import OneDevice
 from tfsr.training.fit import Batches
 from tfsr.training.recipe import build_trainee
 
@@ -33,7 +34,7 @@ class FixedBatch:
     def __init__(self, batch):
         self.batch = batch
 
-    def __getitem__(self, step):
+    def draw(self, step, part, parts):
         return self.batch
 
 
@@ -98,11 +99,12 @@ def time_cached(sampler, steps):
 
 
 def time_steps(trainee, sampler, steps, batch_seconds):
-    sources = {"patches": sampler, "fixed batch": FixedBatch(sampler[0])}
+    sources = {"patches": sampler, "fixed batch": FixedBatch(sampler.draw(0, 0, 1))}
 
     def fit(source, steps):
         started = time.perf_counter()
-        trainee.fit(Batches(source), steps_per_epoch=steps, shuffle=False, verbose=0)
+        batches = OneDevice().distribute(Batches(source))
+        trainee.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
         return (time.perf_counter() - started) / steps * 1e3
 
     for source in sources.values():

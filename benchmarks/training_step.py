@@ -2,8 +2,10 @@
 
 The bare step is loss, gradients and optimizer on one fixed batch in a `tf.function`.
 Against it, in turns: `fit` on one fixed batch, which adds what Keras does around a
-step, and `fit` as `tfsr train` runs it, which adds the patches and the callbacks of a
-batch. CPU time is that of all threads, which other work disturbs least.
+step; `fit` as `tfsr train` runs it, which adds the patches and the callbacks of a
+batch; the same by Keras' adapter of a `PyDataset`, with float32 patches, which
+`pipeline.dataset` replaces. Last, the bare step with plain convolutions in place of
+collapsible ones. CPU time is that of all threads, which other work disturbs least.
 
 python benchmarks/training_step.py CONFIG [--steps 40] [--set KEY=VALUE ...]
 """
@@ -16,12 +18,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfsr.data import ImageCache, PatchSampler
+from tfsr.layers import CollapsibleConv2D, GroupedConv2D
 from tfsr.models import training_scales
 from tfsr.training import build_model, read_config
 from tfsr.training.callbacks import StopOnNaN, TimeEstimate
 from tfsr.training.distribution import OneDevice
 from tfsr.training.fit import Batches
-from tfsr.training.recipe import build_trainee
+from tfsr.training.recipe import build_trainee, compile_model
 
 
 class FixedBatch:
@@ -50,10 +53,13 @@ def main():
     )
     sampler = PatchSampler(images, config.train.patch, config.train.batch)
     trainee = build_trainee(model, config)
+    fixed = FixedBatch(sampler.draw(0, 0, 1))
     ways = {
         "bare": bare(trainee, sampler[0]),
-        "fixed batch": fit(trainee, FixedBatch(sampler.draw(0, 0, 1))),
-        "training": fit(trainee, sampler, [StopOnNaN(), TimeEstimate()]),
+        "fixed batch": fit(trainee, OneDevice().distribute(Batches(fixed))),
+        "training": fit(trainee, OneDevice().distribute(Batches(sampler))),
+        "adapter": fit(trainee, Batches(sampler)),
+        "plain": bare(plain(trainee, config), sampler[0]),
     }
     for way in ways.values():
         way(2 * config.train.steps_per_execution)
@@ -93,15 +99,29 @@ def bare(trainee, batch):
     return run
 
 
-def fit(trainee, sampler, callbacks=()):
+def plain(trainee, config):
+    """Returns the network as it is after collapsing, to train."""
+
+    def collapsed(layer):
+        if isinstance(layer, CollapsibleConv2D):
+            policy = layer.dtype_policy
+            return GroupedConv2D(layer.filters, 3, name=layer.name, dtype=policy)
+        return type(layer).from_config(layer.get_config())
+
+    network = keras.Model(trainee.input, trainee.output)
+    network = keras.models.clone_model(network, clone_function=collapsed)
+    compile_model(network, config)
+    return network
+
+
+def fit(trainee, batches):
     """Returns a function that takes so many steps as `tfsr train` takes them."""
 
     def run(steps):
-        batches = OneDevice().distribute(Batches(sampler))
         trainee.fit(
             batches,
             steps_per_epoch=steps,
-            callbacks=list(callbacks),
+            callbacks=[StopOnNaN(), TimeEstimate()],
             shuffle=False,
             verbose=1,
         )

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfsr.data import Bicubic
 from tfsr.graph.complexity import mult_adds, params
 from tfsr.models import carn, scales, scn, scn_pspnet, scn_unet, with_levels
 from tfsr.training import build_model, read_config
@@ -310,11 +311,11 @@ def test_every_config_has_the_paper_s_settings():
         train, model = config.train, config.model
         task, level, *variant = file.stem.split("_")
         if task == "sr":
-            assert (config.data.degradation, f"x{model['scale']}") == ("bicubic", level)
+            assert (config.data.task, f"x{model['scale']}") == (Bicubic(), level)
         elif task == "denoise":
-            assert (config.data.sigma, model["scale"]) == (int(level), 1)
+            assert (config.data.task.sigma, model["scale"]) == (int(level), 1)
         else:
-            assert (config.data.quality, model["scale"]) == (int(level), 1)
+            assert (config.data.task.quality, model["scale"]) == (int(level), 1)
         assert variant or model["levels"] == 3  # ours
         network = model["blocks"], model.get("filters", 32)
         allowed = {(8, 32), (16, 32)} if variant else {(64, 64)}

@@ -3,6 +3,16 @@
 Bhardwaj et al., "Collapsible Linear Blocks for Super-Efficient Super Resolution",
 MLSys 2022, https://arxiv.org/abs/2103.09404
 Authors' code: https://github.com/ARM-software/sesr
+
+Departures, so that a chain of plain convolutions remains, which is what runs fastest in
+8 bits (docs/sesr.md):
+- RGB where the paper has luma, its mean subtracted before the first convolution.
+  Without that a chain beside an anchor hardly learns.
+- ReLU where the paper has PReLU, which XNNPACK does not compute in 8 bits: a network of
+  10 blocks fell into 12 parts and took 4.9 times as long.
+- The first and the last convolution are 3x3, not 5x5.
+- No skip from the output of the first convolution to the input of the last.
+- One pixel shuffle at every scale, where the paper shuffles twice for x4.
 """
 
 import keras

@@ -29,8 +29,9 @@ def read_keras(file: str | Path) -> keras.Model:
         unknown = re.search(r"Could not locate class '(\w+)'", str(error))
         if unknown:
             raise InputError(
-                f"{file}: has a layer {unknown[1]}, which is not known here; from "
-                "Python, import what registers it, and give the loaded model to tfsr."
+                f"{file}: not a model tfsr can load: its class {unknown[1]} is not "
+                "known here; from Python, import what registers it, and give the "
+                "loaded model to tfsr."
             ) from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{file}: not a model tfsr can load ({reason}).") from None
