@@ -10,7 +10,7 @@ demo = importlib.import_module("tfsr.demo")
 def test_demo_leaves_models_pictures_and_tables(tmp_path, capsys, monkeypatch):
     smaller = demo.CONFIG.replace("filters = 32", "filters = 8\nunits = 1")
     monkeypatch.setattr(demo, "CONFIG", smaller)
-    report = demo.demo(tmp_path, epochs=2, steps_per_epoch=2)
+    report = demo.run_demo(tmp_path, epochs=2, steps_per_epoch=2)
     for name in (
         "carn_m_x2_float32.tflite",
         "carn_m_x2_int8.tflite",

@@ -151,7 +151,7 @@ def test_the_network_of_the_example(monkeypatch, tmp_path):
     import numpy as np
 
     from tfsr.data import BenchmarkFolder
-    from tfsr.data.photographs import TRAINING, photographs
+    from tfsr.data.embedded import TRAINING, photographs
     from tfsr.models import MODELS
     from tfsr.tflite.conversion import convert
     from tfsr.tflite.runtime import TFLiteUpscaler, inspect

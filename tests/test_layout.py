@@ -42,3 +42,31 @@ def test_tflite_is_imported_late(file):
     tree = ast.parse(file.read_text())
     top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert of_tflite(imports(ast.Module(top, []))) == []
+
+
+PACKAGES = (ROOT, ROOT.parent / "tflite")
+MODULES = [file for package in PACKAGES for file in sorted(package.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("file", MODULES, ids=str)
+def test_no_module_has_the_name_of_what_is_in_it(file):
+    """But for the builders of networks."""
+    names = {getattr(node, "name", None) for node in ast.parse(file.read_text()).body}
+    assert file.stem not in names or file.parent.name == "models"
+
+
+@pytest.mark.parametrize("file", MODULES, ids=str)
+def test_public_functions_have_a_docstring_and_types(file):
+    """But for those of the command line, which are called in one place each."""
+    if file.parent.name == "cli":
+        return
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            untyped = [
+                arg.arg
+                for arg in (*node.args.args, *node.args.kwonlyargs)
+                if arg.annotation is None
+            ]
+            assert ast.get_docstring(node), node.name
+            assert not untyped, node.name
+            assert node.returns is not None, node.name

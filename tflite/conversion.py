@@ -1,7 +1,7 @@
 """A Keras model to `.tflite` files: calibrated, written, verified."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -13,7 +13,7 @@ from tfsr.data.degradation import to_table
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.graph.footprint import alignment, receptive_radius, taps, working_values
-from tfsr.graph.graph import run_node
+from tfsr.graph.graph import Graph, run_node
 from tfsr.models import single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.formats import FORMATS, Format
@@ -169,7 +169,9 @@ def _lowering(model, format: Format, lowering, in_float=()):
     return lowered
 
 
-def output_shift(graph, quantized, patches):
+def output_shift(
+    graph: Graph, quantized: Callable, patches: list[np.ndarray]
+) -> np.ndarray:
     """Returns by how much quantization moves the mean of the output.
 
     For each filter of the last convolution, so that its bias can take it off.

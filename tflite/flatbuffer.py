@@ -1,5 +1,7 @@
 """TFLite files as objects, and back."""
 
+from typing import Any
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -25,7 +27,9 @@ def add_buffer(model: schema.ModelT, values: np.ndarray) -> int:
     return len(model.buffers) - 1
 
 
-def constant(model: schema.ModelT, tensor: schema.TensorT, dtype) -> np.ndarray | None:
+def constant(
+    model: schema.ModelT, tensor: schema.TensorT, dtype: Any
+) -> np.ndarray | None:
     """Returns the values of a tensor that is stored in the file, else None."""
     data = model.buffers[tensor.buffer].data
     if data is None or not len(data):

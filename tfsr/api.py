@@ -187,7 +187,7 @@ def convert(
         raise InputError(f"{out}: the output must end in .tflite.")
     original = load_upscaler(model, scale)
     from tfsr.data import BenchmarkFolder
-    from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
+    from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite import conversion
     from tfsr.tflite.formats import FORMATS

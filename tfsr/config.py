@@ -307,7 +307,7 @@ def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
     return _check_model(tables["model"], name)
 
 
-def build_model(model: dict, source: str | Path):
+def build_model(model: dict, source: str | Path) -> keras.Model:
     """Returns the Keras model of a `[model]` table, or of the `.keras` file it names.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder
-from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
+from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
 from tfsr.pictures import most_different, side_by_side
 from tfsr.scoring.evaluation import evaluate, psnr
 from tfsr.tflite.benchmark.timing import benchmark
@@ -48,7 +48,7 @@ clip_norm = 10.0
 """
 
 
-def demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> dict:
+def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> dict:
     """Trains, scores, converts, verifies and times a small CARN-M for x2.
 
     Args:

@@ -6,7 +6,7 @@ python tools/readme_picture.py -o docs/pictures/enlarged.png
 import argparse
 
 from tfsr.data import BenchmarkFolder
-from tfsr.data.photographs import HELD_OUT, photographs
+from tfsr.data.embedded import HELD_OUT, photographs
 from tfsr.pictures import most_different, side_by_side
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite.runtime import TFLiteUpscaler

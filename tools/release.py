@@ -17,6 +17,7 @@ from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import scales
 from tfsr.scoring.evaluation import baseline, evaluate
+from tfsr.tables import markdown
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -180,9 +181,7 @@ def _steps(run):
 
 def table(rows):
     """Returns the lines of a Markdown table and an empty one; rows by column."""
-    head = list(rows[0])
-    lines = [head, ["---"] * len(head), *(row.values() for row in rows)]
-    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+    return [markdown(rows[0], (row.values() for row in rows)), ""]
 
 
 if __name__ == "__main__":

@@ -76,12 +76,12 @@ def made(runs, set5, tmp_path_factory):
 @pytest.fixture
 def serve():
     """Serves a report; returns its address."""
-    from tfsr.report.server import server
+    from tfsr.report.server import make_server
 
     running = []
 
     def start(folder):
-        listening = server(folder, port=0)
+        listening = make_server(folder, port=0)
         running.append(listening)
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         return f"http://127.0.0.1:{listening.server_port}/"

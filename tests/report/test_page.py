@@ -26,7 +26,7 @@ from tfsr.report.models import (
     names_of,
 )
 from tfsr.report.page import write
-from tfsr.report.published import published
+from tfsr.report.published import published_networks
 from tfsr.scoring import comparison
 from tfsr.scoring.evaluation import evaluate
 from tfsr.tflite.benchmark import kept
@@ -430,17 +430,17 @@ def test_what_papers_print(shared):
     tables = json.loads((shared / "reference" / "paper_tables.json").read_text())
     theirs = {p["name"]: p for p in tables["carn"]}
     for scale in (2, 3, 4):
-        ours = {p.name: p for p in published(scale, BICUBIC)}
+        ours = {p.name: p for p in published_networks(scale, BICUBIC)}
         for name, key in (("CARN", "carn"), ("CARN-M", "carn_m")):
             expected = theirs[key]["mult_adds_g"][str(scale)]
             assert ours[name].mult_adds == round(expected * 1e9)
     # Printed for 128x128 LR; a paper's own network counted for 1280x720 says the same.
     standard = mult_adds_720p(srresnet(4), 4)
     assert ours["SRResNet"].mult_adds == pytest.approx(standard, rel=1e-3)
-    (dncnn, scn) = published(1, GaussianNoise(25.0))
+    (dncnn, scn) = published_networks(1, GaussianNoise(25.0))
     assert (dncnn.psnr["BSD68"], scn.psnr["Set12"]) == (29.23, 30.64)
-    assert published(1, JPEG(10))[1].psnr["classic5"] == 29.53
-    assert published(1, GaussianNoise([5, 50])) == []
+    assert published_networks(1, JPEG(10))[1].psnr["classic5"] == 29.53
+    assert published_networks(1, GaussianNoise([5, 50])) == []
 
 
 def test_the_places_that_differ_most(tmp_path):

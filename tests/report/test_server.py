@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from tfsr.errors import InputError
-from tfsr.report.server import EVERYONE, LOCAL, addresses, server
+from tfsr.report.server import EVERYONE, LOCAL, addresses, make_server
 
 
 @pytest.fixture
@@ -34,19 +34,19 @@ def test_files_come_with_what_webassembly_wants(folder, serve, name, type):
 
 
 def test_the_network_is_served_only_when_asked(folder):
-    with server(folder, port=0) as listening:
+    with make_server(folder, port=0) as listening:
         assert listening.server_address[0] == LOCAL
         assert addresses(LOCAL, 8000) == ["http://127.0.0.1:8000/"]
-    with server(folder, EVERYONE, port=0) as listening:
+    with make_server(folder, EVERYONE, port=0) as listening:
         assert listening.server_address[0] == "0.0.0.0"
     assert addresses(EVERYONE, 8000)[0] == "http://127.0.0.1:8000/"
 
 
 def test_a_port_that_is_taken(folder):
-    with server(folder, port=0) as listening:
+    with make_server(folder, port=0) as listening:
         port = listening.server_port
         with pytest.raises(InputError, match=rf"--port {port}: cannot be used here"):
-            server(folder, port=port)
+            make_server(folder, port=port)
 
 
 def test_the_command_serves_until_it_is_interrupted(folder):

@@ -7,7 +7,7 @@ from PIL import Image
 import tfsr
 from tfsr.cli import main
 from tfsr.data import BenchmarkFolder, GaussianNoise
-from tfsr.data.photographs import TRAINING, photographs
+from tfsr.data.embedded import TRAINING, photographs
 from tfsr.errors import InputError
 from tfsr.models import MODELS, carn_m
 from tfsr.tflite.conversion import convert

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfsr.files import replacing, write_json, write_text
+from tfsr.tables import markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -208,9 +209,8 @@ def _csv(rows):
 
 
 def _markdown(columns, rows):
-    lines = [list(columns), ["---"] * len(columns)]
-    lines += [[str(cell(row)) for cell in columns.values()] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    cells = ([str(cell(row)) for cell in columns.values()] for row in rows)
+    return markdown(columns, cells)
 
 
 def _delegated(result):

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from tfsr import metrics
 from tfsr.data import read_image
-from tfsr.data.photographs import HELD_OUT, photographs
+from tfsr.data.embedded import HELD_OUT, photographs
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.tflite.benchmark.profiling import summarize
 from tfsr.tflite.devices import tool_log

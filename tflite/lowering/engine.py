@@ -7,6 +7,7 @@ operation. Operations that the new output does not need drop out of the graph.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -102,7 +103,7 @@ def is_input(x: keras.KerasTensor) -> bool:
     return before is None
 
 
-def node_of(x: keras.KerasTensor):
+def node_of(x: keras.KerasTensor) -> Any:
     """Returns the node, a call of an operation, that computed `x`."""
     history = x._keras_history
     return history.operation._inbound_nodes[history.node_index]
@@ -137,6 +138,6 @@ def weights_of(conv: keras.layers.Layer) -> list[np.ndarray]:
     return [values_of(conv.kernel), values_of(conv.bias)]
 
 
-def values_of(weight) -> np.ndarray:
+def values_of(weight: Any) -> np.ndarray:
     """Returns the values of a weight, in float64."""
     return np.asarray(keras.ops.convert_to_numpy(weight), np.float64)

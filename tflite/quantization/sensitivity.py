@@ -39,7 +39,7 @@ class Trial:
     first: int
 
 
-def sensitivity(
+def measure_sensitivity(
     model: keras.Model,
     scale: int,
     folder: BenchmarkFolder,

@@ -46,7 +46,7 @@ def simulate(
     return call
 
 
-def to_8_bit(x, low: float, high: float):
+def to_8_bit(x: keras.KerasTensor, low: float, high: float) -> keras.KerasTensor:
     """Returns x rounded to one of 256 multiples of (high - low) / 255, 0 among them."""
     step = (high - low) / 255
     zero_point = round(-low / step)
@@ -54,7 +54,7 @@ def to_8_bit(x, low: float, high: float):
     return levels * step
 
 
-def to_16_bit(x, low: float, high: float):
+def to_16_bit(x: keras.KerasTensor, low: float, high: float) -> keras.KerasTensor:
     """Returns x rounded to multiples of m / 32767, m the larger of -low and high.
 
     The result is -32768 to 32767 steps, or 0 to 32767 steps if low is 0.

@@ -10,6 +10,6 @@ def add(command):
 
 def run(options):
     import_keras()
-    from tfsr.demo import demo
+    from tfsr.demo import run_demo
 
-    demo(options.out)
+    run_demo(options.out)

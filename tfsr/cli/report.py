@@ -101,12 +101,12 @@ def run(options):
 
 
 def _serve(options):
-    from tfsr.report.server import EVERYONE, LOCAL, addresses, server
+    from tfsr.report.server import EVERYONE, LOCAL, addresses, make_server
 
     if options.runs or options.out or options.test:
         raise InputError("--serve: takes the folder of a report, and nothing to make.")
     host = EVERYONE if options.lan else LOCAL
-    with server(options.serve, host, options.port) as listening:
+    with make_server(options.serve, host, options.port) as listening:
         for address in addresses(host, listening.server_port):
             print(address, flush=True)
         say("serving until Ctrl-C.")

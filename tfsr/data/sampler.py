@@ -1,5 +1,7 @@
 """Random aligned patches; step n gives the same batch whenever it is asked for."""
 
+from typing import Any
+
 import numpy as np
 
 from tfsr.data.cache import ImageCache
@@ -115,7 +117,7 @@ class PatchSampler:
         return [np.rot90(side[:, ::-1] if flip else side, turns) for side in (lr, hr)]
 
 
-def in_unit_range(batches):
+def in_unit_range(batches: Any) -> Any:
     """Returns arrays or dicts of them on the scale of 8 bits as float32 in [0, 1]."""
     if isinstance(batches, tuple):
         return tuple(map(in_unit_range, batches))

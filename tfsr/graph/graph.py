@@ -1,6 +1,7 @@
 """A model as a graph of primitive operations, in the order in which they run."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -45,7 +46,7 @@ class Graph:
         return [values[id(x)] for x in self.outputs]
 
 
-def run_node(node, *args, **kwargs):
+def run_node(node: Any, *args, **kwargs) -> Any:
     """Returns the outputs of a node's operation: the plain `call` of `Graph.run`."""
     return node.operation(*args, **kwargs)
 

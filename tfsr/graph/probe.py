@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ CHANGES = (0.05, -0.05, 1.0, -1.0)
 INPUTS = ((0.5, 0.15), (0.0, 0.02), (0.0, 1.0), (2.0, 0.5), (-2.0, 0.5))  # mean, spread
 
 
-def probed(node, reach: Reach) -> Reach:
+def probed(node: Any, reach: Reach) -> Reach:
     """Returns the reach of an unknown operation's outputs.
 
     The operation runs alone on random maps, then again with one row or column changed:

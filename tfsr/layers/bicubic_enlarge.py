@@ -52,7 +52,7 @@ class BicubicEnlarge(keras.layers.Layer):
         return kernel.reshape(5, 5, channels, -1).astype("float32")
 
 
-def mirror(x):
+def mirror(x: keras.KerasTensor) -> keras.KerasTensor:
     """Returns `x` padded with two mirrored pixels a side, `(B, H + 4, W + 4, C)`.
 
     It concatenates slices because TFLite's delegates have no mirror padding.

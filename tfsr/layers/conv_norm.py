@@ -49,6 +49,6 @@ class ConvNorm(keras.layers.Layer):
         }
 
 
-def leaky_relu(x):
+def leaky_relu(x: keras.KerasTensor) -> keras.KerasTensor:
     """Returns x where it is positive and 0.2 x elsewhere."""
     return ops.leaky_relu(x, 0.2)

@@ -58,7 +58,7 @@ class FakeQuantizedConv2D(keras.layers.Layer):
         return cls(conv, **config)
 
 
-def round_kernel(conv: keras.layers.Layer, bits: int = 8):
+def round_kernel(conv: keras.layers.Layer, bits: int = 8) -> keras.KerasTensor:
     """Returns the rounded kernel of `conv`, in its shape and with its gradient.
 
     Args:

@@ -1,5 +1,7 @@
 """Padding to a multiple and cropping back, for networks that need such sizes."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -64,7 +66,7 @@ class CropToScale(keras.layers.Layer):
         return {**super().get_config(), "scale": self.scale}
 
 
-def pad_to_multiple(x, multiple: int):
+def pad_to_multiple(x: keras.KerasTensor, multiple: int) -> keras.KerasTensor:
     """Returns `x` with its last row and column repeated as in `PadToMultiple`."""
     _, height, width, _ = ops.shape(x)
     # A size may be unknown until the graph runs. So this adds the most rows that can be
@@ -78,7 +80,7 @@ def pad_to_multiple(x, multiple: int):
     return x
 
 
-def crop(x, height, width):
+def crop(x: keras.KerasTensor, height: Any, width: Any) -> keras.KerasTensor:
     """Returns the top left `height` x `width` pixels of `x`.
 
     Where `x` is known to have that size, it is returned as it is.

@@ -85,7 +85,7 @@ def check_ratio(ratio: str, resampling: str = "bilinear") -> None:
         )
 
 
-def downsample(x, ratio: str, **kwargs):
+def downsample(x: keras.KerasTensor, ratio: str, **kwargs) -> keras.KerasTensor:
     """Returns the next coarser level of `x`, `(B, H * ratio, W * ratio, C)`, bilinear.
 
     At "1/2" this averages 2x2 pixels, and H and W must be even. At other ratios the
@@ -96,7 +96,13 @@ def downsample(x, ratio: str, **kwargs):
     return BilinearResize(ratio, **kwargs)(x)
 
 
-def upsample(x, like, ratio: str, interpolation: str = "bilinear", **kwargs):
+def upsample(
+    x: keras.KerasTensor,
+    like: keras.KerasTensor,
+    ratio: str,
+    interpolation: str = "bilinear",
+    **kwargs,
+) -> keras.KerasTensor:
     """Returns `x` enlarged to the size of `like`, the next finer level.
 
     Args:
@@ -112,7 +118,7 @@ def upsample(x, like, ratio: str, interpolation: str = "bilinear", **kwargs):
     return x if ratio == "1/2" else CropToScale(1)([x, like])
 
 
-def feature_pyramid(x, levels: int, ratio: str) -> list:
+def feature_pyramid(x: keras.KerasTensor, levels: int, ratio: str) -> list:
     """Returns the list of `levels` levels: `x`, `x` downsampled once, twice and so on.
 
     Fan et al., AAAI 2020, Section 3.2, https://arxiv.org/abs/1912.09028

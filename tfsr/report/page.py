@@ -11,7 +11,7 @@ from tfsr import files
 from tfsr.data.degradation import task_name, to_table
 from tfsr.report import drawings
 from tfsr.report.models import FLOAT, Comparison, Model
-from tfsr.report.published import published
+from tfsr.report.published import published_networks
 
 CONDITIONS = ("device", "size", "threads")  # of the latency
 
@@ -36,7 +36,7 @@ def write(
     folder.mkdir(exist_ok=True)
     theirs = [
         p
-        for p in published(comparison.scale, comparison.degradation)
+        for p in published_networks(comparison.scale, comparison.degradation)
         if not p.psnr.keys().isdisjoint(comparison.tests)
     ]
     rows, places = drawings.crops(folder, comparison)

@@ -20,7 +20,7 @@ class Published:
     mult_adds: int | None  # for an output of 1280x720
 
 
-def published(scale: int, degradation: Degradation) -> list[Published]:
+def published_networks(scale: int, degradation: Degradation) -> list[Published]:
     """Returns the networks that papers print figures of, for one task.
 
     Mult-adds are brought from the paper's size of HR to 1280x720: they grow with the

@@ -34,7 +34,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def server(
+def make_server(
     folder: str | Path, host: str = LOCAL, port: int = 8000
 ) -> http.server.ThreadingHTTPServer:
     """Returns a server of a report, ready for `serve_forever`.

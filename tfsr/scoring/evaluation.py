@@ -18,13 +18,19 @@ from tfsr.data.degradation import BICUBIC, to_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.pictures import most_different, side_by_side
-from tfsr.upscaling.upscalers import BicubicUpscaler, Unchanged, from_uint8, to_uint8
+from tfsr.upscaling.upscalers import (
+    BicubicUpscaler,
+    Unchanged,
+    Upscaler,
+    from_uint8,
+    to_uint8,
+)
 
 CROP = 96  # pixels of the pictures
 
 
 def evaluate(
-    upscaler, folder: BenchmarkFolder, names: Sequence[str] | None = None
+    upscaler: Upscaler, folder: BenchmarkFolder, names: Sequence[str] | None = None
 ) -> dict:
     """Returns the report of `tfsr evaluate`: protocol, mean and figures by image.
 
@@ -70,7 +76,7 @@ def protocol_name(folder: BenchmarkFolder) -> str:
     return "color" if folder.channels == 3 else "gray"
 
 
-def result(upscaler, pair: Pair) -> np.ndarray:
+def result(upscaler: Upscaler, pair: Pair) -> np.ndarray:
     """Returns what is scored: SR clipped and rounded to uint8 `(H, W, C)`.
 
     Of `Unchanged` the input itself, so that noise keeps its level; of luma SR without
@@ -82,7 +88,7 @@ def result(upscaler, pair: Pair) -> np.ndarray:
     return np.clip(sr, 0, 1) * 255.0 if pair.luma else to_uint8(sr)
 
 
-def baseline(folder: BenchmarkFolder):
+def baseline(folder: BenchmarkFolder) -> Upscaler:
     """Returns the upscaler that a network on `folder` is compared with."""
     if folder.scale > 1:
         return BicubicUpscaler(folder.scale, folder.channels)
@@ -103,7 +109,7 @@ def psnr(sr: np.ndarray, hr: np.ndarray, border: int) -> float:
 
 
 def draw_examples(
-    file: str | Path, upscaler, folder: BenchmarkFolder, report: dict
+    file: str | Path, upscaler: Upscaler, folder: BenchmarkFolder, report: dict
 ) -> None:
     """Draws the worst and the median image of a report: input, output and HR.
 

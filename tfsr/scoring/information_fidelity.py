@@ -64,7 +64,9 @@ def information(hr: np.ndarray, sr: np.ndarray, window: int) -> float:
     return float(np.log2(1 + ratios).sum())
 
 
-def distortion(hr, sr, window):
+def distortion(
+    hr: np.ndarray, sr: np.ndarray, window: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns gain and variance of the noise in SR = gain HR + noise, by block."""
 
     def mean(values):
@@ -82,7 +84,7 @@ def distortion(hr, sr, window):
     return gain, np.maximum(noise, TINY)
 
 
-def scale_mixture(band):
+def scale_mixture(band: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the local scale of each block and the variances along its axes."""
     overlapping = np.lib.stride_tricks.sliding_window_view(band, (BLOCK, BLOCK))
     covariance = np.cov(overlapping.reshape(-1, BLOCK**2), rowvar=False, bias=True)
@@ -92,7 +94,7 @@ def scale_mixture(band):
     return field.reshape(height, width), np.linalg.eigvalsh(covariance)
 
 
-def whole_blocks(band):
+def whole_blocks(band: np.ndarray) -> np.ndarray:
     """Returns the top left part of a subband that holds whole blocks."""
     height, width = (side // BLOCK * BLOCK for side in band.shape)
     return band[:height, :width]

@@ -12,6 +12,7 @@ from tfsr.metrics import key_of
 from tfsr.scoring.comparison import most_different_places
 from tfsr.scoring.evaluation import baseline, evaluate, psnr
 from tfsr.study.planning import Study, budget
+from tfsr.tables import markdown
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -107,20 +108,18 @@ def draw_crops(study: Study) -> None:
 def table(report: dict) -> str:
     """Returns a study's report as text with a Markdown table."""
     formats = list(report["networks"][0]["latency"])
-    lines = [
-        [
-            "config",
-            "seeds",
-            "params",
-            "mult-adds",
-            *(f"{format} ms" for format in formats),
-            *(f"{name} dB" for name in report["tests"]),
-        ]
+    head = [
+        "config",
+        "seeds",
+        "params",
+        "mult-adds",
+        *(f"{format} ms" for format in formats),
+        *(f"{name} dB" for name in report["tests"]),
     ]
-    lines.append(["---"] * len(lines[0]))
+    rows = []
     for network in report["networks"]:
         latency, scores = network["latency"], network["psnr"]
-        lines.append(
+        rows.append(
             [
                 network["name"],
                 " ".join(map(str, network["seeds"])) or "-",
@@ -130,8 +129,7 @@ def table(report: dict) -> str:
                 *(_plus_minus(scores.get(name)) for name in report["tests"]),
             ]
         )
-    rows = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{_conditions(report)}\n\n{rows}"
+    return f"{_conditions(report)}\n\n{markdown(head, rows)}"
 
 
 def _score(run, name, test):

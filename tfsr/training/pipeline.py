@@ -5,10 +5,12 @@ become float32 in TensorFlow. Against Keras' own adapter of a `PyDataset` a batc
 patches of 48x48 at x4 takes half of the time (`benchmarks/training_step.py`).
 """
 
+from typing import Any
+
 import keras
 
 
-def dataset(batches, parts: int = 1, first: int = 0, here: int = 1):
+def dataset(batches: Any, parts: int = 1, first: int = 0, here: int = 1) -> Any:
     """Returns an endless `tf.data.Dataset` of `batches`, a `fit.Batches`.
 
     Args:

@@ -69,7 +69,9 @@ def repeat_exactly() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def charbonnier(y_true, y_pred):
+def charbonnier(
+    y_true: keras.KerasTensor, y_pred: keras.KerasTensor
+) -> keras.KerasTensor:
     """Returns sqrt(difference^2 + epsilon^2) averaged over channels, `(B, H, W)`.
 
     Reference:
@@ -78,7 +80,9 @@ def charbonnier(y_true, y_pred):
     return ops.mean(ops.sqrt(ops.square(y_true - y_pred) + EPSILON**2), axis=-1)
 
 
-def squared_error_sum(y_true, y_pred):
+def squared_error_sum(
+    y_true: keras.KerasTensor, y_pred: keras.KerasTensor
+) -> keras.KerasTensor:
     """Returns half the sum of squared errors of each image, `(B,)`.
 
     Reference:

@@ -15,7 +15,7 @@ from tfsr.tflite.lowering.engine import lower, name_of
 from tfsr.tflite.lowering.rules import FOR_INT8
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.calibration import calibration_patches
-from tfsr.tflite.quantization.sensitivity import sensitivity
+from tfsr.tflite.quantization.sensitivity import measure_sensitivity
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8
 
@@ -37,7 +37,7 @@ def test_every_range_and_kernel_has_one_row(name, folder):
     keras.utils.set_random_seed(0)
     model = NETWORKS[name]()
     patches = calibration_patches(folder)[:2]
-    report = sensitivity(model, 2, folder.first(1), patches)
+    report = measure_sensitivity(model, 2, folder.first(1), patches)
     rows = {"activation": [], "kernel": [], "kernels": []}
     for row in report["layers"]:
         rows[row["kind"]] += [row["name"], *row.get("shares", ())]
@@ -58,7 +58,7 @@ def test_a_loss_is_of_its_range_alone(folder):
     keras.utils.set_random_seed(0)
     model = NETWORKS["scn"]()
     patches = calibration_patches(folder)[:2]
-    report = sensitivity(model, 2, folder, patches)
+    report = measure_sensitivity(model, 2, folder, patches)
     rows = {row["name"]: row for row in report["layers"] if row["kind"] == "activation"}
     graph = lower(model, FOR_INT8)
     ranges = activations.ranges(graph, activations.observe(graph, patches))
@@ -186,6 +186,6 @@ def test_the_middle_of_an_image_is_taken(folder, monkeypatch):
     lr = from_uint8(pair.lr[top : top + 16, left : left + 16])
     hr = pair.hr[2 * top : 2 * top + 32, 2 * left : 2 * left + 32]
     sr = np.clip(np.asarray(model(lr[None]))[0], 0, 1) * 255.0
-    report = sensitivity(model, 2, first, calibration_patches(folder)[:1])
+    report = measure_sensitivity(model, 2, first, calibration_patches(folder)[:1])
     # The shift by the mean is exact inside the border alone.
     assert report["psnr_float"] == pytest.approx(psnr(sr, hr, 2), abs=0.02)
