@@ -121,7 +121,7 @@ def test_equals_the_units_by_hand(local_cascading, global_cascading):
 def test_one_step_single_scale():
     model = small(4)
     before = [w.copy() for w in model.get_weights()]
-    model.compile(optimizer="adam", loss="mae", jit_compile=False)
+    model.compile(optimizer="adam", loss="mae", run_eagerly=True)
     history = model.fit(
         random_lr(2, 6, 6, 3), random_lr(2, 24, 24, 3), epochs=1, verbose=0
     )
@@ -136,7 +136,7 @@ def test_one_step_multi_scale():
     model = small((2, 3, 4))
     before = [w.copy() for w in model.get_weights()]
     model.compile(
-        optimizer="adam", loss=dict.fromkeys(model.output, "mae"), jit_compile=False
+        optimizer="adam", loss=dict.fromkeys(model.output, "mae"), run_eagerly=True
     )
     lr = {f"lr_x{s}": random_lr(2, 6, 6, 3) for s in (2, 3, 4)}
     hr = {f"sr_x{s}": random_lr(2, 6 * s, 6 * s, 3) for s in (2, 3, 4)}
