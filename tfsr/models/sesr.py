@@ -21,7 +21,7 @@ from tfsr.layers import ChannelShift, CollapsibleConv2D
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 
 
-def sesr(scale=2, filters=32, blocks=5, channels=3, expanded=256):
+def sesr(scale=2, filters=16, blocks=11, channels=3, expanded=256):
     """Builds SESR, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
