@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsr import complexity
+from tfsr.graph import complexity
 from tfsr.models import single_scale
-from tfsr.tflite import export, metadata, quantize
-from tfsr.tflite.benchmark import benchmark
-from tfsr.tflite.lowering import lower
-from tfsr.tflite.rules import EXACT, FOR_INT8
+from tfsr.tflite import export, metadata
+from tfsr.tflite.benchmark.timing import benchmark
+from tfsr.tflite.lowering.engine import lower
+from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.quantization import activations
 from tfsr.training import build_model, read_config
 
 RUNS = 8
@@ -67,7 +68,7 @@ def float32(model, size):
 def int8(model, size):
     patch = np.random.default_rng(0).random((32, 32, 3), np.float32)
     graph = lower(model, FOR_INT8)
-    ranges = quantize.ranges(graph, quantize.observe(graph, [patch]))
+    ranges = activations.ranges(graph, activations.observe(graph, [patch]))
     return export.int8(lower(model, FOR_INT8, *size), ranges)
 
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfsr.training import build_model, read_config
-from tfsr.training.dry_run import Noise
+from tfsr.training.estimate import Noise
 from tfsr.training.fit import Batches
 from tfsr.training.groups_apart import GroupsApart
 from tfsr.training.recipe import compile_model

@@ -11,13 +11,14 @@ import tfsr
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import BICUBIC, in_8_bits
 from tfsr.models import single_scale
-from tfsr.tflite import export, metadata, quantize
-from tfsr.tflite.benchmark import benchmark
-from tfsr.tflite.calibrate import calibration_patches
-from tfsr.tflite.lowering import lower
-from tfsr.tflite.rules import EXACT, FOR_INT8
+from tfsr.tflite import export, metadata
+from tfsr.tflite.benchmark.timing import benchmark
+from tfsr.tflite.lowering.engine import lower
+from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.calibration import calibration_patches
 from tfsr.tflite.runtime import inspect
-from tfsr.weights import load_degradation
+from tfsr.zoo.loading import load_degradation
 
 SIZE = (180, 320)
 RUNS = 12
@@ -65,7 +66,7 @@ def versions(model, format, rules, folder):
         nodes = signature(graph)
         name = "ranges built in" if rule is None else rule.__name__
         if format == "int8":
-            ranges = quantize.ranges(graph, quantize.observe(graph, patches))
+            ranges = activations.ranges(graph, activations.observe(graph, patches))
             yield name, export.int8(graph, ranges)
         elif rule is not None:
             yield name, export.float32(graph)

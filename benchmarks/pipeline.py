@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from tfsr.data import ImageCache, PatchSampler, imresize, list_images, read_image
+from tfsr.data.degradation import after_bicubic
 from tfsr.data.pairs import crop_to_multiple
 from tfsr.models import scales
 from tfsr.training import build_model, read_config
@@ -51,7 +52,12 @@ def main():
     before = memory_mb()
     data = config.data
     images = ImageCache(
-        data.train, scales(model), data.cache, data.channels, data.exclude
+        data.train,
+        scales(model),
+        data.cache,
+        data.channels,
+        data.exclude,
+        with_lr=after_bicubic(data.task) is not None,
     )
     sampler = PatchSampler(
         images, config.train.patch, config.train.batch, degradation=data.task

@@ -11,17 +11,18 @@ import numpy as np
 import tfsr
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import BICUBIC, in_8_bits
-from tfsr.evaluate import psnr
-from tfsr.graph import run_node
-from tfsr.inference import from_uint8, to_uint8
+from tfsr.graph.graph import run_node
 from tfsr.models import single_scale
-from tfsr.tflite import quantize
-from tfsr.tflite.calibrate import calibration_patches
-from tfsr.tflite.convert import output_shift
-from tfsr.tflite.lowering import add_to_last_bias, lower
-from tfsr.tflite.rules import EXACT, FOR_INT8
-from tfsr.tflite.simulate import simulate
-from tfsr.weights import load_degradation
+from tfsr.scoring.evaluation import psnr
+from tfsr.tflite.conversion import output_shift
+from tfsr.tflite.lowering.engine import add_to_last_bias, lower
+from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.activations import least_squares, min_max, percentile
+from tfsr.tflite.quantization.calibration import calibration_patches
+from tfsr.tflite.quantization.simulation import simulate
+from tfsr.upscaling.upscalers import from_uint8, to_uint8
+from tfsr.zoo.loading import load_degradation
 
 
 def main():
@@ -50,11 +51,15 @@ def main():
 def choices(model, patches):
     """Yields a name, a graph and the `call` that runs it, for each row."""
     exact, centered = lower(model, EXACT), lower(model, FOR_INT8)
-    samples = quantize.observe(exact, patches)
-    for choose in (quantize.min_max, quantize.percentile, quantize.least_squares):
-        ranges = quantize.ranges(exact, samples, choose)
+    samples = activations.observe(exact, patches)
+    for choose in (
+        min_max,
+        percentile,
+        least_squares,
+    ):
+        ranges = activations.ranges(exact, samples, choose)
         yield f"ranges by {choose.__name__}", exact, simulate(exact, ranges)
-    ranges = quantize.ranges(centered, quantize.observe(centered, patches))
+    ranges = activations.ranges(centered, activations.observe(centered, patches))
     call = simulate(centered, ranges)
     yield "least_squares, input centered", centered, call
     shift = output_shift(centered, call, patches)

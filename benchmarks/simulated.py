@@ -12,11 +12,11 @@ import numpy as np
 import tfsr
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import BICUBIC, in_8_bits
-from tfsr.inference import KerasUpscaler, from_uint8, to_uint8
-from tfsr.tflite.convert import convert
-from tfsr.tflite.integers import IntegerUpscaler
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.quantization.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.weights import load_degradation
+from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8, to_uint8
+from tfsr.zoo.loading import load_degradation
 
 LARGEST = 3  # and more
 

@@ -1,5 +1,8 @@
+import functools
+import gc
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,13 @@ import pytest
 import tomli_w
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_collection_finish():
+    """Spares the garbage collector what the imports made, which stays to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 50)  # the rest of a network is young for long
 
 
 @pytest.fixture
@@ -63,6 +73,12 @@ def check_layer(tmp_path):
 
 
 @pytest.fixture(scope="session")
+def quick_to_compile():
+    """The flags by which XLA compiles in less time what then runs in more."""
+    return "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+@pytest.fixture(scope="session")
 def write_config(photographs):
     """Writes the config of a tiny training on the photographs; returns its file.
 
@@ -88,19 +104,33 @@ def write_config(photographs):
     return write
 
 
-@pytest.fixture
-def make_restorer(tmp_path, write_config):
-    """Makes a run folder of a tiny SCN that restores, as training leaves it."""
+@pytest.fixture(scope="session")
+def save_restorer(tmp_path_factory):
+    """Saves a tiny SCN that restores; returns its file, to copy, and its arguments."""
     import keras
 
     from tfsr.models import scn
 
-    def make(channels, task):
+    @functools.cache
+    def save(channels):
         keras.utils.set_random_seed(0)
         model = {"levels": 2, "filters": 4, "blocks": 1, "channels": channels}
+        file = tmp_path_factory.mktemp("restorer") / "model.keras"
+        scn(1, **model).save(file)
+        return file, model
+
+    return save
+
+
+@pytest.fixture
+def make_restorer(tmp_path, write_config, save_restorer):
+    """Makes a run folder of a tiny SCN that restores, as training leaves it."""
+
+    def make(channels, task):
+        file, model = save_restorer(channels)
         out = tmp_path / "restorer"
         out.mkdir()
-        scn(1, **model).save(out / "model.keras")
+        shutil.copy(file, out)
         write_config(
             out / "config.toml",
             model={"name": "scn", "scale": 1, **model},
@@ -138,6 +168,13 @@ def report(run):
         return json.loads(out)
 
     return run_command
+
+
+@pytest.fixture
+def no_memory_measured(monkeypatch):
+    """Spares `benchmark` the processes in which it measures memory."""
+    measure = "tfsr.tflite.benchmark.timing.peak_memory_mb"
+    monkeypatch.setattr(measure, lambda file, threads, size: 10.0)
 
 
 @pytest.fixture

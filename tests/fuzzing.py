@@ -1,7 +1,7 @@
 """Damage to files, seeded, for tests that readers refuse it in one line.
 
-FUZZ=50 pytest tests/test_safety.py tests/test_photos.py -k damaged  runs 50 times as
-many cases as the tests do by themselves.
+FUZZ=50 pytest tests/test_safety.py tests/photos/test_photo.py -k damaged  runs 50
+times as many cases as the tests do by themselves.
 """
 
 import os

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +19,16 @@ from tfsr.errors import NotFiniteError
 from tfsr.models import carn_m
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    file = tmp_path_factory.mktemp("original") / "model.keras"
+    carn_m(scale=(2, 4), filters=8, blocks=1, units=1).save(file)
+    return file
+
+
 @pytest.fixture
-def model(tmp_path):
-    file = tmp_path / "model.keras"
-    carn_m(scale=(2, 4), filters=8, blocks=1).save(file)
-    return str(file)
+def model(original, tmp_path):
+    return str(shutil.copy(original, tmp_path))
 
 
 @pytest.fixture
@@ -287,10 +293,9 @@ def test_a_bug_keeps_its_traceback(monkeypatch, error):
 def test_a_reader_who_has_enough_is_no_mistake():
     read, write = os.pipe()
     os.close(read)
-    code = (
-        "import sys; from tfsr.cli import main; sys.exit(main(['summary', 'carn_m']))"
-    )
-    command = [sys.executable, "-c", code]
+    code = "import sys; from tfsr.cli import main; sys.exit(main(sys.argv[1:]))"
+    small = ("--set", "model.scale=2", "--set", "model.filters=8")
+    command = [sys.executable, "-c", code, "summary", "carn_m", *small]
     result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert result.returncode == 0

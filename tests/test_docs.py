@@ -4,10 +4,14 @@ import itertools
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+import tfsr
 from tfsr.cli.program import _parser
 
 ROOT = Path(__file__).parent.parent
@@ -19,7 +23,11 @@ SHORT = [
     *("--set", "train.batch=1", "--set", "train.patch=8"),
     *("--set", "model.filters=8", "--set", "model.blocks=1"),
 ]
-SHORTER = {"train": SHORT, "study": SHORT, "benchmark": ["--runs", "1"]}
+SHORTER = {
+    "train": SHORT,
+    "study": [*SHORT, "--size", "24x32"],
+    "benchmark": ["--runs", "1"],
+}
 ELSEWHERE = {
     "import-carn": "the authors' weights do not come along: test_weights.py",
     "--android": "there is no phone: tflite/test_android.py",
@@ -88,7 +96,7 @@ def reader(tmp_path, monkeypatch, photographs):
 
     from tfsr.data import BenchmarkFolder
     from tfsr.models import carn_m
-    from tfsr.tflite.convert import convert
+    from tfsr.tflite.conversion import convert
 
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", "configs")
@@ -106,6 +114,7 @@ def reader(tmp_path, monkeypatch, photographs):
     convert(model, 2, "int8", [None], Path("demo/carn_m_x2_int8.tflite"), images)
 
 
+@pytest.mark.usefixtures("no_memory_measured")
 def test_the_readme_runs(reader, run):
     litert_js = ROOT / "node_modules"
     if litert_js.is_dir():
@@ -143,11 +152,11 @@ def test_the_network_of_the_example(monkeypatch, tmp_path):
 
     from tfsr.data import BenchmarkFolder
     from tfsr.data.photographs import TRAINING, photographs
-    from tfsr.inference import KerasUpscaler, from_uint8
     from tfsr.models import MODELS
-    from tfsr.tflite.convert import convert
+    from tfsr.tflite.conversion import convert
     from tfsr.tflite.runtime import TFLiteUpscaler, inspect
     from tfsr.training import read_config
+    from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
 
     text = (ROOT / "docs" / "add_a_network.md").read_text()
     code, toml = (
@@ -181,3 +190,23 @@ def test_messages_explained_are_ours():
     source = "\n".join(file.read_text() for file in sources)
     assert len(messages) > 10
     assert [message for message in messages if message not in source] == []
+
+
+def test_the_python_page_runs(reader):
+    text = (ROOT / "docs" / "python.md").read_text()
+    shutil.copy("photo.jpg", "photo.png")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    assert max(block.count("\n") for block in blocks) <= 10
+    code = "\n".join(blocks)  # as one script, without a guard
+    Path("page.py").write_text(code)
+    subprocess.run([sys.executable, "page.py"], check=True, capture_output=True)
+    names = set(re.findall(r"tfsr\.(\w+)", code))
+    assert {"upscale", "convert", "evaluate", "benchmark", "load_model"} <= names
+    with Image.open("photo.png") as before, Image.open("large.png") as after:
+        assert after.size == tuple(2 * side for side in before.size)
+
+
+def test_every_public_name_is_on_the_python_page():
+    text = (ROOT / "docs" / "python.md").read_text()
+    named = {n for n in tfsr.__all__ if f"tfsr.{n}" in text}
+    assert {*tfsr.__all__} - named <= {"__version__", "models"}

@@ -91,3 +91,19 @@ def test_json_has_no_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.write_json(tmp_path / "a.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_kept_as_long_as_the_subject_is_the_same(tmp_path):
+    file, made = tmp_path / "kept.json", []
+
+    def make():
+        made.append(1)
+        return {"count": len(made), "best": float("inf")}
+
+    assert files.kept(file, {"a": 1}) == {}
+    assert not file.exists()
+    expected = {"subject": {"a": 1}, "count": 1, "best": "inf"}
+    for maker in (make, make, None):
+        assert files.kept(file, {"a": 1}, maker) == expected
+    assert files.kept(file, {"a": 2}) == {}
+    assert files.kept(file, {"a": 2}, make)["count"] == 2

@@ -4,7 +4,16 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tfsr.data import BenchmarkFolder, read_image
-from tfsr.metrics import luma, psnr, ssim, ssim_uniform
+from tfsr.metrics import (
+    METRICS,
+    Metric,
+    figures,
+    key_of,
+    luma,
+    psnr,
+    ssim,
+    ssim_uniform,
+)
 
 
 @pytest.fixture
@@ -167,3 +176,40 @@ def test_published_figures(shared, scale, expected_psnr, expected_ssim):
     mean_psnr, mean_ssim = np.mean(figures, axis=0)
     assert mean_psnr == pytest.approx(expected_psnr, abs=1e-3)
     assert mean_ssim == pytest.approx(expected_ssim, abs=2e-4)
+
+
+def test_figures_by_their_keys(images):
+    sr, hr = images
+    y = luma(sr), luma(hr)
+    assert figures(sr, hr, 2) == {
+        "psnr_y": psnr(*y, 2),
+        "ssim_y": ssim(*y, 2),
+        "psnr_rgb": psnr(sr, hr, 2),
+        "ssim_rgb": ssim(sr, hr, 2),
+    }
+    gray = sr[..., :1], hr[..., :1]
+    assert figures(*gray, 0, ("ssim_uniform", "psnr")) == {
+        "ssim_uniform": ssim_uniform(*gray),
+        "psnr": psnr(*gray),
+    }
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_what_models_are_compared_by_is_among_the_figures(name):
+    pytest.importorskip("pyrtools")
+    hr = np.random.default_rng(0).integers(0, 256, (150, 140, 3)).astype(np.uint8)
+    for channels in (3, 1):
+        image = hr[..., :channels]
+        scored = figures(image // 2, image, 0, (name,))
+        assert next(iter(scored)) == key_of(name, channels)
+        assert all(np.isfinite(value) for value in scored.values())
+
+
+def test_a_metric_is_one_entry(monkeypatch, images):
+    def mse(sr, hr, border):
+        return float(np.mean((sr.astype(float) - hr) ** 2))
+
+    monkeypatch.setitem(METRICS, "mse", Metric(mse))
+    scored = figures(*images, 0, ("mse",))
+    assert set(scored) == {"mse_y", "mse_rgb"}
+    assert scored["mse_rgb"] == mse(*images, 0)

@@ -1,52 +1,47 @@
-"""Keras model to TFLite bytes, one short function a format."""
+"""Exports a graph to a TFLite file's bytes: one short function for each format."""
 
-import math
 import warnings
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsr.graph import Graph
-from tfsr.layers import BilinearResize, GroupedConv2D
+from tfsr.graph import operations as op
+from tfsr.graph.graph import Graph
+from tfsr.graph.operators import operator_of
 from tfsr.quiet import quiet_stderr
-from tfsr.tflite.quantize import Ranges
-from tfsr.tflite.widen import widen
-
-SMALLEST_DYNAMIC = 1024  # the converter leaves smaller kernels in float in dynamic_int8
+from tfsr.tflite.quantization.activations import Ranges
+from tfsr.tflite.widening import widen
 
 
 def float32(graph: Graph) -> bytes:
-    """Returns the model in float32, RGB in [0, 1] in and out.
+    """Returns the model in float32, with float32 input and output in [0, 1].
 
     Args:
-        graph: A graph of one input, such as `lower` returns; its size is the file's.
+        graph: A graph of one input, such as `lower` returns. The file has its input
+            size.
     """
     return _converter(graph).convert()
 
 
 def float16(graph: Graph) -> bytes:
-    """Returns the model with weights in float16, RGB float32 in [0, 1] in and out."""
+    """Returns the model with float16 weights, float32 input and output in [0, 1]."""
     converter = _converter(graph)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return _convert(converter)
 
 
-def rounds_kernel(conv: keras.layers.Layer) -> bool:
-    """Returns whether `dynamic_int8` has the weights of a convolution in 8 bit."""
-    return math.prod(conv.kernel.shape) >= SMALLEST_DYNAMIC
-
-
 def dynamic_int8(graph: Graph) -> bytes:
-    """Returns the model with weights in 8 bit, RGB float32 in [0, 1] in and out."""
+    """Returns the model with 8-bit weights, float32 input and output in [0, 1]."""
     converter = _converter(graph)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     return _convert(converter)
 
 
 def stock_int8(graph: Graph, patches: list[np.ndarray]) -> bytes:
-    """Returns the model in 8 bit as TensorFlow's converter calibrates it: the baseline.
+    """Returns the model in 8 bits with ranges by TensorFlow's converter: the baseline.
+
+    Input and output are uint8.
 
     Args:
         graph: A graph of one input.
@@ -66,11 +61,12 @@ def stock_int8(graph: Graph, patches: list[np.ndarray]) -> bytes:
 
 
 def int8(graph: Graph, ranges: Ranges) -> bytes:
-    """Returns the model in 8 bit, uint8 RGB in and out.
+    """Returns the model in 8 bits, with uint8 pixels as input and output.
 
     Args:
-        graph: A graph of one input, such as `lower` returns; its size is the file's.
-        ranges: What `quantize.ranges` returned for the same graph of open size.
+        graph: A graph of one input, such as `lower` returns. The file has its input
+            size.
+        ranges: What `activations.ranges` returned for the same graph of open size.
     """
     converter = _converter(graph, ranges)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -80,7 +76,7 @@ def int8(graph: Graph, ranges: Ranges) -> bytes:
 
 
 def int16x8(graph: Graph, ranges: Ranges) -> bytes:
-    """Returns the model in 8-bit weights and 16-bit activations, float32 in and out.
+    """Returns the model with 8-bit weights and 16-bit activations, float32 in and out.
 
     Args:
         graph: As for `int8`.
@@ -111,9 +107,12 @@ def _convert(converter):
 
 
 def _with_clip(graph):
-    """Returns a function that runs `graph` and clips, before the last pixel shuffle."""
+    """Returns a function that runs `graph` and clips its output to [0, 1].
+
+    It clips before the last pixel shuffle, which gives the same.
+    """
     last = graph.nodes[-1]
-    while type(last.operation).__name__ in ("DepthToSpace", "GetItem"):
+    while isinstance(last.operation, op.DepthToSpace | op.GetItem):
         history = last.input_tensors[0]._keras_history
         last = history.operation._inbound_nodes[history.node_index]
 
@@ -129,10 +128,10 @@ def _with_clip(graph):
 
 
 def _with_ranges(graph: Graph, ranges: Ranges):
-    """Returns a function that runs `graph` with every range built in.
+    """Returns a function that runs `graph` with fake quantization at every range.
 
-    Input and output have the range [0, 1], which makes their uint8 values the pixels
-    and clips for free.
+    Input and output have the range [0, 1]. So their uint8 values are the pixels, and
+    clipping is free.
     """
     positions = {id(node): i for i, node in enumerate(graph.nodes)}
 
@@ -154,50 +153,8 @@ def _with_ranges(graph: Graph, ranges: Ranges):
 
 
 def _native(node, *args, **kwargs):
-    """Runs a node, convolutions and resizing as TensorFlow's own operations.
-
-    Keras' grouped convolution would wrap one in XLA, which TFLite cannot convert; its
-    nearest upsampling would become five-dimensional tiles, which no delegate takes; its
-    bilinear one wants known sizes.
-    """
-    operation = node.operation
-    if isinstance(operation, keras.layers.UpSampling2D):
-        return _upsample(operation, args[0])
-    if isinstance(operation, BilinearResize):
-        return operation.resize_by(tf.image.resize, args[0])
-    if isinstance(operation, GroupedConv2D):
-        x = tf.nn.conv2d(args[0], operation.kernel, strides=1, padding="SAME")
-        return tf.nn.bias_add(x, _unequal(operation.bias))
-    if isinstance(operation, keras.layers.Conv2D):
-        padding = operation.padding.upper()
-        x = tf.nn.conv2d(args[0], operation.kernel, operation.strides, padding)
-        return (
-            x if operation.bias is None else tf.nn.bias_add(x, _unequal(operation.bias))
-        )
-    return operation(*args, **kwargs)
-
-
-def _unequal(bias):
-    """Returns a bias whose numbers are not all the same, by one last bit.
-
-    TensorFlow's converter (2.21) keeps equal ones as a single integer, in the steps of
-    the first filter, though each filter has steps of its own.
-    """
-    with tf.init_scope():  # the graph being built has no values yet
-        values = keras.ops.convert_to_numpy(bias)
-    if len(values) > 1 and (values == values[0]).all():
-        values = values.copy()
-        values[0] = np.nextafter(values[0], np.float32(np.inf))
-    return values
-
-
-def _upsample(operation, x):
-    """Runs an upsampling by a power of two, nearest by shuffles of equal pixels.
-
-    After a 1x1 convolution, one transposed convolution is the same, but slower.
-    """
-    if operation.interpolation != "nearest":
-        return operation(x)
-    for _ in range(int(math.log2(operation.size[0]))):
-        x = tf.nn.depth_to_space(tf.concat([x] * 4, axis=-1), 2)
-    return x
+    """Runs a node, by the `write` of its operator where there is one."""
+    known = operator_of(node.operation)
+    if known is None or known.write is None:
+        return node.operation(*args, **kwargs)
+    return known.write(node.operation, *args, **kwargs)

@@ -1,9 +1,8 @@
-"""What a `.tflite` file of ours says of itself, and whether it is whole.
+"""Metadata in the `.tflite` files of `tfsr convert`, with a checksum of the file.
 
-The metadata is JSON in a buffer of the model, named `tfsr`. Its `file_sha256` is the
-digest of the file with that digest's own digits as zeros. A damaged TFLite file can
-crash the runtime, which does not check it; the digest is checked before it sees the
-file.
+The metadata is JSON in a buffer of the model that is named `tfsr`. Its `file_sha256` is
+the digest of the file with zeros in place of the digest. A damaged TFLite file can
+crash the runtime, which checks nothing, so the digest is checked before.
 """
 
 import hashlib
@@ -20,7 +19,12 @@ ZEROS = b"0" * 64
 
 
 def attach(content: bytes, facts: dict) -> bytes:
-    """Returns the TFLite model `content` with `facts` as its metadata."""
+    """Returns the content of a `.tflite` file with metadata added.
+
+    Args:
+        content: Content of a `.tflite` file.
+        facts: The metadata; anything that JSON can hold.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     from tfsr.tflite.flatbuffer import add_buffer, pack, unpack
@@ -40,7 +44,7 @@ def read(file: str | Path) -> dict:
     """Returns the metadata of a `.tflite` file made by `tfsr convert`.
 
     Raises:
-        InputError: If the file is missing, damaged or not ours.
+        InputError: If the file is missing, damaged or made by another program.
     """
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file.")

@@ -1,4 +1,4 @@
-"""A `.tflite` file as an upscaler (see `tfsr.inference`), without TensorFlow."""
+"""A `.tflite` file as an upscaler, without TensorFlow."""
 
 import os
 from collections import Counter
@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from tfsr.data.degradation import BICUBIC, Degradation, from_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
-from tfsr.tflite import metadata
-from tfsr.tiling import windows
+from tfsr.tflite.formats import format_of
+from tfsr.tflite.metadata import read
+from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
+from tfsr.upscaling.upscalers import as_floats
+from tfsr.zoo.released import named
 
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
 
@@ -19,10 +23,9 @@ DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
 class TFLiteUpscaler:
     """Runs a TFLite model on the CPU; quantizes and dequantizes where it must.
 
-    A model of fixed size runs at other sizes too, but for one that resizes between its
-    levels, or pads its size to a multiple of its coarsest pixels: that takes the image
-    in tiles of its size, which overlap by as much as its pixels see, but by no more
-    than a quarter.
+    A model of fixed size runs at other sizes too. One that resizes between its levels,
+    pads its size to a multiple of its coarsest pixels, or is of one size in Keras too,
+    takes the image in tiles of its size (see `FixedTiles`).
 
     Args:
         file: The `.tflite` file.
@@ -39,9 +42,10 @@ class TFLiteUpscaler:
         threads: int | None = None,
         size: tuple[int, int] | None = None,
     ):
-        self.metadata = metadata.read(file)
+        self.metadata = read(file)
+        self.name = named(str(file))
         self.scale = self.metadata["scale"]
-        self.depth = 8 if self.metadata["format"] == "int8" else 24
+        self.depth = format_of(self.metadata, file).depth
         self.alignment = self.metadata.get("alignment", 1)
         try:
             self.interpreter = Interpreter(
@@ -52,65 +56,65 @@ class TFLiteUpscaler:
             dynamic = height < 0
             operators = {op["op_name"] for op in self.interpreter._get_ops_details()}
             pads = any(side % self.alignment for side in (height, width))
-            self.in_tiles = not dynamic and (pads or "RESIZE_BILINEAR" in operators)
+            resizes = "RESIZE_BILINEAR" in operators or self.metadata.get("one_size")
+            self.in_tiles = not dynamic and bool(pads or resizes)
             self._resize(size or DYNAMIC_START if dynamic else (height, width))
         except (ValueError, RuntimeError) as error:
             at = f" at {size[0]}x{size[1]}" if size else ""
             raise InputError(f"{file}: LiteRT cannot run it{at} ({error}).") from None
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
-        if self.in_tiles:
-            whole = lr.shape[:2] == self.size
-            return self._run(lr) if whole else self._run_in_tiles(lr)
-        (height, width), step = lr.shape[:2], self.alignment
+        lr = as_floats(lr)
+        if self.tiles:
+            return self.tiles.run(self._run, lr)
+        height, width = (side * self.scale for side in lr.shape[:2])
         # A fixed size that the network need not pad leaves its padding out of the file.
-        padded = np.pad(lr, ((0, -height % step), (0, -width % step), (0, 0)), "edge")
-        return self._run(padded)[: height * self.scale, : width * self.scale]
+        return self._run(pad_to_multiple(lr, self.alignment))[:height, :width]
 
     @property
-    def overlap(self) -> tuple[int, int]:
-        """By how much tiles of its size overlap at their inner sides, in LR pixels."""
-        step = self.alignment
+    def radius(self) -> int:
+        return align(self._fact("receptive_radius"), self._fact("alignment"))
+
+    @property
+    def radius_is_exact(self) -> bool:
+        return self.metadata.get("radius_is_exact", True)
+
+    @property
+    def working_bytes(self) -> int:
+        return self._fact("working_bytes")
+
+    @property
+    def task(self) -> Degradation | None:
+        """What the file says; bicubic of an enlarger that says nothing.
+
+        Raises:
+            InputError: If it says what this version of tfsr does not know.
+        """
+        try:
+            return from_table(self.metadata["degradation"])
+        except KeyError:
+            return BICUBIC if self.scale > 1 else None
+        except ValueError as error:
+            raise InputError(f"{self.name}: {error}") from None
+
+    @property
+    def tiles(self) -> FixedTiles | None:
+        """How it takes images of other sizes than its own; None if as they are."""
+        if not self.in_tiles:
+            return None
         radius = self.metadata.get("receptive_radius", 0)
-        return tuple(
-            min(-(-radius // step), tile // step // 4) * step for tile in self.size
-        )
+        return FixedTiles(self.size, radius, self.alignment, self.scale)
 
     def is_exact(self, height: int, width: int) -> bool:
-        """Returns whether an image of this size gets what the whole network gives it.
+        """Returns whether an image of this size gets what the whole network gives."""
+        return self.tiles is None or self.tiles.is_exact(height, width)
 
-        Else tiles overlap by less than a pixel sees, or go on where the image ends.
-        """
-        if not self.in_tiles or (height, width) == self.size:
-            return True
-        step = self.alignment
-        radius = self.metadata.get("receptive_radius", 0)
-
-        def is_covered(side, tile, overlap):
-            whole = side + -side % step
-            enough = overlap >= radius if whole > tile else whole == tile
-            return enough and tile % step == 0
-
-        return all(map(is_covered, (height, width), self.size, self.overlap))
-
-    def _run_in_tiles(self, lr):
-        (height, width), s = lr.shape[:2], self.scale
-        step = self.alignment
-
-        def cover(side, tile, overlap):  # what a tile has beyond a multiple is not used
-            return list(windows(side, tile - tile % step, overlap, step))
-
-        tops, lefts = map(cover, (height, width), self.size, self.overlap)
-        sr = np.zeros((height * s, width * s, self.channels), np.float32)
-        for top, _, first_row, last_row in tops:
-            for left, _, first, last in lefts:
-                tile = lr[top:, left:][: self.size[0], : self.size[1]]
-                beyond = [n - m for n, m in zip(self.size, tile.shape, strict=False)]
-                tile = np.pad(tile, ((0, beyond[0]), (0, beyond[1]), (0, 0)), "edge")
-                rows = slice((first_row - top) * s, (last_row - top) * s)
-                part = self._run(tile)[rows, (first - left) * s : (last - left) * s]
-                sr[first_row * s : last_row * s, first * s : last * s] = part
-        return sr
+    def _fact(self, key):
+        if key not in self.metadata:
+            raise InputError(
+                f"{self.name}: was made by an older tfsr; convert it again."
+            )
+        return self.metadata[key]
 
     def _run(self, lr):
         try:

@@ -1,5 +1,57 @@
 """Compact multi-scale super-resolution and restoration for phones."""
 
-from tfsr.weights import load_model
+import importlib
+from typing import TYPE_CHECKING
 
-__all__ = ["load_model"]
+if TYPE_CHECKING:
+    from tfsr import data, layers, metrics, models, tflite, training
+    from tfsr.api import benchmark, convert, evaluate, load_model, train, upscale
+    from tfsr.graph.complexity import mult_adds, params
+    from tfsr.models import MODELS
+    from tfsr.zoo.upscalers import load_upscaler
+
+__version__ = "0.1.0"
+__all__ = [
+    "MODELS",
+    "__version__",
+    "benchmark",
+    "convert",
+    "data",
+    "evaluate",
+    "layers",
+    "load_model",
+    "load_upscaler",
+    "metrics",
+    "models",
+    "mult_adds",
+    "params",
+    "tflite",
+    "train",
+    "training",
+    "upscale",
+]
+_MODULES = ("data", "layers", "metrics", "models", "tflite", "training")
+_HOMES = {
+    "MODELS": "tfsr.models",
+    "benchmark": "tfsr.api",
+    "convert": "tfsr.api",
+    "evaluate": "tfsr.api",
+    "load_model": "tfsr.api",
+    "load_upscaler": "tfsr.zoo.upscalers",
+    "mult_adds": "tfsr.graph.complexity",
+    "params": "tfsr.graph.complexity",
+    "train": "tfsr.api",
+    "upscale": "tfsr.api",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return importlib.import_module(f"tfsr.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'tfsr' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,11 +1,12 @@
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 
 class InputError(ValueError):
     """The user's mistake: a file, folder, option or config value that cannot be used.
 
-    The message is one line that names the culprit and says what would be right. The
+    The message is one line that names the mistake and says what would be right. The
     command line prints it and exits with 2.
     """
 
@@ -26,7 +27,7 @@ class WorkerLostError(RuntimeError):
 
 @contextlib.contextmanager
 def naming_memory() -> Iterator[None]:
-    """Turns what TensorFlow and JAX raise when memory runs out into `MemoryError`."""
+    """Turns out-of-memory errors of TensorFlow and JAX into `MemoryError`."""
     try:
         yield
     except Exception as error:
@@ -34,3 +35,11 @@ def naming_memory() -> Iterator[None]:
         if kind == "ResourceExhaustedError" or "RESOURCE_EXHAUSTED" in str(error):
             raise MemoryError(str(error)) from None
         raise
+
+
+def or_input_error(function: Callable, *arguments: Any) -> Any:
+    """Returns `function(*arguments)`, whose `ValueError` becomes an `InputError`."""
+    try:
+        return function(*arguments)
+    except ValueError as error:
+        raise InputError(error) from None

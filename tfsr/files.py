@@ -1,25 +1,26 @@
-"""Files that are whole or not there."""
+"""Writes files so that each is whole or not there."""
 
 import glob
 import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PREFIX = ".tfsr-tmp-"  # of temporary files, before the process and the name
+PREFIX = ".tfsr-tmp-"  # of temporary files; process id and file name follow
 
 
 @contextmanager
 def replacing(file: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `file`, renamed to it if the block succeeds.
 
-    The temporary name keeps all endings of `file`, since writers choose by them.
+    The temporary name keeps all endings of `file`, because writers choose a format by
+    them.
 
     Raises:
-        OSError: If it cannot be written; names `file`, not the temporary path.
+        OSError: If the file cannot be written; names `file`, not the temporary path.
     """
     file = Path(file)
     temporary = file.with_name(f"{PREFIX}{os.getpid()}-{file.name}")
@@ -27,7 +28,7 @@ def replacing(file: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(file)
     except OSError as error:
-        # A full disk has no name at all; an image that is cut short has no number.
+        # The error of a full disk has no file name; that of a cut image has no errno.
         if error.errno and str(error.filename) in ("None", str(temporary)):
             message = os.strerror(error.errno)
             raise OSError(error.errno, message, str(file)) from error
@@ -38,7 +39,12 @@ def replacing(file: str | Path) -> Iterator[Path]:
 
 
 def remove_stale(folder: str | Path, name: str = "") -> None:
-    """Removes from `folder` what killed processes left of writing `name`, or any."""
+    """Removes the temporary files that killed processes left in `folder`.
+
+    Args:
+        folder: The folder.
+        name: The file that was written; any file by default.
+    """
     for file in Path(folder).glob(f"{PREFIX}*-{glob.escape(name) or '*'}"):
         pid = file.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not _runs(int(pid)):
@@ -46,29 +52,51 @@ def remove_stale(folder: str | Path, name: str = "") -> None:
 
 
 def sha256(file: str | Path) -> str:
-    """Returns the SHA-256 of a file as hexadecimals."""
+    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_text(file: str | Path, text: str) -> None:
-    """Writes `text` to `file`, or leaves it as it was."""
+    """Writes `text` to `file`; if that fails, leaves `file` as it was."""
     with replacing(file) as temporary:
         temporary.write_text(text)
 
 
 def write_json(file: str | Path, value: dict) -> None:
-    """Writes `value` to `file` as `to_json` says it."""
+    """Writes `value` to `file` as the JSON of `to_json` and a newline."""
     write_text(file, to_json(value) + "\n")
 
 
 def to_json(value: dict) -> str:
-    """Returns `value` as indented JSON, infinite numbers as "inf" and "-inf".
+    """Returns `value` as indented JSON, with "inf" and "-inf" for infinite numbers.
 
     Raises:
         ValueError: If a number is NaN.
     """
     return json.dumps(_finite(value), indent=2, allow_nan=False)
+
+
+def kept(
+    file: str | Path, subject: dict, make: Callable[[], dict] | None = None
+) -> dict:
+    """Returns the JSON in `file` if it is of `subject`, else makes and keeps it.
+
+    Args:
+        file: Holds what was made last.
+        subject: Identifies what is made, such as checksums of what goes into it; kept
+            beside it, as `"subject"`.
+        make: Makes it; by default nothing is made, and `{}` returned.
+    """
+    file = Path(file)
+    if file.exists():
+        stored = json.loads(file.read_text())
+        if stored.get("subject") == subject:
+            return stored
+    if make is None:
+        return {}
+    write_json(file, {"subject": subject, **make()})
+    return json.loads(file.read_text())
 
 
 def _finite(value):
@@ -82,10 +110,12 @@ def _finite(value):
 
 
 def _runs(pid):
+    if os.name == "nt":  # where a signal of 0 is Ctrl-C
+        return True
     try:
         os.kill(pid, 0)  # signal 0 only asks
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # another user's; no process id at all
+    except (PermissionError, OverflowError):  # another user's process; not a process id
         return True
     return True

@@ -1,7 +1,14 @@
-"""PSNR and SSIM by the conventions of the super-resolution literature."""
+"""What images are scored by, in the conventions of the super-resolution literature.
+
+`METRICS` has them all by the name that `--metrics` takes.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
-from skimage.metrics import structural_similarity
+
+from tfsr.errors import InputError
 
 
 def luma(image: np.ndarray) -> np.ndarray:
@@ -55,6 +62,8 @@ def ssim(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
             "SSIM needs 11x11 pixels inside the border. "
             f"Received: shape={sr.shape}, border={border}."
         )
+    from skimage.metrics import structural_similarity  # which takes long to import
+
     return float(
         structural_similarity(
             sr,
@@ -95,6 +104,23 @@ def ssim_uniform(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
     return float(np.mean(similarity))
 
 
+def ifc(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
+    """Returns the information fidelity criterion in bits per pixel; needs pyrtools.
+
+    Args:
+        sr: `(H, W, 1)` on the scale of 8 bits.
+        hr: The ground truth, of the same shape.
+        border: Pixels shaved from each side first.
+
+    Raises:
+        InputError: If pyrtools is not installed.
+    """
+    from tfsr.scoring import information_fidelity
+
+    x, y = _shave(sr, hr, border)
+    return information_fidelity.ifc(x[..., 0], y[..., 0])
+
+
 def window_sums(image: np.ndarray, side: int) -> np.ndarray:
     """Returns the sums over all squares of `side` pixels inside `(H, W, ...)`."""
     pad = ((1, 0), (1, 0), *((0, 0) for _ in image.shape[2:]))
@@ -116,3 +142,84 @@ def _shave(sr, hr, border):
             f"Nothing is left. Received: shape={sr.shape}, border={border}."
         )
     return sr[inside].astype(np.float64), hr[inside].astype(np.float64)
+
+
+def _as_it_is(image):
+    return image
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of an image.
+
+    Attributes:
+        function: Returns it of SR and HR, `(H, W, C)` on the scale of 8 bits, and the
+            border.
+        views: What it is taken of in colour: by the ending of its key in reports, a
+            function of RGB. Papers compare by the first. Of one channel it is taken as
+            that is, and its key has no ending.
+        convention: What the protocol in a report says of it.
+    """
+
+    function: Callable[[np.ndarray, np.ndarray, int], float]
+    views: dict[str, Callable] = field(
+        default_factory=lambda: {"_y": luma, "_rgb": _as_it_is}
+    )
+    convention: str | None = None
+
+
+METRICS = {
+    "psnr": Metric(psnr),
+    "ssim": Metric(ssim, convention="11x11 Gaussian window of sigma 1.5"),
+    "ssim_uniform": Metric(ssim_uniform, convention="8x8 uniform window"),
+    "ifc": Metric(ifc, views={"": luma}),
+}
+DEFAULT = ("psnr", "ssim")
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raises an `InputError` unless all of `names` are those of metrics."""
+    for name in names:
+        if name not in METRICS:
+            raise InputError(f"{name!r} is not one of {', '.join(METRICS)}")
+
+
+def key_of(name: str, channels: int | str) -> str:
+    """Returns the key of the figure that models are compared by, such as `psnr_y`.
+
+    Args:
+        name: A key of `METRICS`.
+        channels: Of the images that are scored; 1 and "y" are one channel.
+    """
+    return f"{name}{next(iter(METRICS[name].views))}" if channels == 3 else name
+
+
+def figures(
+    sr: np.ndarray, hr: np.ndarray, border: int, names: tuple[str, ...] = DEFAULT
+) -> dict[str, float]:
+    """Returns some metrics of one image by their keys in reports.
+
+    Args:
+        sr: `(H, W, C)` on the scale of 8 bits.
+        hr: The ground truth, of the same shape.
+        border: Pixels shaved from each side first.
+        names: Keys of `METRICS`.
+    """
+    if hr.shape[-1] == 1:
+        return {name: METRICS[name].function(sr, hr, border) for name in names}
+    views = {key: v for name in names for key, v in METRICS[name].views.items()}
+    seen = {key: (view(sr), view(hr)) for key, view in views.items()}
+    return {
+        f"{name}{key}": METRICS[name].function(*images, border)
+        for key, images in seen.items()
+        for name in names
+        if key in METRICS[name].views
+    }
+
+
+def __getattr__(name: str) -> object:
+    if name in ("PSNR", "SSIM"):  # which are of Keras; the functions need none
+        from tfsr.layers import quality
+
+        return getattr(quality, name)
+    raise AttributeError(f"module 'tfsr.metrics' has no attribute {name!r}")

@@ -17,11 +17,11 @@ HOLLOW = {"fmt": "D", "markerfacecolor": "white", "markersize": 5}
 def side_by_side(
     file: str | Path, rows: list[dict[str, np.ndarray]], inches: float = 2.6
 ) -> None:
-    """Draws one row of crops an image, each under its title.
+    """Draws a row of crops for each image, each crop under its title.
 
     Args:
         file: The picture to write, `.png`.
-        rows: For each image, uint8 crops `(h, w, C)` of one size by title.
+        rows: For each image a row: uint8 crops `(h, w, C)` of one size, by title.
         inches: Width of a crop, at 150 pixels an inch.
     """
     from matplotlib.figure import Figure
@@ -36,7 +36,7 @@ def side_by_side(
         for axes, (title, crop) in zip(axes_row, row.items(), strict=False):
             axes.imshow(crop.squeeze(), cmap="gray", vmin=0, vmax=255)
             axes.set_title(title, fontsize=9)
-            axes.set_axis_on()  # a frame, for what is white as the page
+            axes.set_axis_on()  # frames crops that are as white as the page
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_color(LIGHT_GRAY)
     with replacing(file) as temporary:
@@ -44,11 +44,11 @@ def side_by_side(
 
 
 def most_different(images: list[np.ndarray], side: int) -> tuple[slice, slice]:
-    """Returns where a square of `side` pixels differs most from image to image.
+    """Returns the rows and columns of the square in which images differ most.
 
     Args:
-        images: Two or more, `(H, W, C)`; how they differ is their variance.
-        side: At most the shorter side of the images is taken.
+        images: Two or more images `(H, W, C)`; their difference is the variance.
+        side: Side of the square in pixels, cut to the shorter side of the images.
     """
     side = min(side, *images[0].shape[:2])
     variance = np.var(np.stack(images), axis=0, dtype=np.float64).mean(axis=-1)
@@ -63,13 +63,14 @@ def curves(
     ylabel: str,
     lines: dict[str, list[tuple[list[float], list[float]]]],
 ) -> None:
-    """Draws several lines, x and y each, in one colour a label; their end enlarged.
+    """Draws lines in one panel and the last half of them, enlarged, in another.
 
     Args:
         file: The picture to write, `.png`.
-        xlabel: Of the axes.
-        ylabel: Of the axes.
-        lines: By label; a label may have none.
+        xlabel: Label of the x axes.
+        ylabel: Label of the y axes.
+        lines: By label, a list of lines, each x and y; may be empty. All lines of a
+            label have one colour.
     """
     from matplotlib.figure import Figure
 
@@ -99,18 +100,18 @@ def scatter(
     published: Collection[str] = (),
     inches: tuple[float, float] = (6.5, 4.8),
 ) -> None:
-    """Draws labelled points side by side, each the mean of its values.
+    """Draws panels of labelled points, each at the mean of its values.
 
-    A bar spans a point's values, from the least to the greatest.
+    A bar at each point goes from the smallest to the largest value.
 
     Args:
         file: The picture to write, `.png`.
-        xlabel: Of all panels.
-        ylabel: Of all panels.
+        xlabel: Label of the x axis in all panels.
+        ylabel: Label of the y axis in all panels.
         panels: By title, x and values of each label; the same labels in every panel. A
-            label without values is left out, and keeps its colour.
-        published: Labels of what others printed: hollow and gray, and with any of
-            them x is logarithmic.
+            label without values is left out but keeps its colour.
+        published: Labels of figures that others published: drawn hollow and gray. If
+            there are any, x is logarithmic.
         inches: Width and height of a panel.
     """
     from matplotlib.figure import Figure
@@ -133,7 +134,7 @@ def scatter(
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.margins(0.15)
         axes.grid(alpha=0.3)
-    figure.draw_without_rendering()  # settles where the axes are
+    figure.draw_without_rendering()  # fixes the positions of the axes
     for axes, points in zip(figure.axes, panels.values(), strict=True):
         _place_labels(axes, points, _colours(points, published))
     with replacing(file) as temporary:
@@ -148,28 +149,31 @@ def series(
     style: str = "-",
     inches: tuple[float, float] = (6.5, 4.8),
 ) -> None:
-    """Draws x and y of several labels, below them what colour each has.
+    """Draws lines or points in one panel, with a legend below it.
 
     Args:
         file: The picture to write, `.png`.
-        xlabel: Of the axes.
-        ylabel: Of the axes; with "(log)" in it y is logarithmic.
-        lines: By label; a label without any is left out, and keeps its colour.
-        style: Of Matplotlib, "-" for lines, "o" for points: larger ones below.
-        inches: Width and height.
+        xlabel: Label of the x axis.
+        ylabel: Label of the y axis; y is logarithmic if "(log)" is in it.
+        lines: By label, a list of lines, each x and y. A label without lines is left
+            out but keeps its colour.
+        style: Matplotlib's format: "-" for lines, "o" for points, which get smaller
+            from label to label.
+        inches: Width and height of the picture.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=inches, layout="constrained", dpi=120)
     axes = figure.subplots()
-    sizes = np.linspace(8, 3, len(lines))  # so that equal points are rings, not one
+    sizes = np.linspace(8, 3, len(lines))  # so equal points show as rings
     drawn = zip(lines.items(), _colours(lines), sizes, strict=True)
     for (name, pairs), colour, size in drawn:
         for i, (x, y) in enumerate(pairs):
             label = None if i else name
             axes.plot(x, y, style, color=colour, lw=1.2, ms=size, label=label)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.xaxis.get_major_locator().set_params(integer=xlabel == "epoch")
+    if xlabel == "epoch":
+        axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     if "(log)" in ylabel:
         axes.set_yscale("log")
         _write_plainly(axes.yaxis)
@@ -189,7 +193,7 @@ def _write_plainly(axis):
 
 
 def _place_labels(axes, points, colours):
-    """Writes each label near its point, clear of other labels, points and bars."""
+    """Writes each label near its point, away from other labels, points and bars."""
     pixels = axes.figure.dpi / 72  # a point of type
     shown = [
         (label, x, values, colour)
@@ -218,12 +222,15 @@ def _place_labels(axes, points, colours):
 
 
 def _free_place(box, frame, taken):
-    """Returns where to move a box centred on its point: nearest where least is crossed.
+    """Returns the offset `(2,)` that moves a label's box off its point.
+
+    Of the offsets whose box and leader line cover least, this is the nearest.
 
     Args:
-        box: Lower left and upper right, `(2, 2)`, in pixels.
+        box: The box centred on its point: lower left and upper right, `(2, 2)`, in
+            pixels.
         frame: The box to stay in.
-        taken: Boxes to keep clear of, `(n, 2, 2)`.
+        taken: Boxes to avoid, `(n, 2, 2)`.
     """
 
     def cost(offset):
@@ -244,7 +251,7 @@ def _free_place(box, frame, taken):
 
 
 def _leader(box, offset):
-    """Returns spots from a box's centre to the nearest one of the box when moved."""
+    """Returns 12 spots on the line from a box's centre to the moved box, `(12, 2)`."""
     reach = (box[1] - box[0]) / 2
     end = np.clip(0, offset - reach, offset + reach)
     return box.mean(axis=0) + np.linspace(0, 1, 12)[:, None] * end

@@ -1,4 +1,4 @@
-"""Silence for libraries that print to standard error below Python."""
+"""Silences native libraries that print to standard error without Python's streams."""
 
 import os
 import sys
@@ -6,9 +6,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def import_keras() -> None:
+    """Imports Keras without the messages TensorFlow prints before its logging is up."""
+    with quiet_stderr():
+        import keras  # noqa: F401
+
+
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Sends the process's standard error nowhere; exceptions still rise."""
+    """Discards all that the process prints to standard error inside the block.
+
+    Exceptions propagate.
+    """
     sys.stderr.flush()
     saved = os.dup(2)
     try:

@@ -246,3 +246,20 @@ def test_an_image_smaller_than_the_scale_is_named(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere: not a folder"):
         ImageCache([tmp_path / "nowhere"], (2,), tmp_path / "cache")
+
+
+def test_hr_alone_is_one_cache_for_all_scales(photographs, tmp_path):
+    kept = [
+        ImageCache([photographs], scales, tmp_path, with_lr=False)
+        for scales in ((1,), (2, 3))
+    ]
+    assert kept[0].folder == kept[1].folder
+    whole = ImageCache([photographs], (2, 3), tmp_path)
+    for scale in (2, 3):
+        assert kept[1].shapes(scale) == whole.shapes(scale)
+        pair = kept[1].pair(0, scale)
+        np.testing.assert_array_equal(pair.hr, whole.pair(0, scale).hr)
+        np.testing.assert_array_equal(pair.lr, pair.hr)
+    survey = ImageSurvey([photographs], (2, 3), with_lr=False)
+    assert survey.shapes(3) == kept[1].shapes(3)
+    assert survey.bytes == (kept[1].folder / "pixels.bin").stat().st_size

@@ -2,8 +2,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.data import JPEG, BenchmarkFolder, Bicubic, GaussianNoise, imresize
+from tfsr.data import (
+    JPEG,
+    BenchmarkFolder,
+    Bicubic,
+    Chain,
+    GaussianNoise,
+    imresize,
+)
 from tfsr.data.degradation import (
+    BICUBIC,
+    DEGRADATIONS,
+    after_bicubic,
+    asked_or_own,
     check_scale,
     degraded_patch,
     from_table,
@@ -84,16 +95,17 @@ def test_a_patch_of_noise_has_its_place():
     np.testing.assert_allclose(patch, hr[11:35, 20:44], atol=0.01)
 
 
-DEGRADATIONS = [
+EXAMPLES = [
     Bicubic(),
     GaussianNoise(25),
     GaussianNoise([0, 55], "uint8"),
     JPEG(10),
     JPEG([10, 40]),
+    Chain((BICUBIC, GaussianNoise([0, 10]), JPEG([30, 95]))),
 ]
 
 
-@pytest.mark.parametrize("degradation", DEGRADATIONS, ids=str)
+@pytest.mark.parametrize("degradation", EXAMPLES, ids=str)
 def test_tables_go_both_ways(degradation):
     assert from_table(to_table(degradation)) == degradation
 
@@ -105,19 +117,30 @@ def test_tables_name_what_is_needed():
         "noise": "float",
     }
     assert to_table(JPEG([10, 40])) == {"name": "jpeg", "quality": [10, 40]}
-    assert [str(d) for d in DEGRADATIONS] == [
+    assert [str(d) for d in EXAMPLES] == [
         "bicubic",
         "noise of sigma 25 (float)",
         "noise of sigma 0 to 55 (uint8)",
         "JPEG of quality 10",
         "JPEG of quality 10 to 40",
+        "bicubic, noise of sigma 0 to 10 (float), JPEG of quality 30 to 95",
+    ]
+    assert to_table(EXAMPLES[-1]) == [
+        {"name": "bicubic"},
+        {"name": "noise", "sigma": [0, 10], "noise": "float"},
+        {"name": "jpeg", "quality": [30, 95]},
     ]
 
 
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"name": "blur"}, "one of bicubic, noise, jpeg, not 'blur'"),
+        ({"name": "fog"}, f"one of {', '.join(DEGRADATIONS)}, not 'fog'"),
+        ({"quality": 10}, "one of bicubic, .*, not None"),
+        ({"name": ["jpeg"]}, r"one of bicubic, .*, not \['jpeg'\]"),
+        ([], r"a table or more, not \[\]"),
+        ([{"name": "jpeg", "sigma": 5}], '"jpeg"; allowed: quality'),
+        ([{"name": "bicubic"}] * 2, r"may shrink\. Received: bicubic, bicubic\."),
         ({"name": "noise"}, 'degradation = "noise" needs sigma'),
         ({"name": "jpeg", "sigma": 5}, 'sigma is not for degradation = "jpeg"'),
         ({"name": "bicubic", "noise": "float"}, "noise is not for degradation"),
@@ -139,13 +162,104 @@ def test_wrong_tables(table, message):
 @pytest.mark.parametrize(
     ("degradation", "scale", "message"),
     [
-        (Bicubic(), 1, "x1 needs the degradation noise or jpeg, not bicubic"),
+        (Bicubic(), 1, "x1 needs the degradation noise or .*, not bicubic"),
         (JPEG(10), 2, "x2 needs the degradation bicubic, not jpeg"),
+        (Chain((GaussianNoise(5), JPEG(10))), 2, "bicubic, not noise, jpeg"),
+        (Chain((BICUBIC, JPEG(10))), 1, "noise or jpeg, not bicubic, jpeg"),
     ],
 )
 def test_a_scale_and_its_degradations(degradation, scale, message):
     with pytest.raises(ValueError, match=message):
         check_scale(degradation, scale)
+
+
+def test_a_chain_does_one_after_another():
+    hr, noise = image(72, 96), GaussianNoise(5)
+    lr = Chain((BICUBIC, noise, JPEG(60)))(hr, 2, rng())
+    noisy = in_8_bits(noise)(imresize(hr, 1 / 2), 2, rng())
+    np.testing.assert_array_equal(lr, JPEG(60)(noisy, 2, rng()))
+    before = Chain((JPEG(60), BICUBIC))(hr, 2, rng())
+    np.testing.assert_array_equal(before, imresize(JPEG(60)(hr, 1, rng()), 1 / 2))
+
+
+def test_a_chain_draws_anew():
+    hr = image(72, 96)
+    blind = Chain((BICUBIC, GaussianNoise([1, 10], "uint8"), JPEG([30, 95])))
+    drawn = [blind(hr, 2, rng(seed)).tobytes() for seed in (0, 1, 0)]
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+STEPS = [
+    (BICUBIC, JPEG(30)),
+    (JPEG(30), BICUBIC),
+    (JPEG(80), BICUBIC, JPEG(30)),
+    (JPEG(80), JPEG(30)),
+]
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("steps", STEPS, ids=str)
+def test_a_patch_of_a_chain_is_cut_from_the_whole_image(steps, scale):
+    chain = Chain(steps)
+    scale = scale if chain.shrinks else 1
+    hr = image(120, 150)
+    whole = chain(hr, scale, rng())
+    height, width, _ = whole.shape
+    for y, x in ((0, 0), (17, 9), (height - 20, width - 20), (16, 0)):
+        patch = degraded_patch(chain, hr, y, x, 20, rng(), scale)
+        np.testing.assert_array_equal(patch, whole[y : y + 20, x : x + 20])
+
+
+def test_what_a_chain_tells_of_its_steps():
+    photo = Chain((BICUBIC, Chain((GaussianNoise(5), JPEG(60)))))
+    assert photo.steps == (BICUBIC, GaussianNoise(5), JPEG(60))
+    assert photo.in_8_bits().steps[1].noise == "uint8"
+    assert after_bicubic(photo).steps == photo.steps[1:]
+    assert after_bicubic(BICUBIC).steps == ()
+    assert after_bicubic(Chain((JPEG(60), BICUBIC))) is None
+    assert photo.published(2) != BICUBIC.published(2) == "x2"
+    assert photo.metrics == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "own", "scale", "expected"),
+    [
+        (None, JPEG(10), 1, JPEG(10)),
+        (None, None, 1, None),
+        (JPEG(30), None, 1, JPEG(30)),
+        (JPEG(30), BICUBIC, 2, Chain((BICUBIC, JPEG(30)))),
+        (BICUBIC, Chain((BICUBIC, JPEG(30))), 2, BICUBIC),
+        (Chain((JPEG(30), BICUBIC)), BICUBIC, 2, Chain((JPEG(30), BICUBIC))),
+        (GaussianNoise(5), GaussianNoise(25, "uint8"), 1, GaussianNoise(5, "uint8")),
+        (
+            Chain((GaussianNoise(5), JPEG(60))),
+            Chain((BICUBIC, GaussianNoise([0, 9], "uint8"))),
+            3,
+            Chain((BICUBIC, GaussianNoise(5, "uint8"), JPEG(60))),
+        ),
+    ],
+)
+def test_what_is_asked_for_and_what_a_model_was_made_for(asked, own, scale, expected):
+    found = asked_or_own(asked, own, scale)
+    assert (found and found.steps) == (expected and expected.steps)
+
+
+def test_lr_files_are_degraded_further(tmp_path):
+    (tmp_path / "HR").mkdir()
+    (tmp_path / "LR_bicubic" / "X2").mkdir(parents=True)
+    hr, lr = image(60, 80), image(30, 40, seed=7)
+    Image.fromarray(hr).save(tmp_path / "HR" / "a.png")
+    Image.fromarray(lr).save(tmp_path / "LR_bicubic" / "X2" / "ax2.png")
+    (pair,) = BenchmarkFolder(tmp_path, 2, degradation=Chain((BICUBIC, JPEG(30))))
+    np.testing.assert_array_equal(pair.lr, JPEG(30)(lr, 1, rng()))
+    (pair,) = BenchmarkFolder(tmp_path, 2, degradation=Chain((JPEG(30), BICUBIC)))
+    np.testing.assert_array_equal(pair.lr, imresize(JPEG(30)(hr, 1, rng()), 1 / 2))
+
+
+def test_luma_is_of_bicubic(tmp_path):
+    Image.fromarray(image()).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"Received: degradation=bicubic, JPEG"):
+        BenchmarkFolder(tmp_path, 2, "y", degradation=Chain((BICUBIC, JPEG(30))))
 
 
 def restoration_folder(folder, degradation, **kwargs):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.data import JPEG, GaussianNoise, ImageCache, PatchSampler
+from tfsr.data import JPEG, Chain, GaussianNoise, ImageCache, PatchSampler
+from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 
 
@@ -14,12 +15,12 @@ def ramp(height, width, base=0):
 
 @pytest.fixture
 def make_cache(tmp_path):
-    def make(*images, scales=(2,)):
+    def make(*images, scales=(2,), with_lr=True):
         folder = tmp_path / "images"
         folder.mkdir()
         for i, image in enumerate(images):
             Image.fromarray(image).save(folder / f"{i}.png")
-        return ImageCache([folder], scales, tmp_path / "cache")
+        return ImageCache([folder], scales, tmp_path / "cache", with_lr=with_lr)
 
     return make
 
@@ -177,3 +178,38 @@ def test_patches_of_jpeg_are_turned_after_they_are_cut_from_the_file(make_cache)
     batch = PatchSampler(cache, 16, 40, 0, JPEG(20))[0]
     for pair in np.concatenate(batch, axis=-1):
         assert np.round(pair * 255).astype(np.uint8).tobytes() in everywhere
+
+
+@pytest.mark.parametrize("with_lr", [True, False], ids=["with LR", "HR alone"])
+def test_patches_of_a_chain_are_those_of_the_degraded_image(make_cache, with_lr):
+    rng = np.random.default_rng(0)
+    hr = (ramp(100, 120) + rng.integers(0, 40, (100, 120, 3))).astype(np.uint8)
+    steps = (BICUBIC, JPEG(20)) if with_lr else (JPEG(20), BICUBIC)
+    file = Chain(steps)(hr, 2, rng)
+    cache = make_cache(hr, with_lr=with_lr)
+    batch = PatchSampler(cache, 16, 40, 0, Chain(steps))[0]
+    everywhere = {
+        np.rot90(window[:, ::flip], turns).tobytes(): hr[2 * y :, 2 * x :][:32, :32]
+        for y in range(50 - 16 + 1)
+        for x in range(60 - 16 + 1)
+        for window in [file[y : y + 16, x : x + 16]]
+        for flip in (1, -1)
+        for turns in range(4)
+    }
+    for lr, sr in zip(*batch, strict=True):
+        expected = everywhere[np.round(lr * 255).astype(np.uint8).tobytes()]
+        assert np.sort(np.round(sr * 255).ravel()).tolist() == sorted(expected.ravel())
+
+
+def test_a_chain_is_drawn_anew_and_repeated_by_the_step(make_cache):
+    cache = make_cache(ramp(60, 60), scales=(2, 3))
+    photo = Chain((BICUBIC, GaussianNoise([1, 10]), JPEG([30, 95])))
+    sampler = PatchSampler(cache, 12, 6, 0, photo)
+    lr, _ = sampler[4]
+    assert list(lr) == ["lr_x2", "lr_x3"]
+    again = PatchSampler(cache, 12, 6, 0, photo)
+    for key, batch in lr.items():
+        np.testing.assert_array_equal(again[4][0][key], batch)
+        assert not np.array_equal(sampler[5][0][key], batch)
+        shares = [sampler.share(4, part, 3)[0][key] for part in range(3)]
+        np.testing.assert_array_equal(np.concatenate(shares), batch)

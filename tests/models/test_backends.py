@@ -1,7 +1,9 @@
 import json
 import os
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,7 +18,8 @@ import json
 import sys
 import numpy as np
 import keras
-from tfsr.models import MODELS, scales, single_scale
+from tfsr.models import MODELS, single_scale
+from tfsr.models import scales
 
 backend, jobs = sys.argv[1:]
 assert keras.backend.backend() == backend
@@ -29,30 +32,23 @@ for name, arguments, folder in json.loads(jobs):
 assert "tensorflow" not in sys.modules
 """
 
-SMALL = {  # the larger ones, which take NumPy long
-    "cmsc": {"stages": 2, "modules": 2, "filters": 16},
-    "pmsc": {"modules": 3, "filters": 16},
-    "scn": {"blocks": 4},
-    "scn_pspnet": {"blocks": 4},
-    "scn_unet": {"blocks": 4},
-    "vdsr": {"layers": 5},
-}
+SIZES = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))["SIZES"]
 LEVELS = [
-    ("srresnet", {"conv": "ms3", "levels": 3, "blocks": 1}),
-    ("scn", {"levels": 3, "ratio": "2/3", "blocks": 2, "scale": 1}),
-    ("scn", {"levels": 3, "resampling": "conv", "blocks": 2}),
+    ("srresnet", {**SIZES["srresnet"], "conv": "ms3", "levels": 3}),
+    ("scn", {**SIZES["scn"], "levels": 3, "ratio": "2/3", "blocks": 2, "scale": 1}),
+    ("scn", {**SIZES["scn"], "levels": 3, "resampling": "conv", "blocks": 2}),
 ]
 
 
 @pytest.mark.parametrize(
     ("backend", "networks"),
     [
-        ("numpy", [*((name, SMALL.get(name, {})) for name in MODELS), *LEVELS]),
+        ("numpy", [*((name, SIZES[name]) for name in MODELS), *LEVELS]),
         ("jax", LEVELS),
     ],
     ids=["numpy", "jax"],
 )
-def test_backends_agree_with_tensorflow(tmp_path, backend, networks):
+def test_backends_agree_with_tensorflow(tmp_path, quick_to_compile, backend, networks):
     keras.utils.set_random_seed(0)
     lr = np.random.default_rng(0).random((1, 5, 7, 3), dtype="float32")
     expected, jobs = {}, []
@@ -68,7 +64,7 @@ def test_backends_agree_with_tensorflow(tmp_path, backend, networks):
 
     subprocess.run(
         [sys.executable, "-c", FORWARD, backend, json.dumps(jobs)],
-        env={**os.environ, "KERAS_BACKEND": backend},
+        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": quick_to_compile},
         check=True,
         timeout=600,
     )

@@ -1,10 +1,12 @@
 import functools
+import runpy
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from tfsr import complexity
+from tfsr.graph import complexity
 from tfsr.models import MODELS, carn, carn_m, scales, single_scale
 
 
@@ -13,9 +15,10 @@ def built(name):
     return MODELS[name]()
 
 
-def small(scale, **kwargs):
-    keras.utils.set_random_seed(0)
-    return carn_m(scale, filters=8, blocks=2, units=2, groups=2, **kwargs)
+networks = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))
+small = functools.partial(
+    networks["small"], "carn_m", filters=8, blocks=2, units=2, groups=2
+)
 
 
 def random_lr(*shape):

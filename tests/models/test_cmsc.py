@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.graph import inline
+from tfsr.graph.graph import inline
 from tfsr.layers import GroupedConv2D
 from tfsr.models import (
     MODELS,

@@ -1,12 +1,13 @@
 """SRResNet and CARN of the MS3-Conv paper."""
 
+import runpy
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from tfsr.complexity import mult_adds, params
+from tfsr.graph.complexity import mult_adds, params
 from tfsr.layers import CONVS
 from tfsr.models import carn, ms3_carn, scales, srresnet
 from tfsr.training import build_model, read_config
@@ -15,10 +16,11 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "ms3"
 MEAN = np.array([0.4488, 0.4371, 0.4040], "float32")
 
 
+networks = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))
+
+
 def small(builder, conv="ms3", scale=2, **kwargs):
-    keras.utils.set_random_seed(0)
-    sizes = {"units": 1} if builder is ms3_carn else {}
-    return builder(scale, conv, filters=8, blocks=1, **sizes, **kwargs)
+    return networks["small"](builder, scale, conv=conv, **kwargs)
 
 
 def random_lr(*shape):

@@ -1,12 +1,13 @@
 """SCN and the networks that its paper compares with."""
 
+import runpy
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from tfsr.complexity import mult_adds, params
+from tfsr.graph.complexity import mult_adds, params
 from tfsr.models import carn, scales, scn, scn_pspnet, scn_unet, with_levels
 from tfsr.training import build_model, read_config
 
@@ -14,9 +15,11 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 BUILDERS = {"scn": scn, "scn_unet": scn_unet, "scn_pspnet": scn_pspnet}
 
 
+networks = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))
+
+
 def small(builder=scn, scale=2, **arguments):
-    keras.utils.set_random_seed(0)
-    return builder(scale, filters=8, blocks=4, **arguments)
+    return networks["small"](builder, scale, blocks=4, **arguments)
 
 
 def random_lr(*shape):

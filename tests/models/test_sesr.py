@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr import complexity
+from tfsr.graph import complexity
 from tfsr.models import scales, sesr
 
 

@@ -20,10 +20,10 @@ def runs(write_config, photographs, tmp_path_factory):
     """
     import tfsr
     from tfsr.data import BenchmarkFolder
-    from tfsr.inference import from_uint8
-    from tfsr.tflite.aware import quantization_aware
-    from tfsr.tflite.convert import convert
+    from tfsr.tflite.conversion import convert
+    from tfsr.tflite.quantization.aware import quantization_aware
     from tfsr.training import read_config, train
+    from tfsr.upscaling.upscalers import from_uint8
 
     folder = tmp_path_factory.mktemp("runs")
     training = {"steps_per_epoch": 1, "learning_rate": 1e-2}

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from tfsr.data import JPEG, GaussianNoise
-from tfsr.inference import from_uint8, to_uint8
 from tfsr.models import scn
 from tfsr.report import server
 from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.upscaling.upscalers import from_uint8, to_uint8
 
 DESKTOP, PHONE = (1280, 800, False), (390, 844, True)
 A4 = (718, 1016)  # at 96 pixels an inch, without margins of 1 cm
@@ -209,7 +209,7 @@ def resizing(runs, photographs):
     import keras
 
     from tfsr.data import BenchmarkFolder
-    from tfsr.tflite.convert import convert
+    from tfsr.tflite.conversion import convert
 
     keras.utils.set_random_seed(0)
     network = scn(scale=2, levels=2, filters=4, blocks=1)
@@ -334,7 +334,7 @@ def restorer(request, photographs, tmp_path):
     import keras
 
     from tfsr.data import BenchmarkFolder
-    from tfsr.tflite.convert import convert
+    from tfsr.tflite.conversion import convert
 
     keras.utils.set_random_seed(0)
     network = scn(scale=1, levels=2, filters=4, blocks=1, channels=1)

@@ -10,13 +10,10 @@ import pytest
 from PIL import Image
 
 import tfsr
-from tfsr import comparison
-from tfsr.complexity import mult_adds_720p
 from tfsr.data import JPEG, BenchmarkFolder, GaussianNoise
 from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
-from tfsr.evaluate import evaluate
-from tfsr.inference import BicubicUpscaler, KerasUpscaler
+from tfsr.graph.complexity import mult_adds_720p
 from tfsr.models import carn_m, srresnet
 from tfsr.report import scores
 from tfsr.report.models import (
@@ -30,9 +27,12 @@ from tfsr.report.models import (
 )
 from tfsr.report.page import write
 from tfsr.report.published import published
-from tfsr.tflite import report as measuring
-from tfsr.tflite.integers import IntegerUpscaler
+from tfsr.scoring import comparison
+from tfsr.scoring.evaluation import evaluate
+from tfsr.tflite.benchmark import kept
+from tfsr.tflite.quantization.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.upscaling.upscalers import BicubicUpscaler, KerasUpscaler
 
 VOID = {"img", "meta", "link", "input", "br", "wbr"}
 
@@ -144,7 +144,7 @@ def test_the_figures_are_those_of_evaluate(runs, made, page, set5):
         "small_dynamic": "PTQ",
         "aware": "QAT",
     }
-    assert models["small_int8"]["params"] == tfsr.complexity.params(model)
+    assert models["small_int8"]["params"] == tfsr.graph.complexity.params(model)
     assert models["aware"]["mult_adds"] == mult_adds_720p(model, 2)
     assert page.rows["small_int8"][2] == models["small_int8"]["latency_ms"] > 0
 
@@ -276,7 +276,7 @@ def test_what_is_measured_is_not_measured_again(runs, made, run, set5, monkeypat
         raise AssertionError("measured again")
 
     monkeypatch.setattr(scores, "evaluate", again)
-    monkeypatch.setattr(measuring, "benchmark", again)
+    monkeypatch.setattr(kept, "benchmark", again)
     report = json.loads((made / "report.json").read_text())
     models = [runs / name for row in report["models"] for name in row["sources"]]
     arguments = ["--test", set5, "-o", made]

@@ -1,10 +1,11 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
 
-from tfsr.footprint import alignment, receptive_radius
-from tfsr.graph import inline, run_node
-from tfsr.inference import KerasUpscaler
+from tfsr.graph.footprint import alignment, receptive_radius
+from tfsr.graph.graph import inline, run_node
 from tfsr.layers import CONVS, GroupedConv2D
 from tfsr.models import (
     carn_m,
@@ -15,10 +16,13 @@ from tfsr.models import (
     single_scale,
     srresnet,
 )
-from tfsr.tflite import export, metadata, quantize
-from tfsr.tflite.lowering import lower
-from tfsr.tflite.rules import EXACT, FOR_INT8
+from tfsr.tflite import export, metadata
+from tfsr.tflite.lowering.engine import lower
+from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.activations import min_max
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
+from tfsr.upscaling.upscalers import KerasUpscaler
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def ranges(model):
     rng = np.random.default_rng(0)
     patches = [rng.random((24, 20, 3), np.float32) for _ in range(4)]
     graph = lower(model, FOR_INT8)
-    return quantize.ranges(graph, quantize.observe(graph, patches))
+    return activations.ranges(graph, activations.observe(graph, patches))
 
 
 def load(tmp_path, content, format="float32", scale=2, **facts):
@@ -104,7 +108,7 @@ def test_every_scn_equals_keras_and_is_one_partition(tmp_path, name, size):
     assert size is None or partitions(upscaler.interpreter) == 1
 
     graph = lower(model, FOR_INT8)
-    chosen = quantize.ranges(graph, quantize.observe(graph, [lr]), quantize.min_max)
+    chosen = activations.ranges(graph, activations.observe(graph, [lr]), min_max)
     content = export.int8(lower(model, FOR_INT8, *(size or (None, None))), chosen)
     upscaler = load(tmp_path, content, "int8", scale)
     assert np.abs(upscaler(lr) - expected).mean() < 8 / 255  # an untrained network
@@ -123,7 +127,7 @@ def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
     np.testing.assert_allclose(exact, expected, atol=1e-5)
 
     graph = lower(model, FOR_INT8)
-    bounds = quantize.ranges(graph, quantize.observe(graph, [lr]))
+    bounds = activations.ranges(graph, activations.observe(graph, [lr]))
     content = export.int8(lower(model, FOR_INT8, *size), bounds)
     upscaler = load(tmp_path, content, "int8", scale=4)
     assert np.abs(upscaler(lr) - expected).mean() < 1 / 255
@@ -133,19 +137,24 @@ def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
         assert partitions(upscaler.interpreter) <= 2
 
 
+@functools.cache
+def of_fixed_size(size, resampling):
+    model = scn(2, filters=8, blocks=1, resampling=resampling)
+    return model, export.float32(lower(model, EXACT, *size))
+
+
 @pytest.mark.parametrize("size", [(97, 130), (64, 64), (63, 61), (40, 60), (20, 100)])
 @pytest.mark.parametrize(
     ("of_file", "resampling"),
     [((64, 64), "bilinear"), ((63, 61), "bilinear"), ((63, 61), "average")],
 )
 def test_a_fixed_size_takes_other_images_in_tiles(tmp_path, of_file, resampling, size):
-    model = scn(2, filters=8, blocks=1, resampling=resampling)
+    model, content = of_fixed_size(of_file, resampling)
     y, x = np.mgrid[: size[0], : size[1]]
     waves = np.stack([np.sin(y / 9), np.cos(x / 7), np.sin((x + y) / 8)], axis=-1)
     lr = np.float32(waves / 4 + 0.5)
     expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
     facts = {"receptive_radius": receptive_radius(model), "alignment": alignment(model)}
-    content = export.float32(lower(model, EXACT, *of_file))
     upscaler = load(tmp_path, content, **facts)
     sr = upscaler(lr)
     assert sr.shape == expected.shape
@@ -201,10 +210,10 @@ def test_int8_is_one_partition_without_float_operators(tmp_path, model, ranges):
 
 
 def test_the_whole_cascade_has_no_float_operators(tmp_path):
-    model = single_scale(cmsc(2), 2)
+    model = single_scale(cmsc(2, filters=4), 2)
     patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
     graph = lower(model, FOR_INT8)
-    ranges = quantize.ranges(graph, quantize.observe(graph, [patch]))
+    ranges = activations.ranges(graph, activations.observe(graph, [patch]))
     content = export.int8(lower(model, FOR_INT8, 8, 8), ranges)
     interpreter = load(tmp_path, content, format="int8").interpreter
     assert not [
@@ -234,7 +243,7 @@ def test_equal_biases_mean_the_same_in_every_filter(tmp_path):
     conv.set_weights([kernel, np.full(3, 0.3)])
     graph = inline(keras.Model(inputs, outputs))
     lr = np.rint(rng.random((9, 8, 3), np.float32) * 255) / 255
-    bounds = quantize.ranges(graph, quantize.observe(graph, [lr]))
+    bounds = activations.ranges(graph, activations.observe(graph, [lr]))
     (expected,) = graph.run([lr[None]], run_node)
     sr = load(tmp_path, export.int8(graph, bounds), "int8", scale=1)(lr)
     np.testing.assert_allclose(sr, np.asarray(expected)[0], atol=1 / 255)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfsr.errors import InputError
-from tfsr.graph import inline
+from tfsr.graph.graph import inline
 from tfsr.models import carn_m
 from tfsr.tflite import export, metadata
 from tfsr.tflite.runtime import TFLiteUpscaler, inspect

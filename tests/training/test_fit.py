@@ -16,13 +16,13 @@ from PIL import Image
 
 import tfsr
 from tfsr import files, metrics
-from tfsr.complexity import params
 from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError, NotFiniteError
-from tfsr.evaluate import evaluate
-from tfsr.inference import KerasUpscaler
+from tfsr.graph.complexity import params
+from tfsr.scoring.evaluation import evaluate
 from tfsr.training import callbacks, dry_run, fit, read_config, train
 from tfsr.training.fit import Batches
+from tfsr.upscaling.upscalers import KerasUpscaler
 
 EPOCHS, STEPS = 2, 3
 
@@ -49,6 +49,12 @@ def run(make_config, tmp_path_factory):
     """The run folder of an uninterrupted training, and what `train` returned."""
     out = tmp_path_factory.mktemp("runs") / "run"
     return out, train(make_config(), out)
+
+
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch):
+    """Leaves out the pictures, but for that of `run`, which is made before."""
+    monkeypatch.setattr(callbacks.RunLog, "_draw", Mock())
 
 
 def read_log(out):
@@ -330,16 +336,19 @@ def test_a_dry_run_writes_nothing(make_config, photographs, tmp_path):
     [(20, {"name": "cosine", "warmup": 6}), (3, {"name": "cosine"})],
 )
 def test_a_rate_that_rises_throughout(make_config, tmp_path, capsys, epochs, advised):
-    def warnings(schedule):
+    def warnings(schedule, prepare=lambda config: fit.prepare(config, resumed=False)):
         config = make_config(train__schedule=schedule, train__epochs=epochs)
-        dry_run(config, tmp_path / "run")
+        prepare(config)
         found = re.findall("warning: .*", capsys.readouterr().err)
         return config.train.schedule, found
 
     steps = epochs * STEPS
     half = f'{{ name = "cosine", warmup = {steps // 2} }}'
     assert not warnings(half)[1]
-    _, (warning,) = warnings('{ name = "cosine", warmup = 200 }')
+    _, (warning,) = warnings(
+        '{ name = "cosine", warmup = 200 }',
+        lambda config: dry_run(config, tmp_path / "run"),
+    )
     assert f"rises for 200 steps, and the training has {steps}, so" in warning
     advice = shlex.split(warning.partition("--set ")[2])[0].partition("=")[2]
     assert warnings(advice) == (advised, [])

@@ -27,7 +27,8 @@ LIMIT = 300  # seconds, after which a process that hangs is killed
 TRAIN = """
 import sys
 from tfsr.cli import main
-sys.exit(main(["train", *sys.argv[1:]]))
+config, *outs = sys.argv[1:]
+sys.exit(max(main(["train", config, "--out", out]) or 0 for out in outs))
 """
 
 
@@ -41,9 +42,9 @@ def config(write_config, tmp_path_factory):
     )
 
 
-def start(config, out):
+def start(config, *outs):
     return subprocess.Popen(
-        [sys.executable, "-c", TRAIN, config, "--out", out],
+        [sys.executable, "-c", TRAIN, config, *outs],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -64,6 +65,7 @@ def wait_for(process, found):
     while not found():
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
+        time.sleep(0.001)  # a file is written in more
 
 
 def in_the_cache(process, config, out, rng):
@@ -114,13 +116,11 @@ def last_weights(out):
 def test_a_run_killed_again_and_again_ends_as_one_that_was_not(config, tmp_path):
     keras.utils.set_random_seed(0)
     reference, out = tmp_path / "reference", tmp_path / "run"
-    finish(start(config, reference))
-
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
         for moment in (in_the_cache, in_an_epoch, in_a_checkpoint):
             if moment is in_the_cache:
-                shutil.rmtree(config.parent / "cache")
+                shutil.rmtree(config.parent / "cache", ignore_errors=True)
             process = start(config, out)
             moment(process, config, out, rng)
             process.kill()
@@ -129,7 +129,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_not(config, tmp_path)
             assert_readable(out)
     done = completed_epochs(out)
     assert 0 < done < EPOCHS
-    finish(start(config, out))
+    finish(start(config, out, reference))
 
     assert_readable(out)
     assert not list(out.rglob(files.PREFIX + "*"))

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from tfsr.config import Config, DataConfig, TrainConfig, build_model
 from tfsr.models import carn_m
-from tfsr.training.config import Config, DataConfig, TrainConfig, build_model
 from tfsr.training.recipe import build_trainee, compile_model, copy_trained_weights
 
 RATE = 0.5

@@ -2,8 +2,8 @@
 
 import argparse
 
-from tfsr import released
 from tfsr.errors import InputError
+from tfsr.zoo import released
 
 MODEL_HELP = "a run folder, a .keras or .tflite file, or a released model's name"
 
@@ -37,43 +37,68 @@ def with_overrides(command):
 
 
 def with_degradation(command):
-    either = command.add_mutually_exclusive_group()
-    either.add_argument(
-        "--noise",
-        type=sigma,
-        metavar="SIGMA",
-        help="restore from Gaussian noise, in 8-bit units; the model's own by default",
-    )
-    either.add_argument(
-        "--jpeg",
-        type=quality,
-        metavar="Q",
-        help="restore from JPEG files of this quality; the model's own by default",
-    )
+    command.later(_degradations)
+
+
+def _degradations(command):
+    from tfsr.data.degradation import DEGRADATIONS
+
+    def asked(kind):
+        def parse(text):
+            try:
+                return kind(**{kind.option.parameter: kind.option.parse(text)})
+            except ValueError as error:
+                raise argparse.ArgumentTypeError(error) from None
+
+        return parse
+
+    for kind in DEGRADATIONS.values():
+        if kind.option:
+            command.add_argument(
+                kind.option.flag,
+                type=asked(kind),
+                action="append",
+                dest="degradations",
+                metavar=kind.option.metavar,
+                help=f"restore from {kind.option.help}, of enlarged images from LR so "
+                "degraded, in the order given; what the model was made for by default",
+            )
 
 
 def degradation_asked(options):
-    """Returns the degradation of `--noise` or `--jpeg`; None without them."""
-    from tfsr.data import JPEG, GaussianNoise
+    """Returns the degradation that options such as `--jpeg` ask for, None without."""
+    from tfsr.data.degradation import chain
 
-    if options.noise:
-        return GaussianNoise(options.noise)
-    return JPEG(options.jpeg) if options.jpeg else None
+    return chain(options.degradations) if options.degradations else None
 
 
-def sigma(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
-    return value
+def with_metrics(command):
+    command.later(_metrics)
 
 
-def quality(text):
-    if not (text.isdigit() and 1 <= int(text) <= 100):
-        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to 100")
+def _metrics(command):
+    from tfsr.metrics import DEFAULT, METRICS, check_names
+
+    def names(text):
+        wanted = tuple(text.split(","))
+        try:
+            check_names(wanted)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(error) from None
+        return wanted
+
+    command.add_argument(
+        "--metrics",
+        type=names,
+        metavar="NAME[,NAME...]",
+        help=f"of {', '.join(METRICS)}; by default {','.join(DEFAULT)}, and what "
+        "papers add for the degradation",
+    )
+
+
+def whole(text):
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
 
 

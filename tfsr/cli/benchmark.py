@@ -69,8 +69,8 @@ def run(options):
     for name in PHONE_ONLY:
         if getattr(options, name) is not None:
             raise InputError(f"--{name}: is for a phone; add --android.")
-    from tfsr.tflite.benchmark import benchmark
-    from tfsr.tflite.profile import profile
+    from tfsr.tflite.benchmark.profiling import profile
+    from tfsr.tflite.benchmark.timing import benchmark
 
     threads = options.threads or [1]
     report = benchmark(
@@ -85,7 +85,7 @@ def run(options):
 
 
 def _on_phone(options):
-    from tfsr.tflite.android import Delegate, Options, benchmark
+    from tfsr.tflite.devices.android import Delegate, Options, benchmark
 
     if options.tool is None:
         raise InputError("--android: needs --tool, the phone's benchmark_model.")
@@ -117,7 +117,7 @@ def _on_phone(options):
 
 
 def _present(options, report):
-    from tfsr.tflite.benchmark_report import profile_table, table, write
+    from tfsr.tflite.benchmark.report import profile_table, table, write
 
     if options.out:
         write(options.out, report)

@@ -10,19 +10,16 @@ from tfsr.cli.arguments import (
     with_degradation,
     with_json,
 )
-from tfsr.cli.models import (
-    find_degradation,
-    find_upscaler,
-    import_tensorflow,
-    or_input_error,
-)
 from tfsr.cli.output import fail, present, say
-from tfsr.errors import InputError
+from tfsr.errors import InputError, or_input_error
+from tfsr.tflite.formats import FORMATS
 
 MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fails
 
 
 def add(command):
+    calibrated = [name for name, format in FORMATS.items() if format.bits]
+    in_float = [name for name, format in FORMATS.items() if format.in_float]
     convert = command("convert", _convert, "Convert a model to TFLite.")
     convert.add_argument(
         "model",
@@ -40,19 +37,20 @@ def add(command):
     convert.add_argument(
         "--format",
         required=True,
-        choices=["float32", "float16", "dynamic_int8", "int8", "int16x8"],
+        choices=list(FORMATS),
     )
     convert.add_argument(
         "--calibrate",
         metavar="FOLDER",
-        help="images for the ranges of int8 and int16x8",
+        help=f"images for the ranges of {' and '.join(calibrated)}",
     )
     convert.add_argument(
         "--in-float",
         type=lambda text: text.split(","),
         default=[],
         metavar="LAYER[,LAYER...]",
-        help="what int8 leaves in float32, by the names of tfsr sensitivity",
+        help=f"what {' and '.join(in_float)} leaves in float32, by the names of tfsr "
+        "sensitivity",
     )
     convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
     convert.add_argument(
@@ -93,72 +91,28 @@ def _with_picture(command):
 
 
 def _convert(options):
-    import_tensorflow()
-    import tfsr
-    from tfsr.data import BenchmarkFolder
-    from tfsr.data.degradation import in_8_bits
-    from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
-    from tfsr.tflite.aware import trained_format
-    from tfsr.tflite.convert import convert, name_of_size
-    from tfsr.tflite.runtime import TFLiteUpscaler
-    from tfsr.weights import load_architecture
+    from tfsr.api import convert
 
-    if not options.out.endswith(".tflite"):
-        raise InputError(f"{options.out}: the output must end in .tflite.")
-    model = tfsr.load_model(options.model)
-    trained_for = trained_format(model)
-    if trained_for not in (None, options.format):
-        raise InputError(
-            f"{options.model}: was trained for {trained_for}; --format "
-            f"{options.format} is for float models."
-        )
-    if options.in_float and (
-        options.format != "int8" or options.no_lowering or trained_for
-    ):
-        raise InputError(
-            f"{options.model}: --in-float is for float models in --format int8, with "
-            "lowering."
-        )
-    original = find_upscaler(options.model, options.scale)
-    scale, channels = original.scale, original.channels
-    degradation = in_8_bits(
-        find_degradation(options.model, original, degradation_asked(options))
-    )
-    calibration, check = (
-        BenchmarkFolder(images, scale, channels, degradation=degradation)
-        for images in (
-            options.calibrate or photographs(TRAINING),
-            options.verify or photographs(HELD_OUT),
-        )
-    )
-    if options.format.startswith("int") and not (options.calibrate or trained_for):
-        say(
-            "warning: calibrating on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less."
-        )
-    written = convert(
-        model,
-        scale,
+    report = convert(
+        options.model,
+        options.out,
         options.format,
         options.size,
-        options.out,
-        calibration,
-        lowering=not options.no_lowering,
-        in_float=options.in_float,
-        architecture=load_architecture(options.model),
+        options.scale,
+        options.calibrate,
+        options.verify,
+        not options.no_lowering,
+        options.in_float,
+        degradation_asked(options),
+        options.picture,
     )
-    reports = []
-    for file, size in zip(written, options.size, strict=True):
-        picture = options.picture
-        if picture and len(written) > 1:
-            picture = name_of_size(picture, size)
-        report = _measure(file, TFLiteUpscaler(file), original, check, picture)
-        size_bytes = file.stat().st_size
-        reports.append({"file": str(file), "size_bytes": size_bytes, **report})
+    reports = report.get("files", [report])
+    for of_file in reports:
+        for note in of_file.pop("notes"):
+            say(note)
     lines = [
         f"{r['file']}: {r['size_bytes'] / 1000:.0f} KB, {_loss(r)}" for r in reports
     ]
-    report = reports[0] if len(reports) == 1 else {"files": reports}
     present(options, report, "\n".join(lines))
     code = max(_check(r["file"], r, options.max_loss) for r in reports)
     if code:
@@ -169,39 +123,26 @@ def _convert(options):
 def _verify(options):
     from tfsr.data import BenchmarkFolder
     from tfsr.data.degradation import in_8_bits
+    from tfsr.scoring.images import task_to_score
     from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.tflite.verification import roughness, verify
+    from tfsr.zoo.upscalers import load_upscaler
 
     converted = TFLiteUpscaler(options.file)
-    original = find_upscaler(options.against, converted.scale)
-    if original.channels != converted.channels:
+    scale, channels = converted.scale, converted.channels
+    original = load_upscaler(options.against, scale)
+    if original.channels != channels:
         raise InputError(
             f"{options.against}: has {original.channels} channels, {options.file} "
-            f"{converted.channels}."
+            f"{channels}."
         )
-    degradation = in_8_bits(find_degradation(options.file, converted, None))
-    folder = BenchmarkFolder(
-        options.images, converted.scale, converted.channels, degradation=degradation
-    )
-    report = _measure(options.file, converted, original, folder, options.picture)
+    task = in_8_bits(task_to_score(converted))
+    folder = BenchmarkFolder(options.images, scale, channels, degradation=task)
+    report = verify(converted, original, folder, options.picture)
+    for note in roughness(converted, report):
+        say(note)
     present(options, report, f"{options.file}: {_loss(report)}")
     return _check(options.file, report, options.max_loss)
-
-
-def _measure(file, converted, original, folder, picture):
-    """Returns the report of `verify`; says what else than conversion loses."""
-    from tfsr.tflite.verify import verify
-
-    report = verify(converted, original, folder, picture)
-    images = report["images"]
-    rough = sum(not converted.is_exact(*image["lr_size"]) for image in images)
-    if rough:
-        height, width = converted.size
-        say(
-            f"{file}: {rough} of {len(images)} images are padded to {height}x{width} "
-            "or come in tiles that overlap by less than the network sees; the loss has "
-            "that in it."
-        )
-    return report
 
 
 def _inspect(options):

@@ -1,6 +1,6 @@
 """`tfsr demo`."""
 
-from tfsr.cli.models import import_tensorflow
+from tfsr.quiet import import_keras
 
 
 def add(command):
@@ -9,7 +9,7 @@ def add(command):
 
 
 def run(options):
-    import_tensorflow()
-    from tfsr.tflite.demo import demo
+    import_keras()
+    from tfsr.demo import demo
 
     demo(options.out)

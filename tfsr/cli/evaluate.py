@@ -2,22 +2,21 @@
 
 import argparse
 
-from tfsr import released
 from tfsr.cli.arguments import (
     MODEL_HELP,
     degradation_asked,
     known_model,
     png,
     positive,
+    whole,
     with_degradation,
     with_json,
+    with_metrics,
 )
-from tfsr.cli.models import find_degradation, find_upscaler
 from tfsr.cli.output import columns, present
 from tfsr.errors import InputError
 
-PROTOCOLS = ("sr_y", "sr_gray", "luma", "color", "gray")
-BASELINES = ("bicubic", "input")  # which take images of any channels
+CHANNELS = {"sr_y": 3, "sr_gray": 1, "luma": "y", "color": 3, "gray": 1}  # by protocol
 
 
 def add(command):
@@ -36,11 +35,11 @@ def add(command):
         help="clip and round noisy images to 8 bits; int8 models get them so anyway",
     )
     evaluate.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="of the noise; 0 by default"
+        "--seed", type=whole, default=0, metavar="N", help="of the noise; 0 by default"
     )
     evaluate.add_argument(
         "--protocol",
-        choices=PROTOCOLS,
+        choices=CHANNELS,
         help="what is scored; by default colour or gray as the model has it; luma, of "
         "bicubic and of luminance networks, rounds nothing",
     )
@@ -62,46 +61,51 @@ def add(command):
         metavar="FILE.png",
         help="the worst and the median image before and after, whole and a crop",
     )
+    with_metrics(evaluate)
     evaluate.add_argument(
         "--ifc",
         action="store_true",
-        help="add the information fidelity criterion; needs pyrtools",
+        help="add ifc, the information fidelity criterion, which needs pyrtools",
+    )
+    evaluate.add_argument(
+        "--border",
+        type=whole,
+        metavar="N",
+        help="pixels shaved from each side; by default the scale, none in restoration",
     )
     with_json(evaluate)
 
 
 def run(options):
-    luma = "y" if options.protocol == "luma" else None
-    upscaler = find_upscaler(options.model, options.scale, luma)
-    from tfsr.data import BenchmarkFolder, GaussianNoise
-    from tfsr.data.degradation import in_8_bits
-    from tfsr.evaluate import draw_examples, evaluate
-    from tfsr.inference import SelfEnsemble
+    from tfsr.data.degradation import task_name
+    from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate
+    from tfsr.scoring.images import images_to_score
+    from tfsr.upscaling.upscalers import SelfEnsemble
+    from tfsr.zoo.upscalers import load_upscaler
 
-    if upscaler.scale > 1 and (options.uint8 or options.seed):
-        raise InputError(
-            f"{options.model}: enlarges; --uint8 and --seed are to restore."
-        )
-    degradation = find_degradation(options.model, upscaler, degradation_asked(options))
-    if options.uint8 and not isinstance(degradation, GaussianNoise):
-        raise InputError(f"--uint8: is for noise; these images are from {degradation}.")
-    if options.uint8 or upscaler.depth == 8:
-        degradation = in_8_bits(degradation)
-    folder = BenchmarkFolder(
+    if options.picture and "psnr" not in (options.metrics or ("psnr",)):
+        raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
+    channels = CHANNELS.get(options.protocol)
+    luma = "y" if channels == "y" else None
+    upscaler = load_upscaler(options.model, options.scale, luma)
+    folder = images_to_score(
+        upscaler,
         options.folder,
-        upscaler.scale,
-        luma or upscaler.channels,
+        degradation_asked(options),
+        channels,
         options.rescale,
-        degradation,
         options.seed,
+        options.uint8,
+        options.border,
     )
-    if options.model in BASELINES and not luma:
-        folder.channels = upscaler.channels = _channels(options.protocol, folder)
     _check_protocol(options, folder)
+    name = upscaler.name
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)
-    name = released.named(options.model)
-    report = {"model": name, **evaluate(upscaler, folder, options.ifc)}
+    scored = options.metrics or default_metrics(folder)
+    if options.ifc and "ifc" not in scored:
+        scored = (*scored, "ifc")
+    report = {"model": name, **evaluate(upscaler, folder, scored)}
     report["protocol"]["self_ensemble"] = options.self_ensemble
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
@@ -109,7 +113,7 @@ def run(options):
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
     lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
-    task = f"x{folder.scale}" if folder.scale > 1 else f"from {degradation}"
+    task = task_name(folder.degradation, folder.scale)
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
     present(
         options,
@@ -118,17 +122,8 @@ def run(options):
     )
 
 
-def _channels(protocol, folder):
-    """Returns the channels to score a baseline on: the protocol's or the images'."""
-    from tfsr.data import stored_channels
-
-    if protocol:
-        return 1 if protocol.endswith("gray") else 3
-    return stored_channels(folder.hr_files)
-
-
 def _check_protocol(options, folder):
-    from tfsr.evaluate import protocol_name
+    from tfsr.scoring.evaluation import protocol_name
 
     name = protocol_name(folder)
     if options.protocol not in (None, name):
@@ -145,9 +140,3 @@ def _factor(text):
     if not 0 < factor <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not above 0 and at most 1")
     return factor
-
-
-def _seed(text):
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)

@@ -1,8 +1,8 @@
 """`tfsr import-carn`."""
 
 from tfsr import files
-from tfsr.cli.models import import_tensorflow
 from tfsr.errors import InputError
+from tfsr.quiet import import_keras
 
 
 def add(command):
@@ -12,8 +12,8 @@ def add(command):
 
 
 def run(options):
-    import_tensorflow()
-    from tfsr.weights import import_carn
+    import_keras()
+    from tfsr.zoo.loading import import_carn
 
     if not options.out.endswith(".keras"):
         raise InputError(f"{options.out}: the output must end in .keras.")

@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import tfsr
 from tfsr.cli import (
     benchmark,
     convert,
@@ -97,6 +98,22 @@ def _check_targets(options):
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._later = []
+
+    def later(self, declare):
+        """Has `declare(self)` called once this command is used.
+
+        For options from tables that take long to import.
+        """
+        self._later.append(declare)
+
+    def parse_known_args(self, args=None, namespace=None):
+        while self._later:
+            self._later.pop(0)(self)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message):
         raise SystemExit(fail(f"{message} (see {self.prog} --help)"))
 
@@ -106,6 +123,9 @@ def _parser():
         prog="tfsr",
         description="Compact super-resolution and restoration: train, score, convert "
         "to TFLite, time.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"tfsr {tfsr.__version__}"
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

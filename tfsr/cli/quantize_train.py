@@ -4,8 +4,8 @@ import contextlib
 import sys
 
 from tfsr.cli.arguments import known_model, with_json, with_overrides
-from tfsr.cli.models import import_tensorflow
 from tfsr.cli.train import present_metrics
+from tfsr.quiet import import_keras
 
 
 def add(command):
@@ -31,8 +31,8 @@ def add(command):
 
 
 def run(options):
-    import_tensorflow()
-    from tfsr.tflite.qat import quantize_train
+    import_keras()
+    from tfsr.tflite.quantization.training import quantize_train
     from tfsr.training import read_config
 
     config = read_config(options.config, options.set)

@@ -2,17 +2,14 @@
 
 import argparse
 import contextlib
-import json
 import sys
 from pathlib import Path
 
-from tfsr import files
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive, size, with_json
-from tfsr.cli.models import find_degradation, find_upscaler, import_tensorflow
 from tfsr.cli.output import present, say
 from tfsr.errors import InputError
-
-BASELINES = ("bicubic", "input")  # which every report has
+from tfsr.quiet import import_keras
+from tfsr.zoo.released import BASELINES
 
 
 def add(command):
@@ -75,23 +72,26 @@ def run(options):
     ):
         if not given:
             raise InputError(f"report: needs {name}.")
-    import_tensorflow()
+    import_keras()
+    from tfsr.report.loading import load_models, time_files
     from tfsr.report.models import compare
     from tfsr.report.page import write
     from tfsr.report.scores import score
 
     out = Path(options.out)
     with contextlib.redirect_stdout(sys.stderr):
-        models, degradations = _models(options)
-        comparison = compare(models, options.test, degradations)
+        models = load_models(options.runs, options.scale)
+        comparison = compare(models, options.test)
         out.mkdir(parents=True, exist_ok=True)
         box = None
         if options.try_model:
-            from tfsr.tflite.browser import prepare
+            from tfsr.tflite.devices.browser import prepare
 
             box = prepare(options.try_model, out / "try", options.litert_js)
         score(comparison, out / "results")
-        latency = None if options.no_latency else _latency(options, models, out)
+        latency = None
+        if not options.no_latency:
+            latency = time_files(models, options.size, out / "latency.json")
         report = write(out, comparison, latency, box)
     text = f"{out / 'index.html'}"
     if box:
@@ -113,97 +113,6 @@ def _serve(options):
         with contextlib.suppress(KeyboardInterrupt):
             listening.serve_forever()
     return 0
-
-
-def _models(options):
-    """Returns the models of the arguments, and name and degradation of each."""
-    models, degradations = [], []
-    for argument in options.runs:
-        if argument in BASELINES:
-            continue
-        for name, sources, scale in _sources(argument, options.scale):
-            model = _model(name, sources, scale)
-            models.append(model)
-            found = find_degradation(sources[0], model.upscaler, None)
-            degradations.append((sources[0], found))
-    return models, degradations
-
-
-def _sources(argument, scale):
-    """Yields name, MODEL arguments (one a seed) and scale of what an argument names."""
-    study = Path(argument) / "study.json"
-    if not study.is_file():
-        yield argument, [argument], scale
-        return
-    facts = json.loads(study.read_text())
-    for network in facts["networks"]:
-        name = f"{argument}/{network['name']}"
-        seeds = [f"{name}/seed_{seed}" for seed in network["seeds"]]
-        if not seeds:
-            continue
-        yield name, seeds, scale or facts["scale"]
-        int8 = Path(argument) / "tflite" / f"{network['name']}_int8.tflite"
-        if int8.is_file():
-            yield f"{name} int8", [str(int8)], scale or facts["scale"]
-
-
-def _model(name, sources, scale):
-    from tfsr.report.models import FLOAT, PTQ, QAT, Model
-    from tfsr.weights import load_architecture
-
-    runs = [_run(source, scale) for source in sources]
-    upscaler, source = runs[0].upscaler, sources[0]
-    if source.endswith(".tflite"):
-        facts = upscaler.metadata
-        kind = FLOAT
-        if facts["format"] not in ("float32", "float16"):
-            kind = QAT if facts.get("quantization_aware") else PTQ
-        architecture = facts.get("architecture") or load_architecture(source)
-        return Model(
-            name,
-            runs,
-            kind,
-            facts["weights_sha256"],
-            architecture,
-            file=Path(source),
-        )
-    from tfsr import complexity
-    from tfsr.tflite.integers import IntegerUpscaler
-
-    return Model(
-        name,
-        runs,
-        QAT if isinstance(upscaler, IntegerUpscaler) else FLOAT,
-        runs[0].weights,
-        load_architecture(source),
-        complexity.params(upscaler.model),
-        complexity.mult_adds_720p(upscaler.model, upscaler.scale),
-    )
-
-
-def _run(source, scale):
-    from tfsr.report.models import Run
-    from tfsr.weights import weights_sha256
-
-    upscaler = find_upscaler(source, scale)
-    file = Path(source)
-    if source.endswith(".tflite"):
-        return Run(source, upscaler, files.sha256(file))
-    folder = file if file.is_dir() else None
-    return Run(source, upscaler, weights_sha256(upscaler.model), folder)
-
-
-def _latency(options, models, out):
-    """Times the `.tflite` files among the models; None if there are none."""
-    from tfsr.tflite.report import measure
-
-    converted = {model.name: model.file for model in models if model.file}
-    if not converted:
-        return None
-    measured = measure(converted, options.size, out / "latency.json")
-    for model in models:
-        model.latency_ms = measured["median_ms"].get(model.name)
-    return measured
 
 
 def _port(text):

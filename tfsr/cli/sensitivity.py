@@ -1,6 +1,5 @@
 """`tfsr sensitivity`."""
 
-from tfsr import released
 from tfsr.cli.arguments import (
     degradation_asked,
     known_model,
@@ -8,9 +7,9 @@ from tfsr.cli.arguments import (
     with_degradation,
     with_json,
 )
-from tfsr.cli.models import find_degradation, find_upscaler
 from tfsr.cli.output import columns, present
 from tfsr.errors import InputError
+from tfsr.quiet import import_keras
 
 ROWS = 20  # printed; JSON has all
 
@@ -35,19 +34,20 @@ def add(command):
 
 
 def run(options):
-    upscaler = find_upscaler(options.model, options.scale)
+    import_keras()
     from tfsr.data import BenchmarkFolder
     from tfsr.data.degradation import in_8_bits
     from tfsr.data.photographs import TRAINING, photographs
-    from tfsr.inference import KerasUpscaler
-    from tfsr.tflite.calibrate import calibration_patches
-    from tfsr.tflite.sensitivity import sensitivity
+    from tfsr.scoring.images import task_to_score
+    from tfsr.tflite.quantization.calibration import calibration_patches
+    from tfsr.tflite.quantization.sensitivity import sensitivity
+    from tfsr.upscaling.upscalers import KerasUpscaler
+    from tfsr.zoo.upscalers import load_upscaler
 
-    if not isinstance(upscaler, KerasUpscaler):
+    upscaler = load_upscaler(options.model, options.scale)
+    if not isinstance(upscaler, KerasUpscaler) or upscaler.depth == 8:
         raise InputError(f"{options.model}: must be a float model of Keras.")
-    degradation = in_8_bits(
-        find_degradation(options.model, upscaler, degradation_asked(options))
-    )
+    degradation = in_8_bits(task_to_score(upscaler, degradation_asked(options)))
     calibration, images = (
         BenchmarkFolder(
             folder, upscaler.scale, upscaler.channels, degradation=degradation
@@ -56,7 +56,7 @@ def run(options):
     )
     patches = calibration_patches(calibration)
     report = sensitivity(upscaler.model, upscaler.scale, images, patches)
-    report = {"model": released.named(options.model), **report}
+    report = {"model": upscaler.name, **report}
     present(options, report, _text(report))
 
 

@@ -5,9 +5,9 @@ import contextlib
 import sys
 
 from tfsr.cli.arguments import positive, size, with_json, with_overrides
-from tfsr.cli.models import import_tensorflow
 from tfsr.cli.output import present
 from tfsr.errors import InputError
+from tfsr.quiet import import_keras
 
 
 def add(command):
@@ -41,11 +41,12 @@ def run(options):
     for override in options.set:
         if override.startswith("train.seed"):
             raise InputError(f"--set {override}: the seeds are given by --seeds.")
-    import_tensorflow()
-    from tfsr import study
-    from tfsr.tflite.study import run
+    import_keras()
+    from tfsr.study.planning import plan
+    from tfsr.study.results import table
+    from tfsr.study.running import run
 
-    planned = study.plan(
+    planned = plan(
         options.configs,
         options.out,
         options.seeds,
@@ -56,7 +57,7 @@ def run(options):
     )
     with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
         report = run(planned, latency=not options.no_latency)
-    present(options, report, study.table(report))
+    present(options, report, table(report))
 
 
 def _seeds(text):

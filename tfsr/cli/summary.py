@@ -1,13 +1,15 @@
 """`tfsr summary`."""
 
 from tfsr.cli.arguments import positive, size, with_json
-from tfsr.cli.models import import_tensorflow, or_input_error
 from tfsr.cli.output import present
+from tfsr.quiet import import_keras
 
 
 def add(command):
     summary = command("summary", run, "Parameters and mult-adds of a model.")
-    summary.add_argument("model", help="a model's name or a config file")
+    summary.add_argument(
+        "model", help="the name of a network, a config, a run folder or a .keras file"
+    )
     summary.add_argument("--scale", type=positive)
     summary.add_argument(
         "--set", action="append", default=[], metavar="model.KEY=VALUE"
@@ -19,45 +21,22 @@ def add(command):
 
 
 def run(options):
-    import_tensorflow()
-    from tfsr import complexity
-    from tfsr.models import MODELS, scales, single_scale
-    from tfsr.training import build_model, model_table, read_config
+    import_keras()
+    from tfsr.zoo.summary import summarize
 
-    if options.model in MODELS:
-        table = model_table(options.model, options.set)
-    else:
-        table = read_config(options.model, options.set).model
-    model, name = build_model(table, options.model), table["name"]
-    params = complexity.params(model)
-    results = []
-    for scale in [options.scale] if options.scale else scales(model):
-        single = or_input_error(single_scale, model, scale)
-        if options.size:
-            height, width = options.size
-            mult_adds = complexity.mult_adds(single, height, width)
-        else:  # 1280x720 HR as in the CARN paper, where LR need not be whole
-            height, width = (
-                side / scale if side % scale else side // scale for side in (720, 1280)
-            )
-            mult_adds = complexity.mult_adds_720p(single, scale)
-        channels = single.input.shape[-1]
-        results.append(
-            {
-                "scale": scale,
-                "params_of_scale": complexity.params(single),
-                "mult_adds": mult_adds,
-                "input": [height, width, channels],
-                "output": [round(height * scale), round(width * scale), channels],
-            }
-        )
-    largest = {key: results[-1][key] for key in ("mult_adds", "input", "output")}
-    report = {"model": name, "params": params, **largest, "scales": results}
-    of_all = f" ({params:,} with all scales)" if len(scales(model)) > 1 else ""
+    report = summarize(options.model, options.scale, options.size, options.set)
+    present(options, report, _text(report))
+
+
+def _text(report):
+    several = len(report["scales"]) > 1
+    of_all = f" ({report['params']:,} with all scales)" if several else ""
     lines = [
-        f"{name} x{r['scale']}: {r['params_of_scale']:,} parameters{of_all}, "
-        f"{r['mult_adds'] / 1e9:.2f} G mult-adds for "
+        f"{report['model']} x{r['scale']}: {r['params_of_scale']:,} parameters{of_all},"
+        f" {r['mult_adds'] / 1e9:.2f} G mult-adds for "
         f"{r['output'][1]}x{r['output'][0]} output"
-        for r in results
+        for r in report["scales"]
     ]
-    present(options, report, "\n".join(lines))
+    if report["uncounted"]:
+        lines.append(f"not counted, unknown: {', '.join(report['uncounted'])}")
+    return "\n".join(lines)

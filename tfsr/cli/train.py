@@ -4,9 +4,9 @@ import contextlib
 import sys
 
 from tfsr.cli.arguments import with_json, with_overrides
-from tfsr.cli.models import import_tensorflow
 from tfsr.cli.output import present
 from tfsr.errors import InputError
+from tfsr.quiet import import_keras
 
 
 def add(command):
@@ -24,7 +24,7 @@ def add(command):
 
 
 def run(options):
-    import_tensorflow()
+    import_keras()
     from tfsr.training import dry_run, read_config, train
 
     config = read_config(options.config, options.set)
@@ -43,9 +43,10 @@ def present_metrics(options, metrics):
     """Says how good a run has become; nothing on a worker that writes none."""
     if metrics is None:
         return
-    best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics["val_psnr_y"].items())
-    name = next(n for n in ("bicubic", "input") if f"val_psnr_y_{n}" in metrics)
-    base = ", ".join(f"{s} {v:.2f}" for s, v in metrics[f"val_psnr_y_{name}"].items())
+    ours, before = (key for key in metrics if key.startswith("val_psnr"))
+    name = before.removeprefix(f"{ours}_")
+    best = ", ".join(f"{s} {v:.2f} dB" for s, v in metrics[ours].items())
+    base = ", ".join(f"{s} {v:.2f}" for s, v in metrics[before].items())
     present(
         options,
         metrics,
@@ -57,10 +58,12 @@ def present_metrics(options, metrics):
 def _estimate(source, report):
     from tfsr.training.callbacks import duration
 
+    peak = report["peak_memory_mb"]
+    memory = "" if peak is None else f"; peak memory {peak:.0f} MB"
     return (
         f"{source}: {report['model']}, {report['params']} parameters; "
         f"{report['images']} images, {report['cache_bytes'] / 2**20:.0f} MB in the "
-        f"cache; peak memory {report['peak_memory_mb']:.0f} MB\n"
+        f"cache{memory}\n"
         f"{report['steps']} steps of {report['step_seconds']:.3g} s in "
         f"{report['epochs']} epochs, each with {report['validation_seconds']:.3g} s of "
         f"validation: about {duration(report['estimated_seconds'])}"

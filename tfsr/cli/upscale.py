@@ -3,11 +3,10 @@
 import argparse
 from pathlib import Path
 
-from tfsr import released
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive
-from tfsr.cli.models import find_upscaler, own_degradation
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
+from tfsr.zoo import released
 
 
 def add(command):
@@ -62,27 +61,32 @@ def _restore(options):
 
 
 def _enlarger(options):
+    from tfsr.zoo.upscalers import load_upscaler
+
     if options.model is None:
         name = released.enlarger(options.scale or min(released.ENLARGERS))
         options.model = known_model(name)
-    upscaler = find_upscaler(options.model, options.scale, smallest=True)
+    upscaler = load_upscaler(options.model, options.scale, smallest=True)
     if upscaler.scale == 1:
-        name = released.named(options.model)
-        raise InputError(f"{name}: restores photos in their size; see tfsr restore.")
+        raise InputError(
+            f"{upscaler.name}: restores photos in their size; see tfsr restore."
+        )
     return upscaler
 
 
 def _restorer(options):
-    if options.model in ("bicubic", "input"):
+    from tfsr.zoo.upscalers import load_upscaler
+
+    if options.model in released.BASELINES:
         raise InputError(f"--model {options.model}: restores nothing.")
-    return find_upscaler(options.model, 1)
+    return load_upscaler(options.model, 1)
 
 
 def _run(options, find):
     from tqdm import tqdm
 
-    from tfsr.data import JPEG
-    from tfsr.upscale import automatic_tile, plan, upscale
+    from tfsr.upscaling.jobs import plan, tile_side, upscale
+    from tfsr.upscaling.upscalers import SelfEnsemble
 
     jobs, done = plan(
         options.input, options.out, options.suffix, options.format, options.overwrite
@@ -92,23 +96,15 @@ def _run(options, find):
     if not jobs:
         return 0
     upscaler = find(options)
-    # JPEG files keep luma and chroma apart; noise is in R, G and B.
-    luma = isinstance(own_degradation(options.model, upscaler), JPEG)
-    radius, step, working_bytes = _footprint(upscaler)
-    tile = options.tile or automatic_tile(working_bytes, radius)
-    least = 2 * radius + step
-    if tile < least:
-        raise InputError(f"--tile {tile}: must exceed {least - 1} for this model.")
+    tile = tile_side(upscaler, options.tile)
     if options.self_ensemble:
-        from tfsr.inference import SelfEnsemble
-
         upscaler = SelfEnsemble(upscaler)
     failed = []
     with tqdm(unit="tile", disable=None) as progress:
         for i, job in enumerate(jobs, 1):
             progress.set_description(f"{i}/{len(jobs)} {job.source.name}")
             try:
-                notes = upscale(upscaler, job, radius, tile, progress, step, luma)
+                notes = upscale(upscaler, job, tile, progress)
             except (InputError, OSError, MemoryError) as error:
                 if isinstance(error, MemoryError):
                     error = InputError(f"{job.source}: out of memory.")
@@ -125,28 +121,6 @@ def _run(options, find):
     count = f": {len(jobs)}" if Path(options.input).is_dir() else ""
     say(f"{options.out}: written{count}.")
     return 0
-
-
-def _footprint(upscaler):
-    """Returns radius, step (see `upscale`) and bytes per LR pixel of an upscaler."""
-    from tfsr.inference import BicubicUpscaler, KerasUpscaler
-
-    if isinstance(upscaler, BicubicUpscaler):
-        return 3, 1, 64 * upscaler.scale**2
-    if isinstance(upscaler, KerasUpscaler):
-        from tfsr.footprint import alignment, receptive_radius, working_values
-
-        model = upscaler.model
-        step, radius = alignment(model), receptive_radius(model)
-        # float32, and what convolutions take beside their inputs and outputs
-        working_bytes = 12 * working_values(model)
-    else:
-        facts = upscaler.metadata
-        if not {"receptive_radius", "alignment", "working_bytes"} <= facts.keys():
-            raise InputError("the model was made by an older tfsr; convert it again.")
-        step, radius = facts["alignment"], facts["receptive_radius"]
-        working_bytes = facts["working_bytes"]
-    return radius + -radius % step, step, working_bytes
 
 
 def _suffix(text):

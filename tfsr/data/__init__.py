@@ -1,21 +1,36 @@
+from typing import TYPE_CHECKING
+
 from tfsr.data.cache import ImageCache, ImageSurvey
-from tfsr.data.degradation import JPEG, Bicubic, GaussianNoise
+from tfsr.data.degradation import JPEG, Bicubic, Chain, GaussianNoise
 from tfsr.data.images import list_images, read_image, stored_channels
 from tfsr.data.pairs import BenchmarkFolder, Pair
 from tfsr.data.resize import imresize
 from tfsr.data.sampler import PatchSampler
 
+if TYPE_CHECKING:
+    from tfsr.data.dataset import PatchDataset
+
 __all__ = [
     "JPEG",
     "BenchmarkFolder",
     "Bicubic",
+    "Chain",
     "GaussianNoise",
     "ImageCache",
     "ImageSurvey",
     "Pair",
+    "PatchDataset",
     "PatchSampler",
     "imresize",
     "list_images",
     "read_image",
     "stored_channels",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "PatchDataset":  # which is of Keras; reading images needs none
+        from tfsr.data.dataset import PatchDataset
+
+        return PatchDataset
+    raise AttributeError(f"module 'tfsr.data' has no attribute {name!r}")

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import shutil
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import filelock
@@ -27,7 +28,7 @@ FORMAT = 1  # raise when the layout below changes
 class ImageCache:
     """The images of some folders, HR and bicubic LR of each scale.
 
-    At scale 1, which restoration has, LR is HR: degrading it is left to the caller.
+    Of scale 1 and without LR the images are HR: degrading them is left to the caller.
 
     Args:
         folders: Folders of images.
@@ -36,23 +37,35 @@ class ImageCache:
         channels: 3 for RGB, 1 for grayscale.
         exclude: Names, without ending, of images to leave out.
         downscale: Factors below 1: each image comes also shrunk so.
+        with_lr: Whether to keep LR.
 
     Raises:
         InputError: If a folder is missing or empty, an image unreadable, or a name to
             leave out not there.
     """
 
-    def __init__(self, folders, scales, cache, channels=3, exclude=(), downscale=()):
+    def __init__(
+        self,
+        folders,
+        scales,
+        cache,
+        channels=3,
+        exclude=(),
+        downscale=(),
+        with_lr=True,
+    ):
         files = training_files(folders, exclude)
         self.scales = tuple(scales)
+        self.with_lr = with_lr
+        kept = self.scales if with_lr else (1,)
         factors = (1, *downscale)
-        digest = _digest(files, self.scales, channels, factors)
+        digest = _digest(files, kept, channels, factors)
         self.folder = Path(cache) / digest
         if not self.folder.is_dir():
             Path(cache).mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(Path(cache) / f"{digest}.lock"):
                 if not self.folder.is_dir():
-                    _build(self.folder, files, self.scales, channels, factors)
+                    _build(self.folder, files, kept, channels, factors)
         rebuild = f"delete {self.folder} to have it built again."
         index_file = self.folder / "index.json"
         try:
@@ -73,15 +86,18 @@ class ImageCache:
 
     def shapes(self, scale: int) -> list[tuple[int, int, int]]:
         """Returns the shapes of all LR images of `scale`."""
-        return [tuple(entry["lr"][str(scale)]["shape"]) for entry in self._entries]
+        shapes = (entry["hr"]["shape"] for entry in self._entries)
+        return [(h // scale, w // scale, c) for h, w, c in shapes]
 
     def pair(self, position: int, scale: int) -> Pair:
-        """Returns image number `position` at `scale`; views, nothing is read yet."""
+        """Returns image number `position` at `scale`; views, nothing is read yet.
+
+        Without LR, `lr` is HR.
+        """
         entry = self._entries[position]
-        lr = self._view(entry["lr"][str(scale)])
-        hr = self._view(entry["hr"])
-        h, w, _ = lr.shape
-        return Pair(entry["name"], lr, hr[: h * scale, : w * scale])
+        hr = crop_to_multiple(self._view(entry["hr"]), scale)
+        lr = self._view(entry["lr"][str(scale)]) if self.with_lr else hr
+        return Pair(entry["name"], lr, hr)
 
     def _view(self, place):
         length = int(np.prod(place["shape"]))
@@ -98,20 +114,25 @@ class ImageSurvey:
         channels: 3 for RGB, 1 for grayscale.
         exclude: Names, without ending, of images to leave out.
         downscale: Factors below 1: each image comes also shrunk so.
+        with_lr: Whether LR is kept.
 
     Raises:
         InputError: If a folder is missing or empty, a file not an image, or a name to
             leave out not there.
     """
 
-    def __init__(self, folders, scales, channels=3, exclude=(), downscale=()):
+    def __init__(
+        self, folders, scales, channels=3, exclude=(), downscale=(), with_lr=True
+    ):
         self.scales = tuple(scales)
+        kept = self.scales if with_lr else (1,)
+        self._kept = {1, *kept}
         self._shapes = []
         for file in training_files(folders, exclude):
             for factor in (1, *downscale):
                 height, width = (math.ceil(n * factor) for n in image_size(file))
                 shape = (height, width, 1 if channels == "y" else channels)
-                _check_size(file, shape, self.scales)
+                _check_size(file, shape, kept)
                 self._shapes.append(shape)
 
     def __len__(self):
@@ -124,10 +145,12 @@ class ImageSurvey:
     @property
     def bytes(self) -> int:
         """The size of the cache on disk, but for its index."""
-        return sum(h * w * c for s in {1, *self.scales} for h, w, c in self.shapes(s))
+        return sum(h * w * c for s in self._kept for h, w, c in self.shapes(s))
 
 
-def training_files(folders, exclude=()) -> list[Path]:
+def training_files(
+    folders: Iterable[str | Path], exclude: Collection[str] = ()
+) -> list[Path]:
     """Returns the image files of `folders` but for those named in `exclude`.
 
     Raises:

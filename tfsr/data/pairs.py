@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsr.data.degradation import BICUBIC, Degradation, check_scale
+from tfsr.data.degradation import (
+    BICUBIC,
+    Chain,
+    Degradation,
+    after_bicubic,
+    check_scale,
+)
 from tfsr.data.images import list_images, read_image
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
@@ -38,7 +44,8 @@ class BenchmarkFolder:
     MS3-Conv paper (0.8, 0.6, 0.5), so that the same pattern comes at other
     frequencies; then as above, except that LR is always made.
 
-    For restoration the scale is 1 and LR, always made, has the size of HR. What is
+    For restoration the scale is 1 and LR, always made, has the size of HR. Where a
+    degradation begins with bicubic, the rest of it is done to LR, file or made. What is
     random in it comes from the seed and a checksum of the HR pixels, so the same image
     is degraded alike in any folder and order.
 
@@ -48,8 +55,10 @@ class BenchmarkFolder:
         channels: 3 for RGB, 1 for grayscale, "y" for luma: HR's is rounded to 8 bits,
             and LR made of that, without rounding.
         rescale: Factor of `imresize` for the HR images, above 0 and at most 1.
-        degradation: Bicubic for a scale above 1, another for 1.
+        degradation: What makes LR; of luma bicubic alone.
         seed: Of what is random in the degradation.
+        border: Pixels to shave from each side before scoring; by default the scale,
+            and none in restoration.
 
     Raises:
         InputError: If the folder is missing or empty, if LR files exist for some
@@ -65,17 +74,26 @@ class BenchmarkFolder:
         rescale: float = 1,
         degradation: Degradation = BICUBIC,
         seed: int = 0,
+        border: int | None = None,
     ):
         check_scale(degradation, scale)
         if not 0 < rescale <= 1:
             raise ValueError(
                 f"`rescale` must be above 0 and at most 1. Received: rescale={rescale}."
             )
+        if channels == "y" and degradation != BICUBIC:
+            raise ValueError(
+                "`degradation` of luma must be bicubic. "
+                f"Received: degradation={degradation}."
+            )
         self.scale = scale
         self.channels = channels
         self.rescale = rescale
         self.degradation = degradation
         self.seed = seed
+        if border is None:
+            border = scale if scale > 1 else 0
+        self.border = border
         self.lr_files = None
         if isinstance(folder, list):
             self.folder = folder[0].parent
@@ -85,7 +103,7 @@ class BenchmarkFolder:
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         lr = self.folder / "LR_bicubic" / f"X{scale}"
-        made = rescale != 1 or scale == 1 or channels == "y"
+        made = rescale != 1 or channels == "y" or after_bicubic(degradation) is None
         if hr.is_dir() and lr.is_dir() and not made:
             self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
             missing = [f for f in self.lr_files if not f.is_file()]
@@ -94,11 +112,6 @@ class BenchmarkFolder:
                     f"{missing[0]}: missing; {lr} must hold an LR file for each of the "
                     f"{len(self.hr_files)} HR images or not exist."
                 )
-
-    @property
-    def border(self) -> int:
-        """Pixels shaved from each side before scoring: none in restoration."""
-        return self.scale if self.scale > 1 else 0
 
     def first(self, count: int | None) -> "BenchmarkFolder":
         """Returns the folder of the first `count` images; of all for None."""
@@ -119,13 +132,13 @@ class BenchmarkFolder:
         if self.rescale != 1:
             hr = imresize(hr, self.rescale)
         hr = crop_to_multiple(hr, self.scale)
+        rng = np.random.default_rng([self.seed, zlib.crc32(hr.tobytes())])
         if self.lr_files is None:
             if 0 in hr.shape:
                 raise InputError(f"{file}: smaller than the scale {self.scale}.")
             if self.channels == "y":
                 lr = imresize(hr.astype(np.float32), 1 / self.scale)
                 return Pair(file.stem, lr, hr, luma=True)
-            rng = np.random.default_rng([self.seed, zlib.crc32(hr.tobytes())])
             return Pair(file.stem, self.degradation(hr, self.scale, rng), hr)
         lr = read_image(self.lr_files[i], self.channels)
         expected = tuple(side // self.scale for side in hr.shape[:2])
@@ -134,7 +147,8 @@ class BenchmarkFolder:
                 f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR "
                 f"asks for {expected[0]}x{expected[1]} (height x width)."
             )
-        return Pair(file.stem, lr, hr)
+        rest = Chain(self.degradation.steps[1:])  # the files are of bicubic
+        return Pair(file.stem, rest(lr, self.scale, rng), hr)
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:

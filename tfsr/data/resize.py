@@ -31,7 +31,7 @@ def imresize(image: np.ndarray, scale: float) -> np.ndarray:
     return _resize_first_axis(rows.swapaxes(0, 1), scale).swapaxes(0, 1)
 
 
-def to_integers(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def to_integers(values: np.ndarray, dtype: np.typing.DTypeLike) -> np.ndarray:
     """Returns `values` clipped to the integer `dtype` and rounded, halves up."""
     info = np.iinfo(dtype)
     return np.floor(np.clip(values, info.min, info.max) + 0.5).astype(dtype)
@@ -56,15 +56,15 @@ def _contributions(length, scale):
     centers = (np.arange(math.ceil(length * scale)) + 0.5) / scale - 0.5
     first = np.floor(centers - width / 2).astype(int)
     indices = first[:, None] + np.arange(math.ceil(width) + 2)
-    weights = stretch * _cubic(stretch * (centers[:, None] - indices))
+    weights = stretch * cubic(stretch * (centers[:, None] - indices))
     weights /= weights.sum(axis=1, keepdims=True)
     mirrored = np.concatenate([np.arange(length), np.arange(length)[::-1]])
     used = np.any(weights != 0, axis=0)
     return mirrored[indices[:, used] % (2 * length)], weights[:, used]
 
 
-def _cubic(x):
-    """Returns Keys' cubic convolution kernel with a = -0.5."""
+def cubic(x: np.ndarray) -> np.ndarray:
+    """Returns Keys' cubic convolution kernel, a = -0.5, at distances of any shape."""
     x = np.abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1
     far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2

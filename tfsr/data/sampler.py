@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfsr.data.cache import ImageCache
-from tfsr.data.degradation import BICUBIC, Degradation, degraded_patch
+from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, degraded_patch
 from tfsr.errors import InputError
 
 
@@ -11,17 +11,18 @@ class PatchSampler:
     """Draws batches of LR and HR patches, one batch per scale.
 
     Images are drawn with equal probability, positions uniformly; patches are flipped
-    and turned by quarters at random. For restoration every patch is degraded when it is
-    drawn, before it is turned, so noise is always fresh. A batch depends on the seed
+    and turned by quarters at random. What the cached LR lacks, all of it in
+    restoration, is done to every patch when it is drawn, before it is turned, so noise
+    is always fresh. A batch depends on the seed
     and the step alone, so a resumed training sees what an uninterrupted one would have
     seen.
 
     Args:
-        images: The cached images.
+        images: The cached images; with LR if the degradation begins with bicubic.
         patch: Side of an LR patch in pixels; the HR patch is `scale` times larger.
         batch: Patches per scale.
         seed: Any non-negative integer.
-        degradation: Of images of scale 1; larger scales have their LR in the cache.
+        degradation: What makes LR of HR.
 
     Raises:
         InputError: If no image holds a patch. `skipped` counts, per scale, the images
@@ -41,6 +42,7 @@ class PatchSampler:
         self.batch = batch
         self.seed = seed
         self.degradation = degradation
+        self.after_lr = after_bicubic(degradation)
         self.shapes = {s: images.shapes(s) for s in images.scales}
         self.usable = {
             s: [i for i, shape in enumerate(shapes) if min(shape[:2]) >= patch]
@@ -83,7 +85,9 @@ class PatchSampler:
         size = self.batch // parts
         share = slice(part * size, (part + 1) * size)
         # Only what degrades a patch draws more, of which shrinking is not.
-        own = rng.spawn(self.batch) if scale == 1 else [None] * self.batch
+        own = [None] * self.batch
+        if self.after_lr is None or self.after_lr.steps:
+            own = rng.spawn(self.batch)
         patches = [
             self._cut(scale, own_rng, *place)
             for own_rng, place in zip(own[share], places[share], strict=True)
@@ -102,18 +106,13 @@ class PatchSampler:
     def _cut(self, scale, rng, position, y, x, flip, turns):
         pair = self.images.pair(position, scale)
         size = self.patch
-
-        def cut(image, s):
-            return image[y * s : (y + size) * s, x * s : (x + size) * s]
-
-        if scale == 1:
-            lr = degraded_patch(self.degradation, pair.hr, y, x, size, rng)
+        if self.after_lr is None:
+            place = (pair.hr, y, x, size, rng, scale)
+            lr = degraded_patch(self.degradation, *place)
         else:
-            lr = cut(pair.lr, 1)
-        return [
-            np.rot90(side[:, ::-1] if flip else side, turns)
-            for side in (lr, cut(pair.hr, scale))
-        ]
+            lr = degraded_patch(self.after_lr, pair.lr, y, x, size, rng)
+        hr = pair.hr[y * scale :, x * scale :][: size * scale, : size * scale]
+        return [np.rot90(side[:, ::-1] if flip else side, turns) for side in (lr, hr)]
 
 
 def in_unit_range(batches):

@@ -8,10 +8,11 @@ from tfsr.layers.fake_quantize import FakeQuantize
 from tfsr.layers.fake_quantized_conv import FakeQuantizedConv2D
 from tfsr.layers.grouped_conv import GroupedConv2D
 from tfsr.layers.luma import Luma
-from tfsr.layers.multi_scale import CONVS, multi_scale
 from tfsr.layers.multi_scale_conv import MultiScaleConv2D
 from tfsr.layers.multi_scale_cross import MultiScaleCross
+from tfsr.layers.multi_scale_maps import CONVS, multi_scale
 from tfsr.layers.padding import CropToScale, PadToMultiple
+from tfsr.layers.quality import PSNR, SSIM
 from tfsr.layers.resampling import (
     BilinearResize,
     check_ratio,
@@ -31,6 +32,8 @@ from tfsr.layers.weighted_average import WeightedAverage
 
 __all__ = [
     "CONVS",
+    "PSNR",
+    "SSIM",
     "BicubicEnlarge",
     "BilinearResize",
     "BranchedConv2D",

@@ -2,10 +2,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfsr.data.resize import cubic
+
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class BicubicEnlarge(keras.layers.Layer):
-    """Enlarges by MATLAB's bicubic `imresize`, in floats.
+    """Enlarges images as MATLAB's bicubic `imresize` does on floats.
 
     Args:
         scale: Upscaling factor, 2, 3 or 4.
@@ -39,9 +41,10 @@ class BicubicEnlarge(keras.layers.Layer):
         return {**super().get_config(), "scale": self.scale}
 
     def kernel(self, channels):
-        """Returns the 5x5 kernel from a map to its pixels before the pixel shuffle.
+        """Returns the kernel that enlarges if a pixel shuffle follows the convolution.
 
-        `(5, 5, channels, channels * scale^2)`, for a map mirrored by two pixels.
+        `(5, 5, channels, channels * scale^2)`. The map must be padded with two mirrored
+        pixels on each side.
         """
         weights = enlarging_weights(self.scale)
         pixels = np.einsum("iu,jv->uvij", weights, weights)
@@ -50,9 +53,9 @@ class BicubicEnlarge(keras.layers.Layer):
 
 
 def mirror(x):
-    """Returns `x` with two rows and columns more on each side, mirrored.
+    """Returns `x` padded with two mirrored pixels a side, `(B, H + 4, W + 4, C)`.
 
-    By parts and not by an operation for it, which TFLite's delegates lack.
+    It concatenates slices because TFLite's delegates have no mirror padding.
     """
     x = ops.concatenate([x[:, 1:2], x[:, :1], x], axis=1)
     x = ops.concatenate([x, x[:, -1:], x[:, -2:-1]], axis=1)
@@ -60,10 +63,10 @@ def mirror(x):
     return ops.concatenate([x, x[:, :, -1:], x[:, :, -2:-1]], axis=2)
 
 
-def enlarging_weights(scale):
-    """Returns what pixels p - 2 ... p + 2 count in scale p + i, `(scale, 5)`."""
+def enlarging_weights(scale: int) -> np.ndarray:
+    """Returns the bicubic weights along one axis, `(scale, 5)`.
+
+    Row i has the weights of input pixels p - 2 ... p + 2 in output pixel scale * p + i.
+    """
     offsets = (np.arange(scale) + 0.5) / scale - 0.5
-    distance = np.abs(offsets[:, None] - np.arange(-2, 3))
-    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
-    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-    return np.where(distance <= 1, near, np.where(distance <= 2, far, 0))
+    return cubic(offsets[:, None] - np.arange(-2, 3))

@@ -1,4 +1,4 @@
-"""Multi-scale convolution without the smaller maps: what its low branch computes."""
+"""The paper's study of the low branch: both branches run at the full resolution."""
 
 import keras
 from keras import ops
@@ -14,11 +14,11 @@ def _up():  # U_2
     return keras.layers.UpSampling2D(2, name="up")
 
 
-def _pool():  # Pool_s=1: 2x2 pixels from each one on, so that every second is Pool_s=2
+def _pool():  # Pool_s=1: a 2x2 window at each pixel; every second output is Pool_s=2
     return keras.layers.AveragePooling2D(2, strides=1, padding="same", name="pool")
 
 
-FUNCTIONS = {  # Table 1; what the low branch makes of its convolution W
+FUNCTIONS = {  # Table 1: the layers of the low branch, given its convolution W
     "w_d1": lambda conv: [conv],
     "w_d2": lambda conv: [Dilated(conv)],
     "w_d2_shared": lambda conv: [Dilated(conv)],
@@ -29,19 +29,19 @@ FUNCTIONS = {  # Table 1; what the low branch makes of its convolution W
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class BranchedConv2D(MultiScaleConv2D):
-    """Convolves two branches of one resolution, all with all, as in Fig. 2 (a).
+    """Convolves two branches of one resolution, each into both, as in Fig. 2 (a).
 
-    All four convolutions together are one ordinary convolution of the branches'
-    channels. One of Table 1's functions takes the place of the low branch's own, at the
-    same mult-adds.
+    The four convolutions together equal one ordinary convolution of all channels. A
+    function of Table 1, at the same mult-adds, then replaces the convolution from the
+    low branch to itself.
 
     Args:
         filters: Channels of each output branch, the high one first.
         kernel_size: Side of the kernels.
-        function: `"w_d1"` for an ordinary convolution; `"w_d2"` for one of dilation
-            2; `"w_d2_shared"` for that with the kernel of the high branch;
-            `"w_d2_d2u2"` for nearest down- and upsampling by 2 after it;
-            `"pool_w_d2_d2u2"` for an average of 2x2 pixels before that, stride 1.
+        function: `"w_d1"` is an ordinary convolution; `"w_d2"` has dilation 2;
+            `"w_d2_shared"` also has the high branch's kernel; `"w_d2_d2u2"` is
+            `"w_d2"`, then nearest down- and upsampling by 2; `"pool_w_d2_d2u2"`
+            averages 2x2 pixels with stride 1 before `"w_d2_d2u2"`.
 
     Input shape:
         A list of `(B, H, W, C_i)`, H and W even.
@@ -62,7 +62,7 @@ class BranchedConv2D(MultiScaleConv2D):
                 f"Received: function={function}."
             )
         unknown = kwargs.keys() - {"trainable"}
-        if unknown:  # of the base class, but without a meaning here
+        if unknown:  # the base class has these arguments; they mean nothing here
             raise ValueError(
                 f"`{min(unknown)}` is no argument of branches of one resolution. "
                 f"Received: {min(unknown)}={kwargs[min(unknown)]}."
@@ -91,13 +91,13 @@ class BranchedConv2D(MultiScaleConv2D):
 
 
 class Dilated(keras.layers.Layer):
-    """Gives a convolution a dilation of 2: its taps read every second pixel.
+    """Runs a convolution with dilation 2: its taps read every second pixel.
 
-    Every second pixel of every second row is one of four grids, and within each of
-    them the convolution is an ordinary one.
+    The map is split into four grids, each of every second pixel of every second row.
+    The ordinary convolution runs on each grid.
 
     Args:
-        conv: A built convolution with "same" padding, which may serve elsewhere too.
+        conv: A built convolution with "same" padding; other layers may use it too.
 
     Input shape:
         `(B, H, W, C)`, H and W even.

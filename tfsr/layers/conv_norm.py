@@ -6,7 +6,7 @@ from tfsr.layers.grouped_conv import GroupedConv2D
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class ConvNorm(keras.layers.Layer):
-    """A convolution from He's initial values, then batch normalization.
+    """A convolution with He-normal initial values, then batch normalization.
 
     Args:
         filters: Channels of the output.
@@ -26,7 +26,7 @@ class ConvNorm(keras.layers.Layer):
         self.conv = GroupedConv2D(
             filters, kernel_size, initializer="he_normal", name="conv"
         )
-        # As in PyTorch, which the authors used; there the momentum is written 0.1.
+        # PyTorch's defaults, which the authors used: its momentum 0.1 is Keras' 0.9.
         self.norm = keras.layers.BatchNormalization(
             momentum=0.9, epsilon=1e-5, name="norm"
         )
@@ -50,5 +50,5 @@ class ConvNorm(keras.layers.Layer):
 
 
 def leaky_relu(x):
-    """Returns x where it is positive, 0.2 x elsewhere."""
+    """Returns x where it is positive and 0.2 x elsewhere."""
     return ops.leaky_relu(x, 0.2)

@@ -1,8 +1,8 @@
 import keras
 from keras import ops
 
-# What a learning rate is to a bound: that many times it, in widths of the first range.
-# Optimizers like Adam move every weight by the learning rate, and kernels are small.
+# Factor on the learning rate of range bounds, in widths of the initial range. Adam and
+# its like move every weight by about the learning rate, which suits small kernels.
 SPEED = 10
 
 
@@ -10,18 +10,19 @@ SPEED = 10
 class FakeQuantize(keras.layers.Layer):
     """Rounds activations to the steps of an integer type, in floats that can train.
 
-    With 8 bits, to the 256 multiples of (high - low) / 255 nearest to [low, high], 0
-    among them; with 16, to those of m / 32767 from -m to m, m the larger of -low and
-    high, or from 0 where low is 0. The gradient passes where the input lies inside;
-    where it is clipped, it goes to the bound. Errors of rounding grow with the step, so
-    both bounds have a gradient by them: a range learns to be as wide as clipping, and
-    as narrow as rounding, wants it.
+    With 8 bits, the output is one of 256 multiples of (high - low) / 255: those nearest
+    to [low, high], 0 among them. With 16 bits, it is a multiple of m / 32767 between -m
+    and m, or between 0 and m if low is 0; m is the larger of -low and high.
+
+    An input inside the range gets the gradient; for a clipped input, the bound gets it.
+    Rounding errors grow with the step, so they give both bounds a gradient too: the
+    learned range trades clipping, which widens it, against rounding, which narrows it.
 
     Args:
         low: Initial lower bound, at most 0.
         high: Initial upper bound, at least 0.
         bits: 8 or 16.
-        learned: Whether the bounds are trained; until `freeze()`.
+        learned: Whether the bounds are trained, until `freeze()` is called.
 
     Input shape:
         Any.
@@ -30,7 +31,7 @@ class FakeQuantize(keras.layers.Layer):
         The same.
 
     Reference:
-        Jacob et al., CVPR 2018, section 3, https://arxiv.org/abs/1712.05877; of the
+        Jacob et al., CVPR 2018, section 3, https://arxiv.org/abs/1712.05877; for the
         gradients Esser et al., ICLR 2020, equation (3),
         https://arxiv.org/abs/1902.08153
     """
@@ -79,7 +80,7 @@ class FakeQuantize(keras.layers.Layer):
         self.frozen.assign(1.0)
 
     def bounds(self):
-        """Returns `(low, high)` as they are used."""
+        """Returns the current `(low, high)`, two scalars with 0 between them."""
         frozen, frozen_range, learned_range = map(  # JAX takes no variables
             ops.convert_to_tensor, (self.frozen, self.frozen_range, self.range)
         )
@@ -89,7 +90,7 @@ class FakeQuantize(keras.layers.Layer):
 
     def call(self, inputs):
         low, high = self.bounds()
-        if self.bits == 16:  # one bound, the larger, has both sides
+        if self.bits == 16:  # symmetric: the larger bound sets both sides
             high = ops.maximum(-low, high)
             low = ops.where(low < 0, -high, low)
         lowest, step, levels = _grid(low, high, self.bits)
@@ -97,7 +98,7 @@ class FakeQuantize(keras.layers.Layer):
         width = ops.stop_gradient(step)
         low = low + ops.stop_gradient(lowest - low)
         high = high + ops.stop_gradient(lowest + levels * step - high)
-        # By `where`: of equal numbers, some backends' `maximum` shares the gradient.
+        # Not `maximum`: for equal numbers, some backends share the gradient.
         clipped = ops.where(inputs < low, low, ops.where(inputs > high, high, inputs))
         steps = (clipped - lowest) / width
         return clipped + ops.stop_gradient(ops.floor(steps + 0.5) - steps) * step
@@ -116,7 +117,7 @@ class FakeQuantize(keras.layers.Layer):
 
 
 def _grid(low, high, bits):
-    """Returns the lowest value, the step, and how many steps lie above it."""
+    """Returns the lowest value, the step, and the number of steps above that value."""
     if bits == 8:
         step = ops.maximum(high - low, 1e-8) / 255
         return -ops.floor(-low / step + 0.5) * step, step, ops.cast(255, low.dtype)

@@ -1,32 +1,24 @@
 import keras
 from keras import ops
 
-from tfsr.layers.grouped_conv import GroupedConv2D
-
-OTHER_AXES = {  # of a kernel: all but the output channels
-    GroupedConv2D: (0, 1, 2),
-    keras.layers.Conv2D: (0, 1, 2),
-    keras.layers.DepthwiseConv2D: (0, 1, 3),
-}
-
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class FakeQuantizedConv2D(keras.layers.Layer):
     """A convolution whose kernel is rounded as TFLite does, in floats that can train.
 
-    Each output channel has 2^bits - 1 steps, symmetric around 0, the largest weight the
-    outermost. The gradient passes as if nothing were rounded. The bias stays: 32 bits
-    hardly change it.
+    The weights of an output channel take 2^bits - 1 values, symmetric around 0, up to
+    the largest absolute weight. The gradient passes as if nothing were rounded. The
+    bias is not rounded: TFLite keeps it in 32 bits, which hardly change it.
 
     Args:
         conv: The convolution, a `GroupedConv2D` or one of Keras'.
         bits: 8, or 4.
 
     Input shape:
-        That of `conv`.
+        The input shape of `conv`.
 
     Output shape:
-        That of `conv`.
+        The output shape of `conv`.
 
     Reference:
         Jacob et al., CVPR 2018, section 3, https://arxiv.org/abs/1712.05877
@@ -66,10 +58,20 @@ class FakeQuantizedConv2D(keras.layers.Layer):
         return cls(conv, **config)
 
 
-def round_kernel(conv, bits=8):
-    """Returns the kernel of `conv` in whole steps, with the gradient of the kernel."""
+def round_kernel(conv: keras.layers.Layer, bits: int = 8):
+    """Returns the rounded kernel of `conv`, in its shape and with its gradient.
+
+    Args:
+        conv: A built convolution.
+        bits: Each output channel takes 2^bits - 1 values, symmetric around 0.
+    """
     kernel = ops.convert_to_tensor(conv.kernel)
-    axes = OTHER_AXES[type(conv)]
+    axes = other_axes(conv)
     largest = ops.max(ops.abs(kernel), axis=axes, keepdims=True)
     step = ops.stop_gradient(ops.where(largest > 0, largest, 1)) / (2 ** (bits - 1) - 1)
     return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
+
+
+def other_axes(conv: keras.layers.Layer) -> tuple[int, int, int]:
+    """Returns all axes of a convolution's kernel except the axis of output channels."""
+    return (0, 1, 3) if isinstance(conv, keras.layers.DepthwiseConv2D) else (0, 1, 2)

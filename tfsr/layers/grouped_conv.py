@@ -78,7 +78,7 @@ class GroupedConv2D(keras.layers.Layer):
         return ops.concatenate(self.convolve_groups(groups), axis=-1)
 
     def convolve_groups(self, inputs):
-        """Returns the groups of the output, a list like that of the input's groups."""
+        """Returns the output's groups, computed from a list of the input's groups."""
         dtype = inputs[0].dtype
         kernels = ops.split(ops.cast(self.kernel, dtype), self.groups, axis=-1)
         biases = ops.split(ops.cast(self.bias, dtype), self.groups)

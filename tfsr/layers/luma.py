@@ -7,7 +7,7 @@ BLACK = 16 / 255
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class Luma(keras.layers.Layer):
-    """Y of BT.601 as MATLAB's `rgb2ycbcr` defines it, from RGB in [0, 1].
+    """Computes BT.601 luma from RGB in [0, 1], as MATLAB's `rgb2ycbcr` does.
 
     Input shape:
         `(B, H, W, 3)`.

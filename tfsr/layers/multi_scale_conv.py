@@ -20,24 +20,27 @@ MAX_LEVELS = 4
 class MultiScaleConv2D(keras.layers.Layer):
     """Convolves feature maps of several levels, level i at 1 / 2^i of the resolution.
 
-    Output level j is the sum over all input levels i of f_ij(x_i): within a level
-    (i = j) a convolution W_jj, from a higher resolution to a lower (i < j) W_ij after
-    downsampling by 2^(j-i), from a lower to a higher (i > j) upsampling by 2^(i-j)
-    after W_ij. The defaults are MS2-Conv's. Numbers of input and output levels may
-    differ: from one level this splits, to one it aggregates. One level in and out is an
-    ordinary convolution. Kernels and biases are those of `GroupedConv2D`.
+    Output level j is the sum over all input levels i of f_ij(x_i):
+
+        i = j, within a level: the convolution W_jj;
+        i < j, to a lower resolution: downsampling by 2^(j-i), then W_ij;
+        i > j, to a higher resolution: W_ij, then upsampling by 2^(i-j).
+
+    The defaults are MS2-Conv's. The numbers of input and output levels may differ: the
+    layer can split one level into several or aggregate several into one. With one level
+    in and out it is an ordinary convolution. Each W_ij is a `GroupedConv2D`.
 
     Args:
         filters: Channels of each output level, 1 to 4 levels, the finest first.
         kernel_size: Side of the kernels within a level.
-        intra: Within a level: its `"own"` convolution, one `"shared"` by all levels, or
-            the `"identity"`, which is an own convolution where the numbers of channels
-            differ; for all levels, or a tuple with one for each output level.
-        paths: Between levels: `"none"`, `"both"`, `"high_to_low"`, `"low_to_high"`, or
-            `"neighbours"`, which is both, but one level far only.
+        intra: Convolution within a level: its `"own"`, one `"shared"` by all levels, or
+            the `"identity"` (an own convolution where the numbers of channels differ).
+            One of these for all levels, or a tuple with one for each output level.
+        paths: Directions between levels: `"none"`, `"both"`, `"high_to_low"`,
+            `"low_to_high"`, or `"neighbours"`, which is both between adjacent levels.
         path_kernel_size: Side of the kernels between levels; `kernel_size` by default.
-        down: Downsampling: the `"average"` or `"max"` of 2^d x 2^d pixels, or the
-            `"nearest"`, which is their top left one.
+        down: Downsampling: the `"average"` or `"max"` of 2^d x 2^d pixels, or
+            `"nearest"`, the top left one of them.
         up: Upsampling: `"nearest"`, or `"bilinear"` with half-pixel centers.
         down_first: Whether downsampling comes before the convolution.
         up_first: Whether upsampling comes before the convolution.
@@ -113,9 +116,9 @@ class MultiScaleConv2D(keras.layers.Layer):
                 f"Received: input_shape={input_shape}."
             )
         sources = range(len(input_shape))
-        self.convs = []  # of the matrix below, each once, for saving
+        self.convs = []  # each convolution of the matrix once, so that Keras saves it
         self._shared = None
-        self.matrix = [  # of equation (1): the layers of f_ij, or None where it is 0
+        self.matrix = [  # equation (1): the layers of each f_ij, None where it is 0
             [self._entry(i, j, input_shape) for i in sources]
             for j in range(len(self.filters))
         ]
@@ -159,7 +162,7 @@ class MultiScaleConv2D(keras.layers.Layer):
         }
 
     def _entry(self, i, j, input_shape):
-        """Returns the layers of f_ij in their order, or None where there is no path."""
+        """Returns the layers of f_ij in order, or None where `paths` has no path."""
         channels = input_shape[i][-1]
         absent = {
             "none": i != j,
@@ -173,7 +176,7 @@ class MultiScaleConv2D(keras.layers.Layer):
         return self._within(j, channels) if i == j else self._between(i, j, channels)
 
     def _between(self, i, j, channels):
-        """Returns the layers of f_ij."""
+        """Returns the layers of f_ij for i != j."""
         size = self.path_kernel_size or self.kernel_size
         conv = self._conv(j, size, channels, f"conv_{i}_{j}")
         if i < j:

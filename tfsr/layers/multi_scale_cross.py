@@ -12,21 +12,22 @@ class MultiScaleCross(keras.layers.Layer):
 
         o_j = LeakyReLU(h_j(x_j) + (x_1 + x_2) / 2)                        (1)
 
-    with h_j up to the last normalization. The last module of a row sums up to one map
-    (2); that the sum comes before a LeakyReLU there too is our reading.
+    where h_j is branch j up to its last normalization. The last module of a row sums
+    both branches into one map (2). That a LeakyReLU follows this sum too is our reading
+    of the paper.
 
         o = LeakyReLU(h_1(x_1) + h_2(x_2) + (x_1 + x_2) / 2)               (2)
 
     Args:
         filters: Channels of the inputs and outputs.
         kernel_sizes: Sides of the kernels in the two branches.
-        last: Whether to sum up as in (2).
+        last: Whether to sum the branches into one map, as in (2).
 
     Input shape:
         A list of two `(B, H, W, filters)`.
 
     Output shape:
-        The same; of the last module one `(B, H, W, filters)`.
+        A list of two `(B, H, W, filters)`; a single one if `last`.
 
     Reference:
         Hu et al., 2018, equations (1) and (2), https://arxiv.org/abs/1802.08808

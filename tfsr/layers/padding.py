@@ -1,4 +1,4 @@
-"""Images of any size through a network that wants multiples: padded, then cropped."""
+"""Padding to a multiple and cropping back, for networks that need such sizes."""
 
 import keras
 from keras import ops
@@ -6,16 +6,16 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class PadToMultiple(keras.layers.Layer):
-    """Repeats the last row and column until height and width are multiples.
+    """Repeats the last row and column until both sides are multiples of a number.
 
     Args:
-        multiple: What height and width become multiples of.
+        multiple: Height and width of the output are multiples of this.
 
     Input shape:
         `(B, H, W, C)`.
 
     Output shape:
-        `(B, H', W', C)`, H' and W' being H and W rounded up.
+        `(B, H', W', C)`, where H' and W' are H and W rounded up to multiples.
     """
 
     def __init__(self, multiple, **kwargs):
@@ -35,7 +35,7 @@ class PadToMultiple(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class CropToScale(keras.layers.Layer):
-    """Cuts an enlarged image to the size that its original gives.
+    """Crops an enlarged image to `scale` times the size of its original.
 
     Args:
         scale: The upscaling factor.
@@ -64,11 +64,11 @@ class CropToScale(keras.layers.Layer):
         return {**super().get_config(), "scale": self.scale}
 
 
-def pad_to_multiple(x, multiple):
+def pad_to_multiple(x, multiple: int):
     """Returns `x` with its last row and column repeated as in `PadToMultiple`."""
     _, height, width, _ = ops.shape(x)
-    # Whether a multiple or not may be unknown until the graph runs, so the most that
-    # can be missing is added and the rest is cut off.
+    # A size may be unknown until the graph runs. So this adds the most rows that can be
+    # missing, multiple - 1, and then cuts off those that were not.
     if not _is_multiple(height, multiple):
         x = ops.concatenate([x, *[x[:, -1:]] * (multiple - 1)], axis=1)
         x = x[:, : height + -height % multiple]
@@ -79,10 +79,13 @@ def pad_to_multiple(x, multiple):
 
 
 def crop(x, height, width):
-    """Returns the top left part of `x`, which is all of it where that is known."""
+    """Returns the top left `height` x `width` pixels of `x`.
+
+    Where `x` is known to have that size, it is returned as it is.
+    """
     return x if x.shape[1:3] == (height, width) else x[:, :height, :width]
 
 
 def _is_multiple(size, multiple):
-    """Returns whether `size` is known to be a multiple; unknown ones are tensors."""
+    """Returns whether `size` is known (an integer, not a tensor) and a multiple."""
     return isinstance(size, int) and size % multiple == 0

@@ -14,8 +14,8 @@ RATIOS = ("1/2", "2/3", "3/4")
 class BilinearResize(keras.layers.Layer):
     """Resizes by a fraction p/q, bilinear with half-pixel centers.
 
-    Output pixel i is at (i + 1/2) q/p - 1/2 of the input, whose border goes on. Sizes
-    are rounded up, which does not move the pixels.
+    Output pixel i lies at (i + 1/2) q/p - 1/2 in the input; beyond the border, the
+    outermost pixels repeat. Sizes are rounded up, which does not move the pixels.
 
     Args:
         ratio: Output size over input size, such as `"2/3"` or `"2"`.
@@ -36,7 +36,10 @@ class BilinearResize(keras.layers.Layer):
         return self.resize_by(_bilinear, inputs)
 
     def resize_by(self, resize, x):
-        """Returns `x` resized by `resize(x, (height, width))`, given whole ratios."""
+        """Returns `x` resized by the function `resize(x, (height, width))`.
+
+        `x` is padded first, so that `resize` enlarges by exactly `ratio`.
+        """
         wanted = self._sizes(ops.shape(x))
         x = pad_to_multiple(x, self.fraction.denominator)
         return crop(resize(x, self._sizes(ops.shape(x))), *wanted)
@@ -55,7 +58,7 @@ class BilinearResize(keras.layers.Layer):
 def _bilinear(x, sizes):
     if all(isinstance(size, int) for size in sizes):
         return ops.image.resize(x, sizes)
-    # Keras' own wants to know the sizes, which a graph for any of them does not.
+    # Keras' own resizing needs known sizes, which a graph for any size does not have.
     _, height, width, _ = ops.shape(x)
     rows = ops.cast(_weights(height, sizes[0]), x.dtype)
     columns = ops.cast(_weights(width, sizes[1]), x.dtype)
@@ -71,8 +74,8 @@ def _weights(size, wanted):
     return ops.relu(1 - ops.abs(position[:, None] - pixel))
 
 
-def check_ratio(ratio, resampling="bilinear"):
-    """Raises `ValueError` where levels of this ratio cannot be resampled so."""
+def check_ratio(ratio: str, resampling: str = "bilinear") -> None:
+    """Raises `ValueError` unless `resampling` can be used between levels of `ratio`."""
     if ratio not in RATIOS:
         raise ValueError(f"`ratio` must be one of {RATIOS}. Received: ratio={ratio}.")
     if ratio != "1/2" and resampling != "bilinear":
@@ -82,26 +85,35 @@ def check_ratio(ratio, resampling="bilinear"):
         )
 
 
-def downsample(x, ratio, **kwargs):
-    """Returns the next coarser level of `x`, bilinear; a 2x2 average at 1/2.
+def downsample(x, ratio: str, **kwargs):
+    """Returns the next coarser level of `x`, `(B, H * ratio, W * ratio, C)`, bilinear.
 
-    Sizes are rounded up; at 1/2 they must be even.
+    At "1/2" this averages 2x2 pixels, and H and W must be even. At other ratios the
+    sizes are rounded up.
     """
     if ratio == "1/2":
         return keras.layers.AveragePooling2D(2, **kwargs)(x)
     return BilinearResize(ratio, **kwargs)(x)
 
 
-def upsample(x, like, ratio, interpolation="bilinear", **kwargs):
-    """Returns `x` at the size of `like`, the next finer level."""
+def upsample(x, like, ratio: str, interpolation: str = "bilinear", **kwargs):
+    """Returns `x` enlarged to the size of `like`, the next finer level.
+
+    Args:
+        x: A level, `(B, H, W, C)`.
+        like: The next finer level.
+        ratio: Size of `x` over the size of `like`: `"1/2"`, `"2/3"` or `"3/4"`.
+        interpolation: `"bilinear"`, or `"nearest"` at 1/2.
+        **kwargs: For the layer that resizes, such as its name.
+    """
     if interpolation == "nearest":
         return keras.layers.UpSampling2D(2, **kwargs)(x)
     x = BilinearResize(str(1 / Fraction(ratio)), **kwargs)(x)
     return x if ratio == "1/2" else CropToScale(1)([x, like])
 
 
-def feature_pyramid(x, levels, ratio):
-    """Returns a list of `levels` levels, `x` the finest, each downsampled to the next.
+def feature_pyramid(x, levels: int, ratio: str) -> list:
+    """Returns the list of `levels` levels: `x`, `x` downsampled once, twice and so on.
 
     Fan et al., AAAI 2020, Section 3.2, https://arxiv.org/abs/1912.09028
     """

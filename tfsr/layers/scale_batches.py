@@ -1,4 +1,4 @@
-"""Batches of several scales through one body: joined before it, split after it."""
+"""Joins batches of several scales before the body they share, and splits them after."""
 
 import keras
 from keras import ops
@@ -25,7 +25,7 @@ class JoinScales(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class SplitScales(keras.layers.Layer):
-    """Takes apart what `JoinScales` stacked.
+    """Splits a batch that `JoinScales` stacked into one batch per scale.
 
     Args:
         scales: Number S of scales.

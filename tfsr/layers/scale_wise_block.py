@@ -7,15 +7,15 @@ from tfsr.layers.weight_norm_conv import WeightNormConv2D
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class ScaleWiseBlock(keras.layers.Layer):
-    """A residual block of a feature pyramid, wide before its activation.
+    """A residual block on a feature pyramid, wide before its activation.
 
-    At every level s, x_s plus the scale-wise convolution of relu(e(x)), where e widens
-    the features. Both convolutions are weight-normalized.
+    It computes x + c(relu(e(x))): the convolution e widens the features at each level,
+    the scale-wise convolution c narrows them. Both are weight-normalized.
 
     Args:
         filters: Channels of the input and of the output.
-        width: How many times as many channels the features have before the ReLU.
-        gain: Initial gain of the second convolution; 2 is that of the first.
+        width: Channels before the ReLU as a multiple of `filters`.
+        gain: Initial gain of the second convolution; the first one's is 2.
         level_kernel_size: As for `ScaleWiseConv2D`.
         resampling: As for `ScaleWiseConv2D`.
         shared: Whether all levels share their weights.

@@ -6,18 +6,17 @@ from tfsr.layers.scale_wise_block import ScaleWiseBlock
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class ScaleWiseBody(keras.layers.Layer):
-    """The residual blocks of SCN on the feature pyramid of a map; its finest level.
+    """Makes a feature pyramid of a map, runs SCN's residual blocks, returns level 0.
 
-    A block computes the levels that those after it see; a level that none sees is left
-    out. With shared weights the layer also runs on other pyramids than it was made for:
-    `body(x, levels=5, ratio="2/3")`.
+    Each block computes only the levels that the blocks after it read. With shared
+    weights a call may ask for another pyramid: `body(x, levels=5, ratio="2/3")`.
 
     Args:
         filters: Channels of the input and of the output.
         blocks: Number of blocks.
         width: As for `ScaleWiseBlock`.
         levels: Levels of the pyramid; 1 for residual blocks on the map itself.
-        ratio: Size of a level over that of the next finer one: `"1/2"`, `"2/3"` or
+        ratio: Size of a level over the size of the next finer one: `"1/2"`, `"2/3"` or
             `"3/4"`.
         level_kernel_size: As for `ScaleWiseConv2D`.
         resampling: As for `ScaleWiseConv2D`.
@@ -69,7 +68,7 @@ class ScaleWiseBody(keras.layers.Layer):
         ]
 
     def levels_seen(self, levels=None):
-        """Returns how many of some levels the finest one depends on in the end."""
+        """Returns how many levels of the pyramid the output depends on."""
         return min(levels or self.levels, self._reach(len(self.blocks)))
 
     def build(self, input_shape):
@@ -101,5 +100,5 @@ class ScaleWiseBody(keras.layers.Layer):
         }
 
     def _reach(self, blocks):
-        """Returns how many levels the finest one depends on through some blocks."""
+        """Returns how many input levels `blocks` blocks need for the finest output."""
         return 1 + blocks * (self.level_kernel_size // 2)

@@ -9,30 +9,33 @@ from tfsr.layers.weight_norm_conv import WeightNormConv2D
 
 RESAMPLINGS = ("bilinear", "average", "conv")
 UP = {"bilinear": "bilinear", "average": "nearest"}
-PATH_GAIN = 3**-0.5  # the length of a filter uniform in +-1/sqrt(fan_in), on average
+PATH_GAIN = 3**-0.5  # mean length of a filter that is uniform in +-1/sqrt(fan_in)
 
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class ScaleWiseConv2D(keras.layers.Layer):
     """Convolves a feature pyramid along its levels and within each of them.
 
-    Output level s is the sum over i = -k ... k of f_i(x_{s+i}), f_i = h_i q_i p: a
-    spatial convolution p, the same for every i; a pointwise one q_i, none for i = 0;
-    and a resampling h_i to the size of level s, step by step. Beyond the ends of the
-    pyramid f_i is p(x_s) instead; a pyramid of one level has no neighbours at all and
-    gives p(x). All convolutions are weight-normalized. Downsampling comes before q_i,
-    which is the same, as its weights sum to one, and costs less.
+    Output level s is the sum over i = -k ... k of f_i(x_{s+i}), where f_i applies:
 
-    The ratio between the levels is not the layer's but the pyramid's, so it is told by
-    each call: `layer(pyramid, ratio="2/3")`, 1/2 by default.
+        p, a spatial convolution, the same for every i;
+        q_i, a pointwise convolution, none for i = 0;
+        h_i, resampling to the size of level s, one level after another.
+
+    Where level s+i does not exist, p(x_s) replaces f_i(x_{s+i}); a pyramid of one level
+    gives p(x). All convolutions are weight-normalized. Downsampling runs before q_i:
+    its weights sum to one, so the result is the same and costs less.
+
+    Pyramids may differ in the ratio of their levels, so each call names it, as in
+    `layer(pyramid, ratio="2/3")`; 1/2 by default.
 
     Args:
         filters: Channels of the output.
         kernel_size: Side of the kernel of p.
-        level_kernel_size: 2k + 1; 1 for levels apart.
-        resampling: `"bilinear"`; `"average"` for averages down and nearest up; `"conv"`
-            for strided 2x2 convolutions and deconvolutions in place of h_i q_i. Other
-            ratios than 1/2 are bilinear only.
+        level_kernel_size: 2k + 1, the levels that an output level sees; 1 for its own.
+        resampling: `"bilinear"`; `"average"`, which averages down and repeats pixels
+            up; or `"conv"`, where strided 2x2 convolutions and deconvolutions replace
+            h_i q_i. Ratios other than 1/2 need `"bilinear"`.
         shared: Whether p and q_i serve all levels; otherwise each has its own.
         outputs: How many levels to compute, from the finest; `None` for all.
         gain: Initial gain of p.
@@ -44,8 +47,9 @@ class ScaleWiseConv2D(keras.layers.Layer):
         A list of `(B, H_s, W_s, filters)`.
 
     Raises:
-        ValueError: If called on more levels than it has weights for: unshared weights
-            serve those they were built for, shared ones built for more than k any.
+        ValueError: If called on more levels than it has weights for. Shared weights
+            serve any number of levels if built for more than k; all others serve as
+            many as they were built for.
 
     Reference:
         Fan et al., AAAI 2020, Section 3.1, https://arxiv.org/abs/1912.09028
@@ -137,11 +141,11 @@ class ScaleWiseConv2D(keras.layers.Layer):
         }
 
     def _finest(self, levels):
-        """Returns how many levels of a pyramid are computed."""
+        """Returns how many output levels are computed for `levels` input levels."""
         return min(self.outputs or levels, levels)
 
     def _offsets(self, levels):
-        """Returns the i other than 0, none if there is one level alone."""
+        """Returns all i except 0; none for a pyramid of one level."""
         k = self.level_kernel_size // 2 if levels > 1 else 0
         return [i for i in range(-k, k + 1) if i]
 
@@ -154,7 +158,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
         return [name]
 
     def _resampled(self, maps, s, i, ratio):
-        """Returns h_i q_i of the map i levels from s."""
+        """Returns h_i q_i of the map at level s + i."""
         x = maps[s + i]
         convs = [self.between[name] for name in self._conv_names(s, i)]
         if self.resampling == "conv":
@@ -170,7 +174,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
         return x
 
     def _pointwise(self, i, name):
-        """Returns q_i, or a step of it that resamples too."""
+        """Returns q_i; for `"conv"`, one of its steps, which resample too."""
         square = 4 if self.resampling == "conv" else 1
         channels, filters = self.filters, self.filters
         if i < 0:
@@ -181,12 +185,12 @@ class ScaleWiseConv2D(keras.layers.Layer):
 
 
 def _stride(x, conv):
-    """A 2x2 convolution of stride 2, as a pointwise one of the 2x2 pixels."""
+    """Runs a 2x2 convolution of stride 2 as a pointwise one on blocks of 2x2 pixels."""
     return conv(ops.space_to_depth(x, 2))
 
 
 def _unstride(x, conv):
-    """A 2x2 deconvolution of stride 2, as a pointwise one to the 2x2 pixels."""
+    """Runs a 2x2 deconvolution of stride 2 as a pointwise one to blocks of pixels."""
     return ops.depth_to_space(conv(x), 2)
 
 

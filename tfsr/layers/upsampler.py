@@ -9,8 +9,8 @@ class Upsampler(keras.layers.Layer):
     """Enlarges a feature map by convolution, ReLU and pixel shuffle; x4 is x2 twice.
 
     The pixel shuffle works within each group of the convolution, so that a group's
-    channels stay together as in CARN-M. Output channel (i * s + j) * C' + c of a group
-    is channel c of its C' at pixel (i, j) of the s x s square.
+    channels stay together as in CARN-M. In a group that gives C' channels, channel
+    (i * s + j) * C' + c of the convolution is channel c at pixel (i, j) of s x s.
 
     Args:
         filters: Channels of the output and of the input.

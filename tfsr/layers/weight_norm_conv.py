@@ -6,18 +6,18 @@ from tfsr.layers.grouped_conv import GroupedConv2D
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class WeightNormConv2D(GroupedConv2D):
-    """Convolves with a kernel whose filters have a length and a direction of their own.
+    """Convolves with weight-normalized filters: length and direction train apart.
 
-    The kernel of output channel f is gain_f * v_f / |v_f|, and trained are the gain and
-    the direction v. Directions start uniform as the kernels of `GroupedConv2D` do, all
-    gains at one value, biases at 0.
+    The kernel of output channel f is gain_f * v_f / |v_f|, with the gain and the
+    direction v trained. Directions start uniform like the kernels of `GroupedConv2D`,
+    gains at `gain`, biases at 0.
 
     Args:
         filters: Channels of the output.
         kernel_size: Side k of the square kernel.
         gain: Initial length of every filter.
-        groups: As for `GroupedConv2D`, like `lowering`.
-        lowering: `"split"` or `"grouped"`.
+        groups: As for `GroupedConv2D`.
+        lowering: As for `GroupedConv2D`.
 
     Input shape:
         `(B, H, W, C)`.
@@ -49,7 +49,7 @@ class WeightNormConv2D(GroupedConv2D):
         return {**config, "gain": self.gain}
 
     def _add_weights(self, shape, uniform):
-        # Normalized in their own precision, or half ones miss the length by up to 1 %.
+        # Not cast: normalizing in 16 bits would miss the length by up to 1 %.
         self.direction = self.add_weight(
             name="direction", shape=shape, initializer=uniform(), autocast=False
         )

@@ -1,14 +1,18 @@
+from collections.abc import Callable
+
+import keras
+
 from tfsr.models.carn import carn, carn_m
 from tfsr.models.cmsc import cmsc, pmsc, supervision_weights
 from tfsr.models.luminance import in_color, luminance_scales, stages
 from tfsr.models.ms3_carn import ms3_carn
-from tfsr.models.scales import scales, single_scale, training_scales
+from tfsr.models.scaling import scales, single_scale, training_scales
 from tfsr.models.scn import scn, scn_pspnet, scn_unet, with_levels
 from tfsr.models.sesr import sesr
 from tfsr.models.srresnet import srresnet
 from tfsr.models.vdsr import vdsr
 
-MODELS = {
+MODELS: dict[str, Callable[..., keras.Model]] = {
     "carn": carn,
     "carn_m": carn_m,
     "cmsc": cmsc,

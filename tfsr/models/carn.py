@@ -6,7 +6,7 @@ Authors' code: https://github.com/nmhkahn/CARN-pytorch
 
 Where the paper is silent this follows the authors' code: the mean of DIV2K's RGB is
 subtracted before the first convolution and added after the last; a ReLU follows every
-fusion and every upsampler convolution, none the first and the last convolution; a
+fusion and every upsampler convolution, but not the first and the last convolution; a
 fusion sees the outputs of the units, not of earlier fusions; CARN-M's upsampler is
 grouped like its body; initial values are uniform in +-1/sqrt(k * k * c_in / groups)
 (the paper prints 1/sqrt(c_in)).
@@ -15,7 +15,7 @@ Departure: for several scales, the authors draw one scale a step. Here every ste
 a batch of each scale, and the body runs once on all of them.
 """
 
-import functools
+from collections.abc import Sequence
 
 import keras
 
@@ -33,22 +33,22 @@ LUMA_MEAN = (0.4369,)  # RGB_MEAN weighted by 0.299, 0.587, 0.114
 
 
 def carn(
-    scale=(2, 3, 4),
-    filters=64,
-    blocks=3,
-    units=3,
-    groups=None,
-    recursive=False,
-    local_cascading=True,
-    global_cascading=True,
-    channels=3,
-):
+    scale: int | Sequence[int] = (2, 3, 4),
+    filters: int = 64,
+    blocks: int = 3,
+    units: int = 3,
+    groups: int | None = None,
+    recursive: bool = False,
+    local_cascading: bool = True,
+    global_cascading: bool = True,
+    channels: int = 3,
+) -> keras.Model:
     """Builds CARN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
         scale: Upscaling factor 2, 3 or 4, or a tuple of them. For a tuple, inputs and
             outputs are dicts `{"lr_x2": ...}` and `{"sr_x2": ...}` with LR batches of
-            one shape; `single_scale` takes the model of one scale out.
+            one shape; `single_scale` returns the model of one of the scales.
         filters: Channels of the body.
         blocks: Number B of cascading blocks.
         units: Number U of residual units in a block.
@@ -108,9 +108,40 @@ def carn(
     )
 
 
-@functools.wraps(carn, assigned=())  # its other arguments are those of `carn`
-def carn_m(scale=(2, 3, 4), groups=4, recursive=True, **kwargs):
-    """Builds CARN-M: residual-E units in groups, shared within a cascading block."""
-    model = carn(scale, groups=groups, recursive=recursive, **kwargs)
+def carn_m(
+    scale: int | Sequence[int] = (2, 3, 4),
+    filters: int = 64,
+    blocks: int = 3,
+    units: int = 3,
+    groups: int | None = 4,
+    recursive: bool = True,
+    local_cascading: bool = True,
+    global_cascading: bool = True,
+    channels: int = 3,
+) -> keras.Model:
+    """Builds CARN-M: residual-E units in groups, shared within a cascading block.
+
+    Args:
+        scale: As for `carn`, and so are the others.
+        filters: Channels of the body.
+        blocks: Number of cascading blocks.
+        units: Number of residual-E units in a block.
+        groups: Groups of the units and of the upsampler.
+        recursive: Whether the units of a block share their weights.
+        local_cascading: Whether units cascade within a block.
+        global_cascading: Whether blocks cascade.
+        channels: 3 for RGB, 1 for grayscale.
+    """
+    model = carn(
+        scale,
+        filters,
+        blocks,
+        units,
+        groups,
+        recursive,
+        local_cascading,
+        global_cascading,
+        channels,
+    )
     model.name = "carn_m"
     return model

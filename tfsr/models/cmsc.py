@@ -4,9 +4,11 @@ Hu, Gao, Li, Huang and Wang, "Single Image Super-Resolution via Cascaded Multi-S
 Cross Network", 2018, https://arxiv.org/abs/1802.08808
 
 The networks see the bicubic enlargement of the luma, so that one serves every scale.
-Convolutions start from He's normal initial values and are followed by batch
-normalization and LeakyReLU, but for those that reconstruct.
+Convolutions start from He-normal initial values. Batch normalization and LeakyReLU
+follow each of them, except those that reconstruct the image.
 """
+
+from collections.abc import Sequence
 
 import keras
 
@@ -17,22 +19,21 @@ from tfsr.models.sizes import check_positive
 
 
 def cmsc(
-    scale=(2, 3, 4),
-    stages=3,
-    modules=5,
-    filters=64,
-    kernel_sizes=(3, 5),
-    supervision="cascaded",
-    reconstruction="own",
-    residual_features=True,
-    channels=1,
-):
-    """Builds CMSC, `(B, H, W, 1)` to the same.
+    scale: int | Sequence[int] = (2, 3, 4),
+    stages: int = 3,
+    modules: int = 5,
+    filters: int = 64,
+    kernel_sizes: Sequence[int] = (3, 5),
+    supervision: str = "cascaded",
+    reconstruction: str = "own",
+    residual_features: bool = True,
+    channels: int = 1,
+) -> keras.Model:
+    """Builds CMSC, from bicubic to refined luma, both `(B, H, W, 1)` in [0, 1].
 
-    Outputs a dictionary of the final prediction, `"sr"`, and, if each stage is
-    supervised, of those of the stages, `"stage_1"` to `"stage_S"`.
-
-    The depth is (2 M + 1) S + 2 convolutions (9).
+    With cascaded supervision the output is a dictionary: the final prediction, `"sr"`,
+    and each stage's prediction, `"stage_1"` to `"stage_S"`. With `"last"` it is one
+    tensor. The depth is (2 M + 1) S + 2 convolutions, equation (9).
 
     Args:
         scale: Upscaling factor 2, 3 or 4, or several of them.
@@ -40,12 +41,13 @@ def cmsc(
         modules: Number M of modules in each.
         filters: Channels of all hidden convolutions.
         kernel_sizes: Sides of the kernels in the two branches of a module.
-        supervision: `"cascaded"` for a prediction of every stage and their average with
-            learned weights; `"last"` for the last stage's alone (CMSC_NS).
+        supervision: `"cascaded"`: every stage predicts, and the final prediction is
+            their average with learned weights. `"last"`: only the last stage predicts
+            (CMSC_NS).
         reconstruction: Whether each stage has its `"own"` last convolution, or all have
             a `"shared"` one (CMSC_SR).
-        residual_features: Whether a stage adds its input to its output; without and
-            with `supervision="last"` this is CMSC_NRS.
+        residual_features: Whether a stage adds its input to its output. If not, and
+            with `supervision="last"`, this is CMSC_NRS.
         channels: Must be 1.
     """
     check_positive(stages=stages, modules=modules, filters=filters)
@@ -70,25 +72,25 @@ def cmsc(
         sr = _reconstruct(predictions[-1:], lr, "shared")[0]
         return keras.Model(lr, sr, name="cmsc")
     predictions = _reconstruct(predictions, lr, reconstruction)
-    # Whatever the precision of training: 16 bits would round the image itself.
+    # In float32 even if trained in mixed precision: 16 bits would round the image.
     sr = WeightedAverage(dtype="float32", name="average")(predictions)
     outputs = {f"stage_{q}": p for q, p in enumerate(predictions, 1)}
     return keras.Model(lr, {"sr": sr, **outputs}, name="cmsc")
 
 
 def pmsc(
-    scale=(2, 3, 4),
-    modules=15,
-    filters=64,
-    kernel_sizes=(3, 5),
-    residual_features=True,
-    channels=1,
-):
-    """Builds PMSC, the plain network of Fig. 6(a), `(B, H, W, 1)` to the same.
+    scale: int | Sequence[int] = (2, 3, 4),
+    modules: int = 15,
+    filters: int = 64,
+    kernel_sizes: Sequence[int] = (3, 5),
+    residual_features: bool = True,
+    channels: int = 1,
+) -> keras.Model:
+    """Builds PMSC, the plain network of Fig. 6(a), `(B, H, W, 1)` to the same shape.
 
-    A convolution, modules in a row, and the convolution that reconstructs. Without
-    residual features and with four modules these are the networks of Fig. 4(b), named
-    by the kernels of their modules: MR_L3R3, MR_L5R5, MSC_L3R5 and MSC_L3R7.
+    It is a convolution, a row of modules, and the convolution that reconstructs. With
+    four modules and no residual features it is a network of Fig. 4(b), named after the
+    kernels of its modules: MR_L3R3, MR_L5R5, MSC_L3R5 or MSC_L3R7.
 
     Args:
         scale: Upscaling factor 2, 3 or 4, or several of them.
@@ -109,10 +111,13 @@ def pmsc(
 
 
 def supervision_weights(outputs: list[str]) -> dict[str, float]:
-    """Returns how much each of CMSC's outputs counts in its loss, equation (8).
+    """Returns the loss weight of each of CMSC's outputs, equation (8).
 
-    The loss of the final prediction counts alpha = 2 / (S + 2), the mean of the stages'
-    losses the rest: the final prediction twice as much as that of a stage.
+    The final prediction has the weight alpha = 2 / (S + 2), and each of the S stages
+    half of that, so that all weights sum to 1.
+
+    Args:
+        outputs: Names of the outputs: `"sr"` and those of the stages.
     """
     stages = len(outputs) - 1
     alpha = 2 / (stages + 2)
@@ -120,7 +125,7 @@ def supervision_weights(outputs: list[str]) -> dict[str, float]:
 
 
 def _modules(x, modules, filters, kernel_sizes, name):
-    """Returns `x` after a row of modules, equation (3)."""
+    """Returns the output of a row of modules on `x`, equation (3)."""
     branches = [x, x]
     for m in range(modules):
         module = MultiScaleCross(

@@ -1,23 +1,25 @@
-"""Networks that see the bicubic enlargement of the luma, whatever the scale.
+"""Luminance networks: they refine the luma of a bicubic enlargement, at any scale.
 
-Such a network refines the luma; colour is enlarged by bicubic. What is added to Y with
-Cb and Cr as they are is added to R, G and B alike, times 255 / 219: so no conversion
-back is needed, and the enlarged image keeps its own precision.
+Colour is enlarged bicubically. To add d to Y with Cb and Cr unchanged is to add
+d * 255 / 219 to each of R, G and B. So the network's residual is added to the enlarged
+RGB image, which keeps its precision: nothing is converted to YCbCr and back.
 """
+
+from collections.abc import Sequence
 
 import keras
 
-from tfsr.graph import Graph, run_node
+from tfsr.graph.graph import Graph, run_node
 from tfsr.layers import BicubicEnlarge, Luma
 
 PREFIX = "luma"
-RANGE = 255 / 219  # of R, G and B over that of Y
+RANGE = 255 / 219  # range of R, G and B over the range of Y
 
 
-def luminance_input(scale: int | tuple[int, ...]):
+def luminance_input(scale: int | Sequence[int]) -> keras.KerasTensor:
     """Returns the input of a luminance network, `(B, H, W, 1)` in [0, 1].
 
-    Its name says for which scales the network is, as in `luma_x2_x3_x4`.
+    Its name lists the scales of the network, as in `luma_x2_x3_x4`.
 
     Raises:
         ValueError: If a scale is not 2, 3 or 4, or comes twice.
@@ -33,7 +35,7 @@ def luminance_input(scale: int | tuple[int, ...]):
 
 
 def luminance_scales(model: keras.Model) -> tuple[int, ...]:
-    """Returns the scales of a luminance network, none of any other model."""
+    """Returns the scales of a luminance network; `()` for any other model."""
     prefix, *scales = model.inputs[0].name.split("_")
     if prefix != PREFIX:
         return ()
@@ -41,7 +43,7 @@ def luminance_scales(model: keras.Model) -> tuple[int, ...]:
 
 
 def check_channels(channels: int) -> None:
-    """Raises `ValueError` where a luminance network is not asked for one channel."""
+    """Raises `ValueError` unless `channels` is 1, all that a luminance network has."""
     if channels != 1:
         raise ValueError(
             f"`channels` must be 1, the luma. Received: channels={channels}."
@@ -49,7 +51,7 @@ def check_channels(channels: int) -> None:
 
 
 def stages(model: keras.Model) -> dict[str, keras.Model]:
-    """Returns the network up to each stage's prediction; nothing but of a cascade."""
+    """Returns the model up to each stage's prediction, by stage; `{}` if no cascade."""
     if not luminance_scales(model) or not isinstance(model.output, dict):
         return {}
     return {
@@ -60,15 +62,15 @@ def stages(model: keras.Model) -> dict[str, keras.Model]:
 
 
 def enlarging(model: keras.Model, scale: int, channels: int = 3) -> keras.Model:
-    """Returns the network around a luminance network, from LR to SR of one scale.
+    """Returns a model from LR to SR of one scale around a luminance network.
 
-    From `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`, in [0, 1].
+    `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`, both in [0, 1].
 
     Args:
-        model: A luminance network, whose weights are shared. Of predictions at several
-            stages the final one is kept.
+        model: A luminance network; the result shares its weights. Of a cascade's
+            predictions only the final one is kept.
         scale: One of its scales.
-        channels: 3 for RGB; 1 for an image that is its own luma.
+        channels: 3 for RGB; 1 for images of luma alone.
     """
     output = model.output["sr"] if isinstance(model.output, dict) else model.output
     graph = Graph([model.input], [output])
@@ -84,10 +86,11 @@ def enlarging(model: keras.Model, scale: int, channels: int = 3) -> keras.Model:
 
 
 def in_color(model: keras.Model) -> keras.Model:
-    """Returns the network around a luminance network, from LR to SR of its scales.
+    """Returns a model from RGB LR to RGB SR around a luminance network.
 
-    Any other model as it is. With inputs `lr_x2` and outputs `sr_x2` by their names, as
-    other models of several scales.
+    With several scales its inputs and outputs are dictionaries, `{"lr_x2": ...}` and
+    `{"sr_x2": ...}`, as those of other models are. A model that is no luminance network
+    is returned as it is.
     """
     parts = [enlarging(model, scale) for scale in luminance_scales(model)]
     if len(parts) < 2:

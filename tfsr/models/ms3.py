@@ -1,19 +1,22 @@
-"""What both backbones of the MS3-Conv paper share: all but the body.
+"""The parts that both backbones of the MS3-Conv paper share: all except the body.
 
 Feng, Guan, Qiao and Dong, "Exploring Multi-Scale Feature Propagation and Communication
 for Image Super Resolution", ECCV 2020, https://arxiv.org/abs/2008.00239
 
-The paper draws this in Fig. 3 and gives no details; parameters and mult-adds of its
-tables hold for the following reading. The first convolution makes each level from the
-image, averaged down to the level's size. Every other convolution is multi-scale, with
-a pixel shuffle at every level, up to one at the full resolution that aggregates: a
-convolution a level, enlarged and summed. The last convolution makes the image of that.
+The paper draws them in Fig. 3 without details. The following reading gives the
+parameters and mult-adds of its tables. The first convolution makes each level from the
+image, averaged down to the level's size. The convolutions after it are multi-scale, and
+pixel shuffles work on each level. Then the levels are aggregated at the full
+resolution: each has a convolution, is enlarged, and is added. The last convolution
+makes the image.
 
-Of what the tables leave open, the ReLU before a pixel shuffle and before the last
-convolution, the subtraction of DIV2K's mean and the initial values are as in CARN and
-not the paper's word. Images whose sides are no multiples of the coarsest level's pixel
-are padded by their last row and column, and the result is cropped.
+The tables leave these open, so they are as in CARN: the ReLU before a pixel shuffle and
+before the last convolution, the subtraction of DIV2K's mean, and the initial values.
+Images whose sides are no multiples of the coarsest level's pixel are padded by
+repeating their last row and column, and the result is cropped.
 """
+
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -29,18 +32,26 @@ from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 from tfsr.models.sizes import check_positive
 
 
-def ms3_network(name, body, scale, conv, levels, filters, channels):
+def ms3_network(
+    name: str,
+    body: Callable,
+    scale: int,
+    conv: str,
+    levels: int | None,
+    filters: int,
+    channels: int,
+) -> keras.Model:
     """Builds a backbone around its body.
 
-    From `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
+    `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
         name: Name of the model.
-        body: Function from a list of levels and from what `multi_scale` returns to the
-            list of levels that is upsampled.
+        body: Function `body(x, conv2d)`: from the list of levels `x` to the list of
+            levels that is upsampled. `conv2d` builds a multi-scale convolution.
         scale: Upscaling factor 2, 3 or 4.
         conv: A key of `tfsr.layers.CONVS`.
-        levels: Number of levels; `None` for that of the convolution's equation.
+        levels: Number of levels; `None` for as many as the convolution's equation has.
         filters: Channels at the full resolution; a level has half of them if there are
             several.
         channels: 3 for RGB, 1 for grayscale.
@@ -53,7 +64,7 @@ def ms3_network(name, body, scale, conv, levels, filters, channels):
     mean = RGB_MEAN if channels == 3 else LUMA_MEAN
     conv2d = multi_scale(conv, levels)
     within = conv2d(filters)
-    ends = type(within)  # which split the first and aggregate the last features
+    ends = type(within)  # the layer that splits into levels and aggregates them
     multiple = 2 ** (len(within.filters) - 1)
 
     x = lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
@@ -79,16 +90,16 @@ def ms3_network(name, body, scale, conv, levels, filters, channels):
     return keras.Model(lr, x, name=name)
 
 
-def relu(x):
+def relu(x: list) -> list:
     """Returns the levels `x` after a ReLU."""
     return [ops.relu(level) for level in x]
 
 
-def add(x, y):
-    """Returns the sums of levels `x` and `y`."""
+def add(x: list, y: list) -> list:
+    """Returns the sums of the levels `x` and `y`, level by level."""
     return [ops.add(*pair) for pair in zip(x, y, strict=True)]
 
 
-def concatenate(maps):
-    """Returns the levels of all of `maps`, level by level one after another."""
+def concatenate(maps: list[list]) -> list:
+    """Returns one list of levels: each level's channels in all of `maps`, joined."""
     return [ops.concatenate(levels, axis=-1) for levels in zip(*maps, strict=True)]

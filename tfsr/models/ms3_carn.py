@@ -3,25 +3,35 @@
 Feng, Guan, Qiao and Dong, "Exploring Multi-Scale Feature Propagation and Communication
 for Image Super Resolution", ECCV 2020, https://arxiv.org/abs/2008.00239
 
-Unlike `carn.py` it is for one scale and has, as the paper's supplement says, one more
-convolution at the HR resolution. Residual units and 1x1 fusions are multi-scale too, a
-fusion level by level. `ms3.py` has the rest.
+It differs from `carn.py` in three ways: it is for one scale, it has one more
+convolution at the HR resolution (the paper's supplement), and its residual units and
+1x1 fusions are multi-scale. A fusion concatenates its inputs level by level. `ms3.py`
+has the layers around the body.
 """
+
+import keras
 
 from tfsr.models.ms3 import add, concatenate, ms3_network, relu
 from tfsr.models.sizes import check_positive
 
 
 def ms3_carn(
-    scale=4, conv="standard", levels=None, filters=64, blocks=3, units=3, channels=3
-):
+    scale: int = 4,
+    conv: str = "standard",
+    levels: int | None = None,
+    filters: int = 64,
+    blocks: int = 3,
+    units: int = 3,
+    channels: int = 3,
+) -> keras.Model:
     """Builds CARN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
         scale: Upscaling factor 2, 3 or 4.
         conv: Convolution of the body and of the upsampler, a key of
             `tfsr.layers.CONVS`.
-        levels: Number of levels, 1 to 4; `None` for that of the convolution's equation.
+        levels: Number of levels, 1 to 4; `None` for as many as the equation of `conv`
+            has.
         filters: Channels of the standard network; a level has half of them if there are
             several.
         blocks: Number of cascading blocks.
@@ -31,7 +41,7 @@ def ms3_carn(
     check_positive(blocks=blocks, units=units)
 
     def cascade(x, parts, conv2d, name):
-        """Returns `x` after `parts`, each followed by a fusion of all before it."""
+        """Returns `x` after `parts`; a fusion of all outputs so far follows each."""
         seen = [x]
         for i, part in enumerate(parts):
             seen.append(part(x, f"{name}_{i}"))

@@ -8,52 +8,37 @@ Where the paper is silent this follows the authors' code: every convolution is
 weight-normalized, with initial gain 1 at both ends and in the global skip, 2 where a
 block widens and 1/sqrt(blocks) where it narrows; the mean 0.5 is subtracted; the global
 skip is one 5x5 convolution to the pixels before the shuffle, or the input itself where
-nothing is enlarged; beyond the ends of the pyramid a level's own residual stands for
-the missing neighbour's; images are padded by their last row and column, and cropped.
-The paper's text has 8 blocks in its ablations, its 1.2 million parameters (Table 5)
-need 16: the configs of Tables 5 and 6 have these.
+nothing is enlarged; beyond the ends of the pyramid a level's own residual replaces the
+missing neighbour's; images are padded by repeating their last row and column, and the
+result is cropped. The paper's text has 8 blocks in its ablations, but its 1.2 million
+parameters (Table 5) need 16, so the configs of Tables 5 and 6 have 16.
 
-Departures: bilinear resampling has half-pixel centers (theirs aligns the corners), so
-at 1/2 it averages 2x2 pixels down, and Table 6's average and bilinear rows differ in
-upsampling alone; at 2/3 and 3/4, which their code has not, sizes are rounded up and
-nothing is padded; sides are padded to multiples of the coarsest level's pixel, theirs
-to twice that and the body's input alone, so that here the skip sees the padding; the
-pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0; Table 6's
-deconvolution has a gain and a bias for each of the four pixels it makes of one, where a
-true one has one of either per filter; a pyramid of one level has no neighbours, which
-makes it the baseline; the pyramid itself is bilinear whatever resamples between its
-levels later; and what the last blocks compute at levels that nothing sees is left out.
-PSPNet style shares its blocks across levels: only so it has as many parameters as the
-others. In the configs "halves every 3 epochs after the 25th" is first after the 28th.
+Departures:
 
-The paper says two levels for Table 4 and varies levels and ratio in Figs. 6 to 8;
-nowhere it states them for its benchmarks, so 3 at 1/2 by default here. It counts
-inconsistently: Fig. 6's "6 scales", the smallest at 1/64, leave out the image's own
-resolution, the 2 scales of Table 4 (and the authors' code) count it. Here it counts.
+- Bilinear resampling has half-pixel centers; the authors' aligns the corners. At 1/2 it
+  averages 2x2 pixels down, and Table 6's average and bilinear rows differ in upsampling
+  alone.
+- At 2/3 and 3/4, which the authors' code lacks, sizes are rounded up, nothing padded.
+- The image is padded to multiples of the coarsest level's pixel, so the skip sees the
+  padding. The authors pad the body's input alone, to multiples of twice that pixel.
+- The pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0.
+- Table 6's deconvolution has a gain and a bias for each of the four pixels it makes of
+  one; a true deconvolution has one gain and one bias per filter.
+- A pyramid of one level has no neighbours, which makes it the baseline.
+- The pyramid is made by bilinear downsampling, whatever resamples between its levels.
+- The last blocks do not compute levels that the output does not depend on.
+- PSPNet style shares its blocks across levels. Otherwise it would not have as many
+  parameters as the others.
 
-A weight-normalized k x k convolution of a to b channels has (k^2 a + 2) b parameters.
-With n filters and c channels, head, tail and skip at scale s have (9c + 2) n,
-(9n + 2) c s^2 and (25c + 2) c s^2; a block (9n + 2) 4n + (36n + 2) n, and (n + 2) n for
-each of its two neighbours, where the last block needs the coarser one alone. With 32
-filters a block has 74,048 and a neighbour 1088; the ends in color 928 + 3480 + 924 =
-5332 at x2, 928 + 7830 + 2079 = 10,837 at x3, 928 + 13,920 + 3696 = 18,544 at x4.
-- baseline, 16 blocks: 5332 + 16 x 74,048 = 1,190,100, at x3 1,195,605 and at x4
-  1,203,312, as the authors print
-- Table 1, 64 blocks of 64 filters, three levels: a block has 295,552, a neighbour 4224;
-  64 x 295,552 + 127 x 4224 = 19,451,776 and the ends, 9716 at x2, 19,541 at x3 and
-  33,296 at x4, are 19,461,492, 19,471,317 and 19,485,072
-- Tables 2 and 3, gray, 8 blocks, three levels, no skip: 352 + 290 + 8 x 74,048 +
-  15 x 1088 = 609,346
-The others are at x2 in color:
-- shared, any number of levels: 1,190,100 + 31 x 1088 = 1,223,828
-- unshared, two levels of width 2, where a level has half of a block's filters before
-  the activation: 5332 + 32 x 37,056 + 31 x 1088 = 1,224,852
-- unshared large (2.1 million in the paper), two levels of width 3.5, our choice:
-  5332 + 32 x 64,800 + 31 x 1088 = 2,112,660
-- with convolutions for resampling: 1,190,100 + 16 x 4352 + 15 x 4160 = 1,322,132
-- Table 4, 8 blocks and two levels: SCN 5332 + 8 x 74,048 + 15 x 1088 = 614,036, U-Net
-  style 5332 + 8 x 74,048 + 2 x 1088 = 599,892, PSPNet style 5332 + 8 x 74,048 + 3456 =
-  601,172
+The configs read "halves every 3 epochs after the 25th" as first after the 28th.
+
+The paper has two levels in Table 4 and varies levels and ratio in Figs. 6 to 8, but
+does not state them for its benchmarks: the default here is 3 levels at 1/2. It counts
+levels inconsistently: the "6 scales" of Fig. 6, the smallest at 1/64, leave out the
+image's own resolution; the 2 scales of Table 4 (and the authors' code) include it. Here
+the image's own resolution is a level.
+
+The parameters of each table's networks are counted by hand in docs/scn.md.
 """
 
 import functools
@@ -73,37 +58,37 @@ from tfsr.layers import (
     feature_pyramid,
     upsample,
 )
-from tfsr.models.scales import scales
+from tfsr.models.scaling import scales
 from tfsr.models.sizes import check_positive
 
 MEAN = 0.5
 
 
 def scn(
-    scale=2,
-    levels=3,
-    ratio="1/2",
-    resampling="bilinear",
-    shared=True,
-    level_kernel_size=3,
-    filters=32,
-    width=4,
-    blocks=16,
-    channels=3,
-):
+    scale: int = 2,
+    levels: int = 3,
+    ratio: str = "1/2",
+    resampling: str = "bilinear",
+    shared: bool = True,
+    level_kernel_size: int = 3,
+    filters: int = 32,
+    width: float = 4,
+    blocks: int = 16,
+    channels: int = 3,
+) -> keras.Model:
     """Builds SCN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
         scale: Upscaling factor 2, 3 or 4, or 1 for restoration at the same size.
         levels: Levels of the feature pyramid; 1 for the single-scale baseline.
-        ratio: Size of a level over that of the next finer one: `"1/2"`, `"2/3"` or
+        ratio: Size of a level over the size of the next finer one: `"1/2"`, `"2/3"` or
             `"3/4"`.
-        resampling: Between levels: `"bilinear"`, `"average"` with nearest, or `"conv"`
-            with deconvolution; the last two at 1/2 only.
+        resampling: Between levels: `"bilinear"`; `"average"` down and nearest up; or
+            `"conv"`, strided down and transposed up. The last two need ratio 1/2.
         shared: Whether all levels share their weights.
         level_kernel_size: Levels that a scale-wise convolution sees: 1, 3 or 5.
         filters: Channels of the features.
-        width: How many times as many they are before the activation of a block.
+        width: Channels before a block's activation, as a multiple of `filters`.
         blocks: Number of residual blocks.
         channels: 3 for RGB, 1 for grayscale.
     """
@@ -124,17 +109,23 @@ def scn(
     return _network("scn", ends, body, multiple, scale, channels)
 
 
-def scn_unet(scale=2, filters=32, width=4, blocks=8, channels=3):
+def scn_unet(
+    scale: int = 2,
+    filters: int = 32,
+    width: float = 4,
+    blocks: int = 8,
+    channels: int = 3,
+) -> keras.Model:
     """Builds the U-Net style network of Table 4: two levels, one after the other.
 
     A quarter of the blocks are at the full resolution, half at 1/2, and a quarter at
-    the full resolution again, where the features of the first quarter are added. A
-    pointwise convolution goes with either resampling.
+    the full resolution again, where the features of the first quarter are added. There
+    is a pointwise convolution after the downsampling and one before the upsampling.
 
     Args:
-        scale: As for `scn`, like the others.
+        scale: Upscaling factor 2, 3 or 4, or 1 for restoration at the same size.
         filters: Channels of the features.
-        width: How many times as many they are before the activation of a block.
+        width: Channels before a block's activation, as a multiple of `filters`.
         blocks: Number of residual blocks, a multiple of 4.
         channels: 3 for RGB, 1 for grayscale.
     """
@@ -159,17 +150,24 @@ def scn_unet(scale=2, filters=32, width=4, blocks=8, channels=3):
     return _network("scn_unet", ends, body, 2, scale, channels)
 
 
-def scn_pspnet(scale=2, levels=2, filters=32, width=4, blocks=8, channels=3):
-    """Builds the PSPNet style network of Table 4: levels apart up to the last layer.
+def scn_pspnet(
+    scale: int = 2,
+    levels: int = 2,
+    filters: int = 32,
+    width: float = 4,
+    blocks: int = 8,
+    channels: int = 3,
+) -> keras.Model:
+    """Builds the PSPNet style network of Table 4: levels meet only in the last layer.
 
     The blocks share their weights across levels, as in `scn`, but exchange nothing. The
-    last convolution sees the features of all levels, enlarged.
+    last convolution sees the features of all levels, enlarged and concatenated.
 
     Args:
-        scale: As for `scn`, like the others.
-        levels: Levels of the feature pyramid, each half of the next finer one.
+        scale: Upscaling factor 2, 3 or 4, or 1 for restoration at the same size.
+        levels: Levels of the feature pyramid, each half the size of the next finer one.
         filters: Channels of the features.
-        width: How many times as many they are before the activation of a block.
+        width: Channels before a block's activation, as a multiple of `filters`.
         blocks: Number of residual blocks.
         channels: 3 for RGB, 1 for grayscale.
     """
@@ -191,14 +189,16 @@ def scn_pspnet(scale=2, levels=2, filters=32, width=4, blocks=8, channels=3):
     return _network("scn_pspnet", ends, body, multiple, scale, channels)
 
 
-def with_levels(model, levels, ratio=None):
-    """Returns `model` with a feature pyramid of other levels, sharing its weights.
+def with_levels(
+    model: keras.Model, levels: int, ratio: str | None = None
+) -> keras.Model:
+    """Returns an SCN with the weights of `model` and another feature pyramid.
 
     Args:
-        model: What `scn` built, of several levels that share their weights.
+        model: A network by `scn`, of several levels that share their weights.
         levels: Number of levels; 1 leaves out all exchange between levels.
-        ratio: Size of a level over that of the next finer one; `None` for that which
-            `scn` was told.
+        ratio: Size of a level over the size of the next finer one; `None` for the ratio
+            of `model`.
 
     Raises:
         ValueError: If the weights of `model` do not serve other levels.
@@ -210,9 +210,10 @@ def with_levels(model, levels, ratio=None):
             "`model` must be an SCN of several levels with shared weights. "
             f"Received: model={model.name}."
         )
-    pyramid = {"levels": levels, "ratio": ratio or body.ratio}
+    ratio = ratio or body.ratio
+    pyramid = {"levels": levels, "ratio": ratio}
     check_positive(levels=levels)
-    check_ratio(pyramid["ratio"], body.resampling)
+    check_ratio(ratio, body.resampling)
     return _network(
         "scn",
         ends,
@@ -224,7 +225,7 @@ def with_levels(model, levels, ratio=None):
 
 
 def _ends(scale, filters, channels):
-    """Returns the convolutions around the body by their names."""
+    """Returns the convolutions around the body: `"head"`, `"tail"` and `"skip"`."""
     if type(scale) is not int or scale not in (1, 2, 3, 4):
         raise ValueError(f"`scale` must be 1, 2, 3 or 4. Received: scale={scale}.")
     if channels not in (1, 3):
@@ -238,7 +239,7 @@ def _ends(scale, filters, channels):
 
 
 def _network(name, ends, body, multiple, scale, channels):
-    """Builds a network of any body from features to features, of Fig. 2."""
+    """Builds the network of Fig. 2 around `body`, a function of the features."""
     x = lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
     if multiple > 1:
         x = PadToMultiple(multiple, name="pad")(x)
@@ -256,19 +257,19 @@ def _network(name, ends, body, multiple, scale, channels):
 
 
 def _multiple(levels, ratio):
-    """Returns what the sides of the image must be multiples of."""
+    """Returns the number that the sides of an image must be multiples of."""
     return 2 ** (levels - 1) if ratio == "1/2" else 1
 
 
 def _run(blocks, levels):
-    """Returns the levels after some blocks."""
+    """Returns the levels after all of `blocks`."""
     for block in blocks:
         levels = block(levels)
     return levels
 
 
 def _plain_blocks(filters, width, blocks):
-    """Returns blocks without an exchange between levels."""
+    """Returns residual blocks that exchange nothing between levels."""
     return [
         ScaleWiseBlock(filters, width, blocks**-0.5, 1, name=f"block_{b}")
         for b in range(blocks)

@@ -21,7 +21,13 @@ from tfsr.layers import ChannelShift, CollapsibleConv2D
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 
 
-def sesr(scale=2, filters=16, blocks=11, channels=3, expanded=256):
+def sesr(
+    scale: int = 2,
+    filters: int = 16,
+    blocks: int = 11,
+    channels: int = 3,
+    expanded: int = 256,
+) -> keras.Model:
     """Builds SESR, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:

@@ -4,24 +4,35 @@ Feng, Guan, Qiao and Dong, "Exploring Multi-Scale Feature Propagation and Commun
 for Image Super Resolution", ECCV 2020, https://arxiv.org/abs/2008.00239
 
 The paper has 16 residual blocks and no batch normalization; its tables count 34
-convolutions at the LR resolution and one at the HR resolution before the last. Not the
-paper's word: the two convolutions beyond the blocks end the body, a ReLU between them,
-and a ReLU follows the first convolution, as in the SRResNet of Ledig et al.,
-https://arxiv.org/abs/1609.04802. `ms3.py` has the rest.
+convolutions at the LR resolution and one at the HR resolution before the last. Where
+the paper is silent this follows the SRResNet of Ledig et al.,
+https://arxiv.org/abs/1609.04802: the two convolutions beyond the blocks end the body,
+with a ReLU between them, and a ReLU follows the first convolution. `ms3.py` has the
+layers around the body.
 """
+
+import keras
 
 from tfsr.models.ms3 import add, ms3_network, relu
 from tfsr.models.sizes import check_positive
 
 
-def srresnet(scale=4, conv="standard", levels=None, filters=64, blocks=16, channels=3):
+def srresnet(
+    scale: int = 4,
+    conv: str = "standard",
+    levels: int | None = None,
+    filters: int = 64,
+    blocks: int = 16,
+    channels: int = 3,
+) -> keras.Model:
     """Builds SRResNet, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
         scale: Upscaling factor 2, 3 or 4.
         conv: Convolution of the body and of the upsampler, a key of
             `tfsr.layers.CONVS`.
-        levels: Number of levels, 1 to 4; `None` for that of the convolution's equation.
+        levels: Number of levels, 1 to 4; `None` for as many as the equation of `conv`
+            has.
         filters: Channels of the standard network; a level has half of them if there are
             several.
         blocks: Number of residual blocks.

@@ -4,6 +4,8 @@ Kim, Lee and Lee, "Accurate Image Super-Resolution Using Very Deep Convolutional
 Networks", CVPR 2016, https://arxiv.org/abs/1511.04587
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from tfsr.layers import GroupedConv2D
@@ -11,13 +13,18 @@ from tfsr.models.luminance import check_channels, luminance_input
 from tfsr.models.sizes import check_positive
 
 
-def vdsr(scale=(2, 3, 4), layers=20, filters=64, channels=1):
-    """Builds VDSR on the bicubic enlargement of the luma, `(B, H, W, 1)` to the same.
+def vdsr(
+    scale: int | Sequence[int] = (2, 3, 4),
+    layers: int = 20,
+    filters: int = 64,
+    channels: int = 1,
+) -> keras.Model:
+    """Builds VDSR, from bicubic to refined luma, both `(B, H, W, 1)` in [0, 1].
 
     Args:
         scale: Upscaling factor 2, 3 or 4, or several of them.
         layers: Number of convolutions.
-        filters: Channels of all but the last.
+        filters: Channels of all convolutions but the last.
         channels: Must be 1.
     """
     check_positive(layers=layers, filters=filters)

@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from tfsr import pictures
-from tfsr.comparison import HR, Place, most_different_places, shown
 from tfsr.errors import InputError
-from tfsr.evaluate import psnr
 from tfsr.files import replacing
 from tfsr.report.models import FLOAT, Comparison
 from tfsr.report.published import Published
+from tfsr.scoring.comparison import HR, Place, most_different_places, shown
+from tfsr.scoring.evaluation import psnr
 from tfsr.training.callbacks import read_log
 
 CROP = 64  # HR pixels

@@ -1,14 +1,16 @@
 """What a report compares: models of one task, on the same test folders."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import Degradation, in_8_bits
+from tfsr.data.degradation import Degradation, in_8_bits, task_name
 from tfsr.errors import InputError
-from tfsr.evaluate import baseline
+from tfsr.metrics import key_of
+from tfsr.scoring.evaluation import baseline
+from tfsr.scoring.images import task_to_score
+from tfsr.upscaling.upscalers import Upscaler
 
 FLOAT, PTQ, QAT = "float", "PTQ", "QAT"
 SUFFIXES = (".keras", ".npz", ".tflite")
@@ -20,13 +22,13 @@ class Run:
 
     Attributes:
         source: The MODEL argument.
-        upscaler: See `tfsr.inference`.
+        upscaler: What runs it.
         weights: SHA-256 of the weights, or of a `.tflite` file.
         folder: The run folder; None of a file.
     """
 
     source: str
-    upscaler: object
+    upscaler: Upscaler
     weights: str
     folder: Path | None = None
 
@@ -46,7 +48,7 @@ class Model:
         origin: SHA-256 of the Keras weights that it is or was converted from; of
             several runs, those of the first.
         architecture: What models of one network have in common (see
-            `tfsr.weights.load_architecture`); None if unknown.
+            `tfsr.zoo.loading.load_architecture`); None if unknown.
         params: Parameters; None if unknown.
         mult_adds: For an output of 1280x720; None if unknown.
         file: The `.tflite` file, if it is one.
@@ -64,7 +66,7 @@ class Model:
     scores: dict[str, list[dict]] = field(default_factory=dict)  # by test, of each run
 
     @property
-    def upscaler(self):
+    def upscaler(self) -> Upscaler:
         return self.runs[0].upscaler
 
 
@@ -82,17 +84,17 @@ class Comparison:
         return self.models[0].upscaler.scale
 
     @property
-    def channels(self) -> int:
+    def channels(self) -> int | str:
         return self.models[0].upscaler.channels
 
     @property
     def psnr(self) -> str:
         """The key of the PSNR that models are ranked by."""
-        return "psnr_y" if self.channels == 3 else "psnr"
+        return key_of("psnr", self.channels)
 
     @property
     def ssim(self) -> str:
-        return "ssim_y" if self.channels == 3 else "ssim"
+        return key_of("ssim", self.channels)
 
     @cached_property
     def baseline(self):
@@ -114,7 +116,7 @@ class Comparison:
         A `.tflite` file goes with the weights it was converted from, and what a config
         was kept of with those of the same `[model]`, but for the scale.
         """
-        groups = []
+        groups: list[list[Model]] = []
         for model in sorted(self.models, key=lambda model: model.file is not None):
             for group in groups:
                 if any(_same_network(model, other) for other in group):
@@ -127,11 +129,7 @@ class Comparison:
         return {group[0].name: group for group in groups}
 
 
-def compare(
-    models: list[Model],
-    tests: list[str],
-    degradations: Iterable[tuple[str, Degradation]],
-) -> Comparison:
+def compare(models: list[Model], tests: list[str]) -> Comparison:
     """Returns the comparison of models that can be compared.
 
     If one of them works in 8 bits, all get images of 8 bits.
@@ -139,26 +137,27 @@ def compare(
     Args:
         models: One at least.
         tests: Benchmark folders.
-        degradations: For each model, its name and what its images are degraded by.
 
     Raises:
         InputError: If the models differ in scale, channels or degradation, or if two
             folders share a name.
     """
-    tasks = {}
+    tasks: dict[tuple, tuple] = {}
     depth_8 = any(model.upscaler.depth == 8 for model in models)
-    for model, (source, degradation) in zip(models, degradations, strict=True):
-        degradation = in_8_bits(degradation) if depth_8 else degradation
+    for model in models:
         upscaler = model.upscaler
+        degradation = task_to_score(upscaler)
+        degradation = in_8_bits(degradation) if depth_8 else degradation
         task = (upscaler.scale, upscaler.channels, str(degradation))
-        tasks.setdefault(task, (source, degradation))
+        what = _task(upscaler, degradation)
+        tasks.setdefault(task, (model.runs[0].source, degradation, what))
     if len(tasks) > 1:
-        (first, (a, _)), (other, (b, _)) = list(tasks.items())[:2]
+        (a, _, first), (b, _, other) = list(tasks.values())[:2]
         raise InputError(
-            f"{b}: is {_task(*other)} where {a} is {_task(*first)}; a report compares "
+            f"{b}: is {other} where {a} is {first}; a report compares "
             "models of one task."
         )
-    ((scale, channels, _), (_, degradation)) = next(iter(tasks.items()))
+    ((scale, channels, _), (_, degradation, _)) = next(iter(tasks.items()))
     folders = {}
     for test in tests:
         name = Path(test).resolve().name
@@ -170,9 +169,10 @@ def compare(
     ):
         model.name = name
     comparison = Comparison(models, folders, degradation)
-    for first, *others in comparison.networks().values():
-        for model in others:  # files do not say these, and ranges are no parameters
-            model.params, model.mult_adds = first.params, first.mult_adds
+    for network in comparison.networks().values():
+        costs = network[0].params, network[0].mult_adds
+        for model in network[1:]:  # files do not say these; ranges are no parameters
+            model.params, model.mult_adds = costs
     return comparison
 
 
@@ -194,6 +194,8 @@ def _same_network(a, b):
     return a.architecture is not None and a.architecture == b.architecture
 
 
-def _task(scale, channels, degradation):
-    what = f"x{scale}" if scale > 1 else f"restoration from {degradation}"
-    return f"{what} of {'RGB' if channels == 3 else 'gray'}"
+def _task(upscaler, degradation):
+    """Returns a task in words, such as "x2 of RGB"."""
+    what = task_name(degradation, upscaler.scale)
+    what = what if upscaler.scale > 1 else f"restoration {what}"
+    return f"{what} of {'RGB' if upscaler.channels == 3 else 'gray'}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from tfsr import files
-from tfsr.data.degradation import to_table
+from tfsr.data.degradation import task_name, to_table
 from tfsr.report import drawings
 from tfsr.report.models import FLOAT, Comparison, Model
 from tfsr.report.published import published
@@ -27,8 +27,8 @@ def write(
     Args:
         out: The folder, which exists.
         comparison: Models with their scores.
-        latency: What `tfsr.tflite.report.measure` returned; None if not measured.
-        box: What `tfsr.tflite.browser.prepare` returned; None for a page without.
+        latency: What `kept.measure` returned; None if not measured.
+        box: What `browser.prepare` returned; None for a page without.
     """
     out = Path(out)
     report = _report(comparison, latency)
@@ -77,9 +77,8 @@ def _asset(name):
 
 
 def _title(comparison):
-    if comparison.scale > 1:
-        return f"Super-resolution x{comparison.scale}"
-    return f"Restoration from {comparison.degradation}"
+    what = "Super-resolution" if comparison.scale > 1 else "Restoration"
+    return f"{what} {task_name(comparison.degradation, comparison.scale)}"
 
 
 def _report(comparison: Comparison, latency):

@@ -4,7 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 
-from tfsr.data import JPEG, GaussianNoise
+from tfsr.data.degradation import Degradation
 
 HR_720P = 720 * 1280
 
@@ -20,7 +20,7 @@ class Published:
     mult_adds: int | None  # for an output of 1280x720
 
 
-def published(scale: int, degradation) -> list[Published]:
+def published(scale: int, degradation: Degradation) -> list[Published]:
     """Returns the networks that papers print figures of, for one task.
 
     Mult-adds are brought from the paper's size of HR to 1280x720: they grow with the
@@ -28,9 +28,9 @@ def published(scale: int, degradation) -> list[Published]:
 
     Args:
         scale: The upscaling factor; 1 of restoration.
-        degradation: See `tfsr.data.degradation`.
+        degradation: What the networks are for.
     """
-    task = _task(scale, degradation)
+    task = degradation.published(scale)
     text = resources.files(__package__).joinpath("published.toml").read_text()
     return [
         _network(paper, network)
@@ -53,11 +53,3 @@ def _network(paper, network):
         params and 1000 * params,
         mult_adds,
     )
-
-
-def _task(scale, degradation):
-    if isinstance(degradation, GaussianNoise):
-        return f"noise {degradation.sigma}".removesuffix(".0")
-    if isinstance(degradation, JPEG):
-        return f"jpeg {degradation.quality}"
-    return f"x{scale}"

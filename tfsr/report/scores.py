@@ -1,11 +1,10 @@
 """Scores of a report's models, kept beside the page for the next time."""
 
-import json
 from pathlib import Path
 
 from tfsr import files
-from tfsr.evaluate import evaluate
 from tfsr.report.models import Comparison
+from tfsr.scoring.evaluation import evaluate
 
 
 def score(comparison: Comparison, folder: str | Path) -> None:
@@ -35,15 +34,11 @@ def score(comparison: Comparison, folder: str | Path) -> None:
 
 def _kept(folder, name, weights, model, upscaler, test, images):
     """Returns the report on a test folder, that of last time if it still holds."""
-    subject = {"weights": weights, **images}
-    kept = folder / f"{weights[:16]}_{name}_x{test.scale}.json"
-    if kept.exists():
-        report = json.loads(kept.read_text())
-        if report.get("subject") == subject:
-            return report
-    report = {"model": model, "subject": subject, **evaluate(upscaler, test)}
-    files.write_json(kept, {**report, "folder": name})
-    return json.loads(kept.read_text())
+    return files.kept(
+        folder / f"{weights[:16]}_{name}_x{test.scale}.json",
+        {"weights": weights, **images},
+        lambda: {"model": model, **evaluate(upscaler, test), "folder": name},
+    )
 
 
 def _images(test):

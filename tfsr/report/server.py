@@ -16,7 +16,7 @@ LOCAL, EVERYONE = "127.0.0.1", "0.0.0.0"
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves files with the types and headers that WebAssembly wants."""
 
-    extensions_map: ClassVar = {
+    extensions_map: ClassVar = {  # type: ignore[misc]
         **http.server.SimpleHTTPRequestHandler.extensions_map,
         ".js": "text/javascript",
         ".wasm": "application/wasm",

@@ -1,5 +1,5 @@
-from tfsr.training.config import Config, build_model, model_table, read_config
-from tfsr.training.dry_run import dry_run
+from tfsr.config import Config, build_model, model_table, read_config
+from tfsr.training.estimate import dry_run
 from tfsr.training.fit import train
 
 __all__ = ["Config", "build_model", "dry_run", "model_table", "read_config", "train"]

@@ -1,4 +1,4 @@
-"""What happens during training beside the steps."""
+"""Keras callbacks for training: validation, log, checkpoints, time estimate."""
 
 import csv
 import importlib.util
@@ -12,20 +12,21 @@ import keras
 import numpy as np
 
 from tfsr import files
+from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError, NotFiniteError
-from tfsr.evaluate import psnr, result
-from tfsr.inference import KerasUpscaler
 from tfsr.models import stages
+from tfsr.scoring.evaluation import psnr, result
 from tfsr.training.recipe import copy_trained_weights
+from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
 
 
 def say(message: str) -> None:
-    """Prints a line on standard error."""
+    """Prints `message` as a line on standard error."""
     print(message, file=sys.stderr)
 
 
 def duration(seconds: float) -> str:
-    """Returns a time in words, such as "45 s", "12 min" or "3 h 20 min"."""
+    """Returns a duration in words, such as "45 s", "12 min" or "3 h 20 min"."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -34,12 +35,13 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def validate(upscaler, folder) -> float:
-    """Returns the mean PSNR in dB of an upscaler, by the evaluation protocol.
+def validate(upscaler: Upscaler, folder: BenchmarkFolder) -> float:
+    """Returns an upscaler's mean PSNR in dB, measured by the evaluation protocol.
 
     Args:
-        upscaler: See `tfsr.inference`.
-        folder: A `tfsr.data.BenchmarkFolder` of the upscaler's scale and channels.
+        upscaler: An upscaler (see `tfsr.upscaling.upscalers`).
+        folder: The images: a `tfsr.data.BenchmarkFolder` of the upscaler's scale and
+            channels.
     """
     return float(
         np.mean([psnr(result(upscaler, p), p.hr, folder.border) for p in folder])
@@ -55,8 +57,8 @@ ADVICE = (
 class StopOnNaN(keras.callbacks.Callback):
     """Ends training with a `NotFiniteError` when the loss or a weight is not finite.
 
-    The loss is looked at after every step, the weights after every epoch. First of the
-    callbacks, so that nothing of that epoch is written.
+    The loss is checked after every step, the weights after every epoch. This must be
+    the first callback, so that the others write nothing of that epoch.
     """
 
     def on_train_batch_end(self, batch, logs=None):
@@ -76,9 +78,9 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class TimeEstimate(keras.callbacks.Callback):
-    """Says once, after ten batches or an epoch, how long the rest will take.
+    """Prints once, after ten batches or an epoch, how long the rest will take.
 
-    The first batch does not count: the network is compiled in it.
+    The first batch does not count, because it compiles the network.
     """
 
     def on_train_begin(self, logs=None):
@@ -103,7 +105,7 @@ class TimeEstimate(keras.callbacks.Callback):
 
 
 class CopyWeights(keras.callbacks.Callback):
-    """Brings the weights in training, or their averages, to the model that is saved.
+    """Copies the trained weights, or their averages, to the model that is saved.
 
     Args:
         model: The model that is validated and saved.
@@ -120,7 +122,11 @@ class CopyWeights(keras.callbacks.Callback):
 class Validation(keras.callbacks.Callback):
     """Adds `val_psnr_x{scale}` and their mean `val_psnr` to the logs of an epoch.
 
-    Of a cascade also the figures of its stages, `val_psnr_x{scale}_stage_{q}`.
+    For a cascade it adds the PSNR of each stage too, `val_psnr_x{scale}_stage_{q}`.
+
+    Args:
+        model: The model to validate.
+        folders: A `BenchmarkFolder` for each scale.
     """
 
     def __init__(self, model, folders):
@@ -151,13 +157,14 @@ class Validation(keras.callbacks.Callback):
 class RunLog(keras.callbacks.Callback):
     """Writes `log.csv` and `curve.png` after every epoch.
 
-    `best()` returns the row of highest `val_psnr`.
+    `best()` returns the row with the highest `val_psnr`.
 
     Args:
         out: The run folder.
-        epoch: Completed epochs; rows that a killed run wrote beyond are dropped.
-        baseline: What to draw for comparison, "bicubic" or "input".
-        levels: Its PSNR by scale, `{"x2": ...}`.
+        epoch: Completed epochs; later rows, which a killed run may have written, are
+            dropped.
+        baseline: Name of the baseline to draw, "bicubic" or "input".
+        levels: PSNR of the baseline by scale, `{"x2": ...}`.
     """
 
     def __init__(self, out, epoch, baseline, levels):
@@ -212,9 +219,9 @@ class RunLog(keras.callbacks.Callback):
             figure.savefig(temporary, dpi=120)
 
 
-def read_log(out) -> list[dict]:
-    """Returns the rows of `log.csv` in the run folder `out`, one an epoch."""
-    with open(out / "log.csv", newline="") as file:
+def read_log(out: str | Path) -> list[dict]:
+    """Returns the rows of `log.csv` in the run folder `out`, one for each epoch."""
+    with open(Path(out) / "log.csv", newline="") as file:
         rows = [
             {key: float(value) for key, value in row.items()}
             for row in csv.DictReader(file)
@@ -227,17 +234,17 @@ def read_log(out) -> list[dict]:
 class Checkpoint(keras.callbacks.Callback):
     """Saves the best and the last weights, and the state to resume from.
 
-    Keras' own `BackupAndRestore` writes its files in place, so that a kill at the wrong
-    moment loses them. Here every file is written under another name and renamed, and
-    the state carries its epoch in its name: there is always one whole state.
+    Keras' own `BackupAndRestore` writes its files in place, so a kill at the wrong
+    moment loses them. Here every file is written under a temporary name and renamed,
+    and a state has its epoch in its name, so there is always one whole state.
 
-    The state is written first and completes the epoch. A kill before the weights follow
-    does no harm: `restore(trainee)`, which loads the latest state if there is one,
-    writes them again.
+    The state is written first; with it the epoch is complete. If a kill prevents the
+    weights from following, `restore(trainee)` writes them again: it loads the latest
+    state if there is one.
 
     Args:
         out: The run folder.
-        model: The model that is saved; has its weights by `CopyWeights`.
+        model: The model that is saved; `CopyWeights` gives it its weights.
         log: The `RunLog`, which knows the best epoch.
     """
 
@@ -270,17 +277,17 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class _InMemory(io.BytesIO):
-    """A file that Keras takes for one of weights by its name."""
+    """A file in memory with a name that makes Keras write weights into it."""
 
     def __str__(self):
         return "memory.weights.h5"
 
 
 def save_weights(model: keras.Model, file: Path) -> None:
-    """Writes the weights of `model`, and its optimizer's, or leaves `file` as it was.
+    """Writes the weights of `model` and its optimizer, or leaves `file` as it was.
 
-    Not by HDF5 itself, which ends the process by a segmentation fault when the disk is
-    full (h5py 3.14).
+    HDF5 writes to memory only: on a full disk, it ends the process with a segmentation
+    fault (h5py 3.14).
     """
     content = _InMemory()
     model.save_weights(content)
@@ -288,14 +295,22 @@ def save_weights(model: keras.Model, file: Path) -> None:
         temporary.write_bytes(content.getbuffer())
 
 
-def completed_epochs(out) -> int:
-    """Returns how many epochs the run in folder `out` has completed."""
+def completed_epochs(out: str | Path) -> int:
+    """Returns how many epochs the run in the folder `out` has completed."""
     states = _states(out)
     return int(states[-1].name.split("_")[1].split(".")[0]) if states else 0
 
 
-def load_state(out, trainee) -> bool:
-    """Loads the last state in the run folder `out`; returns whether there is one."""
+def load_state(out: str | Path, trainee: keras.Model) -> bool:
+    """Loads the last state in the run folder `out`; returns whether there is one.
+
+    Args:
+        out: The run folder.
+        trainee: The network in training, which gets weights and optimizer state.
+
+    Raises:
+        InputError: If the state cannot be read.
+    """
     states = _states(out)
     if not states:
         return False
@@ -314,7 +329,7 @@ def _states(out):
 
 
 class TensorBoardImages(keras.callbacks.TensorBoard):
-    """Keras' TensorBoard, with the first validation image of each scale."""
+    """Keras' TensorBoard callback, plus the first validation image of each scale."""
 
     def __init__(self, folder, model, folders):
         if importlib.util.find_spec("tensorboard") is None:

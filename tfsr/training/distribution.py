@@ -1,7 +1,7 @@
 """Training on several devices and on several machines.
 
-Batch, learning rate and steps mean the same whatever the number of replicas: each takes
-its share of the same global batch, and their gradients are summed.
+Batch, learning rate and steps mean the same for any number of replicas: each replica
+takes its share of the same global batch, and their gradients are summed.
 """
 
 import contextlib
@@ -15,42 +15,46 @@ import keras
 from tfsr.errors import InputError, WorkerLostError
 from tfsr.training import keras_20585, pipeline
 
-STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
-BACKENDS = {  # that each strategy needs; a single device needs none in particular
+BACKENDS = {  # by strategy, the Keras backends that it runs on; "single" runs on all
     "mirrored": ("tensorflow", "jax"),
     "multi_worker": ("tensorflow",),
 }
 
 
 class OneDevice:
-    """What training asks of its replicas, answered by a single one."""
+    """The replicas of a training on one device; others override what differs.
+
+    Attributes:
+        count: Number of replicas.
+        chief: Whether this is the one worker that validates and writes.
+    """
 
     count = 1
-    chief = True  # the one worker that validates and writes
+    chief = True
 
     def scope(self):
-        """Returns the context in which model and optimizer are to be built."""
+        """Returns the context in which to build model and optimizer."""
         return contextlib.nullcontext()
 
     def prepare(self, trainee: keras.Model) -> None:
         """Makes the optimizer of `trainee` clip the gradient of the global batch.
 
         Raises:
-            InputError: If `trainee` is compiled in a way that several replicas cannot
-                be trained.
+            InputError: If several replicas cannot train with the way that `trainee` is
+                compiled.
         """
 
     def distribute(self, batches):
-        """Returns what `fit` reads `batches`, a `fit.Batches`, from."""
+        """Returns the data for Keras' `fit`, made of `batches`, a `fit.Batches`."""
         if keras.backend.backend() == "tensorflow":
             return pipeline.dataset(batches)
         return batches
 
     def check_same(self, what: str, value: int) -> None:
-        """Raises an `InputError` if `value` is another one on another worker."""
+        """Raises an `InputError` if `value`, called `what`, differs between workers."""
 
     def callbacks(self) -> list:
-        """Returns what `fit` has to call after all others."""
+        """Returns the callbacks that `fit` must call after all others."""
         return []
 
 
@@ -85,16 +89,17 @@ class TensorFlowReplicas(OneDevice):
         import tensorflow as tf
 
         optimizer = trainee.optimizer
-        # That of float16 wraps the one that updates.
+        # float16's loss-scaling optimizer wraps the one that updates the weights.
         updater = getattr(optimizer, "inner_optimizer", optimizer)
-        # Both fail inside Keras 3.15: it branches where replicas cannot meet.
+        # Both fail inside Keras 3.15: it sums gradients in a branch, where replicas
+        # cannot synchronize.
         if trainee.steps_per_execution > 1 or updater.gradient_accumulation_steps:
             raise InputError(
                 f"{self.count} replicas cannot accumulate gradients or take several "
                 "steps an execution; raise batch instead, or set strategy single."
             )
-        # Keras 3.15 clips what each replica has, and has each see for itself whether
-        # float16 overflowed, and sums after: not as on one device.
+        # Keras 3.15 clips gradients and looks for float16 overflow in each replica and
+        # then sums, unlike on one device. So the gradients are summed here first.
         apply = optimizer.apply
 
         def apply_sum(grads, trainable_variables=None):
@@ -118,7 +123,7 @@ class TensorFlowReplicas(OneDevice):
             raise InputError(f"the workers disagree on {what}: {values}.")
 
     def callbacks(self):
-        # The chief validates and saves meanwhile; none must leave the other alone.
+        # All workers wait here until the chief has validated and saved.
         return [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: self._gather(0))]
 
     def _gather(self, value):
@@ -132,12 +137,14 @@ def replicas(strategy: str, batch: int) -> Iterator[OneDevice]:
     """Yields the replicas to train on.
 
     Args:
-        strategy: One of `STRATEGIES`. "auto" is "multi_worker" where `TF_CONFIG` names
-            several workers, "mirrored" where there are several GPUs, else "single".
+        strategy: One of `tfsr.config.STRATEGIES`. "auto" is "multi_worker" where
+            `TF_CONFIG` names several workers, "mirrored" where there are several GPUs,
+            else "single".
         batch: Patches per scale of the global batch.
 
     Raises:
-        InputError: If the strategy cannot be had here, or `batch` cannot be divided.
+        InputError: If the strategy is not available here, or if `batch` is no multiple
+            of the number of replicas.
         WorkerLostError: If another worker stops.
     """
     if strategy == "auto":
@@ -165,10 +172,10 @@ def replicas(strategy: str, batch: int) -> Iterator[OneDevice]:
 
 
 def worker_count() -> int:
-    """Returns how many workers `TF_CONFIG` names, 1 where it is not set.
+    """Returns the number of workers that `TF_CONFIG` names; 1 if it is not set.
 
     Raises:
-        InputError: If it is not what TensorFlow expects.
+        InputError: If `TF_CONFIG` is not what TensorFlow expects.
     """
     text = os.environ.get("TF_CONFIG")
     if not text:

@@ -1,24 +1,28 @@
-"""A training that begins with the weights of another."""
+"""Training that starts from the weights of another model."""
 
 import keras
 
 from tfsr.errors import InputError
-from tfsr.weights import load_model
+from tfsr.zoo.loading import load_model
 
 
 def start_from(model: keras.Model, source: str) -> str:
-    """Gives `model` the weights of `source`, layer by layer; returns what was done.
+    """Gives `model` the weights of `source`, layer by layer; returns a line on it.
 
-    A layer takes those of the layer of its name if all their shapes agree, and keeps
-    its initial ones otherwise: x4 begins with the body of x2 and an upsampler of its
-    own.
+    A layer takes the weights of the layer with its name if all shapes agree; otherwise
+    it keeps its initial weights. So a x4 network starts with the body of a x2 network
+    and a new upsampler.
 
     Args:
         model: The model to train.
-        source: A run folder (its best), a `.keras` file or a released name.
+        source: A run folder (for its best weights), a `.keras` file or the name of a
+            released model.
+
+    Returns:
+        One line that lists the layers that took weights and those that did not.
 
     Raises:
-        InputError: If there is no such model or no layer fits.
+        InputError: If `source` is no model, or if none of its layers fits.
     """
     theirs = {layer.name: layer for layer in load_model(source).layers}
     taken, new = [], []

@@ -1,4 +1,4 @@
-"""Training on stock Keras `fit`, resumable after any interruption."""
+"""Training with stock Keras `fit`, resumable after any interruption."""
 
 import contextlib
 import time
@@ -9,12 +9,15 @@ from pathlib import Path
 import filelock
 import keras
 
-from tfsr import complexity, files
+from tfsr import files
+from tfsr.config import Config, read_config
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
-from tfsr.data.degradation import Enlarged, check_scale
+from tfsr.data.degradation import Enlarged, after_bicubic, check_scale
 from tfsr.errors import InputError, naming_memory
-from tfsr.evaluate import baseline
+from tfsr.graph import complexity
+from tfsr.metrics import key_of
 from tfsr.models import luminance_scales, scales, training_scales
+from tfsr.scoring.evaluation import baseline
 from tfsr.training import distribution
 from tfsr.training.callbacks import (
     Checkpoint,
@@ -29,11 +32,11 @@ from tfsr.training.callbacks import (
     say,
     validate,
 )
-from tfsr.training.config import Config, read_config
 from tfsr.training.fine_tuning import start_from
+from tfsr.training.gradients import check_gradients
 from tfsr.training.recipe import build_trainee, repeat_exactly
 
-# What may change when a run is resumed: neither the network nor its training patches.
+# Config keys that may change on resuming. Network and training patches must stay.
 CHANGEABLE = {
     "train.epochs",
     "train.learning_rate",
@@ -59,16 +62,16 @@ def train(
     """Trains `config`'s model into the run folder `out`, or resumes the run there.
 
     Args:
-        config: The experiment. Once an epoch is completed, it may differ from the run's
-            only in `CHANGEABLE`.
+        config: The experiment. Once the run in `out` has completed an epoch, `config`
+            may differ from the run's own only in `CHANGEABLE`.
         out: The run folder: `config.toml`, `best.weights.h5`, `last.weights.h5`,
             `model.keras` (the best), `log.csv`, `curve.png`, `metrics.json`, `backup/`.
         tensorboard: Whether to write TensorBoard logs with pictures to `tensorboard/`.
-        callbacks: Keras' or others, beside our own.
+        callbacks: Keras callbacks to call beside those of this package.
 
     Returns:
-        What `metrics.json` holds; `None` on workers other than the chief, which write
-        nothing.
+        The content of `metrics.json`; `None` on workers other than the chief, which
+        write nothing.
 
     Raises:
         InputError: If the data cannot be used, or `out` holds another experiment.
@@ -76,7 +79,7 @@ def train(
         WorkerLostError: If another worker of this training stops.
     """
     out = Path(out)
-    # Before the workers meet, after which the chief writes there.
+    # Before the workers connect, because the chief writes to `out` after that.
     changes = check_free(out, config)
     with distribution.replicas(config.train.strategy, config.train.batch) as replicas:
         return _train(config, out, tensorboard, callbacks, changes, replicas)
@@ -96,6 +99,7 @@ def _train(config, out, tensorboard, callbacks, changes, replicas):
         data.channels,
         data.exclude,
         data.downscale,
+        with_lr=after_bicubic(data.task) is not None,
     )
     task = Enlarged(scales(model)) if data.channels == "y" else data.task
     sampler = PatchSampler(images, options.patch, options.batch, options.seed, task)
@@ -117,11 +121,11 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
     """Returns the model to train and a validation folder for each of its scales.
 
     Args:
-        config: The experiment; its seed becomes Keras' own.
-        resumed: Whether weights will come from a state, not from `init_from`.
+        config: The experiment; sets Keras' random seed.
+        resumed: Whether weights will come from a saved state instead of `init_from`.
 
     Raises:
-        InputError: If these cannot be had, or do not go together.
+        InputError: If the model or the images cannot be used, or do not fit together.
     """
     options, data = config.train, config.data
     keras.utils.set_random_seed(options.seed)
@@ -155,10 +159,10 @@ def _warn_of_long_warmup(options):
 
 
 def check_channels(model: keras.Model, config: Config) -> int | str:
-    """Returns the channels of the images that `model` is trained on, as in `[data]`.
+    """Returns the channels of the images that `model` is trained on: 1, 3 or "y".
 
     Raises:
-        InputError: If `[data]` has others.
+        InputError: If `[data]` of `config` has other channels.
     """
     channels = "y" if luminance_scales(model) else model.inputs[0].shape[-1]
     if channels != config.data.channels:
@@ -170,7 +174,7 @@ def check_channels(model: keras.Model, config: Config) -> int | str:
 
 
 def say_skipped(sampler: PatchSampler) -> None:
-    """Says how many images are left out for their size."""
+    """Prints for each scale how many images are skipped because they are too small."""
     for s, skipped in sampler.skipped.items():
         if skipped:
             total = len(sampler.images)
@@ -178,7 +182,7 @@ def say_skipped(sampler: PatchSampler) -> None:
 
 
 def _fit(model, config, out, sampler, folders, callbacks, replicas):
-    """Trains on from the last state; returns what it writes to `metrics.json`."""
+    """Continues training from the last state; returns the content of `metrics.json`."""
     options = config.train
     trainee = build_on(replicas, model, config)
     epoch = completed_epochs(out)
@@ -218,6 +222,7 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
     if not replicas.chief:
         return None
     best = log.best()
+    psnr = f"val_{key_of('psnr', config.data.channels)}"
     metrics = {
         "model": config.model["name"],
         "params": complexity.params(model),
@@ -225,22 +230,32 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
         "steps": len(log.rows) * options.steps_per_epoch,
         "seconds_since_resume": round(time.monotonic() - started, 1),
         "best_epoch": best["epoch"],
-        "val_psnr_y": {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
-        f"val_psnr_y_{log.baseline}": log.levels,
+        psnr: {f"x{s}": best[f"val_psnr_x{s}"] for s in scales(model)},
+        f"{psnr}_{log.baseline}": log.levels,
     }
     files.write_json(out / "metrics.json", metrics)
     return metrics
 
 
-def build_on(replicas, model: keras.Model, config: Config) -> keras.Model:
-    """Returns the network to train on `replicas`, its optimizer built.
+def build_on(
+    replicas: distribution.OneDevice, model: keras.Model, config: Config
+) -> keras.Model:
+    """Returns the network to train, compiled for `replicas`, its optimizer built.
+
+    Args:
+        replicas: A `distribution.OneDevice` or one of its subclasses.
+        model: The model to validate and save; the network is a copy.
+        config: The experiment.
 
     Raises:
-        InputError: If several replicas cannot train as `config` asks.
+        InputError: If several replicas cannot train as `config` asks, or if no gradient
+            reaches some trainable weight.
     """
     with replicas.scope():
         trainee = build_trainee(model, config)
         trainee.optimizer.build(trainee.trainable_variables)
+    alone = trainee if replicas.count == 1 else build_trainee(model, config)
+    check_gradients(alone, config.train.patch)
     replicas.prepare(trainee)
     return trainee
 
@@ -248,12 +263,12 @@ def build_on(replicas, model: keras.Model, config: Config) -> keras.Model:
 class Batches(keras.utils.PyDataset):
     """An endless `PatchSampler` for `fit`, prefetched by two threads.
 
-    `fit` takes one batch more before the first, for its shapes. TensorFlow reads them
-    by `pipeline.dataset`.
+    `fit` takes an extra batch first, to learn the shapes; it gets the first batch
+    twice. TensorFlow reads them by `pipeline.dataset` instead.
 
     Args:
-        sampler: Where the batches come from.
-        first_step: The batch to begin with.
+        sampler: A `PatchSampler`, or what has its `[step]` and `share`.
+        first_step: Index of the first batch.
     """
 
     def __init__(self, sampler, first_step=0):
@@ -269,7 +284,7 @@ class Batches(keras.utils.PyDataset):
         return self.sampler[self.first_step + max(index - 1, 0)]
 
     def draw(self, index, part, parts):
-        """Returns what one of several replicas takes of a batch, in 8 bits."""
+        """Returns the part of a batch that one of `parts` replicas takes, in 8 bits."""
         return self.sampler.draw(self.first_step + index, part, parts)
 
 
@@ -278,10 +293,16 @@ def _checksum(value):
 
 
 def check_free(out: Path, config: Config) -> list[str]:
-    """Returns how `config` changes the run in `out`; nothing where there is none yet.
+    """Returns one-line descriptions of how `config` changes the run in `out`.
+
+    The list is empty if there is no run yet.
+
+    Args:
+        out: The run folder.
+        config: The experiment to start or resume.
 
     Raises:
-        InputError: If `out` holds something else or the run of another experiment.
+        InputError: If `out` is no run folder, or holds the run of another experiment.
     """
     saved = out / "config.toml"
     if not saved.exists():
@@ -302,7 +323,7 @@ def check_free(out: Path, config: Config) -> list[str]:
             f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
         )
     old, new = before.values(), config.values()
-    return [f"{key} was {old[key]}, now {new[key]}" for key in changed]
+    return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed]
 
 
 @contextlib.contextmanager

@@ -1,8 +1,9 @@
-"""Mends what keeps Keras' `fit` from running under MultiWorkerMirroredStrategy.
+"""Fixes two faults that keep Keras' `fit` from running on several workers.
 
-https://github.com/keras-team/keras/issues/20585, open as of Keras 3.15: `fit` averages
-a whole batch over the workers only to learn its shapes, and averages scalar logs over
-an axis they don't have. Remove this file once the oldest Keras allowed is mended.
+https://github.com/keras-team/keras/issues/20585, open as of Keras 3.15. Under
+MultiWorkerMirroredStrategy, `fit` averages a whole batch over the workers only to learn
+its shapes, and averages scalar logs over an axis that they don't have. Remove this file
+once the oldest Keras allowed has the fix.
 """
 
 import contextlib
@@ -13,15 +14,15 @@ import keras
 
 from tfsr.errors import InputError
 
-FAULTY = ("3.14", "3.15")  # releases this was written for
+FAULTY = ("3.14", "3.15")  # releases with these faults that the fix is tested with
 
 
 @contextlib.contextmanager
 def mended() -> Iterator[None]:
-    """Lets `fit` run under a `MultiWorkerMirroredStrategy` in the block.
+    """Lets `fit` run under a `MultiWorkerMirroredStrategy` inside the block.
 
     Raises:
-        InputError: If this Keras is another one than those it was written for.
+        InputError: If the Keras in use is not one of the releases in `FAULTY`.
     """
     from keras.src.backend.tensorflow import trainer
 

@@ -5,18 +5,22 @@ import contextlib
 import keras
 from keras import ops
 
+from tfsr.config import Config
 from tfsr.models import supervision_weights
-from tfsr.training.config import Config
 from tfsr.training.groups_apart import GroupsApart
 
-EPSILON = 1e-3  # of the Charbonnier loss, as in LapSRN
+EPSILON = 1e-3  # in the Charbonnier loss, as in LapSRN
 
 
 def build_trainee(model: keras.Model, config: Config) -> keras.Model:
-    """Returns a copy of `config`'s `model`, compiled, in the precision of training.
+    """Returns a compiled copy of `model` to train, in the precision of `config`.
 
-    Apart from `model`, so that this one is always float32, holds the averages where
-    weights are averaged, and saves without an optimizer.
+    With a copy, `model` itself can stay in float32, hold the moving averages where
+    weights are averaged, and be saved without an optimizer.
+
+    Args:
+        model: The model that `config` builds.
+        config: The experiment.
     """
     precision = config.train.mixed_precision
     with _dtype_policy(f"mixed_{precision}" if precision else "float32"):
@@ -31,7 +35,7 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
 def copy_trained_weights(trainee: keras.Model, model: keras.Model) -> None:
     """Gives `model` the weights of `trainee`, or their moving averages if it has any.
 
-    Those in training stay as they are.
+    The weights of `trainee` stay as they are.
     """
     raw = trainee.get_weights()
     trainee.optimizer.finalize_variable_values(trainee.trainable_variables)
@@ -55,9 +59,9 @@ def compile_model(model: keras.Model, config: Config) -> None:
 
 
 def repeat_exactly() -> None:
-    """Makes every operation of this process give the same bits each time it is run.
+    """Makes TensorFlow's operations give the same bits on every run, which is slower.
 
-    TensorFlow's operations, which are faster without; JAX has no such switch.
+    JAX has no such switch; there this does nothing.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -66,7 +70,7 @@ def repeat_exactly() -> None:
 
 
 def charbonnier(y_true, y_pred):
-    """Returns sqrt(difference^2 + epsilon^2), `(B, H, W)`, averaged over channels.
+    """Returns sqrt(difference^2 + epsilon^2) averaged over channels, `(B, H, W)`.
 
     Reference:
         Lai et al., CVPR 2017, https://arxiv.org/abs/1704.03915
@@ -75,7 +79,7 @@ def charbonnier(y_true, y_pred):
 
 
 def squared_error_sum(y_true, y_pred):
-    """Returns half the sum of an image's squared errors, `(B,)`.
+    """Returns half the sum of squared errors of each image, `(B,)`.
 
     Reference:
         Hu et al., 2018, equation (8), https://arxiv.org/abs/1802.08808
@@ -92,17 +96,17 @@ LOSSES = {
 
 
 def _loss_weights(outputs):
-    """Returns the weights of scales, which are equal, or of a cascade's predictions."""
+    """Returns loss weights by output: equal for scales, those of CMSC for a cascade."""
     if "sr" in outputs:
         return supervision_weights(outputs)
     return dict.fromkeys(outputs, 1 / len(outputs))
 
 
 class _L2Penalty:
-    """Adds to each gradient, once clipped, `l2_penalty` times the weight.
+    """Adds `l2_penalty` times the weight to each gradient, after clipping.
 
-    In the optimizer, as the papers' solvers have it, so that the loss reported is that
-    of the images. Keras' own `weight_decay` is the decoupled one.
+    The optimizer adds it, as the papers' solvers do, so that the reported loss is the
+    images' loss alone. Keras' own `weight_decay` is decoupled from the gradient.
     """
 
     def __init__(self, l2_penalty, **kwargs):
@@ -134,7 +138,7 @@ def _optimizer(options):
     if options.accumulate > 1:
         arguments["gradient_accumulation_steps"] = options.accumulate
     if options.ema:
-        # Keras averages after every batch, also where the weights have not moved.
+        # Keras averages after every batch, even if gradients only accumulate in it.
         momentum = options.ema ** (1 / options.accumulate)
         arguments.update(use_ema=True, ema_momentum=momentum)
     if options.optimizer == "sgd":
@@ -143,10 +147,10 @@ def _optimizer(options):
 
 
 def _learning_rate(options):
-    """Returns the schedule, by batches: of these, not of steps, Keras keeps count.
+    """Returns the learning rate's schedule, in batches, because Keras counts batches.
 
-    Always a schedule: a plain rate would be saved with the optimizer's state and come
-    back on resuming, whatever the config says by then.
+    Even a constant rate is a schedule. A plain number would be saved with the
+    optimizer's state and override the config on resuming.
     """
     schedules = keras.optimizers.schedules
     rate = options.learning_rate
@@ -155,7 +159,7 @@ def _learning_rate(options):
             last = options.steps
             halvings = range(after + steps, last, steps)
             return schedules.PiecewiseConstantDecay(
-                [step * options.accumulate - 1 for step in halvings],  # the last before
+                [step * options.accumulate - 1 for step in halvings],  # last before
                 [rate / 2**i for i in range(len(halvings) + 1)],
             )
         case {"name": "halve", "every": steps}:
@@ -172,7 +176,7 @@ def _learning_rate(options):
             return schedules.CosineDecay(
                 0.0 if warmup else rate,
                 max(1, total - warmup),
-                alpha=1.0 if name == "constant" else 0.0,  # the part left at the end
+                alpha=1.0 if name == "constant" else 0.0,  # share left at the end
                 warmup_target=rate if warmup else None,
                 warmup_steps=warmup,
             )

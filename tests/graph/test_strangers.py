@@ -1,0 +1,136 @@
+import runpy
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from tfsr.graph.complexity import mult_adds, uncounted
+from tfsr.graph.footprint import alignment, far_seeing, receptive_radius
+from tfsr.models import scales
+
+STRANGERS = runpy.run_path(str(Path(__file__).parents[1] / "strangers.py"))["STRANGERS"]
+SIDE = 32
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_mult_adds_are_those_counted_by_hand(name):
+    build, scale, per_pixel = STRANGERS[name]
+    model = build()
+    assert scales(model) == (scale,)
+    of_gate = 128 if name == "imdn" else 0  # once an image
+    assert mult_adds(model, SIDE, SIDE) == per_pixel * SIDE**2 + of_gate
+    assert not uncounted(model, SIDE, SIDE)
+
+
+def seen(model, at, side):
+    """Returns how far the LR pixels lie that change what becomes of the one at `at`.
+
+    On each side, of any of several images; `at` and `side` in LR pixels.
+    """
+    scale = scales(model)[0]
+    rng = np.random.default_rng(0)
+    farthest = 0
+    for spread in (0.05, 1.0, 4.0):
+        image = rng.normal(0.5, spread, (1, side, side, 3)).astype("float32")
+        rows = np.repeat(image, side, axis=0)
+        rows[np.arange(side), np.arange(side)] += rng.normal(0, 1, (side, side, 3))
+        middle = slice(at * scale, (at + 1) * scale)
+        before, after = (np.asarray(model(x))[:, middle, middle] for x in (image, rows))
+        difference = np.abs(after - before).max(axis=(1, 2, 3))
+        # Batches of other sizes are rounded in another order.
+        changed = np.flatnonzero(difference > 1e-5 * np.abs(before).max())
+        farthest = max(farthest, *np.abs(changed - at))
+    return farthest
+
+
+@pytest.mark.parametrize("name", [n for n in STRANGERS if n != "imdn"])
+def test_the_radius_is_never_too_small(name):
+    model = STRANGERS[name][0]()
+    radius, step = receptive_radius(model), alignment(model)
+    side = -(-(2 * radius + 9) // step) * step
+    measured = max(seen(model, side // 2 + i, side) for i in range(step))
+    assert measured <= radius <= measured + 2 * step
+
+
+def test_attention_of_the_whole_image_has_no_radius():
+    model = STRANGERS["imdn"][0]()
+    assert receptive_radius(model) is None
+    assert far_seeing(model)
+
+
+def test_dilation_counts():
+    x = lr = keras.Input((None, None, 3))
+    for _ in range(2):
+        x = layers.Conv2D(3, 3, padding="same", dilation_rate=4)(x)
+    assert receptive_radius(keras.Model(lr, x)) == 8
+
+
+def test_depthwise_and_pointwise_are_counted_apart():
+    lr = keras.Input((None, None, 3))
+    x = layers.DepthwiseConv2D(9, padding="same")(lr)
+    x = layers.Conv2D(12, 1)(x)
+    model = keras.Model(lr, x)
+    assert mult_adds(model, 10, 10) == 100 * (243 + 36)
+    separable = layers.SeparableConv2D(12, 9, padding="same")(lr)
+    assert mult_adds(keras.Model(lr, separable), 10, 10) == 100 * (243 + 36)
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Composed(layers.Layer):
+    """A convolution of a kernel that is made of two."""
+
+    def build(self, input_shape):
+        self.a = self.add_weight(shape=(27, 8), initializer="he_normal")
+        self.b = self.add_weight(shape=(8, 12), initializer="he_normal")
+
+    def call(self, inputs):
+        kernel = ops.reshape(ops.matmul(self.a, self.b), (3, 3, 3, 12))
+        return ops.conv(inputs, kernel, padding="same")
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Net(keras.Model):
+    """A subclassed model with a layer of weights of its own, and one of blocks."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.body = keras.Sequential([layers.Conv2D(3, 5, padding="same")])
+        self.composed = Composed()
+
+    def call(self, inputs):
+        return ops.depth_to_space(self.composed(ops.gelu(self.body(inputs))), 2)
+
+
+def test_what_no_table_knows_is_opened_or_probed():
+    lr = keras.Input((None, None, 3))
+    model = keras.Model(lr, Net()(lr))
+    assert receptive_radius(model) == 2 + 1
+    assert uncounted(model, 10, 10) == ["composed"]
+    assert mult_adds(model, 10, 10) == 100 * 25 * 9
+
+
+@pytest.mark.parametrize(
+    ("layer", "radius"),
+    [
+        (layers.Lambda(lambda x: ops.max_pool(x, 5, 1, "same")), 2),
+        (layers.Lambda(lambda x: ops.clip(x, 0.45, 0.46)), 0),
+        (layers.Lambda(lambda x: x - ops.mean(x, axis=(1, 2), keepdims=True)), None),
+        (layers.Lambda(lambda x: ops.flip(x, axis=1)), None),
+        (layers.Lambda(lambda x: ops.roll(x, 3, axis=2)), None),
+        (layers.GroupNormalization(1), None),
+        (layers.LayerNormalization(), 0),
+        (layers.PReLU(shared_axes=[1, 2]), 0),
+        (layers.Conv2D(3, 3, padding="same", activation=lambda x: ops.tanh(x)), 1),
+    ],
+)
+def test_operations_alone(layer, radius):
+    lr = keras.Input((None, None, 3))
+    assert receptive_radius(keras.Model(lr, layer(lr))) == radius
+
+
+def test_constants_of_a_place_have_no_radius():
+    lr = keras.Input((16, 16, 3))
+    places = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
+    assert receptive_radius(keras.Model(lr, lr + places)) is None

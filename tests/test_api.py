@@ -1,0 +1,241 @@
+import inspect
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import tfsr
+from tfsr import metrics
+from tfsr.data import JPEG, BenchmarkFolder, read_image
+from tfsr.errors import InputError
+from tfsr.models import carn_m, scales
+from tfsr.upscaling.upscalers import BicubicUpscaler, KerasUpscaler
+from tfsr.zoo import released
+
+SMALL = {"filters": 8, "blocks": 1, "units": 1, "groups": 2}
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    file = tmp_path_factory.mktemp("models") / "small.keras"
+    carn_m((2, 4), **SMALL).save(file)
+    return file
+
+
+def test_import_is_light_and_fast():
+    code = (
+        "import sys, time; start = time.perf_counter(); import tfsr\n"
+        "print(time.perf_counter() - start)\n"
+        "tfsr.load_upscaler, tfsr.metrics.psnr, tfsr.data.imresize\n"
+        "print(sorted({'keras', 'tensorflow'} & set(sys.modules)))"
+    )
+    seconds = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        took, loaded = done.stdout.splitlines()
+        seconds.append(float(took))
+        assert loaded == "[]"
+    assert min(seconds) < 0.2
+
+
+def test_every_name_is_there():
+    for name in tfsr.__all__:
+        assert getattr(tfsr, name) is not None
+    assert {*tfsr.__all__} <= {*dir(tfsr)}
+    with pytest.raises(AttributeError, match="no attribute 'unscale'"):
+        tfsr.unscale  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'Patches'"):
+        tfsr.data.Patches  # noqa: B018
+
+
+def test_program_and_version():
+    module = [sys.executable, "-m", "tfsr"]
+    done = subprocess.run([*module, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"tfsr {tfsr.__version__}\n")
+    done = subprocess.run([*module, "nothing"], capture_output=True, text=True)
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("name", tfsr.MODELS)
+def test_builders_show_their_defaults(name):
+    parameters = inspect.signature(tfsr.MODELS[name]).parameters
+    assert {"scale", "channels"} <= parameters.keys()
+    for parameter in parameters.values():
+        assert parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        assert parameter.default is not inspect.Parameter.empty
+    assert inspect.getdoc(tfsr.MODELS[name])
+
+
+def test_models_of_one_scale(file):
+    assert scales(tfsr.load_model(file)) == (2, 4)
+    assert scales(tfsr.load_model(file, scale=4)) == (4,)
+    with pytest.raises(InputError, match=r"small\.keras: has x2, x4; not x3"):
+        tfsr.load_model(file, scale=3)
+
+
+def test_a_name_whose_scales_are_networks_of_their_own(monkeypatch, tmp_path, file):
+    monkeypatch.setattr(released, "FOLDER", tmp_path)
+    for scale in (2, 3):
+        (tmp_path / f"plain_x{scale}.npz").touch()
+    assert released.of_scale("plain", 3) == "plain_x3"
+    assert released.of_scale("plain", None, smallest=True) == "plain_x2"
+    assert released.of_scale("other", None) == "other"
+    assert released.of_scale(file, None) == file
+    with pytest.raises(InputError, match="plain: has networks of x2, x3; choose one"):
+        tfsr.load_model("plain")
+    with pytest.raises(InputError, match="plain: has networks of x2, x3; not x4"):
+        tfsr.load_upscaler("plain", scale=4)
+
+
+def test_upscale_takes_what_loads(file, photographs):
+    image = read_image(photographs / "coffee.png")
+    model = tfsr.load_model(file)
+    expected = KerasUpscaler(model, 2)(image.astype(np.float32) / 255)
+    expected = (np.clip(expected, 0, 1) * 255 + 0.5).astype(np.uint8)
+    for given in (file, str(file), model, KerasUpscaler(model, 2)):
+        sr = tfsr.upscale(image, model=given, scale=2)
+        assert sr.dtype == np.uint8
+        assert np.abs(sr.astype(int) - expected).max() <= 1
+    np.testing.assert_array_equal(tfsr.upscale(image, file), sr)  # its smallest scale
+    with pytest.raises(InputError, match=r"must be a name.*Received: NoneType"):
+        tfsr.load_upscaler(None)
+    with pytest.raises(InputError, match="small: has x2; not x4"):
+        tfsr.upscale(image, KerasUpscaler(model, 2, name="small"), scale=4)
+    with pytest.raises(InputError, match="`image` must be uint8, uint16 or float"):
+        tfsr.upscale(image.astype(int), model=file)
+
+
+def test_evaluate_is_the_command(file, photographs, report):
+    expected = report("evaluate", file, photographs, "--scale", "2")
+    ours = tfsr.evaluate(file, photographs, scale=2)
+    assert ours["mean"] == expected["mean"]
+    bicubic = tfsr.evaluate("bicubic", photographs, scale=2)
+    again = tfsr.evaluate(BicubicUpscaler(2), photographs)
+    assert bicubic == again
+    arguments = {"degradation": JPEG(10), "metrics": ["psnr"], "border": 4}
+    degraded = tfsr.evaluate(file, photographs, scale=2, **arguments)
+    jpeg = {"name": "jpeg", "quality": 10, "seed": 0}
+    assert degraded["degradation"] == [{"name": "bicubic"}, jpeg]
+    assert degraded["protocol"]["border"] == 4
+    assert set(degraded["mean"]) == {"psnr_y", "psnr_rgb"}
+
+
+def test_train_and_convert(tmp_path, write_config, photographs):
+    seen = []
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda n, _: seen.append(n))
+    config = write_config(tmp_path / "tiny.toml")
+    made = tfsr.train(
+        config, tmp_path / "run", [callback], overrides=["train.epochs=1"]
+    )
+    assert (made["epochs"], seen) == (1, [0])
+
+    out = tmp_path / "m.tflite"
+    report = tfsr.convert(
+        tmp_path / "run",
+        out,
+        format="float32",
+        size=(24, 32),
+        calibrate=photographs,
+        verify=photographs,
+    )
+    assert out.stat().st_size == report["size_bytes"]
+    assert report["notes"] == []
+    assert report["loss_db"] == pytest.approx(0, abs=1e-3)
+    several = tfsr.convert(
+        tfsr.load_model(tmp_path / "run"),
+        out,
+        format="float32",
+        size=[(16, 16), None],
+        verify=photographs,
+    )
+    names = [f["file"] for f in several["files"]]
+    assert names == [str(tmp_path / f"m_{s}.tflite") for s in ("16x16", "dynamic")]
+    with pytest.raises(InputError, match="must be a Keras model"):
+        tfsr.convert(out, tmp_path / "again.tflite")
+
+
+def test_patches_are_fresh_every_epoch(tmp_path, photographs):
+    patches = tfsr.data.PatchDataset(
+        photographs, scale=2, patch=8, batch=3, cache=tmp_path
+    )
+    assert patches.num_batches == 2  # of four photographs
+    passes = [[patches[i] for i in range(2)] for _ in range(2)]
+    for batches in passes:
+        for lr, hr in batches:
+            assert (lr.shape, hr.shape) == ((3, 8, 8, 3), (3, 16, 16, 3))
+    firsts = [lr for batches in passes for lr, _ in batches]
+    for i, lr in enumerate(firsts):
+        assert all((lr != other).any() for other in firsts[:i])
+
+    model = carn_m(2, **SMALL)
+    psnr, ssim = tfsr.metrics.PSNR(border=2), tfsr.metrics.SSIM(border=2)
+    model.compile("adam", "mean_absolute_error", metrics=[psnr, ssim])
+    history = model.fit(patches, epochs=2, verbose=0).history
+    assert len(history["psnr"]) == 2
+    assert 0 < history["psnr"][-1] < 60
+
+    endless = tfsr.data.PatchDataset(
+        photographs, patch=8, batch=2, steps=None, cache=tmp_path
+    )
+    assert endless.num_batches is None
+    model.fit(endless, steps_per_epoch=2, epochs=2, shuffle=False, verbose=0)
+
+
+def test_patches_to_restore(tmp_path, photographs):
+    patches = tfsr.data.PatchDataset(
+        photographs, scale=1, patch=16, batch=2, degradation=JPEG(10), cache=tmp_path
+    )
+    lr, hr = patches[0]
+    assert lr.shape == hr.shape == (2, 16, 16, 3)
+    assert 0 < np.abs(lr - hr).mean() < 0.2
+    with pytest.raises(ValueError, match="x1 needs the degradation noise or jpeg"):
+        tfsr.data.PatchDataset(photographs, scale=1, cache=tmp_path)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_metrics_are_those_of_evaluate(photographs, channels):
+    pairs = list(BenchmarkFolder(photographs, 2, channels))
+    for kind, figure in (("PSNR", metrics.psnr), ("SSIM", metrics.ssim)):
+        metric, expected = getattr(metrics, kind)(border=2), []
+        for pair in pairs:
+            sr = tfsr.upscale(pair.lr, "bicubic", scale=2)
+            metric.update_state(
+                np.float32(pair.hr[None] / 255), np.float32(sr[None] / 255)
+            )
+            images = sr, pair.hr
+            if channels == 3:
+                images = map(metrics.luma, images)
+            expected.append(figure(*images, 2))
+        assert float(metric.result()) == pytest.approx(np.mean(expected), rel=1e-4)
+        again = type(metric).from_config(metric.get_config())
+        assert again.border == 2
+
+
+def test_metrics_refuse_integers():
+    image = np.zeros((1, 16, 16, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"`y_true` must be floats.*dtype=uint8"):
+        metrics.PSNR().update_state(image, image)
+    with pytest.raises(ValueError, match="Received: border=-1"):
+        metrics.SSIM(border=-1)
+
+
+def test_files_load_with_keras_alone(file):
+    script = (
+        "import sys, keras\n"
+        "if sys.argv[2:]: import tfsr.layers\n"
+        "try: print(len(keras.saving.load_model(sys.argv[1]).inputs))\n"
+        "except TypeError as error: print('Could not locate class' in str(error))"
+    )
+    for more, expected in ((["layers"], "2"), ([], "True")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, file, *more],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split() == [expected]

@@ -1,0 +1,81 @@
+import os
+import subprocess
+
+import pytest
+
+from tfsr.tflite.devices.adb import Adb, AdbError, AdbTimeoutError
+
+
+def test_real_adb_without_a_phone(real_adb):
+    with pytest.raises(AdbError, match=r"^adb: no phone; connect one by USB"):
+        Adb()
+    with pytest.raises(AdbError, match=r"^adb: no phone; connect one by USB"):
+        Adb("phone1")
+
+
+def test_real_adb_starts_its_server(real_adb):
+    subprocess.run([real_adb, "kill-server"], capture_output=True, check=False)
+    with pytest.raises(AdbError, match=r"^adb: no phone"):
+        Adb()
+
+
+def test_real_adb_of_a_phone_that_went_away(real_adb, tmp_path, monkeypatch):
+    monkeypatch.setattr(Adb, "_choose", lambda self, serial: serial)
+    adb = Adb("phone1")
+    with pytest.raises(AdbError, match=r"^phone1: lost the phone .*not found"):
+        adb.shell("true")
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    with pytest.raises(AdbError, match=r"^phone1: cannot copy .*file .*not found"):
+        adb.push(file, "/data/local/tmp/x/file")
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """Puts a shell script on the PATH as `adb`."""
+
+    def put(content):
+        file = tmp_path / "adb"
+        file.write_text(f"#!/bin/sh\n{content}\n")
+        file.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+
+    return put
+
+
+ONE_PHONE = """
+if [ "$1" = devices ]; then
+    echo "* daemon not running; starting now at tcp:5037" >&2
+    echo "List of devices attached"; echo "a	device"; echo; exit
+fi"""
+
+
+def test_exit_code_and_output_of_a_command(script):
+    # An old phone's shell gives neither exit code nor a line's end alone.
+    script(f'{ONE_PHONE}\nsh -c "$4" | sed "s/$/\\r/"; exit 0')
+    adb = Adb()
+    code, output = adb.shell("echo out; echo err >&2; exit 3")
+    assert code == 3
+    assert output.split() == ["out", "err"]
+
+
+def test_a_command_that_takes_too_long(script):
+    script(f"{ONE_PHONE}\nexec sleep 60")
+    with pytest.raises(AdbTimeoutError, match=r"no answer within 0\.1 s"):
+        Adb().shell("true", timeout_s=0.1)
+
+
+def test_a_server_that_cannot_start(script):
+    script('echo "adb: failed to check server version" >&2; exit 1')
+    with pytest.raises(AdbError, match=r"cannot list phones .adb: failed to check"):
+        Adb()
+
+
+def test_the_environment_may_choose(script, monkeypatch):
+    script(ONE_PHONE)
+    monkeypatch.setenv("ANDROID_SERIAL", "a")
+    assert Adb().serial == "a"
+    monkeypatch.setenv("ANDROID_SERIAL", "b")
+    with pytest.raises(AdbError, match=r"^b: no such phone; adb has a"):
+        Adb()

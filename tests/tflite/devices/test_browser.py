@@ -1,0 +1,113 @@
+import struct
+
+import numpy as np
+import pytest
+
+from tfsr.errors import InputError
+from tfsr.models import carn_m, scn
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.devices import browser
+from tfsr.tflite.runtime import TFLiteUpscaler
+
+
+@pytest.fixture(scope="module")
+def images(photographs):
+    from tfsr.data import BenchmarkFolder
+
+    return BenchmarkFolder(photographs, 2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return carn_m(scale=2, filters=8, blocks=1, units=1, groups=2)
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A folder as npm leaves it."""
+    core = tmp_path / "node_modules" / "@litertjs" / "core"
+    utils = core.parent / "wasm-utils"
+    for folder in (core / "dist", core / "wasm", utils / "dist"):
+        folder.mkdir(parents=True)
+    text = 'import { createWasmLib } from "@litertjs/wasm-utils";\n'
+    (core / "dist" / "index.js").write_text(text)
+    (utils / "dist" / "index.js").write_text("export {};\n")
+    for runtime in browser.RUNTIMES:
+        for ending in ("js", "wasm"):
+            (core / "wasm" / f"litert_wasm{runtime}_internal.{ending}").write_text("w")
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [(24, 32), None])
+def test_the_size_in_a_file_can_be_written_anew(model, images, tmp_path, size):
+    file = tmp_path / "model.tflite"
+    convert(model, 2, "int8", [size], file, images)
+    facts = browser.tiling(file)
+    content = bytearray(file.read_bytes())
+    height, width = 17, 23
+    for shape in facts["shapes"]:
+        factor = shape["factor"]
+        struct.pack_into("<i", content, shape["height"], height * factor)
+        struct.pack_into("<i", content, shape["width"], width * factor)
+    from ai_edge_litert.interpreter import Interpreter
+
+    resized = Interpreter(model_content=bytes(content))
+    resized.allocate_tensors()
+    (into,), (out,) = resized.get_input_details(), resized.get_output_details()
+    assert into["shape_signature"].tolist() == [1, height, width, 3]
+    lr = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    resized.set_tensor(into["index"], lr[None])
+    resized.invoke()
+    sr = TFLiteUpscaler(file)(lr.astype(np.float32) / 255)
+    pixels = resized.get_tensor(out["index"])[0]
+    np.testing.assert_array_equal(pixels, np.rint(sr * 255))
+
+
+def test_tiles_are_larger_than_what_overlaps(model, images, tmp_path):
+    convert(model, 2, "int8", [(24, 320)], tmp_path / "model.tflite", images)
+    facts = browser.tiling(tmp_path / "model.tflite")
+    radius = TFLiteUpscaler(tmp_path / "model.tflite").metadata["receptive_radius"]
+    assert facts["resizable"]
+    assert facts["size"] == [24, 320]
+    assert facts["overlap"] == [radius, radius]
+    assert facts["tile"] == [2 * radius + 64, 320]
+
+
+def test_a_file_that_resizes_inside_keeps_its_size(images, tmp_path):
+    network = scn(scale=2, levels=2, filters=4, blocks=1)
+    convert(network, 2, "int8", [(24, 32)], tmp_path / "model.tflite", images)
+    facts = browser.tiling(tmp_path / "model.tflite")
+    assert not facts["resizable"]
+    assert facts["channels"] == 3
+    assert facts["tile"] == [24, 32]
+    assert facts["overlap"] == [6, 8]  # a quarter, less than its radius
+
+
+def test_all_files_are_put_beside_the_page(model, images, package, tmp_path):
+    file = tmp_path / "model.tflite"
+    convert(model, 2, "int8", [(24, 32)], file, images)
+    node_modules = package / "node_modules"
+    for folder in (package, node_modules, node_modules / "@litertjs" / "core"):
+        out = tmp_path / "out" / folder.name
+        assert browser.prepare(file, out, folder)["file"] == "model.tflite"
+        assert (out / "model.tflite").read_bytes() == file.read_bytes()
+        text = (out / "litert" / "core.js").read_text()
+        assert text == 'import { createWasmLib } from "./wasm-utils.js";\n'
+        assert len(list((out / "litert").iterdir())) == 2 + 2 * len(browser.RUNTIMES)
+
+
+def test_what_cannot_be_tried(model, images, package, tmp_path):
+    file = tmp_path / "model.tflite"
+    convert(model, 2, "float32", [(24, 32)], file, images)
+    with pytest.raises(InputError, match=r"takes float32 RGB in .0, 1.; the browser"):
+        browser.prepare(file, tmp_path / "out", package)
+    convert(model, 2, "int8", [(24, 32)], file, images)
+    core = package / "node_modules" / "@litertjs" / "core"
+    (core / "wasm" / "litert_wasm_internal.wasm").unlink()
+    with pytest.raises(InputError, match=r"internal\.wasm: missing; install"):
+        browser.prepare(file, tmp_path / "out", package)
+    (core / "dist" / "index.js").write_text("another version")
+    with pytest.raises(InputError, match=r"this version of LiteRT\.js is not known"):
+        browser.prepare(file, tmp_path / "out", package)
+    with pytest.raises(InputError, match=r"no LiteRT\.js in it; run npm install"):
+        browser.find_package(tmp_path / "out")

@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from tfsr.models import carn_m, single_scale
+from tfsr.tflite.lowering.engine import last_convolution, lower
+from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.activations import least_squares, min_max, percentile
+
+CENTER = -110 / 255  # the mean of `RGB_MEAN` in whole steps
+
+
+@pytest.fixture(scope="module")
+def observed():
+    model = single_scale(carn_m(scale=(2, 4), filters=8, blocks=1), 2)
+    graph = lower(model, FOR_INT8)
+    rng = np.random.default_rng(3)
+    patches = [rng.random((9, 7, 3), np.float32), 3 * rng.random((5, 8, 3), np.float32)]
+    return graph, activations.observe(graph, patches), patches
+
+
+def test_samples_hold_the_extremes(observed):
+    _, samples, patches = observed
+    shifted = [patch + CENTER for patch in patches]
+    assert samples[0].min() == pytest.approx(min(x.min() for x in shifted))
+    assert samples[0].max() == pytest.approx(max(x.max() for x in shifted))
+
+
+def test_input_and_output_have_the_ranges_of_pixels(observed):
+    graph, samples, _ = observed
+    ranges = activations.ranges(graph, samples)
+    assert ranges[0] == (CENTER, 1 + CENTER)
+    tail = last_convolution(graph)
+    calls = [i for i, node in enumerate(graph.nodes) if node.operation is tail]
+    assert {ranges[i] for i in calls} == {(0, 1)}
+    assert len(graph.nodes) - 1 not in ranges  # what follows only moves
+
+
+def test_concatenated_tensors_share_a_range(observed):
+    graph, samples, _ = observed
+    ranges = activations.ranges(graph, samples, min_max)
+    producer = {id(x): i for i, n in enumerate(graph.nodes) for x in n.outputs}
+    shared = 0
+    for node in graph.nodes:
+        if type(node.operation).__name__ == "Concatenate":
+            sources = {producer[id(x)] for x in node.input_tensors} & set(ranges)
+            assert len({ranges[i] for i in sources}) <= 1
+            shared += len(sources) > 1
+    assert shared
+
+
+def test_a_convolution_before_a_relu_has_no_range_of_its_own(observed):
+    graph, samples, _ = observed
+    ranges = activations.ranges(graph, samples)
+    for node in graph.nodes:
+        if type(node.operation).__name__ == "Relu":
+            source = node.input_tensors[0]._keras_history
+            before = source.operation._inbound_nodes[source.node_index]
+            assert graph.nodes.index(before) not in ranges
+            assert ranges[graph.nodes.index(node)][0] <= 0
+
+
+def test_zeros_alone_have_a_range(observed):
+    graph, samples, _ = observed
+    zeros = {i: np.zeros_like(values) for i, values in samples.items()}
+    for choose in (
+        min_max,
+        percentile,
+        least_squares,
+    ):
+        ranges = activations.ranges(graph, zeros, choose)
+        assert all(low < high for low, high in ranges.values())
+
+
+def test_choices_on_known_values():
+    values = np.concatenate([np.linspace(0, 1, 10001), [50.0]])
+    assert min_max(values) == (0, 50)
+    assert percentile(values, 99.9)[1] == pytest.approx(0.999, abs=1e-3)
+    assert min_max(np.array([2.0, 3.0])) == (0, 3)
+
+
+def test_least_squares_is_no_worse_than_any_clipping():
+    rng = np.random.default_rng(0)
+    values = np.concatenate([rng.uniform(-1, 1, 200_000), [3.0]])
+
+    def error(bounds):
+        step = (bounds[1] - bounds[0]) / 255
+        zero_point = np.round(-bounds[0] / step)
+        levels = np.clip(np.round(values / step) + zero_point, 0, 255)
+        return np.mean(((levels - zero_point) * step - values) ** 2)
+
+    chosen = error(least_squares(values))
+    assert chosen < 0.8 * error(min_max(values))
+    for share in (90, 99, 99.9, 99.99):
+        assert chosen <= 1.05 * error(percentile(values, share))

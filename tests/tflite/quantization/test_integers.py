@@ -1,0 +1,102 @@
+import runpy
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from tfsr.layers import GroupedConv2D
+from tfsr.models import scales, single_scale
+from tfsr.tflite import export
+from tfsr.tflite.lowering.engine import lower
+from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.integers import run_integers
+
+small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
+
+SIDE = 24
+NETWORKS = {
+    "carn_m": partial(small, "carn_m", scale=2, units=2),
+    "ms2": partial(small, "srresnet", conv="ms2", filters=16),
+    "ms3": partial(small, "ms3_carn", filters=16),
+    "scn": partial(small, "scn", blocks=2),
+    "scn_restoration": partial(small, "scn", scale=1, channels=1),
+    "scn_average": partial(small, "scn", resampling="average"),
+    "scn_conv": partial(small, "scn", resampling="conv"),
+    "scn_thirds": partial(small, "scn", ratio="2/3"),
+    "cmsc": partial(small, "cmsc", scale=2, filters=8),
+    "vdsr": partial(small, "vdsr", scale=3, layers=4, filters=8),
+}
+
+
+def smooth_images(channels):
+    steps = np.random.default_rng(0).standard_normal((2, SIDE, SIDE, channels))
+    images = steps.cumsum(1).cumsum(2)
+    low, high = images.min(), images.max()
+    return [((image - low) / (high - low)).astype(np.float32) for image in images]
+
+
+def run_file(content, pixels):
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def both(model, in_float=()):
+    """Returns what the integers and the file give for an image."""
+    images = smooth_images(model.input.shape[-1])
+
+    def lowered(*size):
+        return activations.read_rounded(lower(model, FOR_INT8, *size), in_float)
+
+    graph = lowered()
+    ranges = activations.ranges(graph, activations.observe(graph, images))
+    ranges = activations.leave_out(graph, ranges, in_float)
+    content = export.int8(lowered(SIDE, SIDE), ranges)
+    pixels = np.rint(images[0] * 255).astype(np.uint8)[None]
+    return run_integers(graph, ranges, pixels), run_file(content, pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_float"),
+    [*((name, []) for name in NETWORKS), ("scn", ["*.add*"]), ("scn", ["*.add:3"])],
+)
+def test_every_integer_is_the_runtime_s(name, in_float):
+    model = NETWORKS[name]()
+    for weight in model.weights:
+        if name == "cmsc" and "tail" in weight.path:
+            weight.assign(weight / 50)  # else untrained cascades leave [0, 1] wholly
+    integers, file = both(single_scale(model, scales(model)[0]), in_float)
+    assert len(np.unique(file)) > 10
+    np.testing.assert_array_equal(integers, file)
+
+
+def test_a_weight_between_two_steps_goes_where_the_converter_has_it():
+    largest, weight = between_two_steps()
+    lr = keras.Input((None, None, 3))
+    tail = GroupedConv2D(3, 3, name="tail")
+    model = keras.Model(lr, tail(lr))
+    kernel = np.zeros((3, 3, 3, 3), np.float32)
+    kernel[1, 1] = largest * np.eye(3)
+    kernel[0, 0, [1, 2, 0], [0, 1, 2]] = weight
+    tail.set_weights([kernel, np.zeros(3)])
+    np.testing.assert_array_equal(*both(model))
+
+
+def between_two_steps():
+    """Returns the largest and another weight of a kernel, the other on one side of the
+    middle of two steps by exact steps and on the other by steps in float32."""
+    for largest in np.float32(0.6 + np.random.default_rng(0).random(1000) / 9):
+        exact = np.float64(largest) / 127
+        for middle in np.arange(20.5, 40):
+            weight = np.float32(middle * exact)
+            if np.rint(weight / exact) != np.rint(
+                weight / np.float64(np.float32(exact))
+            ):
+                return largest, weight
+    raise AssertionError("there is none")

@@ -1,0 +1,223 @@
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsr.data import BenchmarkFolder
+from tfsr.errors import InputError
+from tfsr.layers import GroupedConv2D
+from tfsr.models import carn_m, sesr, srresnet
+from tfsr.scoring.evaluation import psnr
+from tfsr.tflite import export, metadata
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.lowering.engine import lower
+from tfsr.tflite.lowering.rules import EXACT
+from tfsr.tflite.quantization.calibration import calibration_patches
+from tfsr.tflite.runtime import TFLiteUpscaler, inspect
+from tfsr.tflite.verification import verify
+from tfsr.upscaling.upscalers import KerasUpscaler
+
+
+@pytest.fixture(scope="module")
+def model():
+    return carn_m(scale=(2, 4), filters=8, blocks=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        pixels = rng.integers(0, 256, (64, 48 + 40 * i, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    return BenchmarkFolder(folder, 2)
+
+
+def test_several_sizes_get_their_names(tmp_path, model, folder):
+    files = convert(
+        model, 2, "int8", [(8, 12), (10, 6), None], tmp_path / "m.tflite", folder
+    )
+    names = ["m_8x12.tflite", "m_10x6.tflite", "m_dynamic.tflite"]
+    assert [file.name for file in files] == names
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    assert TFLiteUpscaler(files[0]).size == (8, 12)
+
+
+def test_metadata_tells_gray_from_color(tmp_path, photographs):
+    gray = BenchmarkFolder(photographs, 2, channels=1)
+    model = carn_m(scale=2, channels=1, filters=8, blocks=1)
+    file = tmp_path / "m.tflite"
+    convert(model, 2, "float32", [None], file, gray)
+    assert metadata.read(file)["input"] == "float32 gray in [0, 1]"
+
+
+def test_without_lowering_the_converter_calibrates(tmp_path, model, folder):
+    (file,) = convert(
+        model, 2, "int8", [(8, 12)], tmp_path / "m.tflite", folder, lowering=False
+    )
+    upscaler = TFLiteUpscaler(file)
+    operators = [op["op_name"] for op in upscaler.interpreter._get_ops_details()]
+    assert "SPLIT" in operators  # of the authors' pixel shuffle, which lowering removes
+    lr = np.random.default_rng(0).random((8, 12, 3), np.float32)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    assert np.abs(upscaler(lr) - expected).mean() < 4 / 255
+
+
+def test_unknown_format_is_named(tmp_path, model, folder):
+    with pytest.raises(ValueError, match="Received: format=int4"):
+        convert(model, 2, "int4", [None], tmp_path / "m.tflite", folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_size_below_the_coarsest_pixel_is_refused(tmp_path, folder):
+    model = srresnet(scale=2, conv="ms3", levels=3, filters=8, blocks=1)
+    sizes = [(8, 12), (3, 12)]
+    with pytest.raises(InputError, match="--size 3x12: each side must be 4 or more"):
+        convert(model, 2, "float32", sizes, tmp_path / "m.tflite", folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_calibration_takes_all_images(folder):
+    patches = calibration_patches(folder)
+    assert len(patches) == 32
+    assert {patch.shape for patch in patches} == {(32, 24, 3), (32, 44, 3)}
+
+
+def test_verify_measures_loss_and_bias(folder):
+    class Constant:
+        scale, channels = 2, 3
+
+        def __init__(self, value):
+            self.value = np.array(value, np.float32) / 255
+
+        def __call__(self, lr):
+            h, w, _ = lr.shape
+            return np.broadcast_to(self.value, (2 * h, 2 * w, 3))
+
+    report = verify(Constant([110, 100, 97]), Constant([100, 100, 100]), folder)
+    assert report["channel_bias"] == [10, 0, -3]
+    error = (10**2 + 3**2) / 3
+    assert report["psnr_between"] == pytest.approx(10 * np.log10(255**2 / error))
+    assert len(report["images"]) == 2
+    assert report["loss_db"] == pytest.approx(
+        report["psnr_float"] - report["psnr_quantized"]
+    )
+    pair = next(iter(folder))
+    black = np.zeros_like(pair.hr)
+    expected = pytest.approx(psnr(black + 100, pair.hr, 2))
+    assert report["images"][0]["psnr_float"] == expected
+
+
+def test_the_picture_is_the_worst_crop(tmp_path, folder):
+    class Black:
+        scale, channels = 2, 3
+
+        def __call__(self, lr):
+            return np.zeros((2 * lr.shape[0], 2 * lr.shape[1], 3), np.float32)
+
+    class Flawed(Black):
+        def __call__(self, lr):
+            sr = super().__call__(lr)
+            sr[:8] = 0.5  # worth most in the lower image
+            return sr
+
+    report = verify(Flawed(), Black(), folder, tmp_path / "worst.png")
+    losses = {
+        i["name"]: i["psnr_float"] - i["psnr_quantized"] for i in report["images"]
+    }
+    assert report["worst_image"] == max(losses, key=losses.get)
+    with Image.open(tmp_path / "worst.png") as picture:
+        width, height = picture.size
+    assert width > 3 * height  # four crops in a row
+
+
+@pytest.mark.parametrize("lowering", [True, False])
+def test_int16x8_loses_next_to_nothing(tmp_path, model, folder, lowering):
+    (file,) = convert(
+        model, 2, "int16x8", [None], tmp_path / "m.tflite", folder, lowering
+    )
+    upscaler = TFLiteUpscaler(file)
+    kinds = {d["dtype"] for d in upscaler.interpreter.get_tensor_details()}
+    assert np.int16 in kinds
+    report = verify(upscaler, KerasUpscaler(model, 2), folder)
+    assert abs(report["loss_db"]) < 0.02
+    assert report["psnr_between"] > 45
+
+
+@pytest.mark.parametrize("conv", ["ms3", "pool_w_d2_d2u2"])
+def test_multi_scale_networks_in_16_bit(tmp_path, folder, conv):
+    model = srresnet(scale=2, conv=conv, filters=8, blocks=1)
+    (file,) = convert(model, 2, "int16x8", [(24, 32)], tmp_path / "m.tflite", folder)
+    lr = np.random.default_rng(0).random((24, 32, 3), np.float32)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 2 / 255
+
+
+def test_16_bit_output_is_clipped(tmp_path, folder):
+    lr = keras.Input((None, None, 3))
+    model = keras.Model(lr, GroupedConv2D(3, 3, name="tail")(lr))
+    kernel = np.zeros((3, 3, 3, 3))
+    kernel[1, 1] = 3 * np.eye(3)
+    model.get_layer("tail").set_weights([kernel, -np.ones(3)])
+    (file,) = convert(model, 1, "int16x8", [None], tmp_path / "m.tflite", folder)
+    lr = np.random.default_rng(0).random((24, 32, 3), np.float32)
+    sr = TFLiteUpscaler(file)(lr)
+    np.testing.assert_allclose(sr, np.clip(3 * lr - 1, 0, 1), atol=0.01)
+
+
+@pytest.mark.parametrize("conv", ["ms", "ms2", "ms3", "multigrid", "unet", "w_d2"])
+def test_multi_scale_networks_in_8_bit(tmp_path, folder, conv):
+    keras.utils.set_random_seed(0)
+    model = srresnet(scale=2, conv=conv, filters=8, blocks=1)
+    (file,) = convert(model, 2, "int8", [(24, 32)], tmp_path / "m.tflite", folder)
+    assert inspect(file)["float_operators"] == 0
+    assert inspect(file)["partitions"] <= 2
+    lr = np.random.default_rng(0).integers(0, 256, (24, 32, 3)) / np.float32(255)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 2 / 255
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_anchor_of_sesr_is_exact_in_8_bit(tmp_path, photographs, scale):
+    model = sesr(scale, filters=8, blocks=1)
+    tail = model.get_layer(f"tail_x{scale}")
+    tail.set_weights([np.zeros_like(w) for w in tail.get_weights()])
+    images = BenchmarkFolder(photographs, scale)
+    (file,) = convert(model, scale, "int8", [(16, 16)], tmp_path / "m.tflite", images)
+    assert inspect(file)["float_operators"] == 0
+    assert inspect(file)["partitions"] == 1
+    levels = np.arange(256, dtype=np.float32).reshape(16, 16) / 255
+    lr = np.stack([levels, levels[::-1], levels.T], axis=-1)
+    nearest = lr.repeat(scale, axis=0).repeat(scale, axis=1)
+    np.testing.assert_allclose(TFLiteUpscaler(file)(lr), nearest, atol=1e-6)
+
+
+def test_rounded_weights_do_not_shift_the_colours(tmp_path, folder):
+    keras.utils.set_random_seed(0)
+    model = carn_m(scale=2, filters=64, blocks=1)
+    tail = model.get_layer("tail")
+    kernel, bias = tail.get_weights()
+    kernel[0, 0, 0, 2] = 4  # its channel's other weights take few steps
+    tail.set_weights([kernel, bias])
+    (file,) = convert(model, 2, "dynamic_int8", [None], tmp_path / "m.tflite", folder)
+    report = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
+    content = export.dynamic_int8(lower(model, EXACT))
+    facts = {"scale": 2, "format": "dynamic_int8"}
+    file.write_bytes(metadata.attach(content, facts))
+    plain = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
+    assert abs(report["channel_bias"][2]) < abs(plain["channel_bias"][2]) / 2
+
+
+def test_a_fixed_size_serves_images_that_the_levels_do_not_divide(tmp_path, folder):
+    model = srresnet(scale=2, conv="ms3", levels=3, filters=8, blocks=1)
+    (file,) = convert(model, 2, "float32", [(8, 16)], tmp_path / "m.tflite", folder)
+    lr = np.random.default_rng(0).random((13, 11, 3), np.float32)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    np.testing.assert_allclose(TFLiteUpscaler(file)(lr), expected, atol=1e-5)
+
+
+def test_converted_loses_little(tmp_path, model, folder):
+    (file,) = convert(model, 2, "float32", [None], tmp_path / "m.tflite", folder)
+    report = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
+    assert abs(report["loss_db"]) < 0.001
+    assert report["psnr_between"] > 60

@@ -1,0 +1,362 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsr.cli import main
+from tfsr.data import BenchmarkFolder, imresize
+from tfsr.errors import InputError
+from tfsr.models import carn_m, cmsc, single_scale, srresnet, vdsr
+from tfsr.photos import read_photo
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.quantization.aware import quantization_aware
+from tfsr.tflite.quantization.integers import IntegerUpscaler
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.upscaling.jobs import Job, automatic_tile, plan, upscale, upscale_array
+from tfsr.upscaling.upscalers import (
+    BicubicUpscaler,
+    KerasUpscaler,
+    SelfEnsemble,
+    from_uint8,
+    to_uint8,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return carn_m(scale=(2, 4), filters=8, blocks=1)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    file = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    Image.fromarray(pixels).save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def int8(model, photographs, tmp_path_factory):
+    """The model in a file that takes images of every size."""
+    file = tmp_path_factory.mktemp("int8") / "m.tflite"
+    return convert(model, 2, "int8", [None], file, BenchmarkFolder(photographs, 2))[0]
+
+
+@pytest.mark.parametrize("kind", ["keras", "tflite"])
+def test_tiles_equal_the_whole(tmp_path, model, int8, photo, kind):
+    upscaler = KerasUpscaler(model, 2)
+    if kind == "tflite":
+        upscaler = TFLiteUpscaler(int8)
+    results = []
+    for tile in (40, 500):
+        job = Job(photo, tmp_path / f"{tile}.png")
+        upscale(upscaler, job, tile)
+        results.append(read_photo(job.target).color.astype(int))
+    difference = np.abs(results[0] - results[1])
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["keras", "tflite"])
+@pytest.mark.parametrize(
+    ("builder", "arguments"),
+    [
+        (srresnet, {"conv": "ms3", "levels": 2, "filters": 8, "blocks": 1}),
+        (srresnet, {"conv": "ms3", "levels": 3, "filters": 8, "blocks": 1}),
+        (vdsr, {"layers": 3, "filters": 8}),
+        (cmsc, {"stages": 2, "modules": 1, "filters": 4}),
+    ],
+)
+def test_tiles_of_levels_and_of_luma(tmp_path, builder, arguments, kind):
+    keras.utils.set_random_seed(0)
+    model = builder(scale=2, **arguments)
+    pixels = np.random.default_rng(0).integers(0, 256, (91, 123, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "odd.png")
+    upscaler = KerasUpscaler(model, 2)
+    if kind == "tflite":
+        folder = BenchmarkFolder(tmp_path, 2)
+        (file,) = convert(model, 2, "float32", [None], tmp_path / "m.tflite", folder)
+        upscaler = TFLiteUpscaler(file)
+    lr = pixels.astype(np.float32) / 255
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1) * 255
+    job = Job(tmp_path / "odd.png", tmp_path / "tiled.png")
+    upscale(upscaler, job, tile=2 * upscaler.radius + 19)
+    assert np.abs(read_photo(job.target).color - expected).max() <= 0.51
+
+
+def test_a_run_trained_for_8_bits_upscales(run, tmp_path, model, photo):
+    lr = read_photo(photo).color
+    aware = quantization_aware(single_scale(model, 2), [from_uint8(lr)])
+    aware.save(file := tmp_path / "aware.keras")
+    out = tmp_path / "out.png"
+    arguments = ("upscale", photo, "-o", out, "--model", file, "--tile", 60)
+    assert run(*arguments) == (0, "", f"tfsr: {out}: written.\n")
+    expected = to_uint8(IntegerUpscaler(aware, 2)(from_uint8(lr)))
+    np.testing.assert_array_equal(read_photo(out).color, expected)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(30, 41), (30, 41, 1), (30, 41, 3)])
+def test_arrays_keep_their_kind(dtype, shape):
+    image = np.random.default_rng(0).random(shape)
+    if dtype.startswith("uint"):
+        image = image * np.iinfo(dtype).max
+    image = image.astype(dtype)
+    sr = upscale_array(BicubicUpscaler(2), image, tile=20)
+    assert (sr.dtype, sr.shape) == (dtype, (60, 82, *shape[2:]))
+    whole = upscale_array(BicubicUpscaler(2), image, tile=100)
+    np.testing.assert_array_equal(sr, whole)
+    if dtype == "uint8":
+        difference = sr.astype(int) - imresize(image, 2)
+        assert np.abs(difference).max() <= (1 if shape[2:] == (3,) else 2)
+
+
+@pytest.mark.parametrize(
+    ("image", "received"),
+    [
+        (np.zeros((4, 4, 4), np.uint8), r"shape=\(4, 4, 4\)"),
+        (np.zeros(4), r"shape=\(4,\)"),
+        (np.full((4, 4), 3.0), "values from 3 to 3"),
+        (np.full((4, 4), np.nan), "values from nan to nan"),
+        (np.zeros((4, 4), int), "dtype=int64"),
+    ],
+)
+def test_arrays_of_other_kinds_are_refused(image, received):
+    with pytest.raises(InputError, match=rf"`image`.*Received: {received}"):
+        upscale_array(BicubicUpscaler(2), image)
+
+
+def test_self_ensemble_of_tflite_in_tiles(run, tmp_path, model, photo):
+    file, out = tmp_path / "m.tflite", tmp_path / "out.png"
+    convert(model, 2, "float32", [(24, 32)], file, BenchmarkFolder(tmp_path, 2))
+    arguments = ("upscale", photo, "-o", out, "--model", file, "--tile", 60)
+    assert run(*arguments, "--self-ensemble") == (0, "", f"tfsr: {out}: written.\n")
+    sr = read_photo(out).color / 255
+    lr = read_photo(photo).color / np.float32(255)
+    upscaler = TFLiteUpscaler(file)
+    np.testing.assert_allclose(sr, SelfEnsemble(upscaler)(lr), atol=0.51 / 255)
+    assert np.abs(sr - upscaler(lr)).max() > 1 / 255
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16", "P", "1"])
+def test_bicubic_of_every_mode_is_imresize(tmp_path, mode):
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 256, (20, 30, 4), np.uint8)
+    values[..., 3] |= 128  # no pixel wholly transparent: colours stay as they are
+    image = Image.fromarray(values)
+    if mode == "I;16":
+        image = Image.fromarray(rng.integers(0, 65536, (20, 30), np.uint16))
+    elif mode != "RGBA":
+        image = image.convert(mode)
+    source = tmp_path / "in.png"
+    image.save(source)
+    job = Job(source, tmp_path / "out.png")
+    upscale(BicubicUpscaler(2), job, tile=64)
+    before, after = read_photo(source), read_photo(job.target)
+    assert after.color.dtype == before.color.dtype
+    assert after.color.shape[-1] == before.color.shape[-1]
+    peak = np.iinfo(before.color.dtype).max
+    # the bicubic upscaler itself is 8-bit, alpha is not
+    expected = imresize(before.color, 2).astype(int)
+    assert np.abs(after.color - expected).max() <= 2 * peak // 255
+    if before.alpha is not None:
+        expected = np.clip(imresize(before.alpha / peak, 2), 0, 1) * peak
+        assert np.abs(after.alpha - expected).max() <= 0.501
+
+
+def test_transparent_parts_leave_no_fringe(tmp_path):
+    pixels = np.zeros((24, 24, 4), np.uint8)
+    pixels[6:18, 6:18] = (250, 240, 230, 255)
+    Image.fromarray(pixels).save(tmp_path / "in.png")
+    job = Job(tmp_path / "in.png", tmp_path / "out.png")
+    upscale(BicubicUpscaler(2), job, tile=64)
+    after = read_photo(job.target)
+    visible = after.alpha > 0
+    assert after.color[visible].min() >= 229
+
+
+def test_memory_that_runs_out_halves_the_tile(tmp_path, photo):
+    class Hungry(BicubicUpscaler):
+        def __call__(self, lr):
+            if lr.shape[0] > 40:
+                raise MemoryError
+            return super().__call__(lr)
+
+    job = Job(photo, tmp_path / "out.png")
+    notes = upscale(Hungry(2), job, tile=128)
+    assert notes == [
+        "memory ran out; went on with tiles of 64 pixels",
+        "memory ran out; went on with tiles of 32 pixels",
+    ]
+    expected = imresize(read_photo(photo).color, 2)
+    np.testing.assert_array_equal(read_photo(job.target).color, expected)
+    far = Hungry(2)
+    far.radius = 30
+    with pytest.raises(InputError, match=r"photo\.png: too little memory"):
+        upscale(far, Job(photo, tmp_path / "2.png"), tile=64)
+    assert not (tmp_path / "2.png").exists()
+
+
+def test_automatic_tile_follows_the_footprint(monkeypatch):
+    monkeypatch.setattr("tfsr.upscaling.jobs.available_memory", lambda: 2**33)
+    assert automatic_tile(2**30, 21) == 58
+    assert automatic_tile(1, 21) == 1024
+    assert automatic_tile(4000, 21) > automatic_tile(16000, 21)
+    plenty = automatic_tile(16000, 21)
+    monkeypatch.setattr("tfsr.upscaling.jobs.available_memory", lambda: 2**29)
+    assert automatic_tile(16000, 21) == plenty // 2
+
+
+def test_plan_keeps_subfolders_and_skips_what_is_done(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "in" / "out"
+    (source / "sub").mkdir(parents=True)
+    for name in ("a.png", "sub/b.jpg", "note.txt"):
+        (source / name).touch()
+    jobs, done = plan(source, out, suffix="_x2", format="webp")
+    assert [j.target for j in jobs] == [out / "a_x2.webp", out / "sub" / "b_x2.webp"]
+    assert done == 0
+    out.mkdir()
+    (out / "a_x2.webp").touch()
+    jobs, done = plan(source, out, suffix="_x2", format="webp")
+    assert [j.source.name for j in jobs] == ["b.jpg"]
+    assert done == 1
+    jobs, done = plan(source, out, "_x2", "webp", overwrite=True)
+    assert (len(jobs), done) == (2, 0)
+
+
+def test_plan_refuses_two_files_for_one(tmp_path):
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"a\.webp: would be written for both"):
+        plan(tmp_path, tmp_path / "out", format="webp")
+
+
+def test_a_folder_goes_on_past_a_bad_file(tmp_path, capsys, photo):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    photo.rename(folder / "good.png")
+    (folder / "bad.png").write_text("not a picture")
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    arguments = ["upscale", str(folder), "-o", str(tmp_path / "out")]
+    code = main([*arguments, "--model", "bicubic", "--scale", "2"])
+    error = capsys.readouterr().err
+    assert code == 1
+    assert "bad.png" in error
+    assert "phone.HEIC: HEIC" in error
+    assert "2 of 3 files failed" in error
+    assert [f.name for f in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+def test_a_photo_that_is_refused_is_in_no_ones_way(tmp_path, run, photo):
+    (folder := tmp_path / "folder").mkdir()
+    photo.rename(folder / "phone.png")
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    out = tmp_path / "out"
+    arguments = ("upscale", folder, "-o", out, "--model", "bicubic", "--scale", 2)
+    code, _, _ = run(*arguments, "--format", "webp")
+    assert (code, [f.name for f in out.iterdir()]) == (1, ["phone.webp"])
+    (folder / "phone.HEIC").unlink()
+    assert run(*arguments, "--overwrite") == (0, "", f"tfsr: {out}: written: 1.\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "out"),
+    [
+        (b"", "empty.png", "out.png"),
+        (b"text", "text.png", "out.png"),
+        (None, "missing.png", "out.png"),
+        (..., "photo.png", "out.gif"),
+        (..., "photo.png", "nowhere"),
+        (..., "photo.png", "photo.png"),
+    ],
+)
+def test_a_bad_file_is_one_line_and_nothing_written(
+    tmp_path, capsys, photo, content, name, out
+):
+    if content not in (None, ...):
+        (tmp_path / name).write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+    arguments = ["upscale", str(tmp_path / name), "-o", str(tmp_path / out)]
+    code = main([*arguments, "--model", "bicubic", "--scale", "2"])
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.strip().count("\n") == 0
+    assert str(tmp_path) in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200)])
+def test_tiny_and_narrow_images(tmp_path, model, shape):
+    source = tmp_path / "in.png"
+    Image.fromarray(np.full((*shape, 3), 90, np.uint8)).save(source)
+    upscale(KerasUpscaler(model, 2), Job(source, tmp_path / "o.png"), 64)
+    expected = tuple(2 * side for side in shape)
+    assert read_photo(tmp_path / "o.png").color.shape[:2] == expected
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, photo):
+    limited = (
+        "import resource, sys; from tfsr.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    out = tmp_path / "out.png"
+    arguments = ["upscale", photo, "-o", out, "--model", "bicubic", "--scale", "4"]
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    (line,) = [x for x in result.stderr.splitlines() if x.startswith("tfsr:")]
+    assert f"{out}: cannot be written" in line
+    assert list(tmp_path.iterdir()) == [photo]
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path, photo):
+    (tmp_path / ".tfsr-tmp-999999999-out.png").touch()
+    (tmp_path / ".tfsr-tmp-999999999-b.png").touch()  # of another run, perhaps
+    upscale(BicubicUpscaler(2), Job(photo, tmp_path / "out.png"), 64)
+    assert sorted(f.name for f in tmp_path.iterdir()) == [
+        ".tfsr-tmp-999999999-b.png",
+        "out.png",
+        "photo.png",
+    ]
+
+
+def test_memory_that_litert_lacks_halves_the_tile(int8):
+    upscaler = TFLiteUpscaler(int8)
+    whole = upscaler(np.zeros((30, 30, 3), np.float32))
+    resize = upscaler._resize
+
+    def failing(size):
+        raise RuntimeError("XNNPack delegate failed to reshape runtime")
+
+    upscaler._resize = failing
+    with pytest.raises(MemoryError, match="failed to reshape"):
+        upscaler(np.zeros((80, 80, 3), np.float32))
+    upscaler._resize = resize
+    np.testing.assert_array_equal(upscaler(np.zeros((30, 30, 3), np.float32)), whole)
+
+
+def test_output_inside_the_input_is_not_upscaled_again(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    for name in ("a.png", ".hidden.png", "out/b.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    monkeypatch.chdir(tmp_path)
+    jobs, _ = plan(f"../{tmp_path.name}", "out")
+    assert [job.source.name for job in jobs] == ["a.png"]
+    with pytest.raises(InputError, match="must be another folder"):
+        plan(tmp_path, ".", suffix="_x2")
+
+
+def test_output_that_is_not_finite_is_refused(tmp_path, photo):
+    class Broken(BicubicUpscaler):
+        def __call__(self, lr):
+            return super().__call__(lr) * np.nan
+
+    with pytest.raises(InputError, match=r"photo\.png: the model's output is not"):
+        upscale(Broken(2), Job(photo, tmp_path / "out.png"), 64)
+    assert not (tmp_path / "out.png").exists()

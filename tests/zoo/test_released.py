@@ -1,0 +1,126 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfsr
+from tfsr.cli import main
+from tfsr.data import BenchmarkFolder, GaussianNoise
+from tfsr.data.photographs import TRAINING, photographs
+from tfsr.errors import InputError
+from tfsr.models import MODELS, carn_m
+from tfsr.tflite.conversion import convert
+from tfsr.zoo import released
+from tfsr.zoo.loading import load_architecture, load_degradation, save_arrays
+
+SMALL = {"filters": 8, "blocks": 1, "units": 1}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return carn_m(scale=2, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def original(model, write_config, tmp_path_factory):
+    """A folder of two models that are released; do not write into it."""
+    folder = tmp_path_factory.mktemp("original")
+    save_arrays(model, folder / "small.npz")
+    write_config(folder / "small.toml", model={"name": "carn_m", "scale": 2, **SMALL})
+    images = BenchmarkFolder(photographs(TRAINING), 2).first(1)
+    convert(model, 2, "int8", [None], folder / "carn_m_x2_int8.tflite", images)
+    return folder
+
+
+@pytest.fixture
+def folder(original, tmp_path, monkeypatch):
+    folder = shutil.copytree(original, tmp_path / "released")
+    monkeypatch.setattr(released, "FOLDER", folder)
+    released.write_digests()
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_weights_are_those_in_half_precision(folder, model):
+    loaded = tfsr.load_model("small")
+    assert [w.shape for w in loaded.weights] == [w.shape for w in model.weights]
+    for ours, theirs in zip(loaded.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs.astype("float16"))
+        assert ours.dtype == "float32"
+    with np.load(folder / "small.npz") as arrays:
+        assert {arrays[name].dtype.name for name in arrays.files} == {"float16"}
+
+
+def test_the_task_is_that_of_the_config(folder, write_config):
+    task = {"degradation": "noise", "sigma": 25}
+    write_config(folder / "small.toml", model={"name": "scn", "scale": 1}, data=task)
+    assert load_degradation("small") == GaussianNoise(25)
+
+
+def test_names(folder):
+    assert released.names() == ["carn_m_x2_int8", "small"]
+    with pytest.raises(InputError, match="one of carn_m_x2_int8, small"):
+        tfsr.load_model("large")
+
+
+def test_what_lies_here_comes_first(folder, tmp_path):
+    (tmp_path / "small").mkdir()
+    assert released.find("small").resolve() == (tmp_path / "small").resolve()
+
+
+def test_scores_are_under_its_name(folder, photographs, run):
+    code, out, err = run("evaluate", "small", photographs)
+    assert code == 0, err
+    assert out.startswith(f"small x2 on {photographs}\n")
+
+
+def test_a_damaged_file_is_refused(folder, capsys):
+    content = bytearray((folder / "small.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "small.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"small\.npz: damaged"):
+        tfsr.load_model("small")
+    with pytest.raises(SystemExit):
+        main(["evaluate", "small", "images"])
+    assert "small.npz: damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["small", "carn_m_x2_int8"])
+def test_upscale_takes_them(folder, tmp_path, name):
+    shutil.copy(photographs(TRAINING)[0], tmp_path / "photo.png")
+    with Image.open(tmp_path / "photo.png") as photo:
+        photo.crop((0, 0, 40, 30)).save("crop.png")
+    assert main(["upscale", "crop.png", "-o", "large.png", "--model", name]) == 0
+    with Image.open("large.png") as large:
+        assert large.size == (80, 60)
+
+
+@pytest.mark.parametrize("scale", released.ENLARGERS)
+def test_without_a_model_the_best_enlarges(tmp_path, monkeypatch, scale):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.zeros((8, 10, 3), np.uint8)).save("photo.png")
+    command = ["upscale", "photo.png", "-o", "large.png"]
+    of_scale = ["--scale", str(scale)] if scale > 2 else []  # x2 by default
+    assert main([*command, *of_scale]) == 0
+    with Image.open("large.png") as large:
+        assert large.size == (10 * scale, 8 * scale)
+
+
+def test_no_model_for_the_scale(tmp_path, capsys):
+    Image.fromarray(np.zeros((8, 10, 3), np.uint8)).save(tmp_path / "photo.png")
+    files = [str(tmp_path / name) for name in ("photo.png", "large.png")]
+    assert main(["upscale", files[0], "-o", files[1], "--scale", "7"]) == 2
+    assert "--scale 7: tfsr has models for x2, x3, x4" in capsys.readouterr().err
+
+
+def test_every_model_that_comes_along_is_whole():
+    assert released.names()
+    for name in released.names():
+        file = released.find(name)
+        assert file.stat().st_size < 4e6
+        if file.suffix == ".npz":
+            assert file.with_suffix(".toml").exists()
+            assert file.with_suffix(".md").exists()
+        assert load_architecture(name)["name"] in MODELS
+    assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 15e6

@@ -1,0 +1,167 @@
+"""Latency and memory of TFLite models on this machine."""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tfsr import memory
+from tfsr.tflite.runtime import TFLiteUpscaler, partitions
+
+MEASURE = """
+import json, sys
+path, *arguments = json.loads(sys.argv[1])
+sys.path[:] = path
+from tfsr.tflite.benchmark.timing import print_memory
+print_memory(*arguments)
+"""
+
+
+def benchmark(
+    files: list[Path],
+    threads: list[int],
+    runs: int = 30,
+    warmup: int = 3,
+    size: tuple[int, int] | None = None,
+) -> dict:
+    """Returns the report of `tfsr benchmark`.
+
+    The models take turns, one run each in a round, so that a drift of the machine
+    affects all alike. Only inference is timed, on the CPU delegate (XNNPACK).
+
+    Args:
+        files: `.tflite` files.
+        threads: Numbers of CPU threads to try with each file.
+        runs: Timed runs of each file and number of threads.
+        warmup: Runs before the timed ones, not counting the very first.
+        size: Height and width of the input of dynamic models.
+
+    Returns:
+        `device`, and `results`: for each file and number of threads `file`, `format`,
+        `size`, `threads`, `delegate`, `load_ms`, `first_ms`, the keys of `statistics`,
+        `peak_memory_mb`, `partitions` and `size_bytes`.
+
+    Raises:
+        InputError: If a file is not a TFLite model.
+    """
+    contenders = [_Contender(file, n, size) for file in files for n in threads]
+    for _ in tqdm(range(warmup), desc="warm-up", disable=None):
+        for contender in contenders:
+            contender.run()
+    for _ in tqdm(range(runs), desc="timing", unit="round", disable=None):
+        for contender in contenders:
+            contender.latencies_ms.append(contender.run())
+    return {
+        "device": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "results": [contender.report() for contender in contenders],
+    }
+
+
+class _Contender:
+    """One model with one number of threads."""
+
+    def __init__(self, file, threads, size):
+        self.file = Path(file)
+        self.threads = threads
+        started = time.perf_counter()
+        self.upscaler = TFLiteUpscaler(file, threads, size)
+        self.load_ms = (time.perf_counter() - started) * 1e3
+        self.upscaler.fill(np.random.default_rng(0))
+        self.first_ms = self.run()
+        self.latencies_ms = []
+
+    def run(self):
+        started = time.perf_counter()
+        self.upscaler.interpreter.invoke()
+        return (time.perf_counter() - started) * 1e3
+
+    def report(self):
+        height, width = self.upscaler.size
+        return {
+            "file": str(self.file),
+            "format": self.upscaler.metadata["format"],
+            "size": f"{height}x{width}",
+            "threads": self.threads,
+            "delegate": "xnnpack",
+            "load_ms": self.load_ms,
+            "first_ms": self.first_ms,
+            **statistics(self.latencies_ms),
+            "peak_memory_mb": peak_memory_mb(self.file, self.threads, (height, width)),
+            "partitions": partitions(self.upscaler.interpreter),
+            "size_bytes": self.file.stat().st_size,
+        }
+
+
+def statistics(latencies_ms: list[float]) -> dict:
+    """Returns `runs`, `median_ms`, `p95_ms`, `min_ms`, `mean_ms`, `std_ms`, `spread`.
+
+    `spread` is (95th percentile - minimum) / median.
+    """
+    latencies = np.array(latencies_ms)
+    median, p95, low = (
+        np.median(latencies),
+        np.percentile(latencies, 95),
+        latencies.min(),
+    )
+    return {
+        "runs": len(latencies),
+        "median_ms": float(median),
+        "p95_ms": float(p95),
+        "min_ms": float(low),
+        "mean_ms": float(latencies.mean()),
+        "std_ms": float(latencies.std()),
+        "spread": float((p95 - low) / median),
+    }
+
+
+def peak_memory_mb(
+    file: str | Path, threads: int, size: tuple[int, int]
+) -> float | None:
+    """Returns how many MB loading and running a model once adds to the peak memory.
+
+    It is measured in a new process. None if the system does not report it.
+
+    Args:
+        file: The `.tflite` file.
+        threads: CPU threads.
+        size: Height and width of the input of a dynamic model.
+
+    Raises:
+        MemoryError: If the system kills the process.
+    """
+    if memory.peak_memory_mb() is None or not sys.executable:
+        return None
+    # Not by `multiprocessing`, which would run the caller's script once more.
+    arguments = json.dumps([sys.path, str(file), threads, *size])
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, arguments], capture_output=True, text=True
+    )
+    if done.returncode:
+        reason = (done.stderr.splitlines() or ["it was killed."])[-1]
+        raise MemoryError(f"{file}: measuring its memory failed: {reason}")
+    return float(done.stdout.splitlines()[-1])
+
+
+def print_memory(file: str, threads: int, height: int, width: int) -> None:
+    """Prints what `peak_memory_mb` returns, of a process that has done nothing else."""
+    before = memory.peak_memory_mb() or 0
+    upscaler = TFLiteUpscaler(file, threads, (height, width))
+    upscaler.fill(np.random.default_rng(0))
+    upscaler.interpreter.invoke()
+    print((memory.peak_memory_mb() or 0) - before)
+
+
+def _processor():
+    """Returns the processor's name, from `/proc/cpuinfo` if there is one."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,230 @@
+"""A Keras model to `.tflite` files: calibrated, written, verified."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import tfsr
+from tfsr.data import BenchmarkFolder
+from tfsr.data.degradation import to_table
+from tfsr.errors import InputError
+from tfsr.files import replacing
+from tfsr.graph.footprint import alignment, receptive_radius, taps, working_values
+from tfsr.graph.graph import run_node
+from tfsr.models import single_scale
+from tfsr.tflite import metadata
+from tfsr.tflite.formats import FORMATS, Format
+from tfsr.tflite.lowering.engine import add_to_last_bias, last_convolution, lower
+from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.aware import trained_format, without_rounding
+from tfsr.tflite.quantization.calibration import CALIBRATION_SIZE, calibration_patches
+from tfsr.tflite.quantization.simulation import simulate
+from tfsr.upscaling.upscalers import UNKNOWN_REACH
+from tfsr.zoo.loading import weights_sha256
+
+PIXELS = {"uint8": "pixels", "float32": "in [0, 1]"}  # by the type of a file's ends
+
+
+def convert(
+    model: keras.Model,
+    scale: int,
+    format: str,
+    sizes: list[tuple[int, int] | None],
+    out: str | Path,
+    calibration: BenchmarkFolder,
+    lowering: bool = True,
+    in_float: Sequence[str] = (),
+    architecture: dict | None = None,
+) -> list[Path]:
+    """Writes `model` as TFLite, one file a size, and returns the files.
+
+    Args:
+        model: A model of one or several scales.
+        scale: The scale to take.
+        format: One of `FORMATS`.
+        sizes: Heights and widths of the LR input; `None` for a dynamic size.
+        out: The file; for several sizes, each gets `_HxW` before the ending.
+        calibration: Images whose LR patches calibrate all formats with 8-bit weights;
+            the file tells by what they are degraded.
+        lowering: False for the model as it is, with int8 calibrated by TensorFlow's
+            converter.
+        in_float: Names of activations that int8 leaves out, as `sensitivity` has them.
+        architecture: For the file to tell; see `load_architecture`.
+
+    Raises:
+        InputError: If there is no such activation, or a size is too small for levels.
+        ValueError: If the model lacks the scale, the format is unknown, or `in_float`
+            is not for it.
+    """
+    if format not in FORMATS:
+        raise ValueError(
+            f"`format` must be one of {', '.join(FORMATS)}. Received: format={format}."
+        )
+    chosen, trained = FORMATS[format], trained_format(model)
+    if trained not in (None, format):
+        raise ValueError(
+            f"`format` must be {trained}, which `model` was trained for. "
+            f"Received: format={format}."
+        )
+    if in_float and (not chosen.in_float or not lowering or trained):
+        allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
+        raise ValueError(
+            f"`in_float` is for float models in {allowed} with lowering. "
+            f"Received: in_float={in_float}, format={format}."
+        )
+    model = single_scale(model, scale)
+    least = alignment(model)
+    own = tuple(model.input.shape[1:3])
+    if None not in own:
+        if any(size not in (None, own) for size in sizes):
+            raise InputError(
+                f"--size: {model.name} takes images of {own[0]}x{own[1]} alone."
+            )
+        sizes = [own]
+    for size in sizes:
+        if size and min(size) < least:
+            raise InputError(
+                f"--size {size[0]}x{size[1]}: each side must be {least} or more for "
+                "the levels of this network."
+            )
+    if trained:
+        build = _trained(model, chosen)
+    elif chosen.is_float:
+        build = _saved(model, chosen, lowering)
+    elif chosen.stock and not lowering:
+        build = _stock(model, chosen, calibration_patches(calibration))
+    else:
+        patches = calibration_patches(calibration)
+        build = _calibrated(model, chosen, patches, lowering, in_float)
+    degradation = to_table(calibration.degradation)
+    facts = _facts(model, scale, chosen, degradation, in_float, architecture)
+    written = []
+    for size in sizes:
+        content = build(*(size or (None, None)))
+        content = metadata.attach(content, {**facts, "size": size})
+        file = name_of_size(out, size) if len(sizes) > 1 else Path(out)
+        with replacing(file) as temporary:
+            temporary.write_bytes(content)
+        written.append(file)
+    return written
+
+
+def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
+    """Returns `file` with `_HxW` or `_dynamic` before its ending."""
+    label = f"{size[0]}x{size[1]}" if size else "dynamic"
+    return Path(file).with_stem(f"{Path(file).stem}_{label}")
+
+
+def _trained(model, format: Format):
+    """Returns a function from height and width to the bytes of a file."""
+    save = format.load("save")
+    return lambda height, width: save(*without_rounding(model, height, width))
+
+
+def _saved(model, format: Format, lowering):
+    """Returns a function from height and width to the bytes of a file."""
+    save, lowered = format.load("save"), _lowering(model, format, lowering)
+    return lambda height, width: save(lowered(height, width))
+
+
+def _stock(model, format: Format, patches):
+    """Returns a function from height and width to the bytes of a file."""
+    save, lowered = format.load("stock"), _lowering(model, format, False)
+    return lambda height, width: save(lowered(height, width), patches)
+
+
+def _calibrated(model, format: Format, patches, lowering, in_float):
+    """Returns a function from height and width to the bytes of a file."""
+    lowered = _lowering(model, format, lowering, in_float)
+    graph, ranges = lowered(), {}
+    if format.bits:
+        samples = activations.observe(graph, patches)
+        ranges = activations.ranges(graph, samples, format.load("ranges"))
+        ranges = activations.leave_out(graph, ranges, in_float)
+
+    def is_rounded(conv):
+        return math.prod(conv.kernel.shape) >= format.smallest_kernel
+
+    rounded = simulate(graph, ranges, format.bits or 8, is_rounded)
+    shift = output_shift(graph, rounded, patches)
+    save, given = format.load("save"), [ranges] if format.bits else []
+
+    def build(height, width):
+        return save(add_to_last_bias(lowered(height, width), -shift), *given)
+
+    return build
+
+
+def _lowering(model, format: Format, lowering, in_float=()):
+    """Returns a function from height and width to the graph that is saved."""
+    rules = format.load("rules") if lowering else ()
+
+    def lowered(height=None, width=None):
+        graph = lower(model, rules, height, width)
+        return activations.read_rounded(graph, in_float) if in_float else graph
+
+    return lowered
+
+
+def output_shift(graph, quantized, patches):
+    """Returns by how much quantization moves the mean of the output.
+
+    For each filter of the last convolution, so that its bias can take it off.
+
+    Args:
+        graph: The float graph.
+        quantized: The `call` that runs it quantized.
+        patches: LR images.
+    """
+    filter_of = _filter_of_each_value(graph, CALIBRATION_SIZE)
+    sums = np.zeros(last_convolution(graph).filters)
+    counts = np.zeros_like(sums)
+    for batch in activations.batches(patches):
+        exact = np.clip(_run(graph, batch), 0, 1)
+        difference = _run(graph, batch, quantized) - exact
+        _, height, width, _ = difference.shape
+        filters = np.broadcast_to(filter_of[:, :height, :width], difference.shape)
+        filters = filters.ravel()
+        sums += np.bincount(filters, difference.ravel(), len(sums))
+        counts += np.bincount(filters, minlength=len(sums))
+    return sums / counts
+
+
+def _filter_of_each_value(graph, side):
+    """Returns which filter of the last convolution gives each value of the output."""
+    zeros = keras.ops.zeros((1, side, side, graph.inputs[0].shape[-1]))
+    numbers = np.arange(last_convolution(graph).filters)
+    numbered = _run(add_to_last_bias(graph, numbers), zeros)
+    return np.rint(numbered - _run(graph, zeros)).astype(int)
+
+
+def _run(graph, lr, call=run_node):
+    (sr,) = graph.run([lr], call)
+    return keras.ops.convert_to_numpy(sr)
+
+
+def _facts(model, scale, format, degradation, in_float, architecture):
+    radius = receptive_radius(model)
+    itemsize = 4 if in_float else format.itemsize
+    color = "RGB" if model.input.shape[-1] == 3 else "gray"
+    return {
+        "version": tfsr.__version__,
+        "model": model.name,
+        **({"architecture": architecture} if architecture else {}),
+        "weights_sha256": weights_sha256(model),
+        "quantization_aware": trained_format(model) is not None,
+        "scale": scale,
+        "degradation": degradation,
+        "format": format.name,
+        **({"in_float": list(in_float)} if in_float else {}),
+        "input": f"{format.ends} {color} {PIXELS[format.ends]}",
+        "receptive_radius": UNKNOWN_REACH if radius is None else radius,
+        "radius_is_exact": radius is not None,
+        "one_size": None not in model.input.shape[1:3],
+        "alignment": alignment(model),
+        # XNNPACK keeps a pointer for every tap of a convolution at every pixel.
+        "working_bytes": working_values(model) * itemsize + taps(model) * 8,
+    }

@@ -1,0 +1,154 @@
+"""Prepares a model to run in the visitor's browser: LiteRT.js and the file for a page.
+
+LiteRT.js runs a model only at the size in its file. So the page writes the size it
+needs into its copy of the file, at the places in `shapes`. The runtime computes all
+other shapes from there, as it does on the desktop when an input is resized. Thus a
+small photograph needs no padding, and the result is the same as on the desktop.
+"""
+
+import shutil
+from importlib import resources
+from pathlib import Path
+
+from ai_edge_litert import schema_py_generated as schema
+
+from tfsr.data.degradation import from_table
+from tfsr.errors import InputError
+from tfsr.files import replacing, write_text
+from tfsr.tflite.formats import format_of
+from tfsr.tflite.runtime import TFLiteUpscaler
+
+DYNAMIC_TILE = (192, 192)  # LR pixels: tile of models that have no fixed size
+INSIDE = 64  # LR pixels: smallest side of a tile without its overlap
+SHAPE, SHAPE_SIGNATURE = 4, 18  # offsets of these fields in the schema's `Tensor` table
+PACKAGE = Path("@litertjs/core")
+VERSION = "2.5.3"  # the tested version
+# One runtime for each set of browser features; a fourth, `jspi`, is for GPU and NPU.
+RUNTIMES = ("", "_compat", "_threaded")
+IMPORT = '"@litertjs/wasm-utils"'
+
+
+def prepare(model: str | Path, out: str | Path, package: str | Path | None) -> dict:
+    """Puts a model, LiteRT.js and the worker that runs them into `out`.
+
+    Args:
+        model: An int8 `.tflite` file.
+        out: The folder to write to, created if missing.
+        package: The folder of `@litertjs/core`, or a folder with `@litertjs/core` in
+            its `node_modules`; the working directory by default.
+
+    Returns:
+        The facts that the worker needs: `file`; `scale`; `channels`; `luma`, whether a
+        model of one channel gets the luma of a colour image instead of R, G and B in
+        turn; `size`, height and width at which latency is measured; `resizable`; `tile`
+        and `overlap`, height and width; `step`, which sides of tiles are multiples of;
+        `shapes`, where the file has its sizes.
+
+    Raises:
+        InputError: If the model is not an int8 file of ours, or LiteRT.js is missing.
+    """
+    facts = tiling(model)
+    core, utils = find_package(package)
+    out = Path(out)
+    (out / "litert").mkdir(parents=True, exist_ok=True)
+    _copy(Path(model), out / facts["file"])
+    text = (core / "dist" / "index.js").read_text()
+    if text.count(IMPORT) != 1:
+        raise InputError(
+            f"{core}: this version of LiteRT.js is not known to work; {VERSION} is."
+        )
+    # Browsers import modules by address; import maps do not work in workers.
+    write_text(out / "litert" / "core.js", text.replace(IMPORT, '"./wasm-utils.js"'))
+    _copy(utils / "dist" / "index.js", out / "litert" / "wasm-utils.js")
+    for runtime in RUNTIMES:
+        for ending in ("js", "wasm"):
+            name = f"litert_wasm{runtime}_internal.{ending}"
+            _copy(core / "wasm" / name, out / "litert" / name)
+    worker = resources.files("tfsr.report").joinpath("worker.js").read_text()
+    write_text(out / "worker.js", worker)
+    return facts
+
+
+def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
+    """Returns the folders of `@litertjs/core` and `@litertjs/wasm-utils`.
+
+    Args:
+        folder: The folder of `@litertjs/core`, the `node_modules` folder that has it,
+            or the folder that has that; the working directory by default.
+
+    Raises:
+        InputError: If the packages are not found there.
+    """
+    folder = Path(folder or ".")
+    for core in (folder, folder / PACKAGE, folder / "node_modules" / PACKAGE):
+        for scope in (core.parent, core / "node_modules" / PACKAGE.parent):
+            utils = scope / "wasm-utils"
+            if (core / "dist/index.js").is_file() and (utils / "dist").is_dir():
+                return core, utils
+    raise InputError(
+        f"{folder.resolve()}: no LiteRT.js in it; run npm install {PACKAGE}@{VERSION} "
+        "there, or name its folder with --litert-js."
+    )
+
+
+def tiling(file: str | Path) -> dict:
+    """Returns how a browser runs a model on photographs, as described at `prepare`.
+
+    Raises:
+        InputError: If the model is not an int8 file of ours.
+    """
+    upscaler = TFLiteUpscaler(file, threads=1)
+    facts = upscaler.metadata
+    if format_of(facts, file).ends != "uint8":
+        raise InputError(f"{file}: takes {facts['input']}; the browser wants int8.")
+    step, radius = facts["alignment"], facts["receptive_radius"]
+    radius += -radius % step
+    size = facts["size"] or DYNAMIC_TILE
+    if upscaler.tiles:
+        tile, overlap = upscaler.size, upscaler.tiles.overlap
+    else:
+        least = 2 * radius + INSIDE
+        tile = [max(side, least) // step * step for side in size]
+        overlap = [radius, radius]
+    return {
+        "file": Path(file).name,
+        "scale": upscaler.scale,
+        "channels": upscaler.channels,
+        "luma": upscaler.channels == 1 and _of_luma(facts),
+        "size": list(size),
+        "resizable": upscaler.tiles is None,
+        "tile": list(tile),
+        "overlap": list(overlap),
+        "step": step,
+        "shapes": _shapes(Path(file).read_bytes(), upscaler.scale),
+    }
+
+
+def _of_luma(facts):
+    return facts["scale"] == 1 and from_table(facts["degradation"]).of_luma
+
+
+def _shapes(content, scale):
+    """Returns where a file has the sizes of its input and output.
+
+    Each entry has the byte offsets of `height` and `width`, and their `factor` to the
+    input's size. A file of open size has each size twice, once as -1.
+    """
+    graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
+    found = []
+    for tensor, factor in ((graph.Inputs(0), 1), (graph.Outputs(0), scale)):
+        table = graph.Tensors(tensor)._tab
+        for place in (SHAPE, SHAPE_SIGNATURE):
+            offset = table.Offset(place)
+            if offset:
+                batch = table.Vector(offset)
+                sides = {"height": batch + 4, "width": batch + 8}
+                found.append({**sides, "factor": factor})
+    return found
+
+
+def _copy(source, target):
+    if not source.is_file():
+        raise InputError(f"{source}: missing; install @litertjs/core again.")
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -1,0 +1,142 @@
+"""Rewrites a model's graph by the rules in `rules.py`, and helps to write rules.
+
+A rule is a function of one operation and its symbolic arguments. It returns the tensor
+that replaces the operation's output, or None where it does not apply. `producer` tells
+what an argument was computed from, so a rule matches a pattern backwards from its last
+operation. Operations that the new output does not need drop out of the graph.
+"""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tfsr.graph.graph import Graph, inline
+from tfsr.layers import GroupedConv2D, JoinScales, PadToMultiple
+
+
+def lower(
+    model: keras.Model,
+    rules: tuple[Callable, ...],
+    height: int | None = None,
+    width: int | None = None,
+) -> Graph:
+    """Returns the graph of `model`, rewritten for inference.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+        rules: `EXACT` or `FOR_INT8` of `rules.py`.
+        height: Height of the input, or `None` to leave it open.
+        width: Width of the input, or `None` to leave it open.
+    """
+    graph = inline(model, height, width)
+    for rule in rules:
+        graph = rewrite(graph, rule)
+    return graph
+
+
+def rewrite(graph: Graph, rule: Callable) -> Graph:
+    """Returns `graph` with `rule` applied wherever it fits."""
+
+    def call(node, *args, **kwargs):
+        replacement = rule(node.operation, *args)
+        if replacement is None:
+            return node.operation(*args, **kwargs)
+        return replacement
+
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
+    return Graph(inputs, graph.run(inputs, call))
+
+
+def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
+    """Returns `graph` with `addition`, `(filters,)`, added to its last bias."""
+    last = last_convolution(graph)
+    kernel, bias = weights_of(last)
+
+    def move(operation, *args):
+        if operation is not last:
+            return None
+        moved = type(last).from_config(last.get_config())
+        return built(moved, args[0], [kernel, bias + addition])(*args)
+
+    return rewrite(graph, move)
+
+
+def last_convolution(graph: Graph) -> GroupedConv2D | keras.layers.Conv2D:
+    """Returns the last convolution; only operations that move values follow it."""
+    operations = [node.operation for node in graph.nodes]
+    dense = GroupedConv2D | keras.layers.Conv2D
+    return [o for o in operations if isinstance(o, dense)][-1]
+
+
+def convolution(
+    name: str, kernel: np.ndarray, bias: np.ndarray, groups: int = 1
+) -> GroupedConv2D:
+    """Returns a built convolution of any image size with these weights.
+
+    Args:
+        name: Name of the layer.
+        kernel: `(k, k, C / groups, filters)`.
+        bias: `(filters,)`.
+        groups: Number of groups.
+    """
+    size, _, channels, filters = kernel.shape
+    layer = GroupedConv2D(filters, size, groups, name=name)
+    return built(layer, keras.Input((None, None, channels * groups)), [kernel, bias])
+
+
+def name_of(layer: keras.layers.Layer) -> str:
+    """Returns a layer's name after those of the layers around it: `block_0.conv_1`.
+
+    Rules give it to the layers that replace this one. A layer without weights has no
+    path, so its name is its class's.
+    """
+    return (layer.path or type(layer).__name__).replace("/", ".")
+
+
+def is_input(x: keras.KerasTensor) -> bool:
+    """Returns whether `x` is a model's input, perhaps padded or joined over scales."""
+    operation, before = producer(x)
+    if isinstance(operation, JoinScales | PadToMultiple):
+        return is_input(before)
+    return before is None
+
+
+def node_of(x: keras.KerasTensor):
+    """Returns the node, a call of an operation, that computed `x`."""
+    history = x._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def producer(
+    x: keras.KerasTensor,
+) -> tuple[keras.Operation, keras.KerasTensor | None]:
+    """Returns the operation that computed `x` and its first argument, None if none."""
+    node = node_of(x)
+    return node.operation, node.input_tensors[0] if node.input_tensors else None
+
+
+def built(
+    layer: keras.layers.Layer, x: keras.KerasTensor, weights: list
+) -> keras.layers.Layer:
+    """Returns `layer` after building it for the input `x` and setting its weights."""
+    layer.build(x.shape)
+    layer.set_weights(weights)
+    return layer
+
+
+def with_weights(
+    conv: GroupedConv2D, kernel: np.ndarray, bias: np.ndarray
+) -> GroupedConv2D:
+    """Returns a copy of `conv` with other weights."""
+    return convolution(name_of(conv), kernel, bias, conv.groups)
+
+
+def weights_of(conv: keras.layers.Layer) -> list[np.ndarray]:
+    """Returns kernel and bias of a convolution in float64."""
+    return [values_of(conv.kernel), values_of(conv.bias)]
+
+
+def values_of(weight) -> np.ndarray:
+    """Returns the values of a weight, in float64."""
+    return np.asarray(keras.ops.convert_to_numpy(weight), np.float64)

@@ -1,0 +1,486 @@
+"""Exact rewrites of a graph into an equal one that runs faster, each a short function.
+
+`engine.py` says what a rule is, and applies them. Each docstring begins with the rule's
+identity: * is convolution, k and b are kernel and bias.
+"""
+
+import functools
+
+import keras
+import numpy as np
+
+from tfsr.graph import operations as op
+from tfsr.graph.operators import CONCATENATIONS
+from tfsr.layers import (
+    BicubicEnlarge,
+    ChannelShift,
+    CollapsibleConv2D,
+    GroupedConv2D,
+    Luma,
+    WeightedAverage,
+    WeightNormConv2D,
+)
+from tfsr.layers.bicubic_enlarge import mirror
+from tfsr.layers.luma import BLACK, WEIGHTS
+from tfsr.tflite.lowering.engine import (
+    built,
+    convolution,
+    is_input,
+    name_of,
+    node_of,
+    producer,
+    values_of,
+    weights_of,
+    with_weights,
+)
+
+MAX_FILTERS_IN_BLOCKS = 4
+
+
+def shift_into_bias(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """(k * x + b) + s = k * x + (b + s) for a constant s."""
+    if not isinstance(operation, ChannelShift):
+        return None
+    conv, x = producer(args[0])
+    if not isinstance(conv, GroupedConv2D):
+        return None
+    kernel, bias = weights_of(conv)
+    return with_weights(conv, kernel, bias + np.array(operation.offset))(x)
+
+
+def fold_kernels(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """A kernel that is computed from weights is computed once, when training is over.
+
+    Such as g v / |v| of lengths g and directions v, or the product of two kernels.
+    """
+    if not isinstance(operation, WeightNormConv2D | CollapsibleConv2D):
+        return None
+    return with_weights(operation, *weights_of(operation))(*args)
+
+
+def fold_batch_normalization(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """g (k * x + b - m) / d + a = (g k / d) * x + (g (b - m) / d + a).
+
+    Mean m, deviation d, scale g and offset a are constants after training.
+    """
+    if not isinstance(operation, keras.layers.BatchNormalization):
+        return None
+    conv, x = producer(args[0])
+    if not isinstance(conv, GroupedConv2D):
+        return None
+    kernel, bias = weights_of(conv)
+    mean, variance, scale, offset = (
+        0.0 if w is None else values_of(w)
+        for w in (
+            operation.moving_mean,
+            operation.moving_variance,
+            operation.gamma,
+            operation.beta,
+        )
+    )
+    factor = (scale if operation.scale else 1) / np.sqrt(variance + operation.epsilon)
+    bias = (bias - mean) * factor + offset
+    return with_weights(conv, kernel * factor, bias)(x)
+
+
+def luma_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """luma(x) = k * x + b for a 1x1 convolution of R, G and B."""
+    if not isinstance(operation, Luma):
+        return None
+    kernel = np.reshape(WEIGHTS, (1, 1, 3, 1))
+    conv = convolution(name_of(operation), kernel, np.array([BLACK]))
+    conv.trainable = False
+    return conv(*args)
+
+
+def copies_as_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """[x, x, x] = k * x for a 1x1 convolution k of zeros and ones.
+
+    The 8-bit delegate copies 16 small inputs in four times the time.
+    """
+    if not isinstance(operation, CONCATENATIONS) or operation.axis != -1:
+        return None
+    if len(args[0]) == 1 or len({id(x) for x in args[0]}) > 1:
+        return None
+    x = args[0][0]
+    kernel = np.tile(np.eye(x.shape[-1]), len(args[0]))[None, None]
+    conv = convolution(name_of(operation), kernel, np.zeros(kernel.shape[-1]))
+    conv.trainable = False
+    return conv(x)
+
+
+def enlarge_as_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """bicubic(x) = shuffle(k * mirror(x)) for a 5x5 convolution k."""
+    if not isinstance(operation, BicubicEnlarge):
+        return None
+    x = mirror(*args)
+    kernel = operation.kernel(x.shape[-1])
+    conv = keras.layers.Conv2D(
+        kernel.shape[-1],
+        5,
+        use_bias=False,
+        trainable=False,
+        name=name_of(operation),
+    )
+    return keras.ops.depth_to_space(built(conv, x, [kernel])(x), operation.scale)
+
+
+def subtract_nothing(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """(x + y) - y = x."""
+    if not isinstance(operation, op.Subtract):
+        return None
+    total, y = args
+    if not isinstance(producer(total)[0], op.Add):
+        return None
+    x, added = node_of(total).input_tensors
+    return x if added is y else None
+
+
+def factor_into_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """c (k * x) = (c k) * x for a number c."""
+    if not isinstance(operation, op.Multiply) or not isinstance(args[1], float):
+        return None
+    conv, x = producer(args[0])
+    if not isinstance(conv, GroupedConv2D):
+        return None
+    kernel, bias = weights_of(conv)
+    return with_weights(conv, args[1] * kernel, args[1] * bias)(x)
+
+
+def pool_in_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """k * mean(x) = k' * x for a 1x1 convolution k of the means of s x s pixels.
+
+    k' is s x s with stride s and has k / s^2 at every tap. In 8 bits this saves one
+    rounding. In float32 `pool_as_convolution` followed by k is faster.
+    """
+    if not _is_pointwise(operation):
+        return None
+    pool, x = producer(args[0])
+    if not _is_block_mean(pool):
+        return None
+    s = pool.pool_size[0]
+    kernel, bias = weights_of(operation)
+    kernel = np.tile(kernel / s**2, (s, s, 1, 1))
+    name = name_of(operation)
+    layer = keras.layers.Conv2D(operation.filters, s, strides=s, name=name)
+    return built(layer, x, [kernel, bias])(x)
+
+
+def pool_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """mean(x) = k * x for s x s pixels and a depthwise k of stride s, all 1 / s^2.
+
+    The 8-bit delegate has no average pooling, and in float32 this is faster.
+    """
+    if not _is_block_mean(operation):
+        return None
+    (x,) = args
+    s = operation.pool_size[0]
+    kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
+    layer = keras.layers.DepthwiseConv2D(
+        s, strides=s, use_bias=False, trainable=False, name=name_of(operation)
+    )
+    return built(layer, x, [kernel])(x)
+
+
+def stride_in_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """k * space_to_depth(x, s) = k' * x for a 1x1 convolution k.
+
+    k' is s x s with stride s. The 8-bit delegate has no space to depth.
+    """
+    if not _is_pointwise(operation):
+        return None
+    shuffle, x = producer(args[0])
+    if not isinstance(shuffle, op.SpaceToDepth):
+        return None
+    s = shuffle.block_size
+    kernel, bias = weights_of(operation)
+    name = name_of(operation)
+    layer = keras.layers.Conv2D(operation.filters, s, strides=s, name=name)
+    return built(layer, x, [kernel.reshape(s, s, *x.shape[-1:], -1), bias])(x)
+
+
+def convolve_before_shuffle(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """k * shuffle(y) = crop(shuffle(k' * y)) for a 3x3 convolution k.
+
+    Along an axis, pixel r p + a of shuffle(y) is channel block a of y at p. The r
+    outputs r p + 1 ... r p + r read the pixels r p ... r p + r + 1, all of which are in
+    y at p and p + 1. So k' is 2x2 with r^2 times the filters: the taps of k at their
+    places and zeros elsewhere. It starts at p = -1, so its shuffled result begins r - 1
+    pixels before the output and ends one pixel after it; both are cropped. The rule
+    applies where k narrows: there the wide map at the higher resolution costs more than
+    the zeros.
+    """
+    if not isinstance(operation, GroupedConv2D) or operation.groups > 1:
+        return None
+    found = _shuffled(args[0])
+    narrows = operation.filters < args[0].shape[-1]
+    if found is None or not narrows or operation.kernel_size != 3:
+        return None
+    y, r, groups = found
+    kernel, bias = weights_of(operation)
+    channels, filters = kernel.shape[2:]
+    grouped = kernel.reshape(3, 3, groups, channels // groups, filters)
+    low = np.zeros((2, 2, groups, r, r, channels // groups, r, r, filters))
+    for i, j, u, v in np.ndindex(r, r, 3, 3):
+        (dy, a), (dx, b) = divmod(i + u, r), divmod(j + v, r)
+        low[dy, dx, :, a, b, :, i, j] = grouped[u, v]
+    low = low.reshape(2, 2, channels * r**2, filters * r**2)
+    conv = convolution(name_of(operation), low, np.tile(bias, r**2))
+    sr = _convolve_from_minus_one(conv, y)
+    return keras.ops.depth_to_space(sr, r)[:, r - 1 : -1, r - 1 : -1]
+
+
+def _convolve_from_minus_one(conv, y):
+    """Returns a 2x2 convolution of zero-padded y at the positions -1 ... H - 1.
+
+    That is `(B, H + 1, W + 1, filters)`. "same" padding gives the positions from 0 on.
+    Those at -1 are computed from the first row and column alone, so no padded copy of y
+    is needed.
+    """
+    left = keras.ops.pad(y[:, :, :1], ((0, 0), (0, 0), (1, 0), (0, 0)))
+    top = keras.ops.pad(y[:, :1], ((0, 0), (1, 0), (1, 0), (0, 0)))
+    rest = keras.ops.concatenate([conv(left)[:, :, :1], conv(y)], axis=2)
+    return keras.ops.concatenate([conv(top)[:, :1], rest], axis=1)
+
+
+def convolve_in_blocks(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """k * x = shuffle(k' * x) for a 3x3 convolution k, k' 4x4 with stride 2.
+
+    One output of k' holds the four outputs of k in a block of 2x2 pixels. These read
+    4x4 pixels, so k' has the filters of k at four places with zeros around them. The
+    runtime computes 16 filters at a time (with AVX-512), of which an RGB image needs
+    three. The rule applies only to maps whose sides are even for every image size:
+    graphs for a fixed and an open size must have the same nodes, because ranges are
+    stored by a node's position.
+    """
+    if not isinstance(operation, GroupedConv2D) or not _has_even_sides(args[0]):
+        return None
+    dense = operation.kernel_size == 3 and operation.groups == 1
+    if not dense or operation.filters > MAX_FILTERS_IN_BLOCKS:
+        return None
+    (x,) = args
+    kernel, bias = weights_of(operation)
+    blocks = np.zeros((4, 4, x.shape[-1], 2, 2, operation.filters))
+    for i, j in np.ndindex(2, 2):
+        blocks[i : i + 3, j : j + 3, :, i, j] = kernel
+    filters, name = 4 * operation.filters, name_of(operation)
+    layer = keras.layers.Conv2D(filters, 4, strides=2, padding="same", name=name)
+    weights = [blocks.reshape(4, 4, x.shape[-1], -1), np.tile(bias, 4)]
+    return keras.ops.depth_to_space(built(layer, x, weights)(x), 2)
+
+
+def average_in_convolutions(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """sum w_q (k_q * x_q + y) = sum (w_q k_q) * x_q + (sum w_q - 1) y + y."""
+    if not isinstance(operation, WeightedAverage):
+        return None
+    terms, originals = [], {}
+    for share, prediction in zip(values_of(operation.shares), args[0], strict=True):
+        if not isinstance(producer(prediction)[0], op.Add):
+            return None
+        residual, original = node_of(prediction).input_tensors
+        conv, x = producer(residual)
+        if not isinstance(conv, GroupedConv2D):
+            return None
+        kernel, bias = weights_of(conv)
+        terms.append(with_weights(conv, share * kernel, share * bias)(x))
+        originals[id(original)] = original
+    if len(originals) > 1:
+        return None
+    (y,) = originals.values()
+    rest = float(values_of(operation.shares).sum() - 1)
+    return functools.reduce(keras.ops.add, [*terms, rest * y, y])
+
+
+def shuffle_at_once(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """Pixel shuffles within g groups become one shuffle of reordered filters.
+
+    A grouped convolution has the filters (g, i, j, c), which are shuffled by group and
+    concatenated. One shuffle of the filters (i, j, g, c) gives the same. A grouped
+    convolution for each (i, j) puts them in that order, so one copy at the low
+    resolution replaces three.
+    """
+    if not isinstance(operation, CONCATENATIONS):
+        return None
+    y, r, groups = _shuffled_by_group(args[0]) or (None, 0, 1)
+    if groups == 1:
+        return None
+    relu, z = producer(y)
+    if not isinstance(relu, op.Relu):
+        return None
+    conv, x = producer(z)
+    if not isinstance(conv, GroupedConv2D) or conv.groups != groups:
+        return None
+    kernel, bias = weights_of(conv)
+    kernel = kernel.reshape(*kernel.shape[:3], groups, r**2, -1)
+    bias = bias.reshape(groups, r**2, -1)
+    parts = [
+        keras.ops.relu(
+            with_weights(
+                conv,
+                kernel[..., i, :].reshape(*kernel.shape[:3], -1),
+                bias[:, i].reshape(-1),
+            )(x)
+        )
+        for i in range(r**2)
+    ]
+    return keras.ops.depth_to_space(keras.ops.concatenate(parts, axis=-1), r)
+
+
+def concatenate_onto(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """[a, b, c] = [[a, b], c] if the graph has the concatenation [a, b] already.
+
+    The 8-bit delegate copies two inputs much faster than three or four.
+    """
+    if not isinstance(operation, CONCATENATIONS) or len(args[0]) < 3:
+        return None
+    *first, last = args[0]
+    joined = _joined(first)
+    return None if joined is None else operation([joined, last])
+
+
+def center_input(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """x + s = (x + m) + (s - m), where m is the same for all channels.
+
+    In 8 bits, the shift s of each channel would cost up to half a quantization step. m
+    is the mean of s in whole steps of 1 / 255, which costs nothing. Two other rules,
+    `shift_after_pool` and `shift_out_of_convolution`, move s - m on.
+    """
+    if not isinstance(operation, ChannelShift) or not is_input(args[0]):
+        return None
+    center = float(np.rint(255 * np.mean(operation.offset)) / 255)
+    rest = np.array(operation.offset) - center
+    centered = ChannelShift((center,) * len(rest))(args[0])
+    return ChannelShift(rest.tolist())(centered)
+
+
+def shift_after_pool(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """mean(x + s) = mean(x) + s."""
+    if not _is_block_mean(operation):
+        return None
+    shift, x = producer(args[0])
+    return shift(operation(x)) if isinstance(shift, ChannelShift) else None
+
+
+def shift_out_of_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """k * (x + s) + b = k * x + (b + sum(k s)) for the shift s of `center_input`.
+
+    This is the only inexact rule: at the outermost pixels, where the convolution reads
+    zeros beyond the border, it adds s to these zeros too. With CARN's means s is at
+    most 0.027.
+    """
+    if not isinstance(operation, GroupedConv2D):
+        return None
+    shift, x = producer(args[0])
+    if not isinstance(shift, ChannelShift) or is_input(x):
+        return None
+    kernel, bias = weights_of(operation)
+    bias = bias + np.einsum("yxcf,c->f", kernel, np.array(shift.offset))
+    return with_weights(operation, kernel, bias)(x)
+
+
+EXACT = (
+    fold_kernels,
+    fold_batch_normalization,
+    average_in_convolutions,
+    subtract_nothing,
+    factor_into_convolution,
+    luma_as_convolution,
+    copies_as_convolution,
+    enlarge_as_convolution,
+    shift_into_bias,
+    pool_as_convolution,
+    stride_in_convolution,
+    convolve_before_shuffle,
+    convolve_in_blocks,
+    shuffle_at_once,
+    concatenate_onto,
+)
+FOR_INT8 = (
+    center_input,
+    shift_after_pool,
+    shift_out_of_convolution,
+    pool_in_convolution,
+    *EXACT,
+)
+
+
+def _joined(parts):
+    """Returns the concatenation of `parts` that the graph has, or None.
+
+    It may consist of concatenations of two, from the first part on.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    *first, last = parts
+    joined = _joined(first)
+    if joined is not None:
+        for node in joined._keras_history.operation._outbound_nodes:
+            same = [id(x) for x in node.input_tensors] == [id(joined), id(last)]
+            if same and isinstance(node.operation, CONCATENATIONS):
+                return node.outputs[0]
+    return None
+
+
+def _has_even_sides(x):
+    """Returns whether the height and width of `x` are even for every input size."""
+    operation, before = producer(x)
+    if isinstance(operation, op.DepthToSpace):
+        return operation.block_size % 2 == 0
+    keeps_sides = isinstance(operation, GroupedConv2D | op.Add | op.Relu)
+    return keeps_sides and _has_even_sides(before)
+
+
+def _is_pointwise(operation):
+    conv = isinstance(operation, GroupedConv2D)
+    return conv and operation.kernel_size == operation.groups == 1
+
+
+def _is_block_mean(operation):
+    if not isinstance(operation, keras.layers.AveragePooling2D):
+        return False
+    height, width = operation.pool_size
+    whole = operation.strides == operation.pool_size and operation.padding == "valid"
+    return whole and height == width
+
+
+def _shuffled(x):
+    """Returns y, block size and groups if x is a pixel shuffle of y; else None."""
+    operation, y = producer(x)
+    if isinstance(operation, op.DepthToSpace):
+        return y, operation.block_size, 1
+    if isinstance(operation, CONCATENATIONS):
+        return _shuffled_by_group(node_of(x).input_tensors)
+    return None
+
+
+def _shuffled_by_group(parts):
+    """Returns as `_shuffled` does, for the concatenated parts of shuffles by group."""
+    blocks, sources = set(), set()
+    for part in parts:
+        shuffle, piece = producer(part)
+        if not isinstance(shuffle, op.DepthToSpace):
+            return None
+        split, y = producer(piece)
+        if not isinstance(split, op.Split):
+            return None
+        blocks.add(shuffle.block_size)
+        sources.add(id(y))
+    if len(blocks) != 1 or len(sources) != 1:
+        return None
+    return y, blocks.pop(), len(parts)

@@ -1,0 +1,300 @@
+"""Ranges of a graph's activations, chosen from values that the running graph takes."""
+
+import fnmatch
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import keras
+import numpy as np
+
+from tfsr.errors import InputError
+from tfsr.graph.graph import Graph
+from tfsr.graph.operators import SUMS, is_relu, operator_of
+from tfsr.layers import ChannelShift, GroupedConv2D
+from tfsr.tflite.lowering.engine import is_input, name_of, weights_of
+
+# Both by position: the index of a node in `graph.nodes`.
+Samples = dict[int, np.ndarray]
+Ranges = dict[int, tuple[float, float]]
+
+VALUES_PER_PATCH = 4000
+BINS = 2048
+BATCH = 8  # patches run at once
+
+
+def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
+    """Returns values of each activation: random samples and the extremes, 1-D arrays.
+
+    The float graph is run, so many or large patches are quick, and the values hold for
+    any exported size.
+
+    Args:
+        graph: The graph to export, of open size.
+        patches: LR images, float32 `(H, W, C)` in [0, 1].
+    """
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    rng = np.random.default_rng(0)
+    samples: dict[int, list] = {}
+
+    def call(node, *args, **kwargs):
+        outputs = node.operation(*args, **kwargs)
+        if not _moves(node):
+            values = keras.ops.convert_to_numpy(outputs)
+            count = VALUES_PER_PATCH * len(values)
+            kept = rng.choice(values.ravel(), count)
+            kept = np.concatenate([kept, [values.min(), values.max()]])
+            samples.setdefault(position[id(node)], []).append(kept)
+        return outputs
+
+    for batch in batches(patches):
+        graph.run([batch] * len(graph.inputs), call)
+    return {i: np.concatenate(kept) for i, kept in samples.items()}
+
+
+def batches(patches: Iterable[np.ndarray]) -> Iterator:
+    """Yields tensors `(B, H, W, C)` of patches of one size, B at most `BATCH`."""
+    by_shape: dict[tuple, list] = {}
+    for patch in patches:
+        by_shape.setdefault(patch.shape, []).append(patch)
+    for alike in by_shape.values():
+        for i in range(0, len(alike), BATCH):
+            yield keras.ops.convert_to_tensor(np.stack(alike[i : i + BATCH]))
+
+
+def min_max(values: np.ndarray) -> tuple[float, float]:
+    """Returns the range from the smallest to the largest value, extended to hold 0."""
+    return min(0.0, float(values.min())), max(0.0, float(values.max()))
+
+
+def percentile(values: np.ndarray, share: float = 99.99) -> tuple[float, float]:
+    """Returns the range between two percentiles of the values, extended to hold 0.
+
+    Args:
+        values: Values of an activation.
+        share: The upper percentile; the lower one is 100 - `share`.
+    """
+    low, high = np.percentile(values, [100 - share, share])
+    return min(0.0, float(low)), max(0.0, float(high))
+
+
+def least_squares(values: np.ndarray) -> tuple[float, float]:
+    """Returns the range for which 8 bits have the least squared error on the values.
+
+    It clips rare large values if the finer steps gain more on all others. The search
+    tries a grid of shrunken `min_max` ranges on a histogram of the values.
+    """
+    low, high = min_max(values)
+    if low == high:
+        return low, high
+    counts, edges = np.histogram(values, BINS, (low, high))
+    centers = (edges[1:] + edges[:-1]) / 2
+    shares = np.linspace(0.2, 1, 41)
+    candidates = [
+        (low * a, high * b) for a in (shares if low < 0 else (1.0,)) for b in shares
+    ]
+
+    def squared_error(bounds):
+        step = (bounds[1] - bounds[0]) / 255
+        zero_point = np.round(-bounds[0] / step)
+        levels = np.clip(np.round(centers / step) + zero_point, 0, 255)
+        return np.dot(counts, ((levels - zero_point) * step - centers) ** 2)
+
+    return min(candidates, key=squared_error)
+
+
+def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> Ranges:
+    """Returns the range of every operation that TFLite quantizes.
+
+    TFLite fuses an operation with a ReLU that alone reads it: only the ReLU has a range
+    then. Tensors that meet in a concatenation share a range. The range of the output is
+    [0, 1], and that of a copy of the input too; if the input is shifted by one constant
+    s, that range is [s, 1 + s].
+
+    Args:
+        graph: The observed graph.
+        samples: What `observe` returned for it.
+        choose: Function of an activation's values that returns a range: `min_max`,
+            `percentile` or `least_squares`.
+    """
+    chosen = {}
+    hidden = fused_into_relu(graph)
+    outputs = {id(x) for x in graph.outputs}
+    last = {i for i, n in enumerate(graph.nodes) if id(n.outputs[0]) in outputs}
+    for together in _same_range(graph):
+        members = [i for i in together if i in samples and i not in hidden]
+        if not members:
+            continue
+        shift = _shift_of_input(graph, members[0])
+        if last & set(together):
+            shared = (0.0, 1.0)
+        elif shift is not None:
+            shared = (shift, 1.0 + shift)
+        else:
+            shared = choose(np.concatenate([samples[i] for i in members]))
+            shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone
+        chosen.update(dict.fromkeys(members, shared))
+    return chosen
+
+
+def is_of_pixels(bounds: tuple[float, float]) -> bool:
+    """Returns whether a range is that of pixels, [0, 1] or shifted: 8 bits suffice."""
+    return bounds[1] - bounds[0] == 1
+
+
+def fused_into_relu(graph: Graph) -> set[int]:
+    """Returns the positions of nodes whose outputs a ReLU reads and nothing else."""
+    consumers: dict[int, list] = {}
+    for node in graph.nodes:
+        for x in node.input_tensors:
+            consumers.setdefault(id(x), []).append(node.operation)
+    outputs = [consumers.get(id(node.outputs[0]), []) for node in graph.nodes]
+    return {
+        i for i, readers in enumerate(outputs) if [*map(is_relu, readers)] == [True]
+    }
+
+
+def names(graph: Graph) -> dict[int, str]:
+    """Returns a name for each node's output, by the node's position.
+
+    A layer with a kernel gives its own name. Another operation has the name of the last
+    such layer before it and its kind, as in `block_0.conv_1.add`. A ReLU has the name
+    of the operation it is fused with. If a name comes again it gets a number: `head:2`.
+    """
+    position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+    layers: dict[int, str] = {}
+    found: dict[int, str] = {}
+    times: dict[str, int] = {}
+    hidden = fused_into_relu(graph)
+    for i, node in enumerate(graph.nodes):
+        before = max((position.get(id(x), -1) for x in node.input_tensors), default=-1)
+        kind = type(node.operation).__name__.lower()
+        if hasattr(node.operation, "kernel"):
+            layers[i] = name = name_of(node.operation)
+        else:
+            layers[i] = layers.get(before, "input")
+            name = f"{layers[i]}.{kind}"
+        if before in hidden:  # so this is the ReLU
+            found[i] = found[before]
+            continue
+        times[name] = times.get(name, 0) + 1
+        found[i] = name if times[name] == 1 else f"{name}:{times[name]}"
+    return found
+
+
+def shared(graph: Graph, ranges: Ranges) -> list[list[int]]:
+    """Returns the positions in `ranges`, grouped by nodes that must share a range."""
+    groups = (sorted(group & ranges.keys()) for group in _same_range(graph))
+    return sorted(filter(None, groups))
+
+
+def read_rounded(graph: Graph, layers: Sequence[str]) -> Graph:
+    """Returns a graph whose convolutions read copies of some sums.
+
+    A copy has its own range. So if `leave_out` removes the range of a sum, additions
+    run in float32, but the convolutions that read it stay in 8 bits. This pays, because
+    the repeated rounding of sums along a network's body costs most.
+
+    Args:
+        graph: A float graph.
+        layers: Names or patterns as for `leave_out`; those of sums count.
+    """
+    sums = {
+        id(graph.nodes[i].outputs[0])
+        for i, name in names(graph).items()
+        if isinstance(graph.nodes[i].operation, SUMS)
+        and any(fnmatch.fnmatchcase(name, pattern) for pattern in layers)
+    }
+    copies = {}
+
+    def call(node, *args, **kwargs):
+        if hasattr(node.operation, "kernel") and id(node.input_tensors[0]) in sums:
+            x, *rest = args
+            if id(x) not in copies:
+                copies[id(x)] = keras.layers.Identity()(x)
+            args = copies[id(x)], *rest
+        return node.operation(*args, **kwargs)
+
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
+    return Graph(inputs, graph.run(inputs, call))
+
+
+def leave_out(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
+    """Returns `ranges` without those of `layers` and of tensors that share with them.
+
+    If an activation has no range, TensorFlow's converter leaves the operations that
+    compute it and read it in float32. 16 bits would suffice, but LiteRT has only slow
+    reference kernels for them, while XNNPACK runs float32. A sum that becomes the
+    output keeps its range: it is rounded anyway, and the converter adds integers there.
+
+    Args:
+        graph: The graph of `ranges`, such as `read_rounded` returns.
+        ranges: What `ranges` returned for it.
+        layers: Names as in `names`, or shell-style patterns of them such as `*.add*`.
+
+    Raises:
+        InputError: If a name or pattern fits no range.
+    """
+    found = {name: i for i, name in names(graph).items() if i in ranges}
+    wanted: set = set()
+    for pattern in layers:
+        fitting = fnmatch.filter(found, pattern)
+        if not fitting:
+            raise InputError(f"{pattern}: not a range; there are {', '.join(found)}.")
+        wanted.update(found[name] for name in fitting)
+    wanted -= _sum_of_output(graph)
+    dropped = {i for group in shared(graph, ranges) if wanted & {*group} for i in group}
+    return {i: bounds for i, bounds in ranges.items() if i not in dropped}
+
+
+def _sum_of_output(graph):
+    """Returns the position of the sum that becomes the output, as a set; or none."""
+    made_by = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+    position = made_by[id(graph.outputs[0])]
+    while _moves(node := graph.nodes[position]):
+        position = made_by[id(node.input_tensors[0])]
+    return {position} if isinstance(node.operation, SUMS) else set()
+
+
+def _moves(node):
+    """Returns whether a node only moves, picks or averages values.
+
+    TFLite then demands the same quantization of its inputs and outputs.
+    """
+    known = operator_of(node.operation)
+    return known is not None and known.moves
+
+
+def _shift_of_input(graph, position):
+    """Returns the constant that a node adds to the input: 0 of a copy, else None."""
+    node = graph.nodes[position]
+    if not (node.input_tensors and is_input(node.input_tensors[0])):
+        return None
+    if _copies_channels(node.operation):
+        return 0.0
+    if not isinstance(node.operation, ChannelShift):
+        return None
+    (offset, *others) = set(node.operation.offset)
+    return None if others else offset
+
+
+def _copies_channels(operation):
+    if not isinstance(operation, GroupedConv2D) or operation.kernel_size > 1:
+        return False
+    kernel, bias = weights_of(operation)
+    one_each = np.isin(kernel, (0, 1)).all() and (kernel.sum(axis=2) == 1).all()
+    return bool(one_each and not bias.any())
+
+
+def _same_range(graph: Graph):
+    """Returns groups of positions whose outputs must share a range.
+
+    Operations that only move values link the members of a group.
+    """
+    producer = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+    group = {i: {i} for i in range(len(graph.nodes))}
+    for i, node in enumerate(graph.nodes):
+        if _moves(node):
+            for x in node.input_tensors:
+                if id(x) in producer:  # not the model's input
+                    merged = group[i] | group[producer[id(x)]]
+                    group.update(dict.fromkeys(merged, merged))
+    return list({id(g): g for g in group.values()}.values())

@@ -1,0 +1,160 @@
+"""Quantization-aware networks: they are trained with the rounding of 8 bits."""
+
+from collections.abc import Iterable, Sequence
+
+import keras
+import numpy as np
+
+from tfsr.errors import InputError
+from tfsr.graph.graph import Graph, inline
+from tfsr.graph.operators import CONVOLUTIONS, SUMS
+from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
+from tfsr.layers.fake_quantized_conv import round_kernel
+from tfsr.tflite.formats import trained_for
+from tfsr.tflite.lowering.engine import built, lower
+from tfsr.tflite.quantization import activations
+
+
+def quantization_aware(
+    model: keras.Model,
+    patches: Iterable[np.ndarray],
+    weight_bits: int = 8,
+    activation_bits: int = 8,
+    in_float: Sequence[str] = (),
+) -> keras.Model:
+    """Returns `model` lowered, with every kernel and activation rounded as TFLite does.
+
+    The network that is trained is the one that runs: batch and weight normalization are
+    folded, and activations are rounded where the runtime does (`activations.ranges`).
+    The copy has the scales of `model` but weights of its own.
+
+    Args:
+        model: A float model of one or several scales.
+        patches: LR images, float32 `(H, W, C)` in [0, 1], that give the initial ranges.
+        weight_bits: 8, or 4 for studies.
+        activation_bits: 8 or 16.
+        in_float: Names or patterns of sums that are not rounded, as for `convert`.
+
+    Raises:
+        InputError: If `in_float` names something that is no sum.
+    """
+    wanted = trained_for(activation_bits)
+    graph = activations.read_rounded(lower(model, wanted.load("rules")), in_float)
+    samples = activations.observe(graph, patches)
+    ranges = activations.ranges(graph, samples, wanted.load("ranges"))
+    left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()
+    for i in left_out:
+        if not isinstance(graph.nodes[i].operation, SUMS):
+            raise InputError(
+                f"{activations.names(graph)[i]}: not a sum; only sums can stay in "
+                "float while training for 8 bits."
+            )
+        del ranges[i]
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    layers = {}  # one for each convolution and each range that several share
+
+    def call(node, *args, **kwargs):
+        operation = node.operation
+        if isinstance(operation, CONVOLUTIONS):
+            key = _identity(operation)
+            if key not in layers:
+                copy = _copy(operation, node, operation.get_weights())
+                layers[key] = FakeQuantizedConv2D(copy, weight_bits)
+            operation = layers[key]
+        elif isinstance(operation, keras.layers.Layer) and not operation.weights:
+            # With a new name, because names inside blocks come again in every block.
+            key = id(operation)
+            if key not in layers:
+                config = {**operation.get_config(), "name": None}
+                layers[key] = type(operation).from_config(config)
+            operation = layers[key]
+        outputs = operation(*args, **kwargs)
+        bounds = ranges.get(position[id(node)])
+        if bounds is None:
+            return outputs
+        key = id(bounds)
+        if key not in layers:
+            learned = not activations.is_of_pixels(bounds)
+            layers[key] = FakeQuantize(*bounds, activation_bits, learned)
+        return layers[key](outputs)
+
+    inputs = [keras.Input(x.shape[1:], name=x.name) for x in model.inputs]
+    outputs = graph.run(inputs, call)
+    return keras.Model(
+        keras.tree.pack_sequence_as(model.input, inputs),
+        keras.tree.pack_sequence_as(model.output, outputs),
+        name=model.name,
+    )
+
+
+def is_quantization_aware(model: keras.Model) -> bool:
+    """Returns whether `model` is quantization-aware."""
+    return any(isinstance(layer, FakeQuantize) for layer in model.layers)
+
+
+def trained_format(model: keras.Model) -> str | None:
+    """Returns the format of a quantization-aware model, "int8" or "int16x8".
+
+    None for any other model.
+    """
+    if not is_quantization_aware(model):
+        return None
+    bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
+    return trained_for(bits).name
+
+
+def _copy(conv, node, weights):
+    """Returns a copy of a node's convolution `conv` with other weights."""
+    copy = type(conv).from_config(conv.get_config())
+    return built(copy, node.input_tensors[0], weights)
+
+
+def _rounded(layer, node):
+    """Returns the convolution to export; the converter rounds kernels of 8 bits."""
+    conv = layer.conv
+    if layer.bits == 8:
+        return conv
+    _, *rest = conv.get_weights()
+    kernel = keras.ops.convert_to_numpy(round_kernel(conv, layer.bits))
+    return _copy(conv, node, [kernel, *rest])
+
+
+def _identity(conv):
+    """Returns a key that is equal for the copies that lowering makes of one layer."""
+    values = (keras.ops.convert_to_numpy(weight) for weight in conv.weights)
+    return type(conv), conv.name, *(value.tobytes() for value in values)
+
+
+def without_rounding(
+    model: keras.Model, height: int | None = None, width: int | None = None
+) -> tuple[Graph, activations.Ranges]:
+    """Returns the graph of a quantization-aware model without rounding, and its ranges.
+
+    Args:
+        model: A quantization-aware model of one input.
+        height: Height of the input, or `None` to leave it open.
+        width: Width of the input, or `None` to leave it open.
+    """
+    bounds = {}
+
+    def call(node, *args, **kwargs):
+        operation = node.operation
+        if isinstance(operation, FakeQuantize):
+            low, high = map(float, operation.bounds())
+            # An empty learned range means zeros, which any range of TFLite can hold.
+            bounds[id(args[0])] = (low, high) if low < high else (0.0, 1.0)
+            return args[0]
+        if isinstance(operation, FakeQuantizedConv2D):
+            operation = _rounded(operation, node)
+        return operation(*args, **kwargs)
+
+    rounded = inline(model, height, width)
+    inputs = [keras.Input(batch_shape=x.shape) for x in rounded.inputs]
+    graph = Graph(inputs, rounded.run(inputs, call))
+    ranges = {
+        i: bounds[id(x)]
+        for i, node in enumerate(graph.nodes)
+        for x in node.outputs
+        if id(x) in bounds
+    }
+    return graph, ranges

@@ -1,0 +1,32 @@
+"""Calibration data: random patches of images, on which ranges are observed."""
+
+import numpy as np
+
+from tfsr.data import BenchmarkFolder
+from tfsr.upscaling.upscalers import from_uint8
+
+CALIBRATION_PATCHES = 32
+CALIBRATION_SIZE = 72  # LR pixels
+
+
+def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarray]:
+    """Returns `CALIBRATION_PATCHES` random LR patches, float32 `(h, w, C)` in [0, 1].
+
+    The images take turns. If there are more images than patches, evenly spaced ones are
+    used. h and w are `CALIBRATION_SIZE`, or an image's side if that is smaller.
+
+    Args:
+        folder: The images.
+        seed: Seed of the patches' positions.
+    """
+    rng = np.random.default_rng(seed)
+    count = min(len(folder), CALIBRATION_PATCHES)
+    chosen = np.linspace(0, len(folder) - 1, count).astype(int)
+    images = [folder[i].lr for i in chosen]
+    patches = []
+    for i in range(CALIBRATION_PATCHES):
+        lr = images[i % count]
+        y, x = (rng.integers(max(1, n - CALIBRATION_SIZE + 1)) for n in lr.shape[:2])
+        patch = lr[y : y + CALIBRATION_SIZE, x : x + CALIBRATION_SIZE]
+        patches.append(from_uint8(patch))
+    return patches

@@ -1,0 +1,259 @@
+"""What the 8-bit runtime computes, integer by integer.
+
+XNNPACK runs TFLite models on the CPU. Rounding once differently in a deep network
+changes what comes after it, so its arithmetic is followed to the bit for all that our
+networks have. Operations beyond that are those of real numbers, rounded once.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsr.data.degradation import Degradation
+from tfsr.graph import operations as op
+from tfsr.graph.graph import Graph
+from tfsr.graph.operators import CONVOLUTIONS, SUMS, is_relu, operator_of
+from tfsr.layers import BilinearResize, GroupedConv2D
+from tfsr.layers.fake_quantized_conv import other_axes
+from tfsr.tflite.quantization.activations import Ranges, fused_into_relu
+from tfsr.tflite.quantization.aware import without_rounding
+from tfsr.upscaling.upscalers import (
+    KerasUpscaler,
+    as_floats,
+    from_uint8,
+    to_uint8,
+)
+
+LOWEST, HIGHEST = -128, 127
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantized:
+    """A tensor of integers, each less its zero point: times `step`, what it means."""
+
+    values: np.ndarray  # float32, as exact as integers up to 2^24
+    step: float
+    zero_point: int
+
+    @property
+    def scale(self) -> np.float32:
+        """The step as a file holds it."""
+        return np.float32(self.step)
+
+
+# What is not rounded to 8 bits yet: a function from the step to the integers.
+Pending = Callable[[np.float32], np.ndarray]
+
+
+class IntegerUpscaler(KerasUpscaler):
+    """Runs a quantization-aware model as its 8-bit conversion would run.
+
+    Args:
+        model: What `quantization_aware` returned, perhaps loaded.
+        scale: The scale to use.
+        name: As for `KerasUpscaler`.
+        task: As for `KerasUpscaler`.
+    """
+
+    depth = 8
+    bytes_of_value = 32  # float32 and float64, of a map, of its sums and beside them
+
+    def __init__(
+        self,
+        model: keras.Model,
+        scale: int,
+        name: str | None = None,
+        task: Degradation | None = None,
+    ):
+        super().__init__(model, scale, name=name, task=task)
+        self.graph, self.ranges = without_rounding(self.model)
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        pixels = to_uint8(as_floats(lr))[None]
+        return from_uint8(run_integers(self.graph, self.ranges, pixels)[0])
+
+
+def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray:
+    """Returns what the 8-bit model gives for an image, uint8 `(B, H, W, C)`.
+
+    Args:
+        graph: A graph of one input.
+        ranges: Its ranges, as for `export.int8`.
+        pixels: uint8 `(B, H, W, C)`.
+    """
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    hidden = fused_into_relu(graph)
+
+    def call(node, *args, **kwargs):
+        bounds = ranges.get(position[id(node)])
+        operation = node.operation
+        known = operator_of(operation)
+        first = keras.tree.flatten(args)[0]
+        is_sum = isinstance(operation, SUMS) and position[id(node)] not in hidden
+        if bounds is None and (is_sum or keras.ops.is_tensor(first)):  # in float32
+            real = keras.tree.map_structure(_real, args)
+            return keras.ops.convert_to_tensor(operation(*real, **kwargs))
+        if type(operation) in INTERPOLATE:
+            return INTERPOLATE[type(operation)](operation, *args)
+        if known and known.moves:
+            return _move(operation, *args, **kwargs)
+        if isinstance(operation, CONVOLUTIONS):
+            pending = _convolve(operation, *args)
+        elif is_relu(operation) and callable(args[0]):
+            pending = functools.partial(_relu, args[0])
+        elif isinstance(operation, op.Add) and all(
+            isinstance(x, Quantized) for x in args
+        ):
+            pending = functools.partial(_add, *args)
+        elif isinstance(operation, keras.layers.Identity):
+            pending = functools.partial(_quantize, *args)
+        elif isinstance(operation, op.LeakyRelu):
+            pending = functools.partial(_leaky_relu, *args, operation.negative_slope)
+        elif isinstance(operation, op.Multiply) and isinstance(args[1], float):
+            pending = functools.partial(_multiply, *args)
+        else:
+            pending = _compute(operation, *args, **kwargs)
+        return pending if bounds is None else _round(pending, *bounds)
+
+    image = Quantized(pixels.astype(np.float32), 1 / 255, LOWEST)
+    (sr,) = graph.run([image], call)
+    if not isinstance(sr, Quantized):
+        sr = _round(functools.partial(_quantize, sr), 0, 1)
+    return sr.values.astype(np.uint8)
+
+
+def _round(pending, low, high):
+    """Returns the integers of a range, each less the zero point."""
+    low, high = map(float, np.float32([low, high]))  # as a file holds them
+    step = (high - low) / 255
+    zero_point = LOWEST + math.floor(-low / step + 0.5)
+    scale = np.float32(step)
+    levels = np.clip(pending(scale), LOWEST - zero_point, HIGHEST - zero_point)
+    return Quantized(levels.astype(np.float32), step, zero_point)
+
+
+def _convolve(conv, x):
+    kernel = keras.ops.convert_to_numpy(conv.kernel).astype(np.float64)
+    axes = other_axes(conv)
+    largest = np.abs(kernel).max(axis=axes, keepdims=True)
+    largest = np.where(largest, largest, 1)
+    # The converter rounds kernels and biases by steps that are not float32 yet.
+    steps = largest / 127
+    scales = x.scale * np.float32(steps.ravel())
+    weights = np.rint(kernel / steps)
+    values = tf.constant(x.values, tf.float64)
+    if isinstance(conv, keras.layers.DepthwiseConv2D):
+        strides = (1, *conv.strides, 1)
+        sums = tf.nn.depthwise_conv2d(values, weights, strides, conv.padding.upper())
+    elif isinstance(conv, GroupedConv2D):
+        sums = _convolve_groups(values, weights, conv.groups)
+    else:
+        sums = tf.nn.conv2d(values, weights, conv.strides, conv.padding.upper())
+    sums = sums.numpy()
+    if conv.bias is not None:
+        bias = keras.ops.convert_to_numpy(conv.bias).astype(np.float64)
+        sums = sums + np.rint(bias / (x.step * steps.ravel()))
+    return lambda scale: np.rint(np.float32(sums) * (scales / scale))
+
+
+def _convolve_groups(x, kernel, groups):
+    parts = zip(tf.split(x, groups, -1), np.split(kernel, groups, -1), strict=True)
+    return tf.concat([tf.nn.conv2d(a, k, 1, "SAME") for a, k in parts], -1)
+
+
+def _add(a, b, scale):
+    """Returns a sum by multipliers of 21 bits, halves up."""
+    ratios = a.scale / scale, b.scale / scale
+    shift = 21 - math.frexp(max(ratios))[1]
+    by_a, by_b = (round(math.ldexp(float(ratio), shift)) for ratio in ratios)
+    total = a.values.astype(np.int64) * by_a + b.values.astype(np.int64) * by_b
+    return (total + (1 << (shift - 1))) >> shift
+
+
+def _quantize(x, scale):
+    """Returns the integers of real numbers, to the nearest even."""
+    return np.rint(keras.ops.convert_to_numpy(x) * (np.float32(1) / scale))
+
+
+def _multiply(x, factor, scale):
+    """Returns a number times x; the number is 255 of its own steps."""
+    step = np.float32(abs(factor) / 255)
+    products = np.float32(x.values * math.copysign(255, factor))
+    return np.rint(products * (x.scale * step / scale))
+
+
+def _leaky_relu(x, slope, scale):
+    """Returns the two slopes by multipliers of 8 bits behind the point, halves up."""
+    ratio = x.scale / scale
+    above, below = (np.rint(256 * ratio * np.float32(s)) for s in (1, slope))
+    return np.floor((x.values * np.where(x.values < 0, below, above) + 128) / 256)
+
+
+def _relu(pending, scale):
+    """Returns what is pending, cut at 0, which a shared range may go below."""
+    return np.maximum(pending(scale), 0)
+
+
+def _compute(operation, *args, **kwargs):
+    """Returns what an operation gives in real numbers."""
+    real = keras.tree.map_structure(_real, args)
+    result = keras.ops.convert_to_numpy(operation(*real, **kwargs))
+    return lambda scale: np.floor(result / np.float64(scale) + 0.5)
+
+
+def _move(operation, *args, **kwargs):
+    first = keras.tree.flatten(args)[0]
+    values = keras.tree.map_structure(
+        lambda x: x.values if isinstance(x, Quantized) else x, args
+    )
+    moved = operation(*values, **kwargs)
+    return keras.tree.map_structure(
+        lambda x: Quantized(
+            keras.ops.convert_to_numpy(x), first.step, first.zero_point
+        ),
+        moved,
+    )
+
+
+def _upsample(operation, x):
+    """Returns a map enlarged, between its pixels by weights of 11 bits, halves up."""
+    if operation.interpolation == "nearest":
+        return _move(operation, x)
+    height, width = x.values.shape[1:3]
+    sizes = (height * operation.size[0], width * operation.size[1])
+    return dataclasses.replace(x, values=_interpolate(x.values, sizes))
+
+
+def _resize(operation, x):
+    """Returns a map resized by a fraction, as `_upsample` does."""
+    resized = operation.resize_by(_interpolate, x.values)
+    return dataclasses.replace(x, values=keras.ops.convert_to_numpy(resized))
+
+
+def _interpolate(values, sizes):
+    values = np.asarray(values).astype(np.int64)
+    for axis, size in ((2, sizes[1]), (1, sizes[0])):
+        length = values.shape[axis]
+        position = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+        first = np.floor(position).astype(int)
+        weight = np.rint((position - first) * 2048).astype(np.int64)
+        below, above = (
+            values.take(np.minimum(first + i, length - 1), axis) for i in (0, 1)
+        )
+        column = [-1 if i == axis else 1 for i in range(4)]
+        values = below * 2048 + (above - below) * weight.reshape(column)
+    return ((values + (1 << 21)) >> 22).astype(np.float32)
+
+
+INTERPOLATE = {keras.layers.UpSampling2D: _upsample, BilinearResize: _resize}
+
+
+def _real(x):
+    if isinstance(x, Quantized):
+        return x.values * x.scale
+    return x

@@ -1,0 +1,111 @@
+"""Measures the quality that a converted model loses against its original."""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tfsr import metrics
+from tfsr.data import BenchmarkFolder
+from tfsr.data.degradation import to_table
+from tfsr.pictures import most_different, side_by_side
+from tfsr.scoring.evaluation import psnr
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
+
+CROP = 96  # HR pixels: side of the crop in the picture
+GAIN = 16  # factor on the difference in the picture
+
+
+def verify(
+    converted: Upscaler,
+    original: Upscaler,
+    folder: BenchmarkFolder,
+    picture: str | Path | None = None,
+) -> dict:
+    """Returns the report of `tfsr verify`; both models get the same LR.
+
+    Args:
+        converted: The converted model.
+        original: The model it was made from.
+        folder: The images. If degraded by noise, they must be 8-bit.
+        picture: A `.png` file to write. It shows the crop of the worst image in which
+            the two models differ most, beside HR, the difference and, in restoration,
+            the input.
+
+    Returns:
+        Means in dB: `psnr_float` (original) and `psnr_quantized` (converted) against HR
+        by the evaluation protocol, and `psnr_between` the two over all channels;
+        `loss_db` = `psnr_float` - `psnr_quantized`; `channel_bias`, the mean of
+        converted - original for each channel, in 8-bit units; `worst_image`, the name
+        of the image with the largest loss; `images`, for each image its `name`,
+        `lr_size` and figures. Also `folder`, `scale` and `degradation`.
+    """
+    images, bias = [], []
+    worst: tuple = ()
+    for pair in tqdm(folder, desc="verifying", unit="image", disable=None):
+        lr = from_uint8(pair.lr)
+        ours, theirs = to_uint8(converted(lr)), to_uint8(original(lr))
+        image = {
+            "name": pair.name,
+            "lr_size": list(lr.shape[:2]),
+            "psnr_float": psnr(theirs, pair.hr, folder.border),
+            "psnr_quantized": psnr(ours, pair.hr, folder.border),
+            "psnr_between": metrics.psnr(ours, theirs, folder.border),
+        }
+        images.append(image)
+        if not worst or _loss(image) > _loss(worst[0]):
+            worst = image, pair, theirs, ours
+        bias.append(np.mean(ours - theirs.astype(np.float64), axis=(0, 1)))
+    mean = {
+        key: float(np.mean([image[key] for image in images]))
+        for key in ("psnr_float", "psnr_quantized", "psnr_between")
+    }
+    if picture:
+        _draw(picture, *worst)
+    return {
+        "folder": str(folder.folder),
+        "scale": folder.scale,
+        "degradation": to_table(folder.degradation),
+        **mean,
+        "loss_db": mean["psnr_float"] - mean["psnr_quantized"],
+        "channel_bias": np.mean(bias, axis=0).tolist(),
+        "worst_image": worst[0]["name"],
+        "images": images,
+    }
+
+
+def roughness(converted: TFLiteUpscaler, report: dict) -> list[str]:
+    """Returns remarks on images that a file gives less than the network would give.
+
+    Args:
+        converted: The file.
+        report: What `verify` returned of it.
+    """
+    images = report["images"]
+    rough = sum(not converted.is_exact(*image["lr_size"]) for image in images)
+    if not rough:
+        return []
+    height, width = converted.size
+    return [
+        f"{converted.name}: {rough} of {len(images)} images are padded to "
+        f"{height}x{width} or come in tiles that overlap by less than the network "
+        "sees; the loss has that in it."
+    ]
+
+
+def _loss(image):
+    return image["psnr_float"] - image["psnr_quantized"]
+
+
+def _draw(file, image, pair, theirs, ours):
+    where = most_different([ours, theirs], CROP)
+    difference = 128 + GAIN * (ours[where].astype(int) - theirs[where])
+    crops = {
+        f"{image['name']}: HR": pair.hr[where],
+        **({"input": pair.lr[where]} if pair.lr.shape == pair.hr.shape else {}),
+        f"original, {image['psnr_float']:.2f} dB": theirs[where],
+        f"converted, {image['psnr_quantized']:.2f} dB": ours[where],
+        f"difference x {GAIN}": np.clip(difference, 0, 255).astype(np.uint8),
+    }
+    side_by_side(file, [crops])

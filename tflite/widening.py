@@ -1,0 +1,136 @@
+"""Widens the activations of an 8-bit TFLite model to 16 bits.
+
+TensorFlow's converter cannot convert a model with a pixel shuffle to this format.
+Weights stay in 8 bits, symmetric for each output channel. An activation's range [-a, b]
+becomes the symmetric [-m, m] with m = max(a, b), in steps of m / 32767. If a is 0, as
+in the output, the 8-bit range clipped at 0; here a ReLU does.
+"""
+
+import copy
+
+import numpy as np
+from ai_edge_litert.schema_py_generated import (
+    ActivationFunctionType,
+    BuiltinOperator,
+    BuiltinOptions,
+    CastOptionsT,
+    ModelT,
+    OperatorCodeT,
+    OperatorT,
+    TensorT,
+    TensorType,
+)
+
+from tfsr.tflite.flatbuffer import add_buffer, constant, pack, unpack
+
+LARGEST = 32767
+CONVOLUTIONS = (BuiltinOperator.CONV_2D, BuiltinOperator.DEPTHWISE_CONV_2D)
+SHUFFLES = (BuiltinOperator.DEPTH_TO_SPACE, BuiltinOperator.SPACE_TO_DEPTH)
+
+
+def widen(content: bytes) -> bytes:
+    """Returns the content of a `.tflite` file with its activations in 16 bits.
+
+    Args:
+        content: Content of an 8-bit `.tflite` file with float32 input and output, whose
+            convolutions have 8-bit weights and a bias.
+    """
+    model = unpack(content)
+    (graph,) = model.subgraphs
+    kinds = [_kind(model, operator) for operator in graph.operators]
+    convolutions = [  # input, kernel and bias of each
+        operator.inputs
+        for kind, operator in zip(kinds, graph.operators, strict=True)
+        if kind in CONVOLUTIONS
+    ]
+    kernels = {kernel for _, kernel, _ in convolutions}
+    for kind, operator in zip(kinds, graph.operators, strict=True):
+        if kind in (*CONVOLUTIONS, BuiltinOperator.ADD):
+            _clip_as_before(graph, operator)
+    for i, tensor in enumerate(graph.tensors):
+        if tensor.type == TensorType.INT8 and i not in kernels:
+            _widen_tensor(model, tensor)
+    for operands in convolutions:
+        _widen_bias(model, *(graph.tensors[i] for i in operands))
+    operators = []
+    for kind, operator in zip(kinds, graph.operators, strict=True):
+        if kind in SHUFFLES:
+            operators += _between_casts(model, graph, operator)
+        else:
+            operators.append(operator)
+    graph.operators = operators
+    return pack(model)
+
+
+def _kind(model, operator):
+    return model.operatorCodes[operator.opcodeIndex].builtinCode
+
+
+def _clip_as_before(graph, operator: OperatorT):
+    """Adds a ReLU to an operator if its 8-bit output range begins at 0."""
+    (output,) = (graph.tensors[i] for i in operator.outputs)
+    if output.type == TensorType.INT8 and output.quantization.zeroPoint[0] == -128:
+        operator.builtinOptions.fusedActivationFunction = ActivationFunctionType.RELU
+
+
+def _widen_tensor(model: ModelT, tensor: TensorT):
+    """Turns an 8-bit activation or constant into a 16-bit one."""
+    quantization = tensor.quantization
+    (scale,), (zero_point,) = quantization.scale, quantization.zeroPoint
+    values = constant(model, tensor, np.int8)
+    if values is None:
+        largest = max(127 - zero_point, 128 + zero_point) * np.float64(scale)
+    else:
+        values = (values.astype(np.float64) - zero_point) * scale
+        largest = np.abs(values).max()
+        values = np.rint(values / largest * LARGEST).astype(np.int16)
+        tensor.buffer = add_buffer(model, values)
+    tensor.type = TensorType.INT16
+    quantization.scale = np.array([largest / LARGEST], np.float32)
+    quantization.zeroPoint = np.zeros(1, np.int64)
+
+
+def _widen_bias(model: ModelT, x: TensorT, kernel: TensorT, bias: TensorT):
+    """Turns a bias into 64 bits, in steps of the input's step times the kernel's."""
+    values = constant(model, bias, np.int32) * bias.quantization.scale.astype(float)
+    scale = (x.quantization.scale * kernel.quantization.scale).astype(np.float32)
+    bias.buffer = add_buffer(model, np.rint(values / scale).astype(np.int64))
+    bias.type = TensorType.INT64
+    bias.quantization.scale = scale
+
+
+def _between_casts(model, graph, shuffle: OperatorT):
+    """Returns a pixel shuffle in 32 bits between two casts.
+
+    TFLite has no pixel shuffle in 16 bits; 32 is the next wider one.
+    """
+    (x,), (y,) = shuffle.inputs, shuffle.outputs
+    wide_x, wide_y = (_as_int32(graph, i) for i in (x, y))
+    shuffle.inputs, shuffle.outputs = [wide_x], [wide_y]
+    return [_cast(model, x, wide_x), shuffle, _cast(model, wide_y, y)]
+
+
+def _as_int32(graph, number):
+    tensor = copy.copy(graph.tensors[number])
+    tensor.type, tensor.quantization = TensorType.INT32, None
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def _cast(model, source, target):
+    operator = OperatorT()
+    operator.opcodeIndex = _code_of_cast(model)
+    operator.inputs, operator.outputs = [source], [target]
+    operator.builtinOptionsType = BuiltinOptions.CastOptions
+    operator.builtinOptions = CastOptionsT()
+    return operator
+
+
+def _code_of_cast(model):
+    for i, code in enumerate(model.operatorCodes):
+        if code.builtinCode == BuiltinOperator.CAST:
+            return i
+    code = OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = BuiltinOperator.CAST
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1

@@ -1,0 +1,286 @@
+"""What the commands do, as functions: `import tfsr` shows them, and loads them late.
+
+Keras and TensorFlow are imported inside, where something needs them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfsr.data.degradation import Degradation, in_8_bits
+from tfsr.errors import InputError
+from tfsr.quiet import import_keras
+from tfsr.zoo import released
+from tfsr.zoo.upscalers import load_upscaler
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from tfsr.config import Config
+    from tfsr.upscaling.upscalers import Upscaler
+
+Size = tuple[int, int]
+SIZE = (180, 320)  # of dynamic models in benchmarks
+
+
+def load_model(name: str | Path, scale: int | None = None) -> "keras.Model":
+    """Returns a Keras model.
+
+    Args:
+        name: The name of a released model, a run folder (its best weights) or a
+            `.keras` file.
+        scale: The scale to take of a model of several, as a network of its own; all by
+            default. It is needed where each scale has a network of its own.
+
+    Raises:
+        InputError: If there is no such model, the file is not one, or it lacks the
+            scale.
+    """
+    import_keras()
+    from tfsr.models import scales, single_scale
+    from tfsr.zoo.loading import load_model
+    from tfsr.zoo.upscalers import pick_scale
+
+    model = load_model(released.of_scale(name, scale))
+    if scale is None:
+        return model
+    return single_scale(model, pick_scale(str(name), scales(model), scale))
+
+
+def upscale(
+    image: "np.ndarray",
+    model: "str | Path | keras.Model | Upscaler | None" = None,
+    scale: int | None = None,
+    tile: int | None = None,
+) -> "np.ndarray":
+    """Returns an image enlarged, or restored, in its own kind.
+
+    Large images are taken in tiles, whose results are those of the whole. A model given
+    by name is loaded by every call; `load_upscaler` loads it once for many.
+
+    Args:
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
+        model: As for `load_upscaler`; the best released model for `scale` by default.
+        scale: One of the model's; its smallest by default.
+        tile: Side of the tiles in pixels; chosen by the memory at hand by default.
+
+    Returns:
+        `(H * scale, W * scale)`, or with the channels of `image`, of its type.
+
+    Raises:
+        InputError: If the image is of another kind or the model cannot be had.
+    """
+    from tfsr.upscaling.jobs import check_image, upscale_array
+
+    check_image(image)
+    if model is None:
+        model = released.enlarger(scale or min(released.ENLARGERS))
+    return upscale_array(load_upscaler(model, scale, smallest=True), image, tile)
+
+
+def train(
+    config: "str | Path | Config",
+    out: str | Path,
+    callbacks: "Sequence[keras.callbacks.Callback]" = (),
+    overrides: Sequence[str] = (),
+) -> dict | None:
+    """Trains a config's model into the run folder `out`, or resumes the run there.
+
+    Args:
+        config: A TOML file, or what `tfsr.training.read_config` returned.
+        out: The run folder.
+        callbacks: Keras' or others, beside our own.
+        overrides: Values of the file's to replace, as `"train.epochs=10"`.
+
+    Returns:
+        What `metrics.json` in `out` holds; None on workers other than the chief.
+
+    Raises:
+        InputError: If config or data cannot be used, or `out` holds another run.
+        NotFiniteError: If the training diverges.
+    """
+    import_keras()
+    from tfsr.training import read_config, train
+
+    if isinstance(config, str | Path):
+        config = read_config(config, list(overrides))
+    if config.quantize:
+        raise InputError(f"{config.source}: has [quantize]; see tfsr quantize-train.")
+    return train(config, out, callbacks=callbacks)
+
+
+def evaluate(
+    model: "str | Path | keras.Model | Upscaler",
+    folder: str | Path,
+    scale: int | None = None,
+    degradation: Degradation | None = None,
+    seed: int = 0,
+    metrics: Sequence[str] | None = None,
+    border: int | None = None,
+) -> dict:
+    """Returns the scores of a model on a benchmark folder.
+
+    Args:
+        model: As for `load_upscaler`.
+        folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`.
+        scale: One of the model's scales; needed if it has several.
+        degradation: What a model restores from, such as `tfsr.data.JPEG(10)`; done to
+            LR where it enlarges; by default what it was trained on.
+        seed: Of the noise.
+        metrics: What to score, keys of `tfsr.metrics.METRICS`; by default PSNR and
+            SSIM, and what papers add for the degradation.
+        border: Pixels shaved from each side; by default the scale, none in restoration.
+
+    Returns:
+        `model`, `protocol`, `folder`, `scale`, `degradation`, `mean` and `images`: the
+        metrics by name, their mean and those of every image.
+
+    Raises:
+        InputError: If the model or the folder cannot be used.
+    """
+    from tfsr.scoring.evaluation import evaluate
+    from tfsr.scoring.images import images_to_score
+
+    upscaler = load_upscaler(model, scale)
+    images = images_to_score(upscaler, folder, degradation, seed=seed, border=border)
+    return {"model": upscaler.name, **evaluate(upscaler, images, metrics)}
+
+
+def convert(
+    model: "str | Path | keras.Model",
+    out: str | Path,
+    format: str = "int8",
+    size: Size | Sequence[Size | None] | None = None,
+    scale: int | None = None,
+    calibrate: str | Path | None = None,
+    verify: str | Path | None = None,
+    lowering: bool = True,
+    in_float: Sequence[str] = (),
+    degradation: Degradation | None = None,
+    picture: str | Path | None = None,
+) -> dict:
+    """Converts a model to `.tflite` and measures what that loses.
+
+    Args:
+        model: A released name, a run folder, a `.keras` file or a Keras model.
+        out: The `.tflite` file; for several sizes, each gets `_HxW` before the ending.
+        format: A key of `tfsr.tflite.formats.FORMATS`.
+        size: Height and width of the input, several of them, or None for any.
+        scale: One of the model's scales; needed if it has several.
+        calibrate: Images for the ranges of 8 and 16 bits, HR or LR; scikit-image's
+            photographs by default.
+        verify: Images to measure the loss on; other photographs by default.
+        lowering: False for the model as TensorFlow's converter has it.
+        in_float: What int8 leaves in float32, by the names of `tfsr sensitivity`.
+        degradation: As for `evaluate`.
+        picture: A `.png` file for the crop where both differ most.
+
+    Returns:
+        `file`, `size_bytes`, what `tfsr verify` reports, and `notes`, one-line remarks;
+        of several sizes `files`, a list of these.
+
+    Raises:
+        InputError: If the model cannot be converted so.
+    """
+    if not str(out).endswith(".tflite"):
+        raise InputError(f"{out}: the output must end in .tflite.")
+    original = load_upscaler(model, scale)
+    from tfsr.data import BenchmarkFolder
+    from tfsr.data.photographs import HELD_OUT, TRAINING, photographs
+    from tfsr.scoring.images import task_to_score
+    from tfsr.tflite import conversion
+    from tfsr.tflite.formats import FORMATS
+    from tfsr.tflite.quantization.aware import trained_format
+    from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.tflite.verification import roughness
+    from tfsr.tflite.verification import verify as measure
+    from tfsr.upscaling.upscalers import KerasUpscaler
+    from tfsr.zoo.loading import load_architecture
+
+    name, channels = original.name, original.channels
+    if not isinstance(original, KerasUpscaler):
+        raise InputError(f"{name}: must be a Keras model to be converted.")
+    trained_for = trained_format(original.model)
+    if trained_for not in (None, format):
+        raise InputError(
+            f"{name}: was trained for {trained_for}; --format {format} is for float "
+            "models."
+        )
+    if format not in FORMATS:
+        raise InputError(f"--format {format}: must be one of {', '.join(FORMATS)}.")
+    chosen = FORMATS[format]
+    if in_float and (not chosen.in_float or not lowering or trained_for):
+        allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
+        raise InputError(
+            f"{name}: --in-float is for float models in --format {allowed}, with "
+            "lowering."
+        )
+    task = in_8_bits(task_to_score(original, degradation))
+    calibration, check = (
+        BenchmarkFolder(images, original.scale, channels, degradation=task)
+        for images in (
+            calibrate or photographs(TRAINING),
+            verify or photographs(HELD_OUT),
+        )
+    )
+    notes = []
+    if chosen.bits and not (calibrate or trained_for):
+        notes.append(
+            "warning: calibrating on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less."
+        )
+    sizes = [size] if size is None or isinstance(size[0], int) else list(size)
+    written = conversion.convert(
+        original.model,
+        original.scale,
+        format,
+        sizes,
+        out,
+        calibration,
+        lowering,
+        in_float,
+        load_architecture(model) if isinstance(model, str | Path) else None,
+    )
+    reports = []
+    for file, of_size in zip(written, sizes, strict=True):
+        drawn = picture
+        if picture and len(sizes) > 1:
+            drawn = conversion.name_of_size(picture, of_size)
+        converted = TFLiteUpscaler(file)
+        report = measure(converted, original, check, drawn)
+        facts = {"file": str(file), "size_bytes": file.stat().st_size}
+        more = [*notes, *roughness(converted, report)]
+        reports.append({**facts, **report, "notes": more})
+        notes = []
+    return reports[0] if len(reports) == 1 else {"files": reports}
+
+
+def benchmark(
+    files: str | Path | Sequence[str | Path],
+    threads: Sequence[int] = (1,),
+    runs: int = 30,
+    warmup: int = 3,
+    size: Size = SIZE,
+) -> dict:
+    """Returns latency and memory of `.tflite` files on this machine.
+
+    Args:
+        files: One file or several, or names of released ones, which take turns.
+        threads: Numbers of CPU threads to try for each.
+        runs: Timed runs of each.
+        warmup: Runs of each before those, beside the first.
+        size: Height and width of the input of dynamic models.
+
+    Returns:
+        `device` and `results`, one for each file and number of threads: `median_ms`,
+        `p95_ms`, `peak_memory_mb` and more.
+
+    Raises:
+        InputError: If a file is not a TFLite model of tfsr.
+    """
+    from tfsr.tflite.benchmark.timing import benchmark
+
+    files = [files] if isinstance(files, str | Path) else files
+    found = [released.find(file) for file in files]
+    return benchmark(found, list(threads), runs, warmup, size)

@@ -1,0 +1,452 @@
+"""One experiment: a TOML file, checked key by key."""
+
+import dataclasses
+import inspect
+import itertools
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import tomli_w
+
+from tfsr.data.degradation import (
+    BICUBIC,
+    DEGRADATIONS,
+    Degradation,
+    from_table,
+    to_table,
+)
+from tfsr.errors import InputError
+
+STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
+CHOICES = {
+    "optimizer": ("adam", "sgd"),
+    "loss": ("l1", "l2", "l2_sum", "charbonnier"),
+    "mixed_precision": (None, "float16", "bfloat16"),
+    "strategy": STRATEGIES,
+}
+SCHEDULES = {  # the keys that each needs, and those it may have
+    "constant": ((), ("warmup",)),
+    "cosine": ((), ("warmup",)),
+    "halve": (("every",), ("after",)),
+    "step": (("every", "factor"), ()),
+}
+EXCLUSIVE = (("clip_norm", "clip_value"), ("weight_decay", "l2_penalty"))
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """`[data]`: folders of images, relative to the working directory."""
+
+    train: list[str]
+    val: str
+    val_images: int | None = None  # the first so many; all by default
+    cache: str = "cache"
+    channels: int | str = 3  # "y" for luma, as luminance networks see it
+    downscale: list[float] = field(default_factory=list)  # more images: all, shrunk so
+    exclude: list[str] = field(default_factory=list)  # names of images, no ending
+    # Of `tfsr.data.degradation`, several in the order in which they are applied.
+    degradation: dict | list[dict] = field(default_factory=lambda: {"name": "bicubic"})
+
+    def __post_init__(self):
+        if not self.train:
+            raise ValueError("train must name at least one folder.")
+        if self.channels not in (1, 3, "y"):
+            raise ValueError(f'channels must be 1, 3 or "y", not {self.channels!r}.')
+        if self.val_images is not None and self.val_images < 1:
+            raise ValueError(f"val_images must be positive, not {self.val_images}.")
+        if not all(0 < factor < 1 for factor in self.downscale):
+            raise ValueError(
+                f"downscale must have factors between 0 and 1, not {self.downscale}."
+            )
+        is_list = isinstance(self.degradation, list)
+        for table in self.degradation if is_list else [self.degradation]:
+            _check_types(table)
+        task = self.task
+        if self.channels == "y" and task != BICUBIC:
+            raise ValueError(
+                f'channels = "y" needs degradation = "bicubic", not {task}.'
+            )
+
+    @property
+    def task(self) -> Degradation:
+        """What the images are restored from."""
+        return from_table(self.degradation)
+
+    def values(self) -> dict:
+        """Returns every value by its key; those of one degradation beside its name."""
+        values = {**vars(self), "degradation": to_table(self.task)}
+        if isinstance(values["degradation"], dict):
+            parameters = values.pop("degradation")
+            values = {**values, "degradation": parameters.pop("name"), **parameters}
+        return values
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """`[train]`: how long, on what patches, by which rule."""
+
+    epochs: int
+    steps_per_epoch: int
+    batch: int  # patches per scale
+    patch: int  # LR pixels
+    optimizer: str = "adam"
+    learning_rate: float = 1e-4
+    schedule: dict = field(default_factory=lambda: {"name": "constant"})
+    loss: str = "l1"
+    clip_norm: float | None = None  # of all gradients together
+    clip_value: float | None = None  # of every single gradient
+    weight_decay: float | None = None  # decoupled: learning_rate * this off each weight
+    l2_penalty: float | None = None  # coupled: this times the weight to its gradient
+    ema: float | None = None  # momentum of the weights' moving average
+    mixed_precision: str | None = None
+    accumulate: int = 1  # batches a step
+    steps_per_execution: int = 1
+    strategy: str = "auto"
+    seed: int = 0
+    deterministic: bool = False
+    init_from: str | None = None  # a run folder, .keras file, released name
+
+    def __post_init__(self):
+        for key in (
+            *("epochs", "steps_per_epoch", "batch", "patch", "learning_rate"),
+            *("clip_norm", "clip_value", "weight_decay", "l2_penalty"),
+            *("accumulate", "steps_per_execution"),
+        ):
+            value = getattr(self, key)
+            if value is not None and not value > 0:
+                raise ValueError(f"{key} must be positive, not {value}.")
+            if value == math.inf:
+                raise ValueError(f"{key} must be finite, not inf.")
+        for first, second in EXCLUSIVE:
+            if None not in (getattr(self, first), getattr(self, second)):
+                raise ValueError(f"{first} and {second} exclude each other.")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema must be between 0 and 1, not {self.ema}.")
+        if self.batches_per_epoch % self.steps_per_execution:
+            raise ValueError(
+                f"steps_per_execution must divide the {self.batches_per_epoch} batches "
+                f"of an epoch, not {self.steps_per_execution}."
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, not {self.seed}.")
+        for key, allowed in CHOICES.items():
+            if getattr(self, key) not in allowed:
+                raise ValueError(
+                    f"{key} must be one of {', '.join(filter(None, allowed))}, "
+                    f"not {getattr(self, key)!r}."
+                )
+        _check_schedule(self.schedule)
+
+    @property
+    def steps(self) -> int:
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return self.steps_per_epoch * self.accumulate
+
+
+@dataclass(frozen=True)
+class QuantizeConfig:
+    """`[quantize]`: training for 8 bits, of weights that are trained already."""
+
+    weight_bits: int = 8
+    activation_bits: int = 8
+    learn_ranges: float = 0.8  # the share of the epochs before the ranges are frozen
+    target: str = "hr"  # what is learned: "hr", or "float", the float model's output
+    in_float: list[str] = field(default_factory=list)  # sums that stay in float32
+
+    def __post_init__(self):
+        for key, allowed in {"weight_bits": (4, 8), "activation_bits": (8, 16)}.items():
+            value = getattr(self, key)
+            if value not in allowed:
+                raise ValueError(f"{key} must be one of {allowed}, not {value}.")
+        if self.target not in ("hr", "float"):
+            raise ValueError(f"target must be hr or float, not {self.target!r}.")
+        if not 0 <= self.learn_ranges <= 1:
+            raise ValueError(
+                f"learn_ranges must be from 0 to 1, not {self.learn_ranges}."
+            )
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole experiment."""
+
+    model: dict  # name, a key of `tfsr.models.MODELS`, and its builder's arguments
+    data: DataConfig
+    train: TrainConfig
+    text: str  # TOML that reads as this config; the file's, or its head and the values
+    source: str  # the file, for messages
+    quantize: QuantizeConfig | None = None
+    builder: Callable[[], keras.Model] | None = None  # if not the model's of `MODELS`
+    teacher: Callable | None = None  # of whose outputs is learned, not of HR
+
+    def build(self) -> keras.Model:
+        """Returns the network to train.
+
+        Raises:
+            InputError: If the model's builder rejects an argument.
+        """
+        return self.builder() if self.builder else build_model(self.model, self.source)
+
+    def values(self) -> dict:
+        """Returns every value by its `section.key`."""
+        tables = {
+            "model": self.model,
+            "data": self.data.values(),
+            "train": vars(self.train),
+            "quantize": vars(self.quantize) if self.quantize else {},
+        }
+        return {
+            f"{section}.{key}": value
+            for section, table in tables.items()
+            for key, value in table.items()
+        }
+
+    def differing(self, other: "Config") -> list[str]:
+        """Returns the `section.key`s whose values are others in `other`, sorted."""
+        ours, theirs = self.values(), other.values()
+        keys = ours.keys() | theirs.keys()
+        return sorted(key for key in keys if ours.get(key) != theirs.get(key))
+
+
+def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Returns the experiment in `file`.
+
+    Args:
+        file: A TOML file with the tables `[model]`, `[data]`, `[train]` and, for
+            quantization-aware training, `[quantize]`.
+        overrides: `section.key=value` each, the value in TOML (a bare word is text).
+
+    Raises:
+        InputError: On what is missing, unknown or of the wrong type, naming the file,
+            the key and what is allowed.
+    """
+    try:
+        text = Path(file).read_text()
+        tables = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not valid TOML ({error}).") from None
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
+    for override in overrides:
+        _override(tables, override)
+    needed = ("model", "data", "train")
+    for name in tables:
+        if name not in (*needed, "quantize"):
+            allowed = ", ".join((*needed, "quantize"))
+            raise InputError(f"{file}: unknown table [{name}]; allowed: {allowed}.")
+    for name in (*needed, *tables):
+        if not isinstance(tables.get(name), dict):
+            raise InputError(f"{file}: needs a table [{name}].")
+    quantize = None
+    if "quantize" in tables:
+        quantize = _section(QuantizeConfig, "quantize", tables["quantize"], file)
+    return Config(
+        model=_check_model(tables["model"], file),
+        data=_section(DataConfig, "data", _with_degradation(tables["data"]), file),
+        train=_section(TrainConfig, "train", tables["train"], file),
+        text=_head(text) + tomli_w.dumps(tables) if overrides else text,
+        source=str(file),
+        quantize=quantize,
+    )
+
+
+def _with_degradation(data):
+    """Returns `[data]` with a degradation that is one word, and the parameters beside
+    it, as a table."""
+    name = data.get("degradation", "bicubic")
+    if not isinstance(name, str):
+        return data
+    known = {f.name for kind in DEGRADATIONS.values() for f in dataclasses.fields(kind)}
+    beside = {key: value for key, value in data.items() if key in known}
+    rest = {key: value for key, value in data.items() if key not in known}
+    return {**rest, "degradation": {"name": name, **beside}}
+
+
+def _check_types(degradation):
+    """Raises a `ValueError` if a parameter has not the type that its kind wants."""
+    named = DEGRADATIONS.get(str(degradation.get("name")))
+    for key, value in degradation.items():
+        hints = [
+            typing.get_type_hints(kind)[key]
+            for kind in (named, *DEGRADATIONS.values())
+            if kind and key in {f.name for f in dataclasses.fields(kind)}
+        ]
+        if hints and not _fits(value, hints[0]):
+            raise ValueError(f"{key} must be {_say(hints[0])}, not {value!r}.")
+
+
+def _head(text):
+    lines = text.splitlines(keepends=True)
+    return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
+
+
+def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
+    """Returns the `[model]` table of a builder's defaults, with overrides.
+
+    Args:
+        name: A key of `tfsr.models.MODELS`.
+        overrides: `model.key=value` each, as for `read_config`.
+
+    Raises:
+        InputError: On an unknown key or another section.
+    """
+    tables = {"model": {"name": name}}
+    for override in overrides:
+        _override(tables, override)
+        if len(tables) > 1:
+            raise InputError(f"--set {override}: without a config must be model.key.")
+    return _check_model(tables["model"], name)
+
+
+def build_model(model: dict, source: str | Path):
+    """Returns the Keras model of a `[model]` table, or of the `.keras` file it names.
+
+    Raises:
+        InputError: If the builder rejects an argument; names `source`.
+    """
+    from tfsr.models import MODELS
+
+    if model["name"].endswith(".keras"):
+        from tfsr.zoo.adoption import read_keras
+
+        return read_keras(model["name"])
+    arguments = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in model.items()
+        if key != "name"
+    }
+    try:
+        return MODELS[model["name"]](**arguments)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{source}: [model] {error}") from None
+
+
+def _check_schedule(schedule):
+    needed, possible = SCHEDULES.get(schedule.get("name"), ((), ()))
+    known = {"name", *needed} <= set(schedule) <= {"name", *needed, *possible}
+    if not known or schedule["name"] not in SCHEDULES:
+        allowed = " or ".join(
+            f'{{ name = "{name}"'
+            + "".join(f", {key} = ..." for key in needed)
+            + "".join(f"[, {key} = ...]" for key in possible)
+            + " }"
+            for name, (needed, possible) in SCHEDULES.items()
+        )
+        raise ValueError(f"schedule must be {allowed}, not {schedule}.")
+    for key, value in schedule.items():
+        if key in ("every", "warmup", "after") and (
+            type(value) is not int or value < 1
+        ):
+            raise ValueError(
+                f"schedule: {key} must be a number of steps, not {value!r}."
+            )
+        if key == "factor" and not (_fits(value, float) and 0 < value < 1):
+            raise ValueError(
+                f"schedule: factor must be between 0 and 1, not {value!r}."
+            )
+
+
+def _override(tables, override):
+    target, separator, value = override.partition("=")
+    section, dot, key = target.strip().partition(".")
+    if not (separator and dot and section and key):
+        raise InputError(
+            f"--set {override}: must be section.key=value, such as train.epochs=3."
+        )
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    table = tables.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise InputError(f"--set {override}: [{section}] is not a table.")
+    table[key] = parsed
+
+
+def _check_model(table, file):
+    from tfsr.models import MODELS
+
+    name = table.get("name")
+    of_file = isinstance(name, str) and name.endswith(".keras")
+    if name not in MODELS and not of_file:
+        raise InputError(
+            f"{file}: [model] name is {name!r}; allowed: {', '.join(MODELS)}, or a "
+            ".keras file."
+        )
+    allowed = {} if of_file else inspect.signature(MODELS[name]).parameters
+    for key, value in table.items():
+        if key == "name":
+            continue
+        if key not in allowed:
+            raise InputError(
+                f"{file}: [model] has no key {key!r}; "
+                f"allowed for {name}: {', '.join(allowed) or 'none'}."
+            )
+        if isinstance(allowed[key].default, bool) and not isinstance(value, bool):
+            raise InputError(
+                f"{file}: [model] {key} must be {_say(bool)}, not {value!r}."
+            )
+    return table
+
+
+def _section(cls, section, table, file):
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for key, value in table.items():
+        if key not in fields:
+            raise InputError(
+                f"{file}: [{section}] has no key {key!r}; allowed: {', '.join(fields)}."
+            )
+        if not _fits(value, hints[key]):
+            raise InputError(
+                f"{file}: [{section}] {key} must be {_say(hints[key])}, not {value!r}."
+            )
+    for key, f in fields.items():
+        required = f.default is f.default_factory is dataclasses.MISSING
+        if required and key not in table:
+            raise InputError(f"{file}: [{section}] needs the key {key!r}.")
+    try:
+        return cls(**table)
+    except ValueError as error:
+        raise InputError(f"{file}: [{section}] {error}") from None
+
+
+def _fits(value, hint):
+    if isinstance(hint, types.UnionType):
+        return any(_fits(value, part) for part in typing.get_args(hint))
+    if typing.get_origin(hint) is list:
+        (item,) = typing.get_args(hint)
+        return isinstance(value, list) and all(_fits(v, item) for v in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _say(hint):
+    names = {
+        bool: "true or false",
+        int: "an integer",
+        float: "a number",
+        str: "a text",
+        dict: "a table",
+    }
+    if isinstance(hint, types.UnionType):
+        return " or ".join(
+            _say(p) for p in typing.get_args(hint) if p is not type(None)
+        )
+    if typing.get_origin(hint) is list:
+        _, _, noun = _say(*typing.get_args(hint)).partition(" ")
+        example = ' such as ["a", "b"]' if noun == "text" else ""
+        return f"a list of {noun}s{example}"
+    return names[hint]

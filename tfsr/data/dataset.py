@@ -1,0 +1,80 @@
+"""Patches as a Keras data set, for `fit`."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import keras
+
+from tfsr.data.cache import ImageCache
+from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, check_scale
+from tfsr.data.sampler import PatchSampler
+
+ENDLESS = 2**40  # steps between the first batches of two passes
+
+
+class PatchDataset(keras.utils.PyDataset):
+    """Random aligned patches of the images in some folders, batch by batch.
+
+    A batch is LR and HR, float32 `(batch, patch, patch, C)` and
+    `(batch, patch * scale, patch * scale, C)` in [0, 1]; for several scales dicts
+    `{"lr_x2": ...}` and `{"sr_x2": ...}` of them. Every epoch has batches of its own.
+
+    Args:
+        folders: A folder of images, or several.
+        scale: Upscaling factor or several of them; 1 for restoration.
+        patch: Side of an LR patch in pixels.
+        batch: Patches per scale.
+        steps: Batches of an epoch; None for an endless data set, whose epochs `fit`
+            ends by `steps_per_epoch` and is to take in order, by `shuffle=False`. By
+            default as many as show each image once.
+        channels: 3 for RGB, 1 for grayscale.
+        degradation: What makes LR, of a scale of 1 such as `tfsr.data.JPEG(10)`.
+        cache: Folder for the decoded images.
+        seed: Of what is drawn.
+        workers: Threads that prepare batches.
+
+    Raises:
+        InputError: If a folder has no image, or none is as large as a patch.
+        ValueError: If the degradation is not one for the scale.
+    """
+
+    def __init__(
+        self,
+        folders: str | Path | Sequence[str | Path],
+        scale: int | Sequence[int] = 2,
+        patch: int = 48,
+        batch: int = 16,
+        steps: int | Literal["images"] | None = "images",
+        channels: int = 3,
+        degradation: Degradation = BICUBIC,
+        cache: str | Path = "cache",
+        seed: int = 0,
+        workers: int = 2,
+    ):
+        super().__init__(workers=workers, max_queue_size=4)
+        if isinstance(folders, str | Path):
+            folders = [folders]
+        scales = (scale,) if isinstance(scale, int) else tuple(scale)
+        for s in scales:
+            check_scale(degradation, s)
+        with_lr = after_bicubic(degradation) is not None
+        images = ImageCache(folders, scales, cache, channels, with_lr=with_lr)
+        self.sampler = PatchSampler(images, patch, batch, seed, degradation)
+        self.steps: int | None = (
+            -(-len(images) // batch) if steps == "images" else steps
+        )
+        self._lock = threading.Lock()
+        self._asked: Counter[int] = Counter()
+
+    @property
+    def num_batches(self) -> int | None:
+        return self.steps
+
+    def __getitem__(self, index: int) -> tuple:
+        with self._lock:  # Keras tells of epochs too late for threads that run ahead
+            passes = self._asked[index]
+            self._asked[index] += 1
+        return self.sampler[passes * (self.steps or ENDLESS) + index]

@@ -1,0 +1,116 @@
+"""Receptive field, alignment and memory of a model, for running it in tiles."""
+
+import math
+from fractions import Fraction
+
+import keras
+
+from tfsr.graph.graph import Graph, convolution_in, inline
+from tfsr.graph.operators import CONVOLUTIONS, operator_of
+from tfsr.graph.probe import probed
+from tfsr.graph.reach import LR, joined
+
+
+def receptive_radius(model: keras.Model) -> int | None:
+    """Returns the receptive radius: the LR pixels that count on each side of an output.
+
+    An output pixel depends on LR pixels at most this far from its own. Tiles that
+    overlap by this much on each side and begin at multiples of `alignment` give the
+    same result as the whole image. The radius is None if a pixel may see the whole
+    image, or if it is unknown what an operation sees.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+    """
+    graph, reaches = _reaches(model)
+    radius = max(reaches[id(x)].on(Fraction(1)).radius for x in graph.outputs)
+    return None if math.isinf(radius) else math.floor(radius)
+
+
+def alignment(model: keras.Model) -> int:
+    """Returns the number of LR pixels after which all grids inside the model repeat.
+
+    If each level has half the resolution of the one before, this is the side of the
+    coarsest level's pixels.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+    """
+    _, reaches = _reaches(model)
+    pixels = {r.pixel for r in reaches.values() if r.pixel is not None}
+    return math.lcm(*(pixel.numerator for pixel in pixels))
+
+
+def far_seeing(model: keras.Model) -> list[str]:
+    """Returns the names of the operations that make `receptive_radius` None."""
+    graph, reaches = _reaches(model)
+    return [
+        node.operation.name
+        for node in graph.nodes
+        if math.isinf(reaches[id(node.outputs[0])].radius)
+        and not any(math.isinf(reaches[id(x)].radius) for x in node.input_tensors)
+    ]
+
+
+def _reaches(model):
+    """Returns the graph of `model` and the `Reach` of each tensor by its id."""
+    graph = inline(model)
+    reaches = {id(x): LR for x in graph.inputs}
+    for node in graph.nodes:
+        inputs = joined(reaches[id(x)] for x in node.input_tensors)
+        known = operator_of(node.operation)
+        if known is None:
+            reach = probed(node, inputs)
+        else:
+            reach = known.reach(node.operation, node, inputs)
+        reaches.update({id(x): reach for x in node.outputs})
+    return graph, reaches
+
+
+def working_values(model: keras.Model) -> int:
+    """Returns the values per LR pixel that a run holds in memory at its peak.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+    """
+    graph = _sized(model)
+    last_use = {id(x): len(graph.nodes) for x in graph.outputs}
+    for i, node in reversed(list(enumerate(graph.nodes))):
+        for x in node.input_tensors:
+            last_use.setdefault(id(x), i)
+    size = {id(x): math.prod(x.shape[1:]) for x in graph.inputs}
+    peak = 0
+    for i, node in enumerate(graph.nodes):
+        size.update({id(x): math.prod(x.shape[1:]) for x in node.outputs})
+        peak = max(peak, sum(size.values()))
+        size = {x: n for x, n in size.items() if last_use.get(x, i) > i}
+    return -(-peak // _pixels(graph))
+
+
+def taps(model: keras.Model) -> int:
+    """Returns the kernel taps per LR pixel, summed over all convolutions but 1x1 ones.
+
+    A tap is one position of a kernel, such as 9 of a 3x3 kernel for each output pixel.
+
+    Args:
+        model: A model of one input, such as `single_scale` returns.
+    """
+    graph = _sized(model)
+    total = 0
+    for node in graph.nodes:
+        conv = convolution_in(node.operation)
+        if isinstance(conv, CONVOLUTIONS) and conv.kernel.shape[0] > 1:
+            sides = conv.kernel.shape[:2], node.outputs[0].shape[1:3]
+            total += math.prod(map(math.prod, sides))
+    return total // _pixels(graph)
+
+
+def _sized(model) -> Graph:
+    """Returns the graph of `model` for a small image of known size."""
+    height, width = model.inputs[0].shape[1:3]
+    side = -(-16 // alignment(model)) * alignment(model)
+    return inline(model, height or side, width or side)
+
+
+def _pixels(graph):
+    return math.prod(graph.inputs[0].shape[1:3])

@@ -1,0 +1,134 @@
+"""The reach of an unknown operation, found by changing one row or column at a time."""
+
+import math
+from fractions import Fraction
+
+import keras
+import numpy as np
+
+from tfsr.graph.reach import NO_MAP, Reach
+
+SIDES = (24, 36)  # of the maps that are tried; even and multiples of 3 and 4
+CHANGES = (0.05, -0.05, 1.0, -1.0)
+INPUTS = ((0.5, 0.15), (0.0, 0.02), (0.0, 1.0), (2.0, 0.5), (-2.0, 0.5))  # mean, spread
+
+
+def probed(node, reach: Reach) -> Reach:
+    """Returns the reach of an unknown operation's outputs.
+
+    The operation runs alone on random maps, then again with one row or column changed:
+    the output pixels that differ depend on it. The maps have several ranges, so that a
+    saturated activation cannot hide a dependency. The reach is unbounded if the
+    operation does not run alone, sees more than a third of the map, or differs from
+    place to place.
+
+    Args:
+        node: The call of the operation.
+        reach: The joined reach of its inputs.
+    """
+    if len(node.outputs[0].shape) != 4:
+        return NO_MAP
+    found = {_look(node, side) for side in SIDES}
+    if len(found) > 1 or None in found:
+        return reach.unbounded()
+    ((factor, beyond),) = found
+    if math.isinf(beyond):
+        return reach.resized(factor).unbounded()
+    return reach.with_neighbours(beyond).resized(factor)
+
+
+def _look(node, side):
+    """Returns the factor by which an operation enlarges, and how many pixels it sees.
+
+    The pixels are counted on each side of the input pixel that holds an output pixel;
+    infinity means that the trial does not tell. Returns None if the operation cannot be
+    tried.
+    """
+    maps = [x for x in node.input_tensors if len(x.shape) == 4]
+    if len(maps) < len(node.input_tensors):
+        return None
+    if any(not _fits(n, side) for x in maps for n in x.shape[1:3]):
+        return None
+    try:
+        outputs = [
+            _changed_rows(node, maps, side, across, mean, spread)
+            for across in (False, True)
+            for mean, spread in INPUTS
+        ]
+    except Exception:  # a stranger's operation raises anything
+        return None
+    if len({changed.shape for changed in outputs}) > 1:
+        return None
+    by_row = [np.any(outputs[: len(INPUTS)], axis=0)]
+    by_column = [np.any(outputs[len(INPUTS) :], axis=0)]
+    factor = Fraction(by_row[0].shape[1], side)
+    beyond = max(_beyond(changed, factor) for changed in (*by_row, *by_column))
+    return factor, beyond if beyond <= side // 3 else math.inf
+
+
+def _fits(n, side):
+    return n is None or n == side
+
+
+def _changed_rows(node, maps, side, across, mean, spread):
+    """Returns which output rows change with which input row, bool `(rows, rows out)`.
+
+    Args:
+        node: The call of the operation.
+        maps: Its symbolic inputs.
+        side: Height and width of the maps to try.
+        across: Whether to change columns instead of rows.
+        mean: Mean of the maps' values.
+        spread: Standard deviation of the maps' values.
+    """
+    rng = np.random.default_rng(side)
+    axis = 2 if across else 1
+    shapes = [(1, side, side, x.shape[-1]) for x in maps]
+    values = [rng.normal(mean, spread, shape).astype("float32") for shape in shapes]
+    before = _run(node, values)
+    changed = np.zeros((side, before.shape[axis]), bool)
+    for row in range(side):
+        place = (slice(None),) * axis + (row,)
+        for change in CHANGES:
+            others = [x.copy() for x in values]
+            for x in others:
+                x[place] += change * rng.uniform(0.5, 1.5, x[place].shape)
+            after = _run(node, others)
+            away = tuple(a for a in range(4) if a != axis)
+            changed[row] |= np.any(after != before, axis=away)
+    return changed
+
+
+def _run(node, values):
+    """Returns the first output of a call, with `values` for its input tensors."""
+    known = {
+        id(x): keras.ops.convert_to_tensor(value)
+        for x, value in zip(node.input_tensors, values, strict=True)
+    }
+    args, kwargs = node.arguments.fill_in(known)
+    outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+    return keras.ops.convert_to_numpy(outputs[0])
+
+
+def _beyond(changed, factor):
+    """Returns how many pixels on each side of its own an output pixel sees at most.
+
+    Infinity if an output pixel in the middle third depends on none.
+
+    Args:
+        changed: Whether an output row depends on an input row, `(rows, rows out)`.
+        factor: Output size over input size.
+    """
+    columns = changed.shape[1]
+    inside = slice(columns // 3, columns - columns // 3)
+    seen = [np.flatnonzero(changed[:, o]) for o in range(columns)]
+    if any(len(s) == 0 for s in seen[inside]):
+        return math.inf
+    beyond = 0
+    for o, rows_seen in enumerate(seen):
+        if not len(rows_seen):
+            continue
+        first = math.floor(o / factor)
+        last = math.ceil((o + 1) / factor) - 1
+        beyond = max(beyond, first - rows_seen[0], rows_seen[-1] - last)
+    return beyond

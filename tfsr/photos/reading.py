@@ -1,0 +1,282 @@
+"""Reads photographs without losing bit depth, transparency or metadata.
+
+Pillow decodes all files. It opens 16-bit colour but keeps only the high byte of each
+sample, so such files are decoded twice, once for each byte. The alternatives are no
+better: pypng is not maintained, tifffile lacks LZW without imagecodecs, OpenCV drops
+the metadata.
+"""
+
+import io
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageCms
+from PIL.ExifTags import Base as Tag
+
+from tfsr.errors import InputError
+from tfsr.photos.exif import collect, directory_of, set_integers
+from tfsr.photos.photo import Photo, unguarded_pillow
+from tfsr.quiet import quiet_stderr
+
+MAX_PIXELS = 500_000_000
+# No photograph comes near this: a blank page has 5000 pixels per byte. Above the pixel
+# count below, where memory matters, such a file is damaged or a decompression bomb.
+MAX_PIXELS_PER_BYTE = 5000
+MIN_BOMB_PIXELS = 50_000_000
+HEIF = [b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"avif")]
+# By EXIF orientation, the view of `(H, W, ...)` that is the right way up.
+UPRIGHT = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a[::-1].swapaxes(0, 1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a[:, ::-1].swapaxes(0, 1),
+}
+
+
+def read_photo(file: str | Path) -> Photo:
+    """Returns the photograph in `file`, whose format is told by content, not by ending.
+
+    Raises:
+        InputError: If the file is no photograph or cannot be read in full.
+    """
+    file = Path(file)
+    try:
+        if not file.exists():
+            raise InputError("no such file.")
+        if not file.is_file():
+            raise InputError("not a file.")
+        with file.open("rb") as stream, unguarded_pillow():
+            return _read(stream)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{file}: not a readable image ({reason}).") from error
+
+
+def _read(stream: BinaryIO) -> Photo:
+    image = _open(stream)
+    if image.format == "PNG":  # only `verify` checks checksums, and it ends the image
+        image.verify()
+        image = _open(stream)
+    notes = []
+    if image.format == "MPO" and image.n_frames > 1:
+        notes.append(f"first of the {image.n_frames} pictures in the file taken")
+    raw_mode = _raw_mode(image)
+    with quiet_stderr() if image.format == "TIFF" else nullcontext():
+        if image.mode == "CMYK" or ("16" not in image.mode and ";16" not in raw_mode):
+            pixels = _eight_bits(image, notes)
+        else:
+            pixels = _sixteen_bits(stream, image)
+    if image.format == "TIFF" and 0 in np.ravel(image.tag_v2.get(Tag.ExtraSamples, ())):
+        notes.append("extra channel of unknown meaning left out")
+    if "xmp" in image.info or "photoshop" in image.info:
+        notes.append("XMP and IPTC metadata left out")
+    # After decoding: PNG may have EXIF behind its pixels; Pillow rotates TIFF itself.
+    orientation, exif = _exif(image, notes)
+    turn = UPRIGHT.get(orientation, lambda a: a)
+    channels = 1 if pixels.shape[2] < 3 else 3
+    color, alpha = pixels[..., :channels], None
+    if pixels.shape[2] > channels:
+        alpha = pixels[..., channels]
+    elif image.mode != "P" and "transparency" in image.info:
+        alpha = _keyed_alpha(image.info["transparency"], color, raw_mode)
+    icc = image.info.get("icc_profile")
+    return Photo(
+        np.ascontiguousarray(turn(color)),
+        None if alpha is None else np.ascontiguousarray(turn(alpha)),
+        icc if icc and isinstance(icc, bytes) and image.mode != "CMYK" else None,
+        _dpi(image),
+        exif,
+        notes,
+    )
+
+
+def _open(stream):
+    size_bytes = os.fstat(stream.fileno()).st_size
+    if size_bytes == 0:
+        raise InputError("the file is empty.")
+    stream.seek(0)
+    try:
+        image = Image.open(
+            stream, formats=("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+        )
+    except Image.UnidentifiedImageError:
+        stream.seek(4)
+        if stream.read(8) in HEIF:
+            raise InputError("HEIC or AVIF; save it as JPEG or PNG.") from None
+        raise InputError(
+            "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF), "
+            "or damaged."
+        ) from None
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{width} x {height} pixels; at most {MAX_PIXELS / 1e6:g} megapixels "
+            "can be read."
+        )
+    if width * height > max(MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE * size_bytes):
+        raise InputError(
+            f"claims {width} x {height} pixels in {size_bytes} bytes; damaged?"
+        )
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # MPO: a phone's photo and its previews
+        raise InputError(
+            f"holds {frames} frames or pages; save the one to use as a file of its own."
+        )
+    if image.mode in ("F", "I", "LAB"):
+        content = {"F": "floating-point", "I": "32-bit or signed", "LAB": "L*a*b*"}
+        raise InputError(
+            f"{content[image.mode]} pixels cannot be read; convert the file to "
+            "grayscale or RGB of 8 or 16 bits."
+        )
+    if image.format == "TIFF":
+        _check_tiff(image)
+    return image
+
+
+def _check_tiff(image):
+    """Raises `InputError` for kinds of TIFF that Pillow would misread in silence."""
+    separate = image.tag_v2.get(Tag.PlanarConfiguration) == 2
+    if separate and max(image.tag_v2.get(Tag.BitsPerSample, (1,))) > 8:
+        raise InputError("16-bit TIFF in separate planes; save it interleaved.")
+    raw = image.tile and image.tile[0].codec_name == "raw"
+    planes = len(image.getbands()) if separate and raw else 1
+    boxes = [tile.extents for tile in image.tile]
+    covered = sum((right - left) * (low - top) for left, top, right, low in boxes)
+    if covered < planes * image.width * image.height:
+        raise InputError("part of its pixels is missing.")
+
+
+def _raw_mode(image):
+    args = image.tile[0].args if image.tile else ""
+    return args if isinstance(args, str) else str(args[0])
+
+
+def _eight_bits(image, notes):
+    """Returns the pixels as uint8 `(H, W, C)`; C is 1 or 3, one more with alpha."""
+    if image.mode == "CMYK":
+        image = _rgb_from_cmyk(image, notes)
+    elif image.mode in ("P", "PA"):
+        image.load()  # only now is the transparency known
+        transparent = image.mode == "PA" or "transparency" in image.info
+        notes.append(f"palette converted to RGB{' and alpha' * transparent}")
+        image = image.convert("RGBA" if transparent else "RGB")
+    elif image.mode == "1":
+        notes.append("black and white converted to 8-bit grayscale")
+        image = image.convert("L")
+    elif image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode not in ("L", "LA", "RGB", "RGBA"):
+        image = image.convert("RGB")
+    return np.atleast_3d(np.asarray(image))
+
+
+def _rgb_from_cmyk(image, notes):
+    depth = "16-bit " if ";16" in _raw_mode(image) else ""
+    icc = image.info.get("icc_profile")
+    if icc:
+        image.load()
+        try:
+            rgb = ImageCms.profileToProfile(
+                image,
+                io.BytesIO(icc),
+                ImageCms.createProfile("sRGB"),
+                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                outputMode="RGB",
+                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            )
+        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            notes.append("unusable ICC profile left out")
+        else:
+            notes.append(f"{depth}CMYK converted to 8-bit sRGB by its ICC profile")
+            return rgb
+    notes.append(
+        f"{depth}CMYK converted to 8-bit RGB without a profile: colours may be off"
+    )
+    return image.convert("RGB")
+
+
+def _sixteen_bits(stream, image):
+    """Returns the pixels as uint16 `(H, W, C)`; C is 1 or 3, one more with alpha."""
+    raw_mode = _raw_mode(image)
+    tags = image.tag_v2 if image.format == "TIFF" else {}
+    if raw_mode == "LA;16B":  # unpacked as RGBA, the four bytes of gray and alpha
+        return _decode(image, "RGBA").view(">u2").astype(np.uint16)
+    if image.mode not in ("RGB", "RGBA"):
+        pixels = _decode(image, raw_mode).astype(np.uint16)
+        if raw_mode == "I;12":
+            pixels = pixels << 4 | pixels >> 8
+        # Pillow ignores this tag at 16 bits.
+        white_is_zero = tags.get(Tag.PhotometricInterpretation) == 0
+        return 65535 - pixels if white_is_zero else pixels
+    # Pillow keeps the high byte; unpacking in the other byte order gives the low one.
+    straight = raw_mode.replace("RGBa", "RGBA")
+    big = straight[-1] == "B" or (straight[-1] == "N" and sys.byteorder == "big")
+    pixels = _decode(image, straight).astype(np.uint16) << 8
+    pixels |= _decode(_open(stream), straight[:-1] + ("L" if big else "B"))
+    if straight != raw_mode:  # colour is stored multiplied by alpha
+        alpha = np.maximum(pixels[..., 3:], 1).astype(np.float32)
+        color = pixels[..., :3] * (65535 / alpha) + 0.5
+        pixels[..., :3] = np.minimum(color, 65535)
+    return pixels
+
+
+def _decode(image, raw_mode):
+    """Returns the pixels as `(H, W, C)`, unpacked as if the file had `raw_mode`."""
+    if image.format == "TIFF":
+        args = [(raw_mode, *tile.args[1:]) for tile in image.tile]
+    else:
+        args = [raw_mode for _ in image.tile]
+    image.tile = [
+        tile._replace(args=arg) for tile, arg in zip(image.tile, args, strict=True)
+    ]
+    return np.atleast_3d(np.asarray(image))
+
+
+def _keyed_alpha(key, color, raw_mode):
+    """Returns the alpha `(H, W)` of a PNG that names one colour as transparent."""
+    peak = np.iinfo(color.dtype).max
+    # Pillow spreads 2- and 4-bit pixels over 0 to 255, but not the key.
+    key = np.asarray(key) * {"L;2": 85, "L;4": 17}.get(raw_mode, 1) & peak
+    return (color != key).any(axis=2).astype(color.dtype) * color.dtype.type(peak)
+
+
+def _dpi(image):
+    if image.format == "TIFF" and Tag.XResolution not in image.tag_v2:
+        return None  # where it is missing, Pillow says 1
+    try:
+        x, y = (float(value) for value in image.info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 1 <= x <= 30000 and 1 <= y <= 30000 else None
+
+
+def _exif(image, notes):
+    """Returns the orientation, and the EXIF block with orientation 1 or None.
+
+    The block's bytes are patched, because a block written anew would break the offsets
+    in its maker notes. A TIFF has no block; one is made of the tags in its directory.
+    """
+    orientation, block = 1, None
+    try:
+        tags = image.getexif()
+        orientation = tags.get(Tag.Orientation, 1)
+        if image.format != "TIFF" and isinstance(image.info.get("exif"), bytes):
+            block = image.info["exif"].removeprefix(b"Exif\0\0")
+            directory_of(block).tobytes()  # fails now, not when a TIFF is written
+        elif directory := collect(tags):
+            block = b"II*\0\x08\0\0\0" + directory.tobytes(8)
+        return orientation, block and set_integers(block, {Tag.Orientation: 1})
+    except Exception:  # Pillow raises nearly anything on damaged EXIF
+        notes.append("unreadable EXIF left out")
+        return orientation, None

@@ -1,0 +1,169 @@
+"""The evaluation protocols: an upscaler on a benchmark folder.
+
+Super-resolution: LR in 8 bit, SR clipped and rounded to 8 bit, `border` = scale pixels
+shaved from each side. Restoration: the input as degraded, the output clipped and
+rounded, no border; for JPEG also the SSIM of that literature. The mean of the images'
+figures. Colour: PSNR and SSIM on Y of BT.601 and on RGB. One channel: on that channel.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tfsr import metrics
+from tfsr.data import BenchmarkFolder, Pair
+from tfsr.data.degradation import BICUBIC, to_table
+from tfsr.data.resize import to_integers
+from tfsr.errors import InputError
+from tfsr.pictures import most_different, side_by_side
+from tfsr.upscaling.upscalers import BicubicUpscaler, Unchanged, from_uint8, to_uint8
+
+CROP = 96  # pixels of the pictures
+
+
+def evaluate(
+    upscaler, folder: BenchmarkFolder, names: Sequence[str] | None = None
+) -> dict:
+    """Returns the report of `tfsr evaluate`: protocol, mean and figures by image.
+
+    Args:
+        upscaler: See `tfsr.upscaling.upscalers`.
+        folder: The images, of the upscaler's scale and channels.
+        names: What to score, keys of `METRICS`; PSNR and SSIM by default, and what
+            the folder's degradation adds.
+    """
+    names = tuple(names or default_metrics(folder))
+    metrics.check_names(names)
+    images = []
+    for pair in tqdm(folder, desc=folder.folder.name, unit="image", disable=None):
+        try:
+            sr = result(upscaler, pair)
+            figures = metrics.figures(sr, pair.hr, folder.border, names)
+        except ValueError as error:
+            raise InputError(f"{folder.folder}: image {pair.name}: {error}") from None
+        images.append({"name": pair.name, **figures})
+    return {
+        "protocol": _protocol(upscaler, folder, names),
+        "folder": str(folder.folder),
+        "scale": folder.scale,
+        "degradation": _degradation(folder),
+        "mean": {
+            key: float(np.mean([image[key] for image in images]))
+            for key in images[0]
+            if key != "name"
+        },
+        "images": images,
+    }
+
+
+def default_metrics(folder: BenchmarkFolder) -> tuple[str, ...]:
+    """Returns what is scored on a folder if nothing else is asked for."""
+    return (*metrics.DEFAULT, *folder.degradation.metrics)
+
+
+def protocol_name(folder: BenchmarkFolder) -> str:
+    """Returns the name of the protocol, by what is scored."""
+    if folder.scale > 1:
+        return {3: "sr_y", 1: "sr_gray", "y": "luma"}[folder.channels]
+    return "color" if folder.channels == 3 else "gray"
+
+
+def result(upscaler, pair: Pair) -> np.ndarray:
+    """Returns what is scored: SR clipped and rounded to uint8 `(H, W, C)`.
+
+    Of `Unchanged` the input itself, so that noise keeps its level; of luma SR without
+    rounding.
+    """
+    if isinstance(upscaler, Unchanged):
+        return pair.lr
+    sr = upscaler(from_uint8(pair.lr))
+    return np.clip(sr, 0, 1) * 255.0 if pair.luma else to_uint8(sr)
+
+
+def baseline(folder: BenchmarkFolder):
+    """Returns the upscaler that a network on `folder` is compared with."""
+    if folder.scale > 1:
+        return BicubicUpscaler(folder.scale, folder.channels)
+    return Unchanged(folder.channels)
+
+
+def psnr(sr: np.ndarray, hr: np.ndarray, border: int) -> float:
+    """Returns the PSNR that the protocol ranks by: on Y for colour, else on gray.
+
+    Args:
+        sr: `(H, W, C)` on the scale of 8 bits.
+        hr: uint8 `(H, W, C)`.
+        border: Pixels shaved from each side.
+    """
+    if hr.shape[-1] == 3:
+        sr, hr = metrics.luma(sr), metrics.luma(hr)
+    return metrics.psnr(sr, hr, border)
+
+
+def draw_examples(
+    file: str | Path, upscaler, folder: BenchmarkFolder, report: dict
+) -> None:
+    """Draws the worst and the median image of a report: input, output and HR.
+
+    Each whole, and a crop: of super-resolution, whose input is shown enlarged by
+    bicubic, where input and output differ most; of restoration where output and HR do.
+
+    Args:
+        file: The picture to write, `.png`.
+        upscaler: The one that was scored.
+        folder: What it was scored on.
+        report: What `evaluate` returned for them.
+    """
+    key = metrics.key_of("psnr", folder.channels)
+    ranking = np.argsort([image[key] for image in report["images"]])
+    before = baseline(folder)
+    rows = []
+    for which, i in {"worst": ranking[0], "median": ranking[len(ranking) // 2]}.items():
+        pair = folder[i]
+        shown = {before.name: result(before, pair), "output": result(upscaler, pair)}
+        levels = [psnr(image, pair.hr, folder.border) for image in shown.values()]
+        titles = [
+            f"{title}, {level:.2f} dB"
+            for title, level in zip(shown, levels, strict=True)
+        ]
+        images = [to_integers(image, np.uint8) for image in (*shown.values(), pair.hr)]
+        where = most_different(images[:2] if folder.scale > 1 else images[1:], CROP)
+        name = f"HR: {pair.name} ({which})"
+        rows.append(dict(zip([*titles, name], images, strict=True)))
+        crops = [image[where] for image in images]
+        rows.append(dict(zip([*shown, "HR"], crops, strict=True)))
+    side_by_side(file, rows, inches=4)
+
+
+def _protocol(upscaler, folder, names):
+    on_luma = folder.channels == "y"
+    sr = "clipped" if on_luma else "clipped and rounded to 8 bit"
+    protocol = {
+        "name": protocol_name(folder),
+        "border": folder.border,
+        "sr": "the input as it is" if isinstance(upscaler, Unchanged) else sr,
+        "rescale": folder.rescale,
+    }
+    if folder.channels != 1:
+        rounded = "rounded in HR" if on_luma else "not rounded"
+        protocol["luma"] = f"BT.601, 16 to 235, {rounded}"
+    if folder.lr_files:
+        protocol["lr"] = "files"
+    elif folder.scale > 1:
+        first = folder.degradation.steps[0]
+        protocol["lr"] = "imresize" if first == BICUBIC else "as degraded"
+    if on_luma:
+        protocol["lr"] = "imresize of the luma, not rounded"
+    conventions = {name: metrics.METRICS[name].convention for name in names}
+    return {**protocol, **{name: c for name, c in conventions.items() if c}}
+
+
+def _degradation(folder):
+    """Returns the tables of the degradation, each with the seed of what it draws."""
+    tables = [
+        to_table(step) if step.shrinks else {**to_table(step), "seed": folder.seed}
+        for step in folder.degradation.steps
+    ]
+    return tables if len(tables) > 1 else tables[0]

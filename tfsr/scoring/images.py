@@ -1,0 +1,91 @@
+"""Which images an upscaler is scored on."""
+
+from pathlib import Path
+
+from tfsr.data import BenchmarkFolder, stored_channels
+from tfsr.data.degradation import (
+    BICUBIC,
+    DEGRADATIONS,
+    Degradation,
+    asked_or_own,
+    in_8_bits,
+)
+from tfsr.errors import InputError
+from tfsr.upscaling.upscalers import BicubicUpscaler, Unchanged, Upscaler
+
+
+def images_to_score(
+    upscaler: Upscaler,
+    folder: str | Path,
+    asked: Degradation | None = None,
+    channels: int | str | None = None,
+    rescale: float = 1,
+    seed: int = 0,
+    rounded: bool = False,
+    border: int | None = None,
+) -> BenchmarkFolder:
+    """Returns the benchmark images for an upscaler.
+
+    Args:
+        upscaler: What is scored. A baseline is set to the channels of the images.
+        folder: As for `BenchmarkFolder`.
+        asked: As for `task_to_score`.
+        channels: Those of the images: "y" for an upscaler of luma; for a baseline 1 or
+            3, by default those of the files.
+        rescale: As for `BenchmarkFolder`.
+        seed: As for `BenchmarkFolder`.
+        rounded: Whether noisy images are clipped and rounded to 8 bits; for an upscaler
+            of 8 bits they are anyway.
+        border: As for `BenchmarkFolder`.
+
+    Raises:
+        InputError: As `task_to_score` and `BenchmarkFolder`, or if `rounded` or `seed`
+            is not for the images.
+    """
+    task, luma = task_to_score(upscaler, asked), channels == "y"
+    if task == BICUBIC and (rounded or seed):
+        raise InputError(
+            f"{upscaler.name}: enlarges; --uint8 and --seed are for degraded LR."
+        )
+    if luma and task != BICUBIC:
+        raise InputError(f"--protocol luma: its LR is bicubic, not {task}.")
+    if rounded and not task.fractional:
+        raise InputError(f"--uint8: is for noise; these images are from {task}.")
+    if rounded or upscaler.depth == 8:
+        task = in_8_bits(task)
+    images = BenchmarkFolder(
+        folder,
+        upscaler.scale,
+        "y" if luma else upscaler.channels,
+        rescale,
+        task,
+        seed,
+        border,
+    )
+    if isinstance(upscaler, BicubicUpscaler | Unchanged) and not luma:
+        images.channels = channels or stored_channels(images.hr_files)
+        upscaler.channels = images.channels
+    return images
+
+
+def task_to_score(upscaler: Upscaler, asked: Degradation | None = None) -> Degradation:
+    """Returns the degradation of the images that an upscaler is scored on.
+
+    Args:
+        upscaler: What is scored.
+        asked: What the user asks for, of LR where the upscaler enlarges; what the
+            upscaler was made for by default.
+
+    Raises:
+        InputError: If it is unknown.
+    """
+    own = upscaler.task or (BICUBIC if upscaler.scale > 1 else None)
+    found = asked_or_own(asked, own, upscaler.scale)
+    if found is None:
+        options = [kind.option for kind in DEGRADATIONS.values() if kind.option]
+        flags = " or ".join(f"{option.flag} {option.metavar}" for option in options)
+        raise InputError(
+            f"{upscaler.name}: does not say what it restores; give {flags}"
+            f"{'.' if isinstance(upscaler, Unchanged) else ', or its run folder.'}"
+        )
+    return found

@@ -1,0 +1,191 @@
+"""A study: networks trained with one budget on the same data and seeds, compared."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from tfsr.data import BenchmarkFolder
+from tfsr.errors import InputError
+from tfsr.graph import complexity
+from tfsr.models import scales, single_scale
+from tfsr.training import Config, build_model, read_config
+from tfsr.zoo.upscalers import pick_scale
+
+MAY_DIFFER = {"data.cache", "train.seed"}  # between the configs of a study
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network trained with one seed; finished once it has its `metrics.json`."""
+
+    config: Config
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / "metrics.json").exists()
+
+
+@dataclass(frozen=True)
+class Network:
+    """One config of a study."""
+
+    file: Path
+    runs: dict[int, Run]  # by seed
+    scales: tuple[int, ...]
+    params: int
+    mult_adds: int
+
+    @property
+    def name(self) -> str:
+        return self.file.stem
+
+    @property
+    def config(self) -> Config:
+        """Of the first seed."""
+        return next(iter(self.runs.values())).config
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is trained, where, and how it is compared."""
+
+    out: Path
+    seeds: list[int]
+    scale: int
+    size: tuple[int, int]  # LR height and width, of mult-adds and latency
+    networks: list[Network]  # the first is what the others are compared with
+    tests: dict[str, BenchmarkFolder]  # by name
+
+    def finished(self) -> Iterator[tuple[Network, dict[int, Run]]]:
+        """Yields every network with its finished runs by seed."""
+        for network in self.networks:
+            runs = {seed: run for seed, run in network.runs.items() if run.finished}
+            yield network, runs
+
+
+def plan(
+    sources: list[str | Path],
+    out: str | Path,
+    seeds: list[int],
+    overrides: Sequence[str] = (),
+    scale: int | None = None,
+    size: tuple[int, int] | None = None,
+    tests: Sequence[str | Path] = (),
+) -> Study:
+    """Returns the study of `sources`, checked before anything is trained.
+
+    Args:
+        sources: Config files and folders of them; one named twice counts once. The
+            first is what the others are compared with.
+        out: The study's folder.
+        seeds: Seeds that each network is trained with.
+        overrides: As for `read_config`, for every config.
+        scale: The scale to compare; not needed for networks of one scale.
+        size: LR height and width of mult-adds and latency; by default for an output
+            of 1280x720.
+        tests: Benchmark folders; by default the validation images.
+
+    Raises:
+        InputError: If the configs differ in data, budget or scales, or from what is in
+            `out` already, or if something cannot be used.
+    """
+    out = Path(out)
+    networks: list[Network] = []
+    for file in _config_files(sources):
+        network = _network(file, out, seeds, overrides, scale, size)
+        _check_agreement(networks[0] if networks else network, network)
+        networks.append(network)
+    scale = scale or networks[0].scales[0]
+    data = networks[0].config.data
+    folders = {}
+    for test in tests or [data.val]:
+        name = Path(test).resolve().name
+        if name in folders:
+            raise InputError(f"{test}: another test folder is named {name} too.")
+        folders[name] = BenchmarkFolder(
+            test, scale, data.channels, degradation=data.task
+        )
+    return Study(out, seeds, scale, size or _size_of_720p(scale), networks, folders)
+
+
+def budget(network: Network) -> dict:
+    """Returns what all networks of a study have in common, by `section.key`."""
+    values = {
+        key: value
+        for key, value in network.config.values().items()
+        if not key.startswith("model.") and key not in MAY_DIFFER
+    }
+    return {"model.scale": network.scales, **values}
+
+
+def _config_files(sources):
+    found = {}
+    for source in map(Path, sources):
+        inside = sorted(source.glob("*.toml")) if source.is_dir() else [source]
+        if not inside:
+            raise InputError(f"{source}: no config in it; expected .toml files.")
+        for file in inside:
+            if found.get(file.stem, file).resolve() != file.resolve():
+                raise InputError(
+                    f"{file}: has the name of {found[file.stem]}; a study's folders "
+                    "are named by its configs."
+                )
+            found.setdefault(file.stem, file)
+    return found.values()
+
+
+def _network(file, out, seeds, overrides, scale, size):
+    """Returns the network of a config file, counted."""
+    runs = {
+        seed: Run(
+            read_config(file, [*overrides, f"train.seed={seed}"]),
+            out / file.stem / f"seed_{seed}",
+        )
+        for seed in seeds
+    }
+    for run in runs.values():
+        _check_run(run)
+    keras.utils.clear_session()
+    model = build_model(run.config.model, file)
+    scale = pick_scale(str(file), scales(model), scale)
+    single = single_scale(model, scale)
+    return Network(
+        file,
+        runs,
+        scales(model),
+        complexity.params(single),
+        complexity.mult_adds(single, *(size or _size_of_720p(scale))),
+    )
+
+
+def _size_of_720p(scale):
+    return 720 // scale, 1280 // scale
+
+
+def _check_run(run):
+    """Refuses a run folder of another config, even one that could be resumed."""
+    saved = run.folder / "config.toml"
+    if not saved.exists():
+        return
+    changed = read_config(saved).differing(run.config)
+    changed = [key for key in changed if key != "data.cache"]
+    if changed:
+        raise InputError(
+            f"{run.config.source}: differs in {', '.join(changed)} from the run in "
+            f"{run.folder}; give a new --out, or the config in {saved}."
+        )
+
+
+def _check_agreement(first, other):
+    """Refuses networks whose runs would differ in more than the network."""
+    ours, theirs = budget(first), budget(other)
+    for key in theirs:
+        if ours[key] != theirs[key]:
+            raise InputError(
+                f"{other.file}: {key} is {theirs[key]!r} where {first.file} has "
+                f"{ours[key]!r}; a study's configs share data and budget (--set "
+                "changes all)."
+            )

@@ -1,0 +1,141 @@
+"""A study's trainings, in a queue, and the latency of what comes out.
+
+Every network and seed has an ordinary run folder, `OUT/NAME/seed_N`; beside its files
+lie the reports of the test folders. All networks are trained with the first seed before
+any with the second, so that an interrupted study compares already.
+"""
+
+import keras
+
+import tfsr
+from tfsr import files
+from tfsr.data import BenchmarkFolder, list_images
+from tfsr.data.degradation import in_8_bits
+from tfsr.errors import NotFiniteError
+from tfsr.models import single_scale
+from tfsr.study import results
+from tfsr.study.planning import Run, Study
+from tfsr.tflite.benchmark.timing import benchmark
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.quantization.calibration import CALIBRATION_PATCHES
+from tfsr.training import train
+
+FORMATS = ("float32", "int8")
+THREADS = 1
+RUNS = 12
+
+
+def run(planned: Study, latency: bool = True) -> dict:
+    """Trains what is not trained yet, in turns of seeds; returns the report.
+
+    Tables and pictures are written after every training, and again once all networks
+    have their first seed and are timed.
+
+    Args:
+        planned: The study.
+        latency: Whether to convert and time networks that are not timed yet.
+    """
+    timed = None
+    for seed in planned.seeds:
+        for network in planned.networks:
+            if train_run(network.runs[seed]):
+                results.write(planned, results.report(planned, timed))
+        if timed is None:
+            timed = time_networks(planned, latency)
+            if len(planned.networks) > 1:
+                results.draw_crops(planned)
+        report = results.report(planned, timed)
+        results.write(planned, report)
+    return report
+
+
+def train_run(run: Run) -> bool:
+    """Trains a run or resumes it; returns False if it was finished already.
+
+    Raises:
+        NotFiniteError: If the training diverges; names the run folder.
+    """
+    if run.finished:
+        return False
+    print(f"Training {run.folder}", flush=True)
+    keras.utils.clear_session()  # frees the run before
+    try:
+        train(run.config, run.folder)
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{run.folder}: {error}") from None
+    return True
+
+
+def time_networks(planned: Study, measure: bool = True) -> dict | None:
+    """Returns the latency of all networks, timed in turns in one run.
+
+    The runs of the first seed are converted to `OUT/tflite/NAME_FORMAT.tflite`. The
+    benchmark is kept in `OUT/latency.json` and serves as long as the study has the same
+    networks, with the same weights, scale and size.
+
+    Args:
+        planned: The study.
+        measure: Whether to time networks that no kept benchmark is of.
+
+    Returns:
+        `device`, `threads`, `runs` and `median_ms` {format: {network: ms}}; None of
+        networks that are not timed.
+    """
+    measured = files.kept(
+        planned.out / "latency.json",
+        _subject(planned),
+        (lambda: _benchmark(planned)) if measure else None,
+    )
+    if not measured:
+        return None
+    median_ms: dict[str, dict[str, float]] = {format: {} for format in FORMATS}
+    timed = [(n.name, format) for n in planned.networks for format in FORMATS]
+    for (name, format), result in zip(timed, measured["results"], strict=True):
+        median_ms[format][name] = result["median_ms"]
+    return {
+        "device": measured["device"],
+        "threads": THREADS,
+        "runs": RUNS,
+        "median_ms": median_ms,
+    }
+
+
+def _subject(planned):
+    """Returns the scale, size and weights that identify a benchmark."""
+    first = planned.seeds[0]
+    models = {n.name: n.runs[first].folder / "model.keras" for n in planned.networks}
+    return {
+        "scale": planned.scale,
+        "size": list(planned.size),
+        "sha256": {name: files.sha256(file) for name, file in models.items()},
+    }
+
+
+def _benchmark(planned):
+    """Returns the benchmark of all networks, each in every format."""
+    folder = planned.out / "tflite"
+    folder.mkdir(exist_ok=True)
+    converted = {
+        (format, network.name): folder / f"{network.name}_{format}.tflite"
+        for network in planned.networks
+        for format in FORMATS
+    }
+    for network in planned.networks:
+        _convert(planned, network, converted)
+    return benchmark(list(converted.values()), [THREADS], RUNS)
+
+
+def _convert(planned, network, converted):
+    """Converts one network's first run, calibrated on its training images."""
+    config = network.config
+    images = list_images(config.data.train[0])[:CALIBRATION_PATCHES]
+    model = tfsr.load_model(network.runs[planned.seeds[0]].folder)
+    calibration = BenchmarkFolder(
+        images,
+        planned.scale,
+        single_scale(model, planned.scale).input.shape[-1],  # 3 also of luma
+        degradation=in_8_bits(config.data.task),
+    )
+    for format in FORMATS:
+        file = converted[format, network.name]
+        convert(model, planned.scale, format, [planned.size], file, calibration)

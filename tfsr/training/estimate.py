@@ -1,0 +1,134 @@
+"""A dry run of a training: whether it would work, and how long it would take."""
+
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfsr.config import Config
+from tfsr.data import ImageSurvey, PatchSampler
+from tfsr.data.degradation import after_bicubic
+from tfsr.data.sampler import in_unit_range
+from tfsr.errors import naming_memory
+from tfsr.graph import complexity
+from tfsr.memory import peak_memory_mb
+from tfsr.models import training_scales
+from tfsr.training import distribution
+from tfsr.training.callbacks import completed_epochs
+from tfsr.training.fit import Batches, build_on, check_free, prepare, say_skipped
+from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
+
+STEPS = 3  # timed steps, after one that compiles
+
+
+def dry_run(config: Config, out: str | Path) -> dict:
+    """Checks `config` and its data, takes a few steps on noise, and writes nothing.
+
+    Steps run with the config's strategy, so several workers wait for one another. Only
+    the headers of the training images are read. Validation is timed on the first image
+    of each scale.
+
+    Args:
+        config: The experiment.
+        out: The run folder, which is checked but left as it is.
+
+    Returns:
+        `model`, `params`, `images`, `cache_bytes`, `epochs` (still to go), `steps`,
+        `step_seconds`, `validation_seconds` (of an epoch), `estimated_seconds` (of
+        all epochs) and `peak_memory_mb` (of this process; None where unknown).
+
+    Raises:
+        InputError: If `train` would raise one.
+        MemoryError: If a step does not fit into memory.
+    """
+    out, options = Path(out), config.train
+    check_free(out, config)
+    with distribution.replicas(options.strategy, options.batch) as replicas:
+        return _dry_run(config, completed_epochs(out), replicas)
+
+
+def _dry_run(config, done, replicas):
+    options = config.train
+    model, folders = prepare(config, resumed=bool(done))
+    data = config.data
+    survey = ImageSurvey(
+        data.train,
+        training_scales(model),
+        data.channels,
+        data.exclude,
+        data.downscale,
+        with_lr=after_bicubic(data.task) is not None,
+    )
+    say_skipped(PatchSampler(survey, options.patch, options.batch))
+    with naming_memory():
+        step_seconds = _step_seconds(model, config, replicas)
+        validation_seconds = sum(_validation_seconds(model, f) for f in folders)
+    epochs = max(0, options.epochs - done)
+    steps = epochs * options.steps_per_epoch
+    return {
+        "model": config.model["name"],
+        "params": complexity.params(model),
+        "images": len(survey),
+        "cache_bytes": survey.bytes,
+        "epochs": epochs,
+        "steps": steps,
+        "step_seconds": step_seconds,
+        "validation_seconds": validation_seconds,
+        "estimated_seconds": steps * step_seconds + epochs * validation_seconds,
+        "peak_memory_mb": peak_memory_mb(),
+    }
+
+
+class Noise:
+    """Replaces a `PatchSampler` where no patches have been read: a batch of noise."""
+
+    def __init__(self, model, options):
+        rng = np.random.default_rng(0)
+
+        def batch(scale, channels):
+            side = options.patch * scale
+            shape = (options.batch, side, side, channels)
+            return rng.integers(256, size=shape, dtype=np.uint8)
+
+        channels = model.inputs[0].shape[-1]
+        lr = {f"lr_x{s}": batch(1, channels) for s in training_scales(model)}
+        hr = {f"sr_x{s}": batch(s, channels) for s in training_scales(model)}
+        if len(lr) == 1:
+            (lr,), (hr,) = lr.values(), hr.values()
+        self.batches = lr, hr
+
+    def __getitem__(self, step):
+        return in_unit_range(self.draw(step, 0, 1))
+
+    def draw(self, step, part, parts):
+        return keras.tree.map_structure(
+            lambda batch: np.split(batch, parts)[part], self.batches
+        )
+
+
+def _step_seconds(model, config, replicas):
+    options = config.train
+    trainee = build_on(replicas, model, config)
+    batches = replicas.distribute(Batches(Noise(model, options)))
+
+    def fit(executions):
+        trainee.fit(
+            batches,
+            steps_per_epoch=executions * options.steps_per_execution,
+            shuffle=False,
+            verbose=0,
+        )
+
+    fit(1)
+    started = time.monotonic()
+    fit(STEPS)
+    seconds = (time.monotonic() - started) / STEPS / options.steps_per_execution
+    return seconds * options.accumulate
+
+
+def _validation_seconds(model, folder):
+    lr = from_uint8(next(iter(folder)).lr)
+    started = time.monotonic()
+    KerasUpscaler(model, folder.scale, folder.channels)(lr)
+    return (time.monotonic() - started) * len(folder)

@@ -1,0 +1,328 @@
+"""Photographs to their enlargement, or restored, files and folders, in tiles."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tfsr.data.images import SUFFIXES
+from tfsr.data.resize import imresize
+from tfsr.errors import InputError
+from tfsr.files import remove_stale
+from tfsr.memory import available_memory
+from tfsr.photos import (
+    bleed_opaque,
+    check_writable,
+    read_photo,
+    write_photo,
+)
+from tfsr.upscaling.tiling import bands, tiles
+from tfsr.upscaling.upscalers import Upscaler
+
+REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
+PHOTO_SUFFIXES = (*SUFFIXES, ".gif", *REFUSED)
+MAX_TILE = 1024  # LR pixels; larger ones save little overlap
+MEMORY_BUDGET = 2**30  # bytes for the tile, or half of what is free if that is less
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to upscale and where its enlargement goes."""
+
+    source: Path
+    target: Path
+
+
+def plan(
+    source: str | Path,
+    out: str | Path,
+    suffix: str = "",
+    format: str | None = None,
+    overwrite: bool = False,
+) -> tuple[list[Job], int]:
+    """Returns what is to be done for a file or a folder with its subfolders.
+
+    Hidden files and linked subfolders are left alone; still GIFs become PNGs.
+
+    Args:
+        source: A file or a folder of images.
+        out: The file to write, or for a folder the folder to write to.
+        suffix: Put behind the names of the files in a folder.
+        format: The ending of the files written for a folder; their own by default.
+        overwrite: Whether to replace what exists. Without, a folder's files that exist
+            are done already, so that an interrupted run goes on.
+
+    Returns:
+        The jobs, and how many files are done already.
+
+    Raises:
+        InputError: If `source` is missing or empty, if `out` exists (for one file), or
+            if two files would be written to one.
+    """
+    source, out = Path(source), Path(out)
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder.")
+    if not source.is_dir():
+        if suffix or format:
+            raise InputError(f"{source}: --suffix and --format are for folders.")
+        if out.is_dir():
+            raise InputError(f"{out}: is a folder; name the file to write.")
+        if out.exists() and not overwrite:
+            raise InputError(f"{out}: exists; --overwrite replaces it.")
+        return [Job(source, out)], 0
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; {source} is a folder and wants a folder.")
+    inside, here = out.resolve(), source.resolve()
+    if inside == here:
+        raise InputError(f"{out}: must be another folder than the one upscaled.")
+    files = sorted(
+        source / file.relative_to(here)
+        for file in here.rglob("*")
+        if file.suffix.lower() in PHOTO_SUFFIXES
+        and not file.name.startswith(".")
+        and not file.is_dir()
+        and inside not in file.parents
+    )
+    if not files:
+        raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
+    jobs, origin = [], dict[Path, Path]()
+    for file in files:
+        refused = file.suffix.lower() in REFUSED
+        ending = file.suffix if refused or not format else f".{format}"
+        if ending.lower() == ".gif":  # which can be read, not written
+            ending = ".png"
+        relative = file.relative_to(source)
+        target = out / relative.with_name(f"{file.stem}{suffix}{ending}")
+        if target in origin:
+            raise InputError(
+                f"{target}: would be written for both {origin[target]} and {file}; "
+                "rename one or leave out --format."
+            )
+        origin[target] = file
+        if overwrite or not target.is_file():
+            jobs.append(Job(file, target))
+    return jobs, len(files) - len(jobs)
+
+
+def upscale(
+    upscaler: Upscaler, job: Job, tile: int | None = None, progress: tqdm | None = None
+) -> list[str]:
+    """Upscales one photograph; returns one-line notes on what changed on the way.
+
+    Alpha is enlarged by bicubic; colour under full transparency is first replaced by
+    that of its neighbours, so no fringe appears. Grayscale stays grayscale. If memory
+    runs out, the tile is halved.
+
+    An upscaler of one channel treats the channels of a colour photograph one by one; if
+    it restores JPEG, it gets the luma and leaves the chroma as it is.
+
+    Args:
+        upscaler: What enlarges or restores.
+        job: The files.
+        tile: Side of the tiles in LR pixels; chosen by the memory at hand by default.
+        progress: A bar that counts tiles; its total is set here.
+
+    Raises:
+        InputError: If the photograph cannot be read or written in full, or `tile` is
+            too small for the upscaler.
+    """
+    tile = tile_side(upscaler, tile)
+    photo = read_photo(job.source)
+    notes = [*photo.notes, *check_writable(job.target, photo, upscaler.scale)]
+    if photo.color.dtype == np.uint16 and upscaler.depth < 16:
+        notes.append(f"16-bit photo, but the model has {upscaler.depth} bits")
+    photo = bleed_opaque(photo, reach=upscaler.radius)
+    layers = [photo.color] if photo.alpha is None else [photo.color, photo.alpha]
+    if upscaler.tiles and not upscaler.tiles.is_exact(*photo.color.shape[:2]):
+        height, width = upscaler.tiles.size
+        notes.append(f"tiles of {height}x{width}, all that the model takes, may show")
+    elif not upscaler.radius_is_exact:
+        notes += _compare_tiles(upscaler, layers, tile, job.source)
+    job.target.parent.mkdir(parents=True, exist_ok=True)
+    remove_stale(job.target.parent, job.target.name)
+    while True:
+        try:
+            rows = _enlarged(upscaler, layers, tile, job.source, progress)
+            write_photo(job.target, photo, rows, upscaler.scale)
+            return notes
+        except MemoryError:
+            tile = _halved(upscaler, tile, job.source)
+            notes.append(f"memory ran out; went on with tiles of {tile} pixels")
+
+
+def upscale_array(
+    upscaler: Upscaler, image: np.ndarray, tile: int | None = None
+) -> np.ndarray:
+    """Returns the enlargement of an image in its own kind, computed in tiles.
+
+    Args:
+        upscaler: What enlarges or restores.
+        image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
+        tile: As for `upscale`.
+
+    Returns:
+        `(H * scale, W * scale)` or with the channels of `image`, of its type.
+
+    Raises:
+        InputError: If `image` is of another kind, or `tile` too small.
+    """
+    image = np.asarray(image)
+    check_image(image)
+    tile = tile_side(upscaler, tile)
+    color = image[..., None] if image.ndim == 2 else image
+    while True:
+        try:
+            rows = list(_enlarged(upscaler, [color], tile, "image"))
+        except MemoryError:
+            tile = _halved(upscaler, tile, "image")
+            continue
+        sr = np.concatenate(rows)
+        return sr[..., 0] if image.ndim == 2 else sr
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raises an `InputError` unless `image` is one that `upscale_array` takes."""
+    known = image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (1, 3))
+    if not known or 0 in image.shape:
+        raise InputError(
+            "`image` must be (H, W), (H, W, 1) or (H, W, 3). "
+            f"Received: shape={image.shape}."
+        )
+    if np.issubdtype(image.dtype, np.floating):
+        low, high = image.min(), image.max()
+        if not (low >= 0 and high <= 1):
+            raise InputError(
+                "`image` of floats must be in [0, 1]. "
+                f"Received: values from {low:g} to {high:g}."
+            )
+    elif image.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"`image` must be uint8, uint16 or float. Received: dtype={image.dtype}."
+        )
+
+
+def tile_side(upscaler: Upscaler, asked: int | None = None) -> int:
+    """Returns the side of an upscaler's tiles in LR pixels, a multiple of `alignment`.
+
+    Args:
+        upscaler: What enlarges or restores.
+        asked: The side wanted; one that suits the memory at hand by default.
+
+    Raises:
+        InputError: If a pixel sees further than `asked` leaves room for.
+    """
+    step, radius = upscaler.alignment, upscaler.radius
+    least = 2 * radius + step
+    tile = asked or max(least, automatic_tile(upscaler.working_bytes, radius))
+    if tile < least:
+        raise InputError(
+            f"{upscaler.name}: takes tiles of {least} pixels or more, not {tile}."
+        )
+    return tile - tile % step
+
+
+def automatic_tile(bytes_per_pixel: int, radius: int) -> int:
+    """Returns the side of tiles, in LR pixels, that suits the memory at hand."""
+    budget = min(MEMORY_BUDGET, available_memory() // 2)
+    side = int((budget / bytes_per_pixel) ** 0.5)
+    return max(2 * radius + 16, min(MAX_TILE, side))
+
+
+def _compare_tiles(upscaler, layers, tile, name):
+    """Returns a note on how much tiles change what a network makes of an image.
+
+    Of a network that may see further than tiles overlap; none where one tile is enough.
+    A crop of one tile from the middle is computed whole, and in four tiles or more.
+    """
+    height, width = layers[0].shape[:2]
+    if max(height, width) <= tile:
+        return []
+    sides = min(height, tile), min(width, tile)
+    top, left = (height - sides[0]) // 2, (width - sides[1]) // 2
+    crop = [layer[top:, left:][: sides[0], : sides[1]] for layer in layers[:1]]
+    least = 2 * upscaler.radius + upscaler.alignment
+    smaller = tile_side(upscaler, max(least, tile // 2))
+    whole, parts = (
+        np.concatenate(list(_enlarged(upscaler, crop, side, name))).astype(np.float64)
+        for side in (tile, smaller)
+    )
+    most = np.abs(whole - parts).max()
+    if not np.issubdtype(crop[0].dtype, np.floating):
+        most /= np.iinfo(crop[0].dtype).max
+    return [
+        f"the network may see the whole image, tiles do not: on a crop of {sides[0]}x"
+        f"{sides[1]} tiles of {smaller} pixels differ by up to {255 * most:.1f} of 255"
+    ]
+
+
+def _halved(upscaler, tile, name):
+    """Returns the tile to go on with where the memory ran out."""
+    if tile // 2 < 2 * upscaler.radius + upscaler.alignment:
+        raise InputError(
+            f"{name}: too little memory even for tiles of {tile} pixels."
+        ) from None
+    return tile_side(upscaler, tile // 2)
+
+
+def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarray]:
+    """Yields the enlargement in bands of the type of `layers`.
+
+    Args:
+        upscaler: What enlarges or restores.
+        layers: Colour `(H, W, C)` and, if there is one, alpha `(H, W)`, which becomes
+            the last channel.
+        tile: Side of the tiles.
+        name: Of the image, for messages.
+        progress: A bar that counts tiles.
+    """
+    height, width, channels = layers[0].shape
+    scale, dtype = upscaler.scale, layers[0].dtype
+    grid = (tile, upscaler.radius, upscaler.alignment)
+    run = _for_channels(upscaler, channels)
+    if progress is not None:
+        progress.reset(total=tiles(height, width, *grid))
+
+    def enlarge(lr):  # float32 (h, w, C), with alpha if there is one
+        parts = [run(lr[..., :channels])]
+        if len(layers) > 1:
+            parts.append(imresize(lr[..., channels:], scale))
+        if progress is not None:
+            progress.update()
+        sr = np.concatenate(parts, axis=-1)
+        if not np.isfinite(sr).all():
+            raise InputError(f"{name}: the model's output is not finite.")
+        return _of_type(np.clip(sr, 0, 1), dtype)
+
+    yield from bands(enlarge, scale, layers, *grid)
+
+
+def _of_type(image, dtype):
+    """Returns floats in [0, 1] as `dtype`, integers up to its largest."""
+    if np.issubdtype(dtype, np.floating):
+        return image.astype(dtype)
+    return (image * np.iinfo(dtype).max + 0.5).astype(dtype)
+
+
+def _for_channels(upscaler, channels):
+    """Returns `upscaler` as a function of images with 1 or 3 channels."""
+    if upscaler.channels == channels:
+        return upscaler
+    if channels == 1:
+        return lambda lr: upscaler(np.repeat(lr, 3, axis=-1)) @ LUMA[:, None]
+    task = upscaler.task
+    if upscaler.scale == 1 and task is not None and task.of_luma:
+        return lambda lr: _restore_luma(upscaler, lr)
+    return lambda lr: np.concatenate(
+        [upscaler(lr[..., c : c + 1]) for c in range(channels)], axis=-1
+    )
+
+
+def _restore_luma(upscaler, lr):
+    """Returns RGB with restored luma, as JPEG defines it, and the Cb and Cr it had."""
+    # Summed in this order, as in the browser: where it falls on half of 8 bits, what a
+    # matrix product leaves to the machine decides what the network sees.
+    y = sum(weight * lr[..., c : c + 1] for c, weight in enumerate(LUMA))
+    return lr + (np.clip(upscaler(y), 0, 1) - y)

@@ -1,0 +1,294 @@
+"""Upscalers: what turns one image into its enlargement, whatever runs it."""
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from tfsr.data.degradation import BICUBIC, Degradation
+from tfsr.data.resize import imresize, to_integers
+from tfsr.errors import InputError, NotFiniteError, naming_memory
+from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
+
+if TYPE_CHECKING:
+    import keras
+
+UNKNOWN_REACH = 32  # LR pixels that tiles overlap by where a pixel may see everything
+
+
+@runtime_checkable
+class Upscaler(Protocol):
+    """Turns float32 `(H, W, C)` in [0, 1] into `(H * scale, W * scale, C)`.
+
+    An upscaler of scale 1 restores the image.
+
+    Attributes:
+        name: What tables and messages call it.
+        scale: The upscaling factor.
+        channels: 3 for RGB, 1 for grayscale, "y" for luma.
+        depth: Bits of a sample that it tells apart.
+        alignment: It pads height and width to multiples of this, in LR pixels.
+        radius: An output pixel depends on no LR pixel further than this from its own; a
+            multiple of `alignment`.
+        radius_is_exact: Whether `radius` is proven; else tiles may differ from the
+            whole image.
+        tiles: How it takes images of other sizes than its own; None if as they are.
+        working_bytes: Memory that a run takes for each LR pixel.
+        task: The degradation it was made for; None if unknown.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def scale(self) -> int: ...
+    @property
+    def channels(self) -> int | str: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def alignment(self) -> int: ...
+    @property
+    def radius(self) -> int: ...
+    @property
+    def radius_is_exact(self) -> bool: ...
+    @property
+    def tiles(self) -> FixedTiles | None: ...
+    @property
+    def working_bytes(self) -> int: ...
+    @property
+    def task(self) -> Degradation | None: ...
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray: ...
+
+
+class KerasUpscaler:
+    """Runs a Keras model.
+
+    Args:
+        model: A model of one or several scales.
+        scale: The scale to use.
+        channels: "y" for the luma alone, which only a luminance network takes.
+        name: What tables call it; the model's name by default.
+        task: The degradation that the model was trained on; bicubic by default, of a
+            model that restores unknown.
+
+    Raises:
+        ValueError: If the model lacks the scale.
+    """
+
+    depth = 24  # of float32
+    bytes_of_value = 12  # float32, and what convolutions take beside it
+
+    def __init__(
+        self,
+        model: "keras.Model",
+        scale: int,
+        channels: int | str | None = None,
+        name: str | None = None,
+        task: Degradation | None = None,
+    ):
+        from tfsr.models import single_scale  # a TFLite upscaler needs no Keras
+
+        self.model = single_scale(model, scale, channels)
+        self.scale = scale
+        self.channels = self.model.input.shape[-1]
+        self.name = name or self.model.name
+        self.task = task or (BICUBIC if scale > 1 else None)
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        lr = as_floats(lr)
+        if self.tiles:
+            return self.tiles.run(self._run, lr)
+        height, width = lr.shape[:2]
+        if self._takes(height, width):
+            return self._run(lr)
+        padded = self._run(pad_to_multiple(lr, self.network_alignment))
+        return padded[: height * self.scale, : width * self.scale]
+
+    @property
+    def alignment(self) -> int:
+        return 1 if self.tiles else self.network_alignment
+
+    @property
+    def radius(self) -> int:
+        if self.tiles:
+            return max(self.tiles.overlap)
+        return align(self._assumed_reach, self.alignment)
+
+    @property
+    def radius_is_exact(self) -> bool:
+        return self.reach is not None
+
+    @cached_property
+    def tiles(self) -> FixedTiles | None:
+        """How a network of one size takes images of others; None of any size."""
+        _, height, width, _ = self.model.input.shape
+        if None in (height, width):
+            return None
+        return FixedTiles((height, width), self._assumed_reach, 1, self.scale)
+
+    # Training runs networks whose reach is unknown, so it is found when asked for.
+
+    @cached_property
+    def reach(self) -> int | None:
+        """LR pixels around its own that an output pixel sees; None if unknown."""
+        from tfsr.graph.footprint import receptive_radius
+
+        return receptive_radius(self.model)
+
+    @property
+    def _assumed_reach(self):
+        return UNKNOWN_REACH if self.reach is None else self.reach
+
+    @cached_property
+    def network_alignment(self) -> int:
+        """LR pixels after which all grids inside the network repeat."""
+        from tfsr.graph.footprint import alignment
+
+        return alignment(self.model)
+
+    @cached_property
+    def working_bytes(self) -> int:
+        from tfsr.graph.footprint import working_values
+
+        return self.bytes_of_value * working_values(self.model)
+
+    def _takes(self, height, width):
+        """Returns whether the network runs at this size as it is."""
+        shape = (1, height, width, self.model.input.shape[-1])
+        try:
+            output = self.model.compute_output_shape(shape)
+        except Exception:  # levels whose sizes do not meet raise anything
+            return False
+        return tuple(output[1:3]) == (height * self.scale, width * self.scale)
+
+    def _run(self, lr):
+        from keras import ops
+
+        with naming_memory():  # eagerly: `predict` would trace for every size anew
+            return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
+
+
+class BicubicUpscaler:
+    """Enlarges by MATLAB's bicubic `imresize`: the baseline.
+
+    In 8 bits, but for luma, `channels="y"`, in floats.
+    """
+
+    alignment = 1
+    depth = 8
+    name = "bicubic"
+    radius = 3
+    radius_is_exact = True
+    task = BICUBIC
+    tiles = None
+
+    def __init__(self, scale: int, channels: int | str = 3):
+        self.scale = scale
+        self.channels = channels
+        self.working_bytes = 64 * scale**2
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        lr = as_floats(lr)
+        if self.channels == "y":
+            return imresize(lr, self.scale)
+        return from_uint8(imresize(to_uint8(lr), self.scale))
+
+
+class Unchanged:
+    """Gives images back as they are: the baseline of restoration."""
+
+    alignment = 1
+    depth = 24
+    scale = 1
+    name = "input"
+    radius = 0
+    radius_is_exact = True
+    working_bytes = 64
+    task = None
+    tiles = None
+
+    def __init__(self, channels: int | str = 3):
+        self.channels = channels
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        return as_floats(lr)
+
+
+class SelfEnsemble:
+    """Averages an upscaler over the eight flips and quarter turns of the image.
+
+    It pads the image before it turns it, so that tiles give what the whole image gives.
+
+    Reference:
+        Lim et al., "Enhanced Deep Residual Networks", CVPRW 2017, section 3.4.
+    """
+
+    def __init__(self, upscaler: Upscaler):
+        self.upscaler = upscaler
+        self.name = f"{upscaler.name}, self-ensemble"
+        self.scale = upscaler.scale
+        self.channels = upscaler.channels
+        self.depth = upscaler.depth
+        self.alignment = upscaler.alignment
+        self.task = upscaler.task
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        lr = as_floats(lr)
+        height, width = lr.shape[:2]
+        lr = pad_to_multiple(lr, self.alignment)
+        total: np.ndarray | float = 0.0
+        for flip in (1, -1):
+            for turns in range(4):
+                sr = self.upscaler(np.ascontiguousarray(np.rot90(lr[:, ::flip], turns)))
+                total = total + np.rot90(sr, -turns)[:, ::flip]
+        return np.asarray(total / 8)[: height * self.scale, : width * self.scale]
+
+    @property
+    def radius(self) -> int:
+        return self.upscaler.radius
+
+    @property
+    def radius_is_exact(self) -> bool:
+        return self.upscaler.radius_is_exact
+
+    @property
+    def tiles(self) -> FixedTiles | None:
+        return self.upscaler.tiles
+
+    @property
+    def working_bytes(self) -> int:
+        return self.upscaler.working_bytes
+
+
+def as_floats(image: np.ndarray) -> np.ndarray:
+    """Returns an image of floats as float32.
+
+    Raises:
+        InputError: If it holds integers.
+    """
+    if not np.issubdtype(image.dtype, np.floating):
+        raise InputError(
+            "an upscaler takes floats in [0, 1]; tfsr.upscale takes integers too. "
+            f"Received: dtype={image.dtype}."
+        )
+    return image.astype(np.float32, copy=False)
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """Returns float `image` in [0, 1] as uint8, clipped and rounded.
+
+    Raises:
+        NotFiniteError: If a value is NaN or infinite.
+    """
+    wrong = image.size - np.count_nonzero(np.isfinite(image))
+    if wrong:
+        raise NotFiniteError(
+            f"`image` must be finite. Received: {wrong} of {image.size} values not so."
+        )
+    return to_integers(image.astype(np.float64) * 255, np.uint8)
+
+
+def from_uint8(image: np.ndarray) -> np.ndarray:
+    """Returns uint8 `image` as float32 in [0, 1]; unclipped noise goes beyond."""
+    return image.astype(np.float32) / 255

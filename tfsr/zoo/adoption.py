@@ -1,0 +1,154 @@
+"""Any Keras model from image to image, as the functional model tfsr works on."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfsr.errors import InputError
+from tfsr.graph.graph import Graph, run_node
+from tfsr.models import luminance_scales, scales
+from tfsr.models.scaling import TRIED_SIDES
+
+
+def read_keras(file: str | Path) -> keras.Model:
+    """Returns the model of a `.keras` file as `adopt` has it.
+
+    Keras refuses a file that brings code of its own.
+
+    Raises:
+        InputError: If the file is not such a model; names it.
+    """
+    if Path(file).suffix != ".keras" or not zipfile.is_zipfile(file):
+        raise InputError(f"{file}: not a .keras file.")
+    try:
+        loaded = keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # on damaged files Keras raises nearly anything
+        unknown = re.search(r"Could not locate class '(\w+)'", str(error))
+        if unknown:
+            raise InputError(
+                f"{file}: has a layer {unknown[1]}, which is not known here; from "
+                "Python, import what registers it, and give the loaded model to tfsr."
+            ) from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{file}: not a model tfsr can load ({reason}).") from None
+    loaded = adopt(loaded, str(file))
+    _keep_names(loaded)
+    return loaded
+
+
+def adopt(model: keras.Model, name: str) -> keras.Model:
+    """Returns a Keras model as a functional one, of open size where that is possible.
+
+    A subclassed model becomes the one layer of a functional model, and a model of one
+    fixed size is built anew for any, unless it cannot run so or gives other values
+    there. Weights are shared. Models of several scales are left as they are.
+
+    Args:
+        model: A model, built.
+        name: Of its file, for messages.
+
+    Raises:
+        InputError: If it is not from one image to one image.
+    """
+    if not isinstance(model, keras.Model):
+        raise InputError(f"{name}: not a Keras model.")
+    if not getattr(model, "inputs", None):
+        model = _functional(model, name)
+    if _is_ours(model):
+        return model
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise InputError(
+            f"{name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+            "must have one each: an image, or a model of several scales by the names "
+            "lr_x2 and sr_x2."
+        )
+    model = _opened(model)
+    _check_images(model, name)
+    return model
+
+
+def _is_ours(model):
+    """Returns whether a model has several scales by name, or is of the luma."""
+    names = [x.name for x in model.inputs]
+    of_scales = isinstance(model.input, dict) and all(
+        n.startswith("lr_x") for n in names
+    )
+    return of_scales or bool(luminance_scales(model))
+
+
+def _functional(model, name):
+    """Returns a subclassed model within a functional one."""
+    shape = model.get_build_config() or {}
+    shape = shape.get("input_shape")
+    if not shape or len(shape) != 4 or not isinstance(shape[-1], int):
+        raise InputError(
+            f"{name}: a subclassed model that was never built; call it on an image "
+            "before it is saved."
+        )
+    for size in ((None, None), shape[1:3]):
+        lr = keras.Input((*size, shape[-1]), name="lr")
+        try:
+            functional = keras.Model(lr, model(lr), name=model.name)
+            _run(functional)  # what takes open sizes may refuse real ones
+            return functional
+        except Exception as error:  # a stranger's code raises anything
+            reason = " ".join(str(error).split())[:200]
+    raise InputError(f"{name}: does not run on images of {shape[1:]} ({reason}).")
+
+
+def _opened(model):
+    """Returns a model of fixed size as one of any size, if it gives the same there."""
+    (x,) = model.inputs
+    if None in x.shape[1:3]:
+        return model
+    lr = keras.Input((None, None, x.shape[-1]), name=x.name)
+    try:
+        graph = Graph(model.inputs, model.outputs)
+        opened = keras.Model(lr, graph.run([lr], run_node)[0], name=model.name)
+        image = np.random.default_rng(0).random((1, *x.shape[1:]), np.float32)
+        same = np.allclose(opened(image), model(image), atol=1e-5)
+        _run(opened)
+    except Exception:  # what runs at one size alone raises anything at others
+        return model
+    return opened if same else model
+
+
+def _run(model):
+    """Runs a model on an image of another size than it may have been built for."""
+    *sides, channels = model.input.shape[1:]
+    height, width = sides if None not in sides else [2 * max(TRIED_SIDES)] * 2
+    model(np.zeros((1, height, width, channels), np.float32))
+
+
+def _check_images(model, name):
+    (x,), (y,) = model.inputs, model.outputs
+    for what, tensor in (("takes", x), ("gives", y)):
+        if len(tensor.shape) != 4 or tensor.shape[-1] not in (1, 3):
+            raise InputError(
+                f"{name}: {what} {tuple(tensor.shape)}; must be images (batch, height, "
+                "width, channels) of 1 or 3 channels."
+            )
+    if x.shape[-1] != y.shape[-1]:
+        raise InputError(
+            f"{name}: takes {x.shape[-1]} channels and gives {y.shape[-1]}; must be "
+            "the same."
+        )
+    try:
+        scales(model)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _keep_names(model):
+    """Keeps Keras from giving new operations the names that a loaded model's have.
+
+    It numbers only what it names itself, from 0 in each process, and refuses a model
+    with two operations of one name; so nothing could be built around a loaded one.
+    """
+    for operation in model.operations:
+        kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", operation.name).groups()
+        while keras.backend.get_uid(kind) <= int(number or 0):
+            pass

@@ -1,0 +1,196 @@
+"""Models from files: our own, and the checkpoints of the CARN authors."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfsr import files
+from tfsr.errors import InputError
+from tfsr.zoo import released
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfsr.data.degradation import Degradation
+
+
+def load_model(model: str | Path) -> "keras.Model":
+    """Returns the Keras model of `model`: a run folder (its best), a `.keras` file or
+    the name of a released model.
+
+    Raises:
+        InputError: If there is no such model or the file is not one.
+    """
+    from tfsr.zoo.adoption import read_keras
+
+    file = released.find(model)
+    if file.is_dir():
+        file = file / "model.keras"
+    if not file.is_file():
+        raise InputError(
+            f"{model}: no such model; give a run folder, a .keras file or one of "
+            f"{', '.join(released.names())}."
+        )
+    if file.suffix == ".npz":
+        return _load_arrays(file)
+    return read_keras(file)
+
+
+def weights_sha256(model: "keras.Model") -> str:
+    """Returns the SHA-256 of a Keras model's weights, in their order, as hexadecimals.
+
+    That of `single_scale(model, scale)` stands in the `.tflite` files made of it.
+    """
+    from keras import ops
+
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        digest.update(ops.convert_to_numpy(weight).tobytes())
+    return digest.hexdigest()
+
+
+def save_arrays(model: "keras.Model", file: str | Path) -> None:
+    """Writes the weights of a Keras model as `.npz`, in float16 and in their order."""
+    import numpy as np
+
+    weights = (weight.astype("float16") for weight in model.get_weights())
+    with files.replacing(file) as temporary, open(temporary, "wb") as stream:
+        np.savez_compressed(stream, *weights)
+
+
+def _load_arrays(file):
+    """Returns the model of the config beside a `.npz`, with its weights."""
+    import numpy as np
+
+    from tfsr.training import read_config
+
+    model = read_config(file.with_suffix(".toml")).build()
+    with np.load(file) as arrays:
+        model.set_weights([arrays[name].astype("float32") for name in arrays.files])
+    return model
+
+
+def load_degradation(model: str | Path) -> "Degradation | None":
+    """Returns the `Degradation` that `model` was trained on; None if unknown.
+
+    Args:
+        model: A run folder, the `model.keras` in it or the name of a released model,
+            whose config tells, or another `.keras` file, of which it is unknown.
+
+    Raises:
+        InputError: If the config cannot be read.
+    """
+    config = _load_config(model)
+    return config and config.data.task
+
+
+def load_architecture(model: str | Path) -> dict | None:
+    """Returns the `[model]` that `model` was trained with, but for its scale; None if
+    unknown.
+
+    Args:
+        model: As for `load_degradation`; of released models `.tflite` files too.
+
+    Raises:
+        InputError: If the config cannot be read.
+    """
+    config = _load_config(model)
+    return config and {k: v for k, v in config.model.items() if k != "scale"}
+
+
+def _load_config(model):
+    """Returns the `Config` of a run folder or a released model; None of others."""
+    from tfsr.training import read_config
+
+    file = released.find(model)
+    if file.suffix == ".npz" or file.parent == released.FOLDER:
+        return read_config(released.config(file))
+    config = (file if file.is_dir() else file.parent) / "config.toml"
+    known = config.is_file() and (file.is_dir() or file.name == "model.keras")
+    return read_config(config) if known else None
+
+
+def import_carn(file: str | Path) -> "keras.Model":
+    """Returns the Keras model with the weights of a CARN authors' `.pth`.
+
+    Reads multi-scale checkpoints of CARN and CARN-M
+    (https://github.com/nmhkahn/CARN-pytorch); needs PyTorch. Groups and recursion are
+    read off the weights. Only tensors are unpickled, no code.
+
+    Raises:
+        InputError: If the file is not such a checkpoint or PyTorch is missing.
+    """
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise InputError(
+            f"{file}: reading it needs PyTorch; pip install 'tfsr[torch]'."
+        ) from None
+    from tfsr.models import carn
+
+    if not Path(file).is_file():
+        raise InputError(f"{file}: no such file.")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        tensors = {name: tensor.float().numpy() for name, tensor in state.items()}
+    except Exception:  # on damaged files PyTorch raises nearly anything
+        raise InputError(f"{file}: not a PyTorch checkpoint of tensors.") from None
+    try:
+        filters, group_channels = tensors["b1.b1.body.0.weight"].shape[:2]
+        efficient = "b1.b1.body.4.weight" in tensors
+        model = carn(
+            filters=filters,
+            groups=filters // group_channels if efficient else None,
+            recursive="b1.b2.body.0.weight" not in tensors,
+        )
+        for layer, name, shuffle in _carn_layers(model):
+            _copy(
+                layer,
+                tensors.pop(f"{name}.weight"),
+                tensors.pop(f"{name}.bias"),
+                shuffle,
+            )
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{file}: not a multi-scale CARN or CARN-M checkpoint ({error})."
+        ) from None
+    left = {name for name in tensors if not name.startswith(("sub_mean", "add_mean"))}
+    if left:
+        raise InputError(
+            f"{file}: not a multi-scale CARN or CARN-M checkpoint "
+            f"({min(left)} has no counterpart)."
+        )
+    return model
+
+
+def _carn_layers(model):
+    """Yields every convolution, its name in the checkpoint and its pixel shuffle."""
+    yield model.get_layer("head"), "entry", 1
+    yield model.get_layer("tail"), "exit", 1
+    for b in (1, 2, 3):
+        yield model.get_layer(f"fuse_{b - 1}"), f"c{b}.body.0", 1
+        block = model.get_layer(f"block_{b - 1}")
+        for u, fuse in enumerate(block.fuses, 1):
+            yield fuse, f"b{b}.c{u}.body.0", 1
+        for u, unit in enumerate(block.residuals, 1):
+            yield unit.conv_0, f"b{b}.b{u}.body.0", 1
+            yield unit.conv_1, f"b{b}.b{u}.body.2", 1
+            if block.groups is not None:
+                yield unit.pointwise, f"b{b}.b{u}.body.4", 1
+    for s in (2, 3, 4):
+        upsampler = model.get_layer(f"upsampler_x{s}")
+        for i, (conv, step) in enumerate(
+            zip(upsampler.convs, upsampler.steps, strict=True)
+        ):
+            yield conv, f"upsample.up{s}.body.{3 * i}", step
+
+
+def _copy(layer, weight, bias, shuffle):
+    """Assigns PyTorch's (C_out, C_in, k, k), whose pixel shuffle has channels first."""
+
+    def reorder(x):  # within a group: (c, i * s + j) to (i * s + j, c)
+        grouped = x.reshape(layer.groups, -1, shuffle**2, *x.shape[1:])
+        return grouped.swapaxes(1, 2).reshape(x.shape)
+
+    layer.kernel.assign(reorder(weight).transpose(2, 3, 1, 0))
+    layer.bias.assign(reorder(bias))

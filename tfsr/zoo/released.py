@@ -1,0 +1,104 @@
+"""Models that come with tfsr, loaded by name.
+
+In the folder `released`, NAME.npz holds the weights in float16, in the order of the
+model's, NAME.toml the config they were trained with, NAME_int8.tflite or
+NAME_x2_int8.tflite the conversions, NAME.md the card, and SHA256SUMS the digests.
+"""
+
+import re
+from pathlib import Path
+
+from tfsr import files
+from tfsr.errors import InputError
+
+FOLDER = Path(__file__).parents[1] / "released"
+BASELINES = ("bicubic", "input")  # words for what a model is compared with
+MODELS = (".npz", ".tflite")
+ENLARGERS = {2: "carn_m", 3: "carn_m", 4: "carn_m"}  # by scale, the best on Set5
+CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
+
+
+def names() -> list[str]:
+    """Returns the names of all models: NAME in Keras, NAME_int8 and so on in TFLite."""
+    return sorted(file.stem for file in FOLDER.glob("*") if file.suffix in MODELS)
+
+
+def find(model: str | Path) -> Path:
+    """Returns the file of a released model, or `model` itself if it is not the name of
+    one or something in the working directory has that name.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    found = [FOLDER / f"{model}{suffix}" for suffix in MODELS]
+    found = [file for file in found if file.is_file()]
+    if not found or Path(model).exists():
+        return Path(model)
+    (file,) = found
+    if files.sha256(file) != _digests().get(file.name):
+        raise InputError(f"{file}: damaged; its checksum does not match.")
+    return file
+
+
+def of_scale(name: str | Path, scale: int | None, smallest: bool = False) -> str | Path:
+    """Returns the name of a released network of one scale, as NAME_x2, if each scale
+    of `name` has a network of its own; else `name`.
+
+    Args:
+        name: The name of a released model, or another model.
+        scale: The scale.
+        smallest: Whether the smallest is taken if `scale` is None.
+
+    Raises:
+        InputError: If there is no network of the scale.
+    """
+    own = {}
+    for file in FOLDER.glob("*.npz"):
+        found = re.fullmatch(r"(.+)_x(\d+)", file.stem)
+        if found and found[1] == str(name):
+            own[int(found[2])] = file.stem
+    if not own or Path(name).exists():
+        return name
+    if smallest:
+        scale = scale or min(own)
+    if scale not in own:
+        has = ", ".join(f"x{s}" for s in sorted(own))
+        advice = "choose one with --scale" if scale is None else f"not x{scale}"
+        raise InputError(f"{name}: has networks of {has}; {advice}.")
+    return own[scale]
+
+
+def named(model: str) -> str:
+    """Returns the name of a released model's file; of other models their path."""
+    return Path(model).stem if Path(model).parent == FOLDER else model
+
+
+def enlarger(scale: int) -> str:
+    """Returns the name of the best model that enlarges by `scale`.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if scale not in ENLARGERS:
+        known = ", ".join(f"x{s}" for s in ENLARGERS)
+        raise InputError(
+            f"--scale {scale}: tfsr has models for {known}; give a --model."
+        )
+    return ENLARGERS[scale]
+
+
+def config(file: Path) -> Path:
+    """Returns the config beside a released file, that it was trained with."""
+    return file.with_name(f"{re.sub(CONVERTED, '', file.stem)}.toml")
+
+
+def write_digests() -> None:
+    """Writes SHA256SUMS of all models in the folder."""
+    models = sorted(file for file in FOLDER.iterdir() if file.suffix in MODELS)
+    lines = [f"{files.sha256(file)}  {file.name}\n" for file in models]
+    files.write_text(FOLDER / "SHA256SUMS", "".join(lines))
+
+
+def _digests():
+    lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
+    return {name: digest for digest, name in (line.split("  ") for line in lines)}

@@ -1,0 +1,118 @@
+"""Upscalers by what users call a model: a name, a file, a run folder, a word."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfsr.errors import InputError
+from tfsr.quiet import import_keras
+from tfsr.upscaling.upscalers import (
+    BicubicUpscaler,
+    KerasUpscaler,
+    Unchanged,
+    Upscaler,
+)
+from tfsr.zoo import released
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load_upscaler(
+    model: "str | Path | keras.Model | Upscaler",
+    scale: int | None = None,
+    channels: int | str | None = None,
+    smallest: bool = False,
+) -> Upscaler:
+    """Returns the upscaler of a model.
+
+    Args:
+        model: The name of a released model, a run folder (its best weights), a `.keras`
+            or `.tflite` file, the words "bicubic" or "input", a Keras model, or an
+            upscaler, which is returned.
+        scale: One of the model's scales; needed if it has several.
+        channels: "y" for the luma alone, which luminance networks take; of the words
+            also 1 or 3.
+        smallest: Whether the smallest of several scales is taken if `scale` is None.
+
+    Raises:
+        InputError: If there is no such model or it lacks the scale.
+    """
+    if model == "bicubic":
+        if scale in (None, 1):
+            raise InputError("bicubic: needs --scale, 2 or more.")
+        return BicubicUpscaler(scale, channels or 3)
+    if model == "input":
+        if scale not in (None, 1):
+            raise InputError(f"input: has x1, not x{scale}.")
+        return Unchanged(channels or 3)
+    if isinstance(model, str | Path):
+        model = released.of_scale(model, scale, smallest)
+        return _load(str(released.find(model)), scale, channels, smallest)
+    keras = sys.modules.get("keras")  # there where a Keras model is
+    if keras is not None and isinstance(model, keras.Model):
+        from tfsr.zoo.adoption import adopt
+
+        name = model.name
+        return _of_keras(adopt(model, name), name, scale, channels, smallest)
+    if not hasattr(model, "scale"):
+        raise InputError(
+            "`model` must be a name, a path, a Keras model or an upscaler. "
+            f"Received: {type(model).__name__}."
+        )
+    pick_scale(model.name, (model.scale,), scale)
+    return model
+
+
+def pick_scale(name: str, available: tuple[int, ...], scale: int | None) -> int:
+    """Returns the scale to use: the one asked for, or the only one there is.
+
+    Raises:
+        InputError: If there is no such scale, or a choice; names the model by `name`.
+    """
+    if scale is None and len(available) == 1:
+        return available[0]
+    if scale not in available:
+        has = ", ".join(f"x{s}" for s in available)
+        advice = {None: "choose one with --scale", 1: "it enlarges; see tfsr upscale"}
+        raise InputError(f"{name}: has {has}; {advice.get(scale, f'not x{scale}')}.")
+    return scale
+
+
+def _load(file, scale, channels, smallest):
+    """Returns the upscaler of a file or a run folder."""
+    name = released.named(file)
+    if file.endswith(".tflite"):
+        from tfsr.tflite.runtime import TFLiteUpscaler
+
+        if channels == "y":
+            raise _has_colors(name)
+        upscaler = TFLiteUpscaler(file)
+        pick_scale(name, (upscaler.scale,), scale)
+        return upscaler
+    import_keras()
+    from tfsr.zoo.loading import load_degradation, load_model
+
+    loaded = load_model(file)
+    return _of_keras(loaded, name, scale, channels, smallest, load_degradation(file))
+
+
+def _of_keras(model, name, scale, channels, smallest, task=None):
+    from tfsr.models import luminance_scales, scales
+    from tfsr.tflite.formats import FORMATS
+    from tfsr.tflite.quantization.aware import trained_format
+
+    if channels == "y" and not luminance_scales(model):
+        raise _has_colors(name)
+    available = scales(model)
+    if smallest:
+        scale = scale or min(available)
+    scale = pick_scale(name, available, scale)
+    trained_for = trained_format(model)
+    if trained_for and FORMATS[trained_for].upscaler:
+        return FORMATS[trained_for].load("upscaler")(model, scale, name, task)
+    return KerasUpscaler(model, scale, channels, name, task)
+
+
+def _has_colors(name):
+    return InputError(f"{name}: has colours; --protocol luma is for networks of Y.")

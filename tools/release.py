@@ -1,0 +1,189 @@
+"""Makes a released model of a run: weights, 8-bit files, and the card with its figures.
+
+python tools/release.py RUN NAME --hours H --calibrate FOLDER --test FOLDER ...
+"""
+
+import argparse
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+import tfsr
+from tfsr import files
+from tfsr.data import BenchmarkFolder, list_images
+from tfsr.data.degradation import in_8_bits
+from tfsr.graph import complexity
+from tfsr.metrics import key_of
+from tfsr.models import scales
+from tfsr.scoring.evaluation import baseline, evaluate
+from tfsr.tflite.benchmark.timing import benchmark
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.training import read_config
+from tfsr.training.callbacks import read_log
+from tfsr.upscaling.upscalers import KerasUpscaler
+from tfsr.zoo import released
+from tfsr.zoo.loading import save_arrays
+
+RUNS = 12
+HR_SIZE = (720, 1280)  # of latencies
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--hours", type=float, required=True, help="of training")
+    parser.add_argument("--calibrate", required=True)
+    parser.add_argument("--test", nargs="+", required=True)
+    parser.add_argument(
+        "--quantized", nargs="*", type=Path, default=[], help="runs in 8 bits"
+    )
+    parser.add_argument("--size", nargs=2, type=int, help="of 8-bit files; else open")
+    parser.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        help="a line of the card, as on what the paper prints and why that is far",
+    )
+    options = parser.parse_args()
+    config = read_config(options.run / "config.toml")
+    trained = tfsr.load_model(options.run)
+    arrays = released.FOLDER / f"{options.name}.npz"
+    save_arrays(trained, arrays)
+    files.write_text(arrays.with_suffix(".toml"), config.text)
+    model = tfsr.load_model(arrays)
+    card = describe(options, config, model)
+    quality, latency = [], []
+    for scale in scales(model):
+
+        def images(folder, scale=scale):
+            task = in_8_bits(config.data.task)
+            channels = model.inputs[0].shape[-1]
+            return BenchmarkFolder(folder, scale, channels, degradation=task)
+
+        calibration = images(options.calibrate)
+        file = convert_scale(options, model, scale, calibration)
+        floats = [KerasUpscaler(m, scale) for m in (trained, model)]
+        quantized = {"int8": TFLiteUpscaler(file)}
+        if options.quantized:
+            converted = as_converted(options, model, scale, calibration)
+            quantized["int8 as converted"] = converted
+        quality += [score(*floats, quantized, images(test)) for test in options.test]
+        latency.append(time_scale(options, model, scale, file, calibration))
+    card += [*table(quality), *table(latency)]
+    files.write_text(arrays.with_suffix(".md"), "\n".join(card))
+    released.write_digests()
+
+
+def convert_scale(options, model, scale, calibration):
+    """Writes the 8-bit file of a scale, of a run in 8 bits if there is one."""
+    of_scale = f"_x{scale}" if len(scales(model)) > 1 else ""
+    file = released.FOLDER / f"{options.name}{of_scale}_int8.tflite"
+    quantized = [tfsr.load_model(run) for run in options.quantized]
+    source = next((m for m in quantized if scale in scales(m)), model)
+    convert(source, scale, "int8", [options.size], file, calibration)
+    return file
+
+
+def as_converted(options, model, scale, calibration):
+    """Returns the upscaler in 8 bits that is not trained for them."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "int8.tflite"
+        convert(model, scale, "int8", [options.size], file, calibration)
+        return TFLiteUpscaler(file)
+
+
+def score(trained, model, quantized, folder):
+    """Returns a row of PSNR: what the network betters, float, 8 bits.
+
+    Args:
+        trained: The run's upscaler.
+        model: That of its weights in float16.
+        quantized: Those in 8 bits by column.
+        folder: The images.
+    """
+
+    def psnr(upscaler):
+        return evaluate(upscaler, folder)["mean"][key_of("psnr", folder.channels)]
+
+    before, exact = baseline(folder), psnr(model)
+    scale = f" x{folder.scale}" if folder.scale > 1 else ""
+    row = {
+        "images": f"{folder.folder.name}{scale}",
+        "before": f"{before.name} {psnr(before):.2f} dB",
+        "float": f"{exact:.2f} dB",
+        "float16 costs": f"{round(psnr(trained) - exact, 4) + 0.0:.4f} dB",  # no -0
+    }
+    for column, upscaler in quantized.items():
+        rounded = psnr(upscaler)
+        row[column] = f"{rounded:.2f} dB, loses {exact - rounded:.3f} dB"
+    return row
+
+
+def time_scale(options, model, scale, file, calibration):
+    """Returns a row of latencies, float32 and 8 bits timed in turns."""
+    size = options.size or [side // scale for side in HR_SIZE]
+    with tempfile.TemporaryDirectory() as folder:
+        floats = Path(folder) / "float32.tflite"
+        convert(model, scale, "float32", [size], floats, calibration)
+        measured = benchmark([floats, file], [1], RUNS, size=size)
+    exact, rounded = (result["median_ms"] for result in measured["results"])
+    return {
+        "input": f"{size[1]}x{size[0]}" + (f" x{scale}" if scale > 1 else ""),
+        "float32": f"{exact:.0f} ms",
+        "int8": f"{rounded:.0f} ms",
+        "of float32": f"{rounded / exact:.2f}",
+        "on": measured["device"],
+    }
+
+
+def describe(options, config, model):
+    """Returns the head of the card: from what, how, how long."""
+    left_out = config.data.exclude
+    sets = [f"{Path(s).name} ({_count(s, left_out)})" for s in config.data.train]
+    without = f", without {', '.join(left_out)}" if left_out else ""
+    head = config.text.partition("# tfsr ")[0].splitlines()
+    about = " ".join(line[2:] for line in head if line.startswith("# "))
+    verb = "restore" if scales(model) == (1,) else "upscale"
+    return [
+        f"# {options.name}\n",
+        f"{about}\n",
+        f"- Network: {config.model['name']}, {complexity.params(model):,} parameters; "
+        f"config `{options.name}.toml`",
+        f"- Trained on {', '.join(sets)} images{without}; the epoch chosen on "
+        f"{Path(config.data.val).name}",
+        f"- {_steps(options.run):,} steps, {options.hours:g} hours on two CPU cores",
+        *(f"- In 8 bits{_at(r)}: {_steps(r):,} steps more" for r in options.quantized),
+        f"- Degradation: {config.data.task}",
+        f"- Use: `tfsr {verb} photo.jpg -o out.png --model {options.name}`",
+        *(f"- {note}" for note in options.note),
+        "- PSNR on Y, or on gray, of 8-bit inputs and outputs; latency on one thread, "
+        "median",
+        f"- Made and measured by `{shlex.join(['python', *sys.argv])}`\n",
+    ]
+
+
+def _count(folder, left_out):
+    return sum(file.stem not in left_out for file in list_images(folder))
+
+
+def _at(run):
+    of = scales(tfsr.load_model(run))
+    return "" if of == (1,) else f" at {', '.join(f'x{scale}' for scale in of)}"
+
+
+def _steps(run):
+    return len(read_log(run)) * read_config(run / "config.toml").train.steps_per_epoch
+
+
+def table(rows):
+    """Returns the lines of a Markdown table and an empty one; rows by column."""
+    head = list(rows[0])
+    lines = [head, ["---"] * len(head), *(row.values() for row in rows)]
+    return [*(f"| {' | '.join(line)} |" for line in lines), ""]
+
+
+if __name__ == "__main__":
+    main()
