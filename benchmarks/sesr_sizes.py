@@ -13,10 +13,11 @@ import numpy as np
 
 from tfsr.graph import complexity
 from tfsr.models import sesr
-from tfsr.tflite import export, metadata, quantize
+from tfsr.tflite import export, metadata
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.quantization import activations
 
 SIZE = (180, 320)
 
@@ -54,7 +55,7 @@ def main():
 def int8(model):
     patch = np.random.default_rng(0).random((32, 32, 3), np.float32)
     graph = lower(model, FOR_INT8)
-    ranges = quantize.ranges(graph, quantize.observe(graph, [patch]))
+    ranges = activations.ranges(graph, activations.observe(graph, [patch]))
     return export.int8(lower(model, FOR_INT8, *SIZE), ranges)
 
 

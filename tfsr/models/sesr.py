@@ -23,8 +23,8 @@ from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 
 def sesr(
     scale: int = 2,
-    filters: int = 32,
-    blocks: int = 5,
+    filters: int = 16,
+    blocks: int = 11,
     channels: int = 3,
     expanded: int = 256,
 ) -> keras.Model:
