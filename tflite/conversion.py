@@ -22,7 +22,7 @@ from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.aware import trained_format, without_rounding
 from tfsr.tflite.quantization.calibration import CALIBRATION_SIZE, calibration_patches
 from tfsr.tflite.quantization.simulation import simulate
-from tfsr.upscaling.upscalers import UNKNOWN_REACH
+from tfsr.upscaling.tiling import UNKNOWN_REACH
 from tfsr.zoo.loading import weights_sha256
 
 PIXELS = {"uint8": "pixels", "float32": "in [0, 1]"}  # by the type of a file's ends
@@ -79,7 +79,7 @@ def convert(
     least = alignment(model)
     own = tuple(model.input.shape[1:3])
     if None not in own:
-        if any(size not in (None, own) for size in sizes):
+        if len(sizes) > 1 or sizes[0] not in (None, own):
             raise InputError(
                 f"--size: {model.name} takes images of {own[0]}x{own[1]} alone."
             )

@@ -155,6 +155,6 @@ def _with_ranges(graph: Graph, ranges: Ranges):
 def _native(node, *args, **kwargs):
     """Runs a node, by the `write` of its operator where there is one."""
     known = operator_of(node.operation)
-    if known is None or known.write is None:
+    if known is None or known.write is None or not args:
         return node.operation(*args, **kwargs)
     return known.write(node.operation, *args, **kwargs)

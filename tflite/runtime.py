@@ -103,6 +103,7 @@ class TFLiteUpscaler:
         if not self.in_tiles:
             return None
         radius = self.metadata.get("receptive_radius", 0)
+        radius = radius if self.radius_is_exact else None
         return FixedTiles(self.size, radius, self.alignment, self.scale)
 
     def is_exact(self, height: int, width: int) -> bool:

@@ -4,8 +4,9 @@ Keras and TensorFlow are imported inside, where something needs them.
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfsr.data.degradation import Degradation, in_8_bits
 from tfsr.errors import InputError
@@ -56,8 +57,9 @@ def upscale(
 ) -> "np.ndarray":
     """Returns an image enlarged, or restored, in its own kind.
 
-    Large images are taken in tiles, whose results are those of the whole. A model given
-    by name is loaded by every call; `load_upscaler` loads it once for many.
+    Large images are taken in tiles, whose results are those of the whole, unless the
+    upscaler's `radius_is_exact` is False. A model given by name is loaded by every
+    call; `load_upscaler` loads it once for many.
 
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
@@ -71,8 +73,11 @@ def upscale(
     Raises:
         InputError: If the image is of another kind or the model cannot be had.
     """
+    import numpy as np
+
     from tfsr.upscaling.jobs import check_image, upscale_array
 
+    image = np.asarray(image)
     check_image(image)
     if model is None:
         model = released.enlarger(scale or min(released.ENLARGERS))
@@ -230,7 +235,7 @@ def convert(
             "warning: calibrating on scikit-image's photographs; "
             "--calibrate FOLDER with images like your own loses less."
         )
-    sizes = [size] if size is None or isinstance(size[0], int) else list(size)
+    sizes = _sizes(size)
     written = conversion.convert(
         original.model,
         original.scale,
@@ -254,6 +259,12 @@ def convert(
         reports.append({**facts, **report, "notes": more})
         notes = []
     return reports[0] if len(reports) == 1 else {"files": reports}
+
+
+def _sizes(size: Any) -> list[Size | None]:
+    """Returns one size or several as a list; None is any size."""
+    one = size is None or isinstance(size[0], Integral)
+    return [s and (int(s[0]), int(s[1])) for s in ([size] if one else size)]
 
 
 def benchmark(

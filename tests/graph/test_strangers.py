@@ -111,6 +111,53 @@ def test_what_no_table_knows_is_opened_or_probed():
     assert mult_adds(model, 10, 10) == 100 * 25 * 9
 
 
+class Windows(layers.Layer):
+    """Mixes the pixels of each window of so many, as windowed attention does."""
+
+    def __init__(self, side):
+        super().__init__()
+        self.side = side
+
+    def call(self, inputs):
+        blocks = ops.space_to_depth(inputs, self.side)
+        mixed = blocks + ops.mean(blocks, axis=-1, keepdims=True)
+        return ops.depth_to_space(mixed, self.side)
+
+
+class Places(layers.Layer):
+    """Adds where a pixel lies, whatever the size."""
+
+    def call(self, inputs):
+        height = ops.shape(inputs)[1]
+        return inputs + ops.reshape(ops.cumsum(ops.ones(height)), (1, -1, 1, 1))
+
+
+class WeightStandardized(layers.Conv2D):
+    """Computes with another kernel than the one it has."""
+
+    def convolution_op(self, inputs, kernel):
+        return super().convolution_op(inputs, kernel - ops.mean(kernel))
+
+
+class Two(layers.Layer):
+    """Gives a map and a blurred one."""
+
+    def call(self, inputs):
+        return inputs, ops.average_pool(inputs, 5, 1, "same")
+
+
+def test_of_several_outputs_nothing_is_known():
+    lr = keras.Input((None, None, 3))
+    assert receptive_radius(keras.Model(lr, Two()(lr)[1])) is None
+
+
+def test_a_corner_that_meets_every_pixel_has_no_radius():
+    lr = keras.Input((None, None, 3))
+    assert receptive_radius(keras.Model(lr, lr * lr[:, -1:, -1:])) is None
+    assert receptive_radius(keras.Model(lr, lr * lr[:, :1, :1])) is None
+    assert receptive_radius(keras.Model(lr, lr * np.ones((1, 1, 3), "float32"))) == 0
+
+
 @pytest.mark.parametrize(
     ("layer", "radius"),
     [
@@ -120,6 +167,9 @@ def test_what_no_table_knows_is_opened_or_probed():
         (layers.Lambda(lambda x: ops.flip(x, axis=1)), None),
         (layers.Lambda(lambda x: ops.roll(x, 3, axis=2)), None),
         (layers.GroupNormalization(1), None),
+        (Windows(4), None),
+        (Places(), None),
+        (WeightStandardized(3, 3, padding="same"), 1),
         (layers.LayerNormalization(), 0),
         (layers.PReLU(shared_axes=[1, 2]), 0),
         (layers.Conv2D(3, 3, padding="same", activation=lambda x: ops.tanh(x)), 1),

@@ -40,7 +40,7 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
     """Returns `graph` with `rule` applied wherever it fits."""
 
     def call(node, *args, **kwargs):
-        replacement = rule(node.operation, *args)
+        replacement = rule(node.operation, *args) if args else None
         if replacement is None:
             return node.operation(*args, **kwargs)
         return replacement

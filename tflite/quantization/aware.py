@@ -7,7 +7,7 @@ import numpy as np
 
 from tfsr.errors import InputError
 from tfsr.graph.graph import Graph, inline
-from tfsr.graph.operators import CONVOLUTIONS, SUMS
+from tfsr.graph.operators import SUMS, is_convolution
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
 from tfsr.layers.fake_quantized_conv import round_kernel
 from tfsr.tflite.formats import trained_for
@@ -55,7 +55,7 @@ def quantization_aware(
 
     def call(node, *args, **kwargs):
         operation = node.operation
-        if isinstance(operation, CONVOLUTIONS):
+        if is_convolution(operation):
             key = _identity(operation)
             if key not in layers:
                 copy = _copy(operation, node, operation.get_weights())

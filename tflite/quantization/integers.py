@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfsr.data.degradation import Degradation
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import CONVOLUTIONS, SUMS, is_relu, operator_of
+from tfsr.graph.operators import SUMS, is_convolution, is_relu, operator_of
 from tfsr.layers import BilinearResize, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
 from tfsr.tflite.quantization.activations import Ranges, fused_into_relu
@@ -102,7 +102,7 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
             return INTERPOLATE[type(operation)](operation, *args)
         if known and known.moves:
             return _move(operation, *args, **kwargs)
-        if isinstance(operation, CONVOLUTIONS):
+        if is_convolution(operation):
             pending = _convolve(operation, *args)
         elif is_relu(operation) and callable(args[0]):
             pending = functools.partial(_relu, args[0])

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import CONVOLUTIONS
+from tfsr.graph.operators import is_convolution
 from tfsr.layers import FakeQuantizedConv2D
 from tfsr.tflite.quantization.activations import Ranges
 
@@ -34,7 +34,7 @@ def simulate(
     rounded = {
         id(node.operation): FakeQuantizedConv2D(node.operation)
         for node in graph.nodes
-        if isinstance(node.operation, CONVOLUTIONS) and kernels(node.operation)
+        if is_convolution(node.operation) and kernels(node.operation)
     }
 
     def call(node, *args, **kwargs):

@@ -6,7 +6,7 @@ from fractions import Fraction
 import keras
 
 from tfsr.graph.graph import Graph, convolution_in, inline
-from tfsr.graph.operators import CONVOLUTIONS, operator_of
+from tfsr.graph.operators import is_convolution, operator_of
 from tfsr.graph.probe import probed
 from tfsr.graph.reach import LR, joined
 
@@ -99,7 +99,7 @@ def taps(model: keras.Model) -> int:
     total = 0
     for node in graph.nodes:
         conv = convolution_in(node.operation)
-        if isinstance(conv, CONVOLUTIONS) and conv.kernel.shape[0] > 1:
+        if is_convolution(conv) and max(conv.kernel.shape[:2]) > 1:
             sides = conv.kernel.shape[:2], node.outputs[0].shape[1:3]
             total += math.prod(map(math.prod, sides))
     return total // _pixels(graph)

@@ -76,7 +76,7 @@ def inline(
         opens: Whether to open a block that can be opened; by default all are.
     """
     graph = Graph(model.inputs, model.outputs)
-    inputs = [_input_like(x, height, width) for x in model.inputs]
+    inputs = [_input_like(x) for x in model.inputs]
     closed: set[int] = set()
 
     def is_open(operation):
@@ -93,10 +93,14 @@ def inline(
     while True:
         graph = Graph(inputs, graph.run(inputs, call))
         if not any(is_open(node.operation) for node in graph.nodes):
-            return graph
+            break
+    if not (height or width):
+        return graph
+    inputs = [_input_like(x, height, width) for x in model.inputs]
+    return Graph(inputs, graph.run(inputs, run_node))
 
 
-def _input_like(x, height, width):
+def _input_like(x, height=None, width=None):
     _, own_height, own_width, channels = x.shape
     return keras.Input((height or own_height, width or own_width, channels))
 

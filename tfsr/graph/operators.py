@@ -29,6 +29,8 @@ from tfsr.layers import (
     WeightedAverage,
 )
 
+COMPUTING = ("call", "convolution_op")  # methods that a subclass may override
+
 
 def _free(operation, node):
     return 0
@@ -63,17 +65,24 @@ class Operator:
 def operator_of(operation: keras.Operation) -> Operator | None:
     """Returns the entry of an operation in the table; None if there is none.
 
-    A subclass has the entry of its parent, unless it overrides `call`. A layer with an
-    activation that is not Keras' own has no entry.
+    A subclass has the entry of its parent, unless it computes in its own way. A layer
+    with an activation that is not Keras' own has no entry.
     """
     activation = getattr(operation, "activation", None)
     if activation is not None and not _is_of_keras(activation):
         return None
-    for kind in type(operation).__mro__:
+    own = type(operation)
+    for kind in own.__mro__:
         if kind in OPERATORS:
-            same = getattr(type(operation), "call", None) is getattr(kind, "call", None)
+            same = all(getattr(own, f, 0) is getattr(kind, f, 0) for f in COMPUTING)
             return OPERATORS[kind] if same else None
     return None
+
+
+def is_convolution(operation: keras.Operation) -> bool:
+    """Returns whether an operation is one whose kernel TFLite keeps in 8 bits."""
+    known = operator_of(operation)
+    return known is not None and known.rounded
 
 
 def is_relu(operation: keras.Operation) -> bool:
@@ -247,6 +256,3 @@ OPERATORS: dict[type, Operator] = {
 }
 SUMS = (op.Add, layers.Add)
 CONCATENATIONS = (op.Concatenate, layers.Concatenate)
-CONVOLUTIONS: tuple[Any, ...] = tuple(
-    kind for kind, known in OPERATORS.items() if known.rounded
-)

@@ -27,6 +27,8 @@ def probed(node: Any, reach: Reach) -> Reach:
         node: The call of the operation.
         reach: The joined reach of its inputs.
     """
+    if len(node.outputs) > 1:
+        return reach.unbounded()
     if len(node.outputs[0].shape) != 4:
         return NO_MAP
     found = {_look(node, side) for side in SIDES}
@@ -60,11 +62,32 @@ def _look(node, side):
         return None
     if len({changed.shape for changed in outputs}) > 1:
         return None
-    by_row = [np.any(outputs[: len(INPUTS)], axis=0)]
-    by_column = [np.any(outputs[len(INPUTS) :], axis=0)]
-    factor = Fraction(by_row[0].shape[1], side)
-    beyond = max(_beyond(changed, factor) for changed in (*by_row, *by_column))
-    return factor, beyond if beyond <= side // 3 else math.inf
+    by_row = np.any(outputs[: len(INPUTS)], axis=0)
+    by_column = np.any(outputs[len(INPUTS) :], axis=0)
+    factor = Fraction(by_row.shape[1], side)
+    beyond = max(_beyond(changed, factor) for changed in (by_row, by_column))
+    if beyond > side // 3 or not _is_alike_everywhere(node, maps, side, factor, beyond):
+        return factor, math.inf
+    return factor, beyond
+
+
+def _is_alike_everywhere(node, maps, side, factor, beyond):
+    """Returns whether an operation gives a moved map what it gives the map, but moved.
+
+    Not so where it cuts the map into windows, or adds what belongs to a place.
+    """
+    step = factor.denominator  # by which the input moves, so that the output can
+    moved = int(step * factor)
+    margin = math.ceil(factor) * (beyond + 1) + moved
+    rng = np.random.default_rng(0)
+    shapes = [(1, side + step, side + step, x.shape[-1]) for x in maps]
+    values = [rng.normal(0.5, 0.3, shape).astype("float32") for shape in shapes]
+    here = _run(node, [x[:, :side, :side] for x in values])
+    there = _run(node, [x[:, step:, step:] for x in values])
+    inside = slice(margin, here.shape[1] - margin - moved)
+    ours = here[:, moved:, moved:][:, inside, inside]
+    theirs = there[:, inside, inside]
+    return ours.size > 0 and np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def _fits(n, side):

@@ -33,10 +33,19 @@ def elementwise(operation: Any, node: Any, reach: Reach) -> Reach:
     """As `same`, unless a constant operand differs from place to place."""
     for value in arguments_of(node):
         shape = getattr(value, "shape", ())
-        constant = not isinstance(value, keras.KerasTensor)
-        if constant and len(shape) >= 3 and tuple(shape[-3:-1]) != (1, 1):
+        if isinstance(value, keras.KerasTensor):
+            if _is_spread(value, node.outputs[0]):
+                return reach.unbounded()
+        elif any(side != 1 for side in tuple(shape)[:-1]):
             return reach.unbounded()
     return reach
+
+
+def _is_spread(x, output):
+    """Returns whether one row or column of a map meets all of a larger one."""
+    if len(x.shape) != 4 or len(output.shape) != 4:
+        return False
+    return any(_side(x, axis) == 1 != output.shape[axis] for axis in (1, 2))
 
 
 def of_last_axis(operation: Any, node: Any, reach: Reach) -> Reach:
@@ -204,9 +213,12 @@ def _side(x, axis):
         return x.shape[axis]
     slices = _slices(history.operation._inbound_nodes[history.node_index])
     part = slices and slices[axis - 1]
-    if not part or not isinstance(part.stop, int) or part.stop < 0:
+    if not part:
         return None
-    return part.stop - (part.start or 0)
+    begin, end = part.start or 0, part.stop
+    if end is None and begin < 0:
+        return -begin
+    return end - begin if isinstance(end, int) and 0 <= begin <= end else None
 
 
 def split(operation: Any, node: Any, reach: Reach) -> Reach:

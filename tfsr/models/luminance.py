@@ -5,6 +5,7 @@ d * 255 / 219 to each of R, G and B. So the network's residual is added to the e
 RGB image, which keeps its precision: nothing is converted to YCbCr and back.
 """
 
+import re
 from collections.abc import Sequence
 
 import keras
@@ -36,10 +37,10 @@ def luminance_input(scale: int | Sequence[int]) -> keras.KerasTensor:
 
 def luminance_scales(model: keras.Model) -> tuple[int, ...]:
     """Returns the scales of a luminance network; `()` for any other model."""
-    prefix, *scales = model.inputs[0].name.split("_")
-    if prefix != PREFIX:
+    name = model.inputs[0].name
+    if not re.fullmatch(rf"{PREFIX}(_x\d)+", name):
         return ()
-    return tuple(int(s.removeprefix("x")) for s in scales)
+    return tuple(int(scale) for scale in re.findall(r"_x(\d)", name))
 
 
 def check_channels(channels: int) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import keras
 
+from tfsr.config import Config, build_model, read_config
 from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError
 from tfsr.graph import complexity
 from tfsr.models import scales, single_scale
-from tfsr.training import Config, build_model, read_config
 from tfsr.zoo.upscalers import pick_scale
 
 MAY_DIFFER = {"data.cache", "train.seed"}  # between the configs of a study

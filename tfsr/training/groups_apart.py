@@ -61,8 +61,10 @@ def _has_groups(block):
     )
 
 
-def _run_apart(node, x, *args, **kwargs):
-    operation = node.operation
+def _run_apart(node, *args, **kwargs):
+    if not args:  # all by name, as no operation between grouped convolutions is called
+        return run_node(node, **keras.tree.map_structure(_join, kwargs))
+    operation, x = node.operation, args[0]
     if isinstance(operation, GroupedConv2D) and operation.groups > 1:
         if not (isinstance(x, _Groups) and len(x.parts) == operation.groups):
             x = _Groups(ops.split(_join(x), operation.groups, axis=-1))
@@ -77,7 +79,7 @@ def _run_apart(node, x, *args, **kwargs):
         parts = [_join(part) for part in x]
         if len({part.shape[-1] for part in parts}) == 1:
             return _Groups(parts)
-    args, kwargs = keras.tree.map_structure(_join, ((x, *args), kwargs))
+    args, kwargs = keras.tree.map_structure(_join, (args, kwargs))
     return run_node(node, *args, **kwargs)
 
 

@@ -139,14 +139,14 @@ def upscale(
     if upscaler.tiles and not upscaler.tiles.is_exact(*photo.color.shape[:2]):
         height, width = upscaler.tiles.size
         notes.append(f"tiles of {height}x{width}, all that the model takes, may show")
-    elif not upscaler.radius_is_exact:
-        notes += _compare_tiles(upscaler, layers, tile, job.source)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(job.target.parent, job.target.name)
     while True:
         try:
             rows = _enlarged(upscaler, layers, tile, job.source, progress)
             write_photo(job.target, photo, rows, upscaler.scale)
+            if upscaler.tiles is None and not upscaler.radius_is_exact:
+                notes += _compare_tiles(upscaler, layers, tile, job.source)
             return notes
         except MemoryError:
             tile = _halved(upscaler, tile, job.source)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+UNKNOWN_REACH = 32  # LR pixels that tiles overlap by where a pixel may see everything
+
 
 def bands(
     enlarge: Callable[[np.ndarray], np.ndarray],
@@ -98,14 +100,18 @@ class FixedTiles:
 
     Args:
         size: Height and width of the network's input.
-        radius: LR pixels around its own that an output pixel depends on.
+        radius: LR pixels around its own that an output pixel depends on; None if
+            unknown.
         step: Where tiles may begin; the network's alignment.
         scale: The upscaling factor.
     """
 
-    def __init__(self, size: tuple[int, int], radius: int, step: int, scale: int):
+    def __init__(
+        self, size: tuple[int, int], radius: int | None, step: int, scale: int
+    ):
         self.size = size
-        self.radius = radius
+        self.is_known = radius is not None
+        self.radius = UNKNOWN_REACH if radius is None else radius
         self.step = step
         self.scale = scale
 
@@ -123,8 +129,8 @@ class FixedTiles:
 
         Else tiles overlap by less than a pixel sees, or go on where the image ends.
         """
-        if (height, width) == self.size:
-            return True
+        if (height, width) == self.size or not self.is_known:
+            return (height, width) == self.size
 
         def is_covered(side, tile, overlap):
             whole = align(side, self.step)

@@ -8,12 +8,10 @@ import numpy as np
 from tfsr.data.degradation import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
-from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
+from tfsr.upscaling.tiling import UNKNOWN_REACH, FixedTiles, align, pad_to_multiple
 
 if TYPE_CHECKING:
     import keras
-
-UNKNOWN_REACH = 32  # LR pixels that tiles overlap by where a pixel may see everything
 
 
 @runtime_checkable
@@ -113,7 +111,8 @@ class KerasUpscaler:
     def radius(self) -> int:
         if self.tiles:
             return max(self.tiles.overlap)
-        return align(self._assumed_reach, self.alignment)
+        reach = UNKNOWN_REACH if self.reach is None else self.reach
+        return align(reach, self.alignment)
 
     @property
     def radius_is_exact(self) -> bool:
@@ -125,7 +124,7 @@ class KerasUpscaler:
         _, height, width, _ = self.model.input.shape
         if None in (height, width):
             return None
-        return FixedTiles((height, width), self._assumed_reach, 1, self.scale)
+        return FixedTiles((height, width), self.reach, 1, self.scale)
 
     # Training runs networks whose reach is unknown, so it is found when asked for.
 
@@ -135,10 +134,6 @@ class KerasUpscaler:
         from tfsr.graph.footprint import receptive_radius
 
         return receptive_radius(self.model)
-
-    @property
-    def _assumed_reach(self):
-        return UNKNOWN_REACH if self.reach is None else self.reach
 
     @cached_property
     def network_alignment(self) -> int:

@@ -66,6 +66,8 @@ def adopt(model: keras.Model, name: str) -> keras.Model:
             "must have one each: an image, or a model of several scales by the names "
             "lr_x2 and sr_x2."
         )
+    if not isinstance(model.input, keras.KerasTensor) or isinstance(model.output, dict):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     model = _opened(model)
     _check_images(model, name)
     return model
@@ -75,7 +77,7 @@ def _is_ours(model):
     """Returns whether a model has several scales by name, or is of the luma."""
     names = [x.name for x in model.inputs]
     of_scales = isinstance(model.input, dict) and all(
-        n.startswith("lr_x") for n in names
+        re.fullmatch(r"lr_x\d", name) for name in names
     )
     return of_scales or bool(luminance_scales(model))
 

@@ -62,7 +62,7 @@ def _load_arrays(file):
     """Returns the model of the config beside a `.npz`, with its weights."""
     import numpy as np
 
-    from tfsr.training import read_config
+    from tfsr.config import read_config
 
     model = read_config(file.with_suffix(".toml")).build()
     with np.load(file) as arrays:
@@ -100,7 +100,7 @@ def load_architecture(model: str | Path) -> dict | None:
 
 def _load_config(model):
     """Returns the `Config` of a run folder or a released model; None of others."""
-    from tfsr.training import read_config
+    from tfsr.config import read_config
 
     file = released.find(model)
     if file.suffix == ".npz" or file.parent == released.FOLDER:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from tfsr.config import build_model, model_table, read_config
-from tfsr.errors import InputError, or_input_error
+from tfsr.errors import InputError
 from tfsr.graph import complexity
 from tfsr.models import MODELS, scales, single_scale
 from tfsr.zoo import released
 from tfsr.zoo.loading import load_model
+from tfsr.zoo.upscalers import pick_scale
 
 
 def summarize(
@@ -36,8 +37,8 @@ def summarize(
     """
     model, name = _load(source, overrides or [])
     counted = [
-        _count(or_input_error(single_scale, model, s), s, size)
-        for s in ([scale] if scale else scales(model))
+        _count(single_scale(model, s), s, size)
+        for s in ([pick_scale(name, scales(model), scale)] if scale else scales(model))
     ]
     largest = {key: counted[-1][key] for key in ("mult_adds", "input", "output")}
     return {
