@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from tfsr.data import list_images, read_image, stored_channels
+from tfsr.data import images_left_out, list_images, read_image, stored_channels
 from tfsr.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -197,12 +197,18 @@ def test_decoders_print_nothing(tmp_path, capfd):
 
 
 def test_list_images(tmp_path):
-    for name in ("b.png", "a.JPG", "c.tiff", "notes.txt", "d.webp"):
+    for name in (
+        *("b.png", "a.JPG", "c.tiff", "notes.txt", "d.webp", "e.jfif", "f.jpe"),
+        *("._b.png", ".tfsr-tmp-1-x.png", "g.jp2", "h.JXL", "i.jp2", "._g.jp2"),
+    ):
         (tmp_path / name).touch()
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "e.png").touch()
     names = [file.name for file in list_images(tmp_path)]
-    assert names == ["a.JPG", "b.png", "c.tiff", "d.webp"]
+    assert names == ["a.JPG", "b.png", "c.tiff", "d.webp", "e.jfif", "f.jpe"]
+    line = f"{tmp_path}: left out, of kinds not read here: 2 .jp2, 1 .jxl."
+    assert images_left_out(tmp_path) == line
+    assert images_left_out(tmp_path / "sub") == ""
 
 
 @pytest.mark.parametrize(

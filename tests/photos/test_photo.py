@@ -271,7 +271,7 @@ def reopened_tiff(file):
         return left.cumsum(axis=1, dtype=np.uint16)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".JPEG"])
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".jfif", ".jpe"])
 def test_jpeg_is_close_and_keeps_gray(suffix, tmp_path):
     smooth = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8).repeat(4, 0)
     for color in (smooth[..., None], np.dstack([smooth, smooth[::-1], 255 - smooth])):

@@ -15,7 +15,14 @@ from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.aware import quantization_aware
 from tfsr.tflite.quantization.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.upscaling.jobs import Job, automatic_tile, plan, upscale, upscale_array
+from tfsr.upscaling.jobs import (
+    Job,
+    automatic_tile,
+    photos_left_out,
+    plan,
+    upscale,
+    upscale_array,
+)
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
     KerasUpscaler,
@@ -220,6 +227,27 @@ def test_plan_keeps_subfolders_and_skips_what_is_done(tmp_path):
     assert done == 1
     jobs, done = plan(source, out, "_x2", "webp", overwrite=True)
     assert (len(jobs), done) == (2, 0)
+
+
+def test_plan_leaves_out_what_is_hidden_and_says_what_is_of_other_kinds(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "in" / "out"
+    names = ("a.jfif", "b.jpe", "._a.png", ".cache/c.png", "d.jp2", "out/e.jp2")
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).touch()
+    jobs, done = plan(source, out)
+    assert [job.target for job in jobs] == [out / "a.jfif", out / "b.jpe"]
+    assert done == 0
+    line = f"{source}: left out, of kinds not read here: 1 .jp2."
+    assert photos_left_out(source, out) == line
+
+
+def test_plan_keeps_a_gif_beside_a_png_apart(tmp_path):
+    for name in ("logo.gif", "logo.png", "other.gif"):
+        (tmp_path / name).touch()
+    jobs, _ = plan(tmp_path, tmp_path / "out", suffix="_x2")
+    names = [job.target.name for job in jobs]
+    assert names == ["logo.gif_x2.png", "logo_x2.png", "other_x2.png"]
 
 
 def test_plan_refuses_two_files_for_one(tmp_path):

@@ -8,15 +8,15 @@ from PIL import ExifTags, Image, ImageOps
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.metrics import luma
+from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
 from tfsr.photos.opening import image_file, open_image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 # Scoring holds about 50 bytes a pixel. Cameras with one sensor end at 61 megapixels.
 MAX_PIXELS = 64_000_000
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Returns the image files directly in `folder`, sorted by name.
+    """Returns the image files directly in `folder` but hidden ones, sorted by name.
 
     Raises:
         InputError: If the folder is missing or holds no image.
@@ -24,10 +24,20 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder of images.")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in SUFFIXES and not is_hidden(file)
+    )
     if not files:
         raise InputError(f"{folder}: no image in it; expected {', '.join(SUFFIXES)}.")
     return files
+
+
+def images_left_out(folder: str | Path) -> str:
+    """Returns a line on images in `folder` that `list_images` leaves out, or ""."""
+    kinds = left_out(Path(folder).iterdir())
+    return f"{folder}: left out, of kinds not read here: {kinds}." if kinds else ""
 
 
 def read_image(file: str | Path, channels: int | str = 3) -> np.ndarray:

@@ -20,6 +20,8 @@ FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
