@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base as Tag
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
@@ -24,6 +25,19 @@ MAX_PIXELS_PER_BYTE = 5000
 MIN_BOMB_PIXELS = 50_000_000
 MAX_PNG_TEXT_BYTES = 2**26  # of texts and of the ICC profile, unpacked
 HEIF = [b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"avif")]
+# By the numbers in TIFF: the colours and their samples, what a sample is.
+TIFF_COLORS = {
+    0: ("gray", 1),
+    1: ("gray", 1),
+    2: ("RGB", 3),
+    3: ("palette", 1),
+    5: ("CMYK", 4),
+    6: ("YCbCr", 3),
+    8: ("L*a*b*", 3),
+    32803: ("raw sensor data", 1),
+    34892: ("linear raw data", 3),
+}
+TIFF_NUMBERS = {1: "", 2: "signed ", 3: "floating-point ", 4: ""}
 # Pillow's limits and logger and Python's warning filters belong to the process.
 _lock = threading.Lock()
 
@@ -97,7 +111,7 @@ def open_image(stream: BinaryIO, whole: bool = True) -> Image.Image:
         raise InputError(
             f"claims {width} x {height} pixels in {size_bytes} bytes; damaged?"
         )
-    frames = getattr(image, "n_frames", 1)
+    frames = _frames(image)
     if frames > 1 and image.format != "MPO":  # MPO: a phone's photo and its previews
         raise InputError(
             f"holds {frames} frames or pages; save the one to use as a file of its own."
@@ -124,10 +138,51 @@ def _identified(stream):
         stream.seek(4)
         if stream.read(8) in HEIF:
             raise InputError("HEIC or AVIF; save it as JPEG or PNG.") from None
+        if kind := _kind_of_tiff(stream):
+            raise InputError(
+                f"a TIFF of {kind}, which cannot be read; save it as PNG, or as gray, "
+                "RGB or RGBA of 8 or 16 bits."
+            ) from None
         raise InputError(
             "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF), "
             "or damaged."
         ) from None
+
+
+def _frames(image):
+    """Returns how many frames or pages an image has, of a TIFF but for reduced ones."""
+    frames = getattr(image, "n_frames", 1)
+    if image.format != "TIFF" or frames == 1:
+        return frames
+    reduced = 0
+    for page in range(1, frames):
+        image.seek(page)
+        reduced += image.tag_v2.get(Tag.NewSubfileType, 0) & 1
+    image.seek(0)
+    return frames - reduced
+
+
+def _kind_of_tiff(stream):
+    """Returns what pixels a TIFF has whose kind Pillow does not know, "" if no TIFF."""
+    stream.seek(0)
+    header = stream.read(8)
+    if header[:4] not in (b"II*\0", b"MM\0*"):
+        return ""
+    try:
+        tags = ImageFileDirectory_v2(header)
+        stream.seek(tags.next)
+        tags.load(stream)
+        color, samples = TIFF_COLORS[tags[Tag.PhotometricInterpretation]]
+        more = tags.get(Tag.SamplesPerPixel, 1) - samples
+        bits = tags.get(Tag.BitsPerSample, (1,))[0]
+        number = TIFF_NUMBERS[tags.get(Tag.SampleFormat, (1,))[0]]
+        alpha = tags.get(Tag.ExtraSamples, (0,))[0] in (1, 2)
+    except Exception:  # Pillow raises nearly anything on a damaged directory
+        return ""
+    extra = f" and {more} more channels" if more > 0 else ""
+    if more == 1:
+        extra = " with alpha" if alpha else " with another channel"
+    return f"{bits}-bit {number}{color}{extra}"
 
 
 def _check_tiff(image):

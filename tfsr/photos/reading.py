@@ -19,6 +19,9 @@ from tfsr.photos.exif import collect, directory_of, set_integers
 from tfsr.photos.opening import image_file, open_image
 from tfsr.photos.photo import Photo
 
+RGB565 = "BGR;16"  # of BMP: 16 bits a pixel, not a sample
+# By data colour space of an ICC profile, the channels of the pixels that it describes.
+ICC_CHANNELS = {b"GRAY": 1, b"RGB ": 3}
 # By EXIF orientation, the view of `(H, W, ...)` that is the right way up.
 UPRIGHT = {
     2: lambda a: a[:, ::-1],
@@ -46,8 +49,11 @@ def _read(stream: BinaryIO) -> Photo:
     notes = []
     if image.format == "MPO" and image.n_frames > 1:
         notes.append(f"first of the {image.n_frames} pictures in the file taken")
+    if image.format == "TIFF" and image.n_frames > 1:
+        notes.append("smaller copies of the picture in the file left out")
     raw_mode = _raw_mode(image)
-    if image.mode == "CMYK" or ("16" not in image.mode and ";16" not in raw_mode):
+    deep = "16" in image.mode or ";16" in raw_mode.removeprefix(RGB565)
+    if image.mode == "CMYK" or not deep:
         pixels = _eight_bits(image, notes)
     else:
         pixels = _sixteen_bits(stream, image)
@@ -64,11 +70,10 @@ def _read(stream: BinaryIO) -> Photo:
         alpha = pixels[..., channels]
     elif image.mode != "P" and "transparency" in image.info:
         alpha = _keyed_alpha(image.info["transparency"], color, raw_mode)
-    icc = image.info.get("icc_profile")
     return Photo(
         np.ascontiguousarray(turn(color)),
         None if alpha is None else np.ascontiguousarray(turn(alpha)),
-        icc if icc and isinstance(icc, bytes) and image.mode != "CMYK" else None,
+        _icc(image, channels, notes),
         _dpi(image),
         exif,
         notes,
@@ -169,6 +174,17 @@ def _keyed_alpha(key, color, raw_mode):
     # Pillow spreads 2- and 4-bit pixels over 0 to 255, but not the key.
     key = np.asarray(key) * {"L;2": 85, "L;4": 17}.get(raw_mode, 1) & peak
     return (color != key).any(axis=2).astype(color.dtype) * color.dtype.type(peak)
+
+
+def _icc(image, channels, notes):
+    """Returns the ICC profile if it describes pixels of `channels`, else None."""
+    icc = image.info.get("icc_profile")
+    if not icc or not isinstance(icc, bytes) or image.mode == "CMYK":
+        return None
+    if ICC_CHANNELS.get(icc[16:20]) != channels:
+        notes.append("ICC profile of another colour space left out")
+        return None
+    return icc
 
 
 def _dpi(image):
