@@ -104,7 +104,7 @@ def _run(options, find):
     failed = []
     with tqdm(unit="tile", disable=None) as progress:
         for i, job in enumerate(jobs, 1):
-            progress.set_description(f"{i}/{len(jobs)} {job.source.name}")
+            progress.set_description(one_line(f"{i}/{len(jobs)} {job.source.name}"))
             try:
                 notes = upscale(upscaler, job, tile, progress)
             except (InputError, OSError, MemoryError) as error:
