@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tfsr import files
+from tfsr.errors import InputError
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -107,3 +108,30 @@ def test_kept_as_long_as_the_subject_is_the_same(tmp_path):
         assert files.kept(file, {"a": 1}, maker) == expected
     assert files.kept(file, {"a": 2}) == {}
     assert files.kept(file, {"a": 2}, make)["count"] == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:-9],
+        lambda text: "[" * 100_000,
+        lambda text: "[1]",
+        lambda text: text.replace('"count": 1', '"count": 3'),
+        lambda text: text.replace('"count": 1', '"count": null'),
+    ],
+)
+def test_a_damaged_file_is_not_taken_for_what_was_kept(tmp_path, damage):
+    file = tmp_path / "kept.json"
+    files.kept(file, {"a": 1}, lambda: {"count": 1})
+    file.write_text(damage(file.read_text()))
+    with pytest.raises(InputError, match=r"kept\.json: damaged.*; delete it") as caught:
+        files.kept(file, {"a": 1}, lambda: {"count": 2})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_an_older_version_kept_is_made_again(tmp_path):
+    file = tmp_path / "kept.json"
+    files.write_json(file, {"subject": {"a": 1}, "count": 1})
+    assert files.kept(file, {"a": 1}) == {}
+    assert files.kept(file, {"a": 1}, lambda: {"count": 2})["count"] == 2

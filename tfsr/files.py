@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tfsr.errors import InputError
+
 PREFIX = ".tfsr-tmp-"  # of temporary files; process id and file name follow
+
+AGAIN = "delete it to have it made again."
 
 
 @contextmanager
@@ -87,16 +91,44 @@ def kept(
         subject: Identifies what is made, such as checksums of what goes into it; kept
             beside it, as `"subject"`.
         make: Makes it; by default nothing is made, and `{}` returned.
+
+    Raises:
+        InputError: If the file is damaged.
     """
     file = Path(file)
     if file.exists():
-        stored = json.loads(file.read_text())
-        if stored.get("subject") == subject:
+        stored = read_json(file)
+        checksum = stored.pop("checksum", None)
+        # Without a checksum it is of an older tfsr.
+        if checksum and stored.get("subject") == subject:
+            if checksum != _checksum(stored):
+                raise InputError(f"{file}: damaged; {AGAIN}")
             return stored
     if make is None:
         return {}
-    write_json(file, {"subject": subject, **make()})
-    return json.loads(file.read_text())
+    made = json.loads(to_json({"subject": subject, **make()}))
+    write_json(file, {**made, "checksum": _checksum(made)})
+    return made
+
+
+def read_json(file: str | Path) -> dict:
+    """Returns the JSON object in a file that tfsr wrote.
+
+    Raises:
+        InputError: If it is damaged.
+    """
+    try:
+        value = json.loads(Path(file).read_bytes())
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: damaged ({reason}); {AGAIN}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{file}: damaged; must be a JSON object; {AGAIN}")
+    return value
+
+
+def _checksum(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _finite(value):
