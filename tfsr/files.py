@@ -1,17 +1,22 @@
 """Writes files so that each is whole or not there."""
 
-import glob
 import hashlib
 import json
 import math
 import os
+import secrets
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tfsr.errors import InputError
 
-PREFIX = ".tfsr-tmp-"  # of temporary files; process id and file name follow
+# Of temporary files; process id, checksum of the file's name and chance follow, as in
+# .tfsr-tmp-4711-0a1b2c3d-0123456789abcdef.png: short, as file names have a limit, and
+# not to be foreseen, as others may put links in a shared folder.
+PREFIX = ".tfsr-tmp-"
+MAX_ENDING = 16  # characters; no writer knows longer ones
 
 AGAIN = "delete it to have it made again."
 
@@ -20,14 +25,18 @@ AGAIN = "delete it to have it made again."
 def replacing(file: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `file`, renamed to it if the block succeeds.
 
-    The temporary name keeps all endings of `file`, because writers choose a format by
-    them.
+    The temporary name keeps the last endings of `file`, as `.weights.h5`, because
+    writers choose a format by them.
 
     Raises:
         OSError: If the file cannot be written; names `file`, not the temporary path.
     """
     file = Path(file)
-    temporary = file.with_name(f"{PREFIX}{os.getpid()}-{file.name}")
+    endings = file.suffixes[-2:]
+    while endings and len("".join(endings)) > MAX_ENDING:
+        endings.pop(0)
+    start = f"{PREFIX}{os.getpid()}-{_digits(file.name)}"
+    temporary = file.with_name(f"{start}-{secrets.token_hex(8)}{''.join(endings)}")
     try:
         yield temporary
         temporary.replace(file)
@@ -49,10 +58,14 @@ def remove_stale(folder: str | Path, name: str = "") -> None:
         folder: The folder.
         name: The file that was written; any file by default.
     """
-    for file in Path(folder).glob(f"{PREFIX}*-{glob.escape(name) or '*'}"):
+    for file in Path(folder).glob(f"{PREFIX}*-{_digits(name) if name else '*'}-*"):
         pid = file.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not _runs(int(pid)):
             file.unlink(missing_ok=True)
+
+
+def _digits(name):
+    return f"{zlib.crc32(os.fsencode(name)):08x}"
 
 
 def sha256(file: str | Path) -> str:

@@ -1,5 +1,6 @@
 """Photographs to their enlargement, or restored, files and folders, in tiles."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,7 @@ def plan(
             raise InputError(f"{source}: --suffix and --format are for folders.")
         if out.is_dir():
             raise InputError(f"{out}: is a folder; name the file to write.")
-        if out.exists() and not overwrite:
+        if os.path.lexists(out) and not overwrite:
             raise InputError(f"{out}: exists; --overwrite replaces it.")
         return [Job(source, out)], 0
     if out.exists() and not out.is_dir():
@@ -104,6 +105,8 @@ def plan(
                 f"{advice}."
             )
         origin[target] = file
+        if target.is_symlink() and not target.exists() and not overwrite:
+            raise InputError(f"{target}: a link to nothing; --overwrite replaces it.")
         if overwrite or not target.is_file():
             jobs.append(Job(file, target))
     return jobs, len(files) - len(jobs)
