@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base as Tag
@@ -85,7 +85,7 @@ def image_file(file: str | Path) -> Iterator[BinaryIO]:
         raise InputError(f"{file}: not a readable image ({reason}).") from error
 
 
-def open_image(stream: BinaryIO, whole: bool = True) -> Image.Image:
+def open_image(stream: BinaryIO, whole: bool = True) -> Any:
     """Returns Pillow's image, whose format is told by content, not by ending.
 
     Args:
