@@ -370,3 +370,31 @@ def test_overrides_that_do_not_fit_the_tables(write, override):
 def test_an_override_of_what_is_no_table(write):
     with pytest.raises(InputError, match="model"):
         read_config(write("model = 3"), ["model.scale=2"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 3000 + "]" * 3000, "not valid TOML"),
+        ("a = " + "1" * 4301, "not valid TOML"),
+        (TINY.replace('"carn_m"', "[[]]"), r"name is \[\[\]\]; allowed"),
+        (TINY.replace('"carn_m"', "{ a = 1 }"), "name is {'a': 1}; allowed"),
+        (TINY + "schedule = { name = [[]] }", "schedule must be"),
+        (TINY + "schedule = { name = {} }", "schedule must be"),
+    ],
+)
+def test_odd_toml_is_refused_in_a_line(write, text, message):
+    with pytest.raises(InputError, match=rf"tiny\.toml: .*{message}") as caught:
+        read_config(write(text))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_read_over(write):
+    assert read_config(write("\ufeff" + TINY)).model == read_config(write(TINY)).model
+
+
+def test_a_model_larger_than_the_memory_is_named():
+    for filters in (2**31, 2**70):
+        model = {"name": "carn_m", "scale": 2, "filters": filters}
+        with pytest.raises(InputError, match=r"tiny\.toml: \[model\] "):
+            build_model(model, "tiny.toml")

@@ -7,13 +7,14 @@ import sys
 import pytest
 
 from tfsr import files
+from tfsr.errors import InputError
 
 
 def test_a_file_is_replaced_whole(tmp_path):
     file = tmp_path / "model.weights.h5"
     files.write_text(file, "old")
     with files.replacing(file) as temporary:
-        assert temporary.name.endswith("model.weights.h5")
+        assert temporary.name.endswith(".weights.h5")
         temporary.write_text("new")
         assert file.read_text() == "old"
     assert file.read_text() == "new"
@@ -71,11 +72,45 @@ def test_stale_temporary_files_are_removed(tmp_path):
         text=True,
         check=True,
     ).stdout.strip()
-    ours = f".tfsr-tmp-{os.getpid()}-log.csv"
-    for name in (f".tfsr-tmp-{dead}-log.csv", ours, f"tmp-{dead}-a.png", "log.csv"):
+    ours = {f"tmp-{dead}-a-b.png", "log.csv"}
+    for name in ours:
         (tmp_path / name).touch()
+    stale = []
+    for name in ("log.csv", "a.png"):
+        with files.replacing(tmp_path / name) as temporary:
+            stale.append(temporary.name.replace(f"-{os.getpid()}-", f"-{dead}-"))
+            temporary.touch()
+            (tmp_path / stale[-1]).touch()
+            files.remove_stale(tmp_path, "other.csv")
+            assert (tmp_path / stale[-1]).exists()
+            files.remove_stale(tmp_path, name)
+            assert not (tmp_path / stale[-1]).exists()
+            (tmp_path / stale[-1]).touch()
     files.remove_stale(tmp_path)
-    assert set(os.listdir(tmp_path)) == {ours, f"tmp-{dead}-a.png", "log.csv"}
+    assert set(os.listdir(tmp_path)) == {*ours, "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        ("a" * 236 + ".jpg", ".jpg"),
+        ("画" * 80 + ".png", ".png"),
+        ("a." * 120, ""),
+        ("v1.2.3 of a photo, so to speak.png", ".png"),
+        ("best.weights.h5", ".weights.h5"),
+        ("." + "b" * 250, ""),
+    ],
+)
+def test_temporary_names_are_short_and_not_to_be_foreseen(tmp_path, name, ending):
+    seen = set()
+    for _ in range(3):
+        with files.replacing(tmp_path / name) as temporary:
+            temporary.write_text("new")
+            assert len(temporary.name) < 72
+            assert temporary.name.endswith(ending)
+            seen.add(temporary.name)
+    assert len(seen) == 3
+    assert os.listdir(tmp_path) == [name]
 
 
 def test_json_says_infinity_in_words(tmp_path):
@@ -107,3 +142,30 @@ def test_kept_as_long_as_the_subject_is_the_same(tmp_path):
         assert files.kept(file, {"a": 1}, maker) == expected
     assert files.kept(file, {"a": 2}) == {}
     assert files.kept(file, {"a": 2}, make)["count"] == 2
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "",
+        lambda text: text[:-9],
+        lambda text: "[" * 100_000,
+        lambda text: "[1]",
+        lambda text: text.replace('"count": 1', '"count": 3'),
+        lambda text: text.replace('"count": 1', '"count": null'),
+    ],
+)
+def test_a_damaged_file_is_not_taken_for_what_was_kept(tmp_path, damage):
+    file = tmp_path / "kept.json"
+    files.kept(file, {"a": 1}, lambda: {"count": 1})
+    file.write_text(damage(file.read_text()))
+    with pytest.raises(InputError, match=r"kept\.json: damaged.*; delete it") as caught:
+        files.kept(file, {"a": 1}, lambda: {"count": 2})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_an_older_version_kept_is_made_again(tmp_path):
+    file = tmp_path / "kept.json"
+    files.write_json(file, {"subject": {"a": 1}, "count": 1})
+    assert files.kept(file, {"a": 1}) == {}
+    assert files.kept(file, {"a": 1}, lambda: {"count": 2})["count"] == 2

@@ -16,6 +16,19 @@ from tfsr.errors import InputError
 BEGIN = b'{"tfsr": '
 DIGEST = b'"file_sha256": "'
 ZEROS = b"0" * 64
+# Of the facts that are relied on, the types, and the least value of numbers.
+KINDS: dict[str, tuple[tuple[type, ...], int | None]] = {
+    "scale": ((int,), 1),
+    "format": ((str,), None),
+    "alignment": ((int,), 1),
+    "receptive_radius": ((int,), 0),
+    "working_bytes": ((int, float), 1),
+    "radius_is_exact": ((bool,), None),
+    "weights_sha256": ((str,), None),
+    "architecture": ((dict,), None),
+    "degradation": ((dict, list), None),
+    "size": ((list,), None),
+}
 
 
 def attach(content: bytes, facts: dict) -> bytes:
@@ -59,5 +72,25 @@ def read(file: str | Path) -> dict:
     digest = hashlib.sha256(blank).hexdigest().encode()
     if content[at : at + 64] != digest:
         raise InputError(f"{file}: damaged; its checksum does not match.")
-    text = content[begin : at + 66].decode()
-    return json.loads(text)["tfsr"]
+    try:
+        facts = json.loads(content[begin : at + 66])["tfsr"]
+        _check(facts)
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: its metadata is damaged ({reason}).") from None
+    return facts
+
+
+def _check(facts):
+    """Raises a `ValueError` or the like if a fact that is relied on is of no use."""
+    for key in ("scale", "format"):
+        if key not in facts:
+            raise ValueError(f"no {key}")
+    for key, (kind, least) in KINDS.items():
+        value = facts.get(key)
+        if value is None and key not in ("scale", "format"):
+            continue
+        if type(value) not in kind or (least is not None and value < least):
+            wanted = " or ".join(k.__name__ for k in kind)
+            at_least = "" if least is None else f" of {least} or more"
+            raise ValueError(f"{key} must be {wanted}{at_least}, not {value!r}")

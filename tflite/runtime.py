@@ -94,7 +94,7 @@ class TFLiteUpscaler:
             return from_table(self.metadata["degradation"])
         except KeyError:
             return BICUBIC if self.scale > 1 else None
-        except ValueError as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{self.name}: {error}") from None
 
     @property

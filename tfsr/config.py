@@ -21,7 +21,7 @@ from tfsr.data.degradation import (
     from_table,
     to_table,
 )
-from tfsr.errors import InputError
+from tfsr.errors import InputError, naming_memory
 
 STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 CHOICES = {
@@ -230,10 +230,11 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
             the key and what is allowed.
     """
     try:
-        text = Path(file).read_text()
+        text = Path(file).read_text(encoding="utf-8-sig")  # editors on Windows
         tables = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not valid TOML ({error}).") from None
+    except (ValueError, RecursionError) as error:  # long integers, nested brackets
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: not valid TOML ({reason}).") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
     for override in overrides:
@@ -325,15 +326,20 @@ def build_model(model: dict, source: str | Path) -> keras.Model:
         if key != "name"
     }
     try:
-        return MODELS[model["name"]](**arguments)
-    except (ValueError, TypeError) as error:
+        with naming_memory():
+            return MODELS[model["name"]](**arguments)
+    except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{source}: [model] {error}") from None
+    except MemoryError:
+        raise InputError(
+            f"{source}: [model] asks for more memory than there is; make it smaller."
+        ) from None
 
 
 def _check_schedule(schedule):
-    needed, possible = SCHEDULES.get(schedule.get("name"), ((), ()))
+    needed, possible = SCHEDULES.get(str(schedule.get("name")), ((), ()))
     known = {"name", *needed} <= set(schedule) <= {"name", *needed, *possible}
-    if not known or schedule["name"] not in SCHEDULES:
+    if not known or str(schedule["name"]) not in SCHEDULES:
         allowed = " or ".join(
             f'{{ name = "{name}"'
             + "".join(f", {key} = ..." for key in needed)
@@ -364,7 +370,7 @@ def _override(tables, override):
         )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = value.strip()
     table = tables.setdefault(section, {})
     if not isinstance(table, dict):
@@ -377,7 +383,7 @@ def _check_model(table, file):
 
     name = table.get("name")
     of_file = isinstance(name, str) and name.endswith(".keras")
-    if name not in MODELS and not of_file:
+    if not isinstance(name, str) or (name not in MODELS and not of_file):
         raise InputError(
             f"{file}: [model] name is {name!r}; allowed: {', '.join(MODELS)}, or a "
             ".keras file."

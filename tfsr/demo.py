@@ -8,6 +8,7 @@ from tfsr import files
 from tfsr.data import BenchmarkFolder
 from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
 from tfsr.pictures import most_different, side_by_side
+from tfsr.printable import printable
 from tfsr.scoring.evaluation import evaluate, psnr
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
@@ -118,7 +119,7 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
     report = {"scores": scores, "int8": verified, "latency": timed}
     files.write_json(out / "results.json", report)
     files.write_text(out / "results.md", _table(report) + "\n")
-    print(f"\n{_table(report)}\n\n{_next_steps(out)}")
+    print(printable(f"\n{_table(report)}\n\n{_next_steps(out)}", keep="\n"))
     return report
 
 

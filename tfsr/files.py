@@ -1,29 +1,42 @@
 """Writes files so that each is whole or not there."""
 
-import glob
 import hashlib
 import json
 import math
 import os
+import secrets
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PREFIX = ".tfsr-tmp-"  # of temporary files; process id and file name follow
+from tfsr.errors import InputError
+
+# Of temporary files; process id, checksum of the file's name and chance follow, as in
+# .tfsr-tmp-4711-0a1b2c3d-0123456789abcdef.png: short, as file names have a limit, and
+# not to be foreseen, as others may put links in a shared folder.
+PREFIX = ".tfsr-tmp-"
+MAX_ENDING = 16  # characters; no writer knows longer ones
+
+AGAIN = "delete it to have it made again."
 
 
 @contextmanager
 def replacing(file: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `file`, renamed to it if the block succeeds.
 
-    The temporary name keeps all endings of `file`, because writers choose a format by
-    them.
+    The temporary name keeps the last endings of `file`, as `.weights.h5`, because
+    writers choose a format by them.
 
     Raises:
         OSError: If the file cannot be written; names `file`, not the temporary path.
     """
     file = Path(file)
-    temporary = file.with_name(f"{PREFIX}{os.getpid()}-{file.name}")
+    endings = file.suffixes[-2:]
+    while endings and len("".join(endings)) > MAX_ENDING:
+        endings.pop(0)
+    start = f"{PREFIX}{os.getpid()}-{_digits(file.name)}"
+    temporary = file.with_name(f"{start}-{secrets.token_hex(8)}{''.join(endings)}")
     try:
         yield temporary
         temporary.replace(file)
@@ -45,10 +58,14 @@ def remove_stale(folder: str | Path, name: str = "") -> None:
         folder: The folder.
         name: The file that was written; any file by default.
     """
-    for file in Path(folder).glob(f"{PREFIX}*-{glob.escape(name) or '*'}"):
+    for file in Path(folder).glob(f"{PREFIX}*-{_digits(name) if name else '*'}-*"):
         pid = file.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdecimal() and not _runs(int(pid)):
             file.unlink(missing_ok=True)
+
+
+def _digits(name):
+    return f"{zlib.crc32(os.fsencode(name)):08x}"
 
 
 def sha256(file: str | Path) -> str:
@@ -87,16 +104,44 @@ def kept(
         subject: Identifies what is made, such as checksums of what goes into it; kept
             beside it, as `"subject"`.
         make: Makes it; by default nothing is made, and `{}` returned.
+
+    Raises:
+        InputError: If the file is damaged.
     """
     file = Path(file)
     if file.exists():
-        stored = json.loads(file.read_text())
-        if stored.get("subject") == subject:
+        stored = read_json(file)
+        checksum = stored.pop("checksum", None)
+        # Without a checksum it is of an older tfsr.
+        if checksum and stored.get("subject") == subject:
+            if checksum != _checksum(stored):
+                raise InputError(f"{file}: damaged; {AGAIN}")
             return stored
     if make is None:
         return {}
-    write_json(file, {"subject": subject, **make()})
-    return json.loads(file.read_text())
+    made = json.loads(to_json({"subject": subject, **make()}))
+    write_json(file, {**made, "checksum": _checksum(made)})
+    return made
+
+
+def read_json(file: str | Path) -> dict:
+    """Returns the JSON object in a file that tfsr wrote.
+
+    Raises:
+        InputError: If it is damaged.
+    """
+    try:
+        value = json.loads(Path(file).read_bytes())
+    except (ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{file}: damaged ({reason}); {AGAIN}") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{file}: damaged; must be a JSON object; {AGAIN}")
+    return value
+
+
+def _checksum(value):
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _finite(value):

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -223,7 +224,7 @@ def test_a_survey_names_what_it_cannot_read(tmp_path):
     with pytest.raises(InputError, match=r"tiny\.png: smaller than the scale 4"):
         ImageSurvey([tmp_path], (4,))
     (tmp_path / "broken.png").write_text("no image")
-    with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
+    with pytest.raises(InputError, match=r"broken\.png: not a"):
         ImageSurvey([tmp_path], (2,))
 
 
@@ -232,7 +233,7 @@ def test_an_unreadable_image_leaves_no_cache(photographs, tmp_path):
     save(tmp_path / "images" / "a.png", seed=0)
     (tmp_path / "images" / "broken.png").write_text("no image")
     for _ in range(2):
-        with pytest.raises(InputError, match=r"broken\.png: not a readable image"):
+        with pytest.raises(InputError, match=r"broken\.png: not a"):
             ImageCache([tmp_path / "images"], (2,), tmp_path / "cache")
 
 
@@ -263,3 +264,33 @@ def test_hr_alone_is_one_cache_for_all_scales(photographs, tmp_path):
     survey = ImageSurvey([photographs], (2, 3), with_lr=False)
     assert survey.shapes(3) == kept[1].shapes(3)
     assert survey.bytes == (kept[1].folder / "pixels.bin").stat().st_size
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda index: [],
+        lambda index: {"bytes": index["bytes"]},
+        lambda index: {**index, "images": []},
+        lambda index: {**index, "images": [{}]},
+        lambda index: {**index, "bytes": str(index["bytes"])},
+        lambda index: of_first(index, offset=-1),
+        lambda index: of_first(index, offset=index["bytes"]),
+        lambda index: of_first(index, offset="0"),
+        lambda index: of_first(index, shape=[2, 2]),
+        lambda index: of_first(index, shape=[2, 2, 3]),
+        lambda index: of_first(index, shape=[10**9, 10**9, 3]),
+        lambda index: of_first(index, shape=None),
+    ],
+)
+def test_an_index_of_wrong_content_is_named(photographs, tmp_path, damage):
+    folder = ImageCache([photographs], (2,), tmp_path).folder
+    index = folder / "index.json"
+    index.write_text(json.dumps(damage(json.loads(index.read_text()))))
+    with pytest.raises(InputError, match=r"index\.json: damaged.*; delete \S+ to have"):
+        ImageCache([photographs], (2,), tmp_path)
+
+
+def of_first(index, **values):
+    index["images"][0]["hr"] |= values
+    return index

@@ -1,8 +1,13 @@
+import io
+import struct
+import zlib
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from tfsr.data import list_images, read_image, stored_channels
+from tfsr.data import images_left_out, list_images, read_image, stored_channels
 from tfsr.errors import InputError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -103,7 +108,7 @@ def test_unreadable_files_are_named(tmp_path, name):
     (tmp_path / "text.png").write_text("this is not an image")
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(InputError, match=rf"{name}: (no such|not a readable)"):
+    with pytest.raises(InputError, match=rf"{name}: (no|the file is empty)"):
         read_image(tmp_path / name)
 
 
@@ -113,7 +118,7 @@ def test_truncated_files_are_named(tmp_path, suffix):
     file = tmp_path / f"half.{suffix}"
     Image.fromarray(noise).save(file)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(InputError, match=rf"half\.{suffix}: not a readable image"):
+    with pytest.raises(InputError, match=rf"half\.{suffix}: (not a readable|part)"):
         read_image(file)
 
 
@@ -126,13 +131,84 @@ def test_damaged_png_is_named(tmp_path):
         read_image(tmp_path / "damaged.png")
 
 
+def gray_png(width, height):
+    """A black gray PNG, packed row by row in little memory."""
+    deflate, data = zlib.compressobj(9), []
+    for _ in range(height):
+        data.append(deflate.compress(b"\0" + bytes(width)))
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n"
+    packed = b"".join([*data, deflate.flush()])
+    for name, content in ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")):
+        png += struct.pack(">I", len(content)) + name + content
+        png += struct.pack(">I", zlib.crc32(name + content))
+    return png
+
+
+def long_tiff():
+    """A TIFF of 48 x 16 pixels that claims 48 x 524288."""
+    stream = io.BytesIO()
+    Image.new("RGB", (48, 16)).save(stream, "TIFF")
+    length = struct.pack("<HHII", 257, 4, 1, 16)
+    assert stream.getvalue().count(length) == 1
+    return stream.getvalue().replace(length, length[:-4] + struct.pack("<I", 524288))
+
+
+def damaged_checksum():
+    stream = io.BytesIO()
+    Image.fromarray(RGB).save(stream, "PNG")
+    data = stream.getvalue()
+    end = data.index(b"IEND") - 8  # the last byte of the checksum before it
+    return data[: end + 3] + bytes([data[end + 3] ^ 1]) + data[end + 4 :]
+
+
+HOSTILE = {
+    "postscript": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
+        "not an image of a supported kind",
+    ),
+    "bomb": (gray_png(8100, 8000), "8100 x 8000 pixels; .* at most 64 mega"),
+    "missing": (long_tiff(), "part of its pixels is missing"),
+    "checksum": (damaged_checksum(), "not a readable image .*checksum"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_files_are_refused_in_a_line(tmp_path, capfd, monkeypatch, kind):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", Mock(side_effect=SystemError))
+    content, message = HOSTILE[kind]
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match=rf"a\.png: {message}") as caught:
+        read_image(tmp_path / "a.png")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_decoders_print_nothing(tmp_path, capfd):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    file = tmp_path / "a.tif"
+    Image.fromarray(noise).save(file, compression="tiff_lzw")
+    data = bytearray(file.read_bytes())
+    data[2000:3000] = bytes(1000)
+    file.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif: not a readable image"):
+        read_image(file)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_list_images(tmp_path):
-    for name in ("b.png", "a.JPG", "c.tiff", "notes.txt", "d.webp"):
+    for name in (
+        *("b.png", "a.JPG", "c.tiff", "notes.txt", "d.webp", "e.jfif", "f.jpe"),
+        *("._b.png", ".tfsr-tmp-1-x.png", "g.jp2", "h.JXL", "i.jp2", "._g.jp2"),
+    ):
         (tmp_path / name).touch()
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "e.png").touch()
     names = [file.name for file in list_images(tmp_path)]
-    assert names == ["a.JPG", "b.png", "c.tiff", "d.webp"]
+    assert names == ["a.JPG", "b.png", "c.tiff", "d.webp", "e.jfif", "f.jpe"]
+    line = f"{tmp_path}: left out, of kinds not read here: 2 .jp2, 1 .jxl."
+    assert images_left_out(tmp_path) == line
+    assert images_left_out(tmp_path / "sub") == ""
 
 
 @pytest.mark.parametrize(
@@ -163,7 +239,7 @@ def test_stored_channels(tmp_path, modes, channels):
 
 def test_stored_channels_of_no_image(tmp_path):
     (tmp_path / "a.png").write_text("text")
-    with pytest.raises(InputError, match=r"a\.png: not a readable image"):
+    with pytest.raises(InputError, match=r"a\.png: not an image of a supported"):
         stored_channels([tmp_path / "a.png"])
 
 

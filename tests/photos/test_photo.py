@@ -271,7 +271,7 @@ def reopened_tiff(file):
         return left.cumsum(axis=1, dtype=np.uint16)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".JPEG"])
+@pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".jfif", ".jpe"])
 def test_jpeg_is_close_and_keeps_gray(suffix, tmp_path):
     smooth = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8).repeat(4, 0)
     for color in (smooth[..., None], np.dstack([smooth, smooth[::-1], 255 - smooth])):
@@ -534,11 +534,97 @@ def test_first_picture_of_a_phone_jpeg_is_taken(tmp_path):
     np.testing.assert_array_equal(photo.color, reopened(io.BytesIO(data)))
 
 
+def test_thumbnails_in_a_tiff_are_left_out(tmp_path):
+    stream, values = io.BytesIO(), noise(3)
+    with tifffile.TiffWriter(stream) as writer:
+        writer.write(values, photometric="rgb")
+        writer.write(values[::4, ::4].copy(), photometric="rgb", subfiletype=1)
+    photo = read_bytes(tmp_path, stream.getvalue())
+    np.testing.assert_array_equal(photo.color, values)
+    assert photo.notes == ["smaller copies of the picture in the file left out"]
+
+
+def test_bmp_of_5_6_5_bits(tmp_path):
+    pixels = np.array([[0xF800, 0x07E0], [0x001F, 0xFFFF]], "<u2")  # lowest row first
+    header = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0)
+    masks = struct.pack("<3I", 0xF800, 0x07E0, 0x001F)
+    start = 14 + len(header) + len(masks)
+    data = b"BM" + struct.pack("<IHHI", start + 8, 0, 0, start) + header + masks
+    photo = read_bytes(tmp_path, data + pixels.tobytes())
+    assert photo.color.tolist() == [
+        [[0, 0, 255], [255, 255, 255]],
+        [[255, 0, 0], [0, 255, 0]],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [(b"zTXt", 2_000_000), (b"iTXt", 2_000_000), (b"iCCP", 1_200_000)]
+)
+def test_long_texts_and_profiles_of_png_are_read(name, size, tmp_path):
+    head = {b"zTXt": b"k\0\0", b"iTXt": b"k\0\1\0\0\0", b"iCCP": b"k\0\0"}[name]
+    long = SRGB.ljust(size, b"\0")
+    extra = png_chunk(name, head + zlib.compress(long))
+    photo = read_bytes(tmp_path, png(noise(3), 2, 8, extra))
+    np.testing.assert_array_equal(photo.color, noise(3))
+    assert photo.icc == (long if name == b"iCCP" else None)
+    assert photo.notes == []
+
+
+@pytest.mark.parametrize("space", [b"GRAY", b"RGB ", b"CMYK"])
+@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+def test_a_profile_is_kept_if_it_fits_what_is_written(mode, space, suffix, tmp_path):
+    icc = SRGB[:16] + space + SRGB[20:]
+    image = Image.fromarray(noise(3)).convert(mode)
+    photo = read_bytes(tmp_path, encode(image, "PNG", icc_profile=icc))
+    fits = space == (b"GRAY" if mode == "L" else b"RGB ")
+    note = "ICC profile of another colour space left out"
+    assert (note in photo.notes) == (not fits)
+    write_photo(tmp_path / f"sr{suffix}", photo)
+    with Image.open(tmp_path / f"sr{suffix}") as written:
+        assert written.info.get("icc_profile") == (icc if fits else None)
+
+
 REFUSED = {
     "empty": (b"", "the file is empty"),
     "text": (b"no image at all\n" * 9, "not an image of a supported kind"),
     "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC or AVIF; save it as JPEG"),
     "float": (tiff(np.zeros((4, 4), np.float32)), "floating-point pixels"),
+    "float rgb": (
+        tiff(np.zeros((4, 4, 3), np.float32), photometric="rgb"),
+        "a TIFF of 32-bit floating-point RGB, .* save it as PNG",
+    ),
+    "double rgb": (
+        tiff(np.zeros((4, 4, 3)), photometric="rgb"),
+        "a TIFF of 64-bit floating-point RGB, ",
+    ),
+    "deep gray with alpha": (
+        tiff(
+            np.zeros((4, 4, 2), np.uint16),
+            photometric="minisblack",
+            planarconfig="contig",
+            extrasamples=["unassalpha"],
+        ),
+        "a TIFF of 16-bit gray with alpha, ",
+    ),
+    "cmyk with alpha": (
+        tiff(
+            np.zeros((4, 4, 5), np.uint8),
+            photometric="separated",
+            planarconfig="contig",
+            extrasamples=["unassalpha"],
+        ),
+        "a TIFF of 8-bit CMYK with alpha, ",
+    ),
+    "more channels": (
+        tiff(
+            np.zeros((4, 4, 5), np.uint16),
+            photometric="rgb",
+            planarconfig="contig",
+            extrasamples=[0, 0],
+        ),
+        "a TIFF of 16-bit RGB and 2 more channels, ",
+    ),
     "signed": (tiff(np.zeros((4, 4), np.int16)), "32-bit or signed pixels"),
     "lab": (
         encode(Image.fromarray(noise(3), "LAB"), "TIFF"),
@@ -579,7 +665,7 @@ def test_damaged_tiff_prints_nothing(tmp_path, capfd):
         read_bytes(tmp_path, data[:20] + bytes(strip) + data[20 + strip :])
     samples = struct.pack("<HHIH", 0x0115, 3, 1, 3)
     assert data.count(samples) == 1
-    with pytest.raises(InputError, match="not an image"):
+    with pytest.raises(InputError, match="252 more channels"):
         read_bytes(tmp_path, data.replace(samples, samples[:-2] + b"\xff\0"))
     os.write(2, b"after")
     assert capfd.readouterr().err == "after"

@@ -1,4 +1,10 @@
+import base64
+import contextlib
+import hashlib
+import http.client
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import urllib.request
@@ -6,7 +12,7 @@ import urllib.request
 import pytest
 
 from tfsr.errors import InputError
-from tfsr.report.server import EVERYONE, LOCAL, addresses, make_server
+from tfsr.report.server import EVERYONE, LOCAL, Handler, addresses, make_server
 
 
 @pytest.fixture
@@ -69,3 +75,97 @@ def test_the_command_serves_until_it_is_interrupted(folder):
         out, err = serving.communicate(timeout=60)
     assert (serving.returncode, out) == (0, "")
     assert err == "tfsr: serving until Ctrl-C.\n"
+
+
+def ask(address, path="/", host=None):
+    """Returns status and content of what is at a path as it is written."""
+    port = int(address.rstrip("/").rpartition(":")[2])
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest("GET", path, skip_host=True)
+    connection.putheader("Host", host or f"127.0.0.1:{port}")
+    connection.endheaders()
+    with contextlib.closing(connection):
+        response = connection.getresponse()
+        return response.status, response.read(), response.headers
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8000", 200),
+        ("LOCALHOST", 200),
+        ("127.0.0.1:8000", 200),
+        ("192.168.1.7:8000", 200),
+        ("[::1]:8000", 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example:8000", 421),
+        ("localhost.evil.example", 421),
+        (" ", 421),
+    ],
+)
+def test_other_hosts_are_refused(folder, serve, host, status):
+    assert ask(serve(folder), host=host)[0] == status
+
+
+def test_nothing_but_the_report_is_served(folder, serve, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "secret.txt"
+    outside.write_text("secret")
+    (folder / "link.txt").symlink_to(outside)
+    (folder / "linked").symlink_to(outside.parent)
+    (folder / "ring").symlink_to(folder / "ring")
+    (folder / "inside.js").symlink_to(folder / "worker.js")
+    (folder / ".env").write_text("secret")
+    (folder / "open.txt").symlink_to(folder / ".env")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("secret")
+    (folder / "pictures").mkdir()
+    (folder / "pictures" / "a b.png").write_bytes(b"content")
+    address = serve(folder)
+    for path in (
+        *("/link.txt", "/linked/secret.txt", "/linked/", "/ring", "/open.txt"),
+        *("/.env", "/.git/config", "/%2egit/config", "/pictures/", "/pictures"),
+        *("/../outside0/secret.txt", "/%2e%2e/secret.txt", "/missing", "/%00", "/%ff"),
+        *("/" + "a" * 5000, "/index.html/"),
+    ):
+        status, content, _ = ask(address, path)
+        assert (status, b"secret" in content, b"a b.png" in content) == (404, 0, 0)
+    for path in ("/", "/index.html?a=b", "/inside.js", "/pictures/a%20b.png"):
+        assert ask(address, path)[:2] == (200, b"content")
+
+
+def test_a_page_runs_its_own_scripts_alone(folder, serve):
+    script = b"\nconst a = 1;\n"
+    page = b"<p onclick='x()'><script>" + script + b"</script>"
+    (folder / "index.html").write_bytes(page)
+    address = serve(folder)
+    for path, own in (("/", True), ("/worker.js", False), ("/missing", False)):
+        headers = ask(address, path)[2]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        policy = dict(
+            rule.strip().partition(" ")[::2]
+            for rule in headers["Content-Security-Policy"].split(";")
+        )
+        digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+        scripts = policy["script-src"].split()
+        assert (f"'sha256-{digest}'" in scripts) == own
+        assert {"'self'", "'wasm-unsafe-eval'"} <= set(scripts)
+        assert "'unsafe-inline'" not in scripts
+        assert policy["default-src"] == "'self'"
+        assert policy["frame-ancestors"] == "'none'"
+
+
+def test_browsers_that_go_away_print_nothing(folder, serve, monkeypatch, capfd):
+    monkeypatch.setattr(Handler, "timeout", 0.2)
+    (folder / "large.bin").write_bytes(bytes(2**24))
+    address = serve(folder)
+    port = int(address.rstrip("/").rpartition(":")[2])
+    for request in (b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n", b"GET"):
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(request)
+        linger = struct.pack("ii", 1, 0)  # closing resets the connection
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        connection.close()
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as idle:
+        assert idle.recv(1) == b""  # closed by the server
+    assert ask(address)[0] == 200
+    assert capfd.readouterr() == ("", "")

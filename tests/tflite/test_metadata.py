@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -60,3 +62,49 @@ def test_inspect_counts_operators(tmp_path, content):
     assert report["operators"]["CONV_2D"] == 1 + 3 * 4 + 1 + 1 + 1
     assert report["float_operators"] == sum(report["operators"].values())
     assert report["partitions"] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("scale", None, "scale must be|no scale"),
+        ("scale", 0, "scale must be int of 1 or more, not 0"),
+        ("scale", "2", "scale must be int of 1 or more, not '2'"),
+        ("format", 5, "format must be str, not 5"),
+        ("alignment", 0, "alignment must be int of 1 or more, not 0"),
+        ("alignment", True, "alignment must be int"),
+        ("receptive_radius", -1, "receptive_radius must be int of 0 or more"),
+        ("working_bytes", [], "working_bytes must be"),
+        ("degradation", "x", "degradation must be dict or list"),
+    ],
+)
+def test_facts_of_the_wrong_type_are_refused(tmp_path, content, key, value, message):
+    file = tmp_path / "m.tflite"
+    facts = {"scale": 2, "format": "float32", key: value}
+    file.write_bytes(metadata.attach(plain(content), facts))
+    with pytest.raises(InputError, match=rf"m\.tflite: .*\({message}"):
+        metadata.read(file)
+
+
+@pytest.mark.parametrize("facts", [[], "x", 5, None, {}])
+def test_metadata_that_is_no_table_is_refused(tmp_path, content, facts):
+    file = tmp_path / "m.tflite"
+    file.write_bytes(metadata.attach(plain(content), facts))
+    with pytest.raises(InputError, match=r"m\.tflite: its metadata is damaged"):
+        metadata.read(file)
+
+
+def test_metadata_that_is_no_json_is_refused(tmp_path, content):
+    content = content.replace(b'"scale": 2', b'"scale":: ')
+    at = content.index(metadata.DIGEST) + len(metadata.DIGEST)
+    blank = content[:at] + metadata.ZEROS + content[at + 64 :]
+    digest = hashlib.sha256(blank).hexdigest().encode()
+    file = tmp_path / "m.tflite"
+    file.write_bytes(content[:at] + digest + content[at + 64 :])
+    with pytest.raises(InputError, match=r"m\.tflite: its metadata is damaged"):
+        metadata.read(file)
+
+
+def plain(content):
+    """A file without the metadata, which is found first."""
+    return content.replace(metadata.BEGIN, b'{"text": ')

@@ -610,8 +610,8 @@ def test_what_a_killed_training_left_is_removed(run, make_config, tmp_path):
     out = shutil.copytree(run[0], tmp_path / "run")
     dead = 2**22 + 1  # beyond Linux' largest process id
     stale = [
-        out / f".tfsr-tmp-{dead}-log.csv",
-        out / f"backup/.tfsr-tmp-{dead}-a.weights.h5",
+        out / f".tfsr-tmp-{dead}-0-1.csv",
+        out / f"backup/.tfsr-tmp-{dead}-0-1.weights.h5",
     ]
     for file in stale:
         file.touch()

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -9,13 +10,21 @@ from PIL import Image
 from tfsr.cli import main
 from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
+from tfsr.files import replacing
 from tfsr.models import carn_m, cmsc, single_scale, srresnet, vdsr
 from tfsr.photos import read_photo
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.aware import quantization_aware
 from tfsr.tflite.quantization.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.upscaling.jobs import Job, automatic_tile, plan, upscale, upscale_array
+from tfsr.upscaling.jobs import (
+    Job,
+    automatic_tile,
+    photos_left_out,
+    plan,
+    upscale,
+    upscale_array,
+)
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
     KerasUpscaler,
@@ -227,6 +236,39 @@ def test_plan_keeps_subfolders_and_skips_what_is_done(tmp_path):
     assert (len(jobs), done) == (2, 0)
 
 
+def test_plan_leaves_out_what_is_hidden_and_says_what_is_of_other_kinds(tmp_path):
+    source, out = tmp_path / "in", tmp_path / "in" / "out"
+    names = ("a.jfif", "b.jpe", "._a.png", ".cache/c.png", "d.jp2", "out/e.jp2")
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).touch()
+    jobs, done = plan(source, out)
+    assert [job.target for job in jobs] == [out / "a.jfif", out / "b.jpe"]
+    assert done == 0
+    line = f"{source}: left out, of kinds not read here: 1 .jp2."
+    assert photos_left_out(source, out) == line
+
+
+def test_plan_keeps_a_gif_beside_a_png_apart(tmp_path):
+    for name in ("logo.gif", "logo.png", "other.gif"):
+        (tmp_path / name).touch()
+    jobs, _ = plan(tmp_path, tmp_path / "out", suffix="_x2")
+    names = [job.target.name for job in jobs]
+    assert names == ["logo.gif_x2.png", "logo_x2.png", "other_x2.png"]
+
+
+def test_plan_replaces_no_link_to_nothing(tmp_path):
+    (source := tmp_path / "in").mkdir()
+    (out := tmp_path / "out").mkdir()
+    (source / "a.png").touch()
+    (out / "a.png").symlink_to(tmp_path / "missing")
+    for arguments in ((source, out), (source / "a.png", out / "a.png")):
+        with pytest.raises(InputError, match=r"out/a\.png: .*--overwrite replaces it"):
+            plan(*arguments)
+        ((job,), _) = plan(*arguments, overwrite=True)
+        assert job.target == out / "a.png"
+
+
 def test_plan_refuses_two_files_for_one(tmp_path):
     for name in ("a.png", "a.jpg"):
         (tmp_path / name).touch()
@@ -315,11 +357,15 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, photo):
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path, photo):
-    (tmp_path / ".tfsr-tmp-999999999-out.png").touch()
-    (tmp_path / ".tfsr-tmp-999999999-b.png").touch()  # of another run, perhaps
+    for name in ("out.png", "b.png"):  # the other of another run, perhaps
+        with replacing(tmp_path / name) as temporary:
+            stale = temporary.name.replace(str(os.getpid()), "999999999")
+            (tmp_path / stale).touch()
+            temporary.touch()
+        (tmp_path / name).unlink()
     upscale(BicubicUpscaler(2), Job(photo, tmp_path / "out.png"), 64)
     assert sorted(f.name for f in tmp_path.iterdir()) == [
-        ".tfsr-tmp-999999999-b.png",
+        stale,
         "out.png",
         "photo.png",
     ]

@@ -274,3 +274,39 @@ def test_a_loaded_model_is_built_upon_in_a_new_process(tmp_path, earlier):
     keras.backend.clear_session()
     model = in_color(tfsr.load_model(tmp_path / "vdsr.keras"))
     assert model.output["sr_x4"].shape[-1] == 3
+
+
+def damaged_arrays(folder, kind, arrays):
+    file = folder / "m.npz"
+    np.savez_compressed(file, *arrays)
+    data = file.read_bytes()
+    changed = {
+        "empty": b"",
+        "text": b"weights",
+        "short": data[: len(data) // 2],
+        "array": data[:100] + bytes(50) + data[150:],
+    }
+    if kind in changed:
+        file.write_bytes(changed[kind])
+    elif kind == "few":
+        np.savez_compressed(file, *arrays[1:])
+    elif kind == "objects":
+        np.savez_compressed(file, *[np.array([{}])] * len(arrays))
+    elif kind == "not finite":
+        np.savez_compressed(file, *(array * np.nan for array in arrays))
+    return file
+
+
+@pytest.mark.parametrize(
+    "kind", ["empty", "text", "short", "array", "few", "objects", "not finite"]
+)
+def test_damaged_arrays_are_named(tmp_path, kind):
+    config = '[model]\nname = "carn_m"\nscale = 2\nfilters = 8\nblocks = 1\n'
+    config += '[data]\ntrain = ["a"]\nval = "b"\n'
+    config += "[train]\nepochs = 1\nsteps_per_epoch = 1\nbatch = 1\npatch = 8\n"
+    (tmp_path / "m.toml").write_text(config)
+    arrays = carn_m(scale=2, filters=8, blocks=1).get_weights()
+    file = damaged_arrays(tmp_path, kind, arrays)
+    with pytest.raises(InputError, match=r"m\.npz: not the weights of") as caught:
+        tfsr.load_model(file)
+    assert "\n" not in str(caught.value)

@@ -13,7 +13,7 @@ from tfsr.cli.arguments import (
     with_json,
     with_metrics,
 )
-from tfsr.cli.output import columns, present
+from tfsr.cli.output import columns, present, say
 from tfsr.errors import InputError
 
 CHANNELS = {"sr_y": 3, "sr_gray": 1, "luma": "y", "color": 3, "gray": 1}  # by protocol
@@ -77,6 +77,7 @@ def add(command):
 
 
 def run(options):
+    from tfsr.data import images_left_out
     from tfsr.data.degradation import task_name
     from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate
     from tfsr.scoring.images import images_to_score
@@ -99,6 +100,8 @@ def run(options):
         options.border,
     )
     _check_protocol(options, folder)
+    if line := images_left_out(folder.hr_files[0].parent):
+        say(line)
     name = upscaler.name
     if options.self_ensemble:
         upscaler = SelfEnsemble(upscaler)

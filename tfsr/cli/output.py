@@ -3,6 +3,7 @@
 import sys
 
 from tfsr import files
+from tfsr.printable import printable
 
 
 def say(message):
@@ -15,7 +16,7 @@ def fail(message, code=2):
 
 
 def one_line(message):
-    return " ".join(str(message).split())
+    return printable(" ".join(str(message).split()))
 
 
 def present(options, report, text):
@@ -23,12 +24,13 @@ def present(options, report, text):
     if options.json == "-":
         print(files.to_json(report))
         return
-    print(text)
+    print(printable(text, keep="\n"))
     if options.json:
         files.write_json(options.json, report)
 
 
 def columns(lines):
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()

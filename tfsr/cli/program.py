@@ -5,9 +5,12 @@ imports stay inside `run`, so that `--help` and mistakes answer at once.
 """
 
 import argparse
+import contextlib
 import errno
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import tfsr
@@ -47,14 +50,19 @@ DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0 done, 1 a check failed, 2 misuse."""
+    """Runs one command; returns the exit code.
+
+    0 done, 1 a check failed, 2 misuse, 130 interrupted, 128 and its number for another
+    signal that ends a process.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     options = _parser().parse_args(arguments)
     try:
-        _check_targets(options)
-        code = options.run(options) or 0
-        sys.stdout.flush()
-        return code
+        with _signals_that_end():
+            _check_targets(options)
+            code = options.run(options) or 0
+            sys.stdout.flush()
+            return code
     except InputError as error:
         return fail(error)
     except (NotFiniteError, WorkerLostError) as error:
@@ -73,8 +81,38 @@ def main(arguments: list[str] | None = None) -> int:
         return fail("this needs TensorFlow, which is not installed here.")
     except MemoryError:
         return fail("out of memory.")
+    except _Ended as ended:
+        return fail(f"ended by {ended.signal.name}.", code=128 + ended.signal)
     except KeyboardInterrupt:
         return fail("interrupted.", code=130)
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal asks the process to end; all that Ctrl-C leaves whole stays whole."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.signal = signal.Signals(number)
+
+
+@contextlib.contextmanager
+def _signals_that_end():
+    """Has the signals that end a process, and are not ignored, raise `_Ended`."""
+
+    def end(number, frame):
+        raise _Ended(number)
+
+    numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # only there can they be caught
+    numbers = [n for n in numbers if n and signal.getsignal(n) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _check_targets(options):

@@ -85,12 +85,14 @@ def _restorer(options):
 def _run(options, find):
     from tqdm import tqdm
 
-    from tfsr.upscaling.jobs import plan, tile_side, upscale
+    from tfsr.upscaling.jobs import photos_left_out, plan, tile_side, upscale
     from tfsr.upscaling.upscalers import SelfEnsemble
 
     jobs, done = plan(
         options.input, options.out, options.suffix, options.format, options.overwrite
     )
+    if line := photos_left_out(options.input, options.out):
+        say(line)
     if done:
         say(f"{done} done already; --overwrite does them again.")
     if not jobs:
@@ -102,7 +104,7 @@ def _run(options, find):
     failed = []
     with tqdm(unit="tile", disable=None) as progress:
         for i, job in enumerate(jobs, 1):
-            progress.set_description(f"{i}/{len(jobs)} {job.source.name}")
+            progress.set_description(one_line(f"{i}/{len(jobs)} {job.source.name}"))
             try:
                 notes = upscale(upscaler, job, tile, progress)
             except (InputError, OSError, MemoryError) as error:

@@ -2,7 +2,12 @@ from typing import TYPE_CHECKING
 
 from tfsr.data.cache import ImageCache, ImageSurvey
 from tfsr.data.degradation import JPEG, Bicubic, Chain, GaussianNoise
-from tfsr.data.images import list_images, read_image, stored_channels
+from tfsr.data.images import (
+    images_left_out,
+    list_images,
+    read_image,
+    stored_channels,
+)
 from tfsr.data.pairs import BenchmarkFolder, Pair
 from tfsr.data.resize import imresize
 from tfsr.data.sampler import PatchSampler
@@ -21,6 +26,7 @@ __all__ = [
     "Pair",
     "PatchDataset",
     "PatchSampler",
+    "images_left_out",
     "imresize",
     "list_images",
     "read_image",

@@ -69,8 +69,9 @@ class ImageCache:
         rebuild = f"delete {self.folder} to have it built again."
         index_file = self.folder / "index.json"
         try:
-            index = json.loads(index_file.read_text())
-        except ValueError as error:
+            index = json.loads(index_file.read_bytes())
+            _check_index(index, kept)
+        except (LookupError, TypeError, ValueError, RecursionError) as error:
             raise InputError(f"{index_file}: damaged ({error}); {rebuild}") from None
         pixels_file = self.folder / "pixels.bin"
         size = pixels_file.stat().st_size
@@ -168,6 +169,28 @@ def training_files(
 def _check_size(file, shape, scales):
     if min(shape[:2]) < max(scales):
         raise InputError(f"{file}: smaller than the scale {max(scales)}.")
+
+
+def _check_index(index, scales):
+    """Raises an exception of one of several kinds unless `index` is as `_build` has it.
+
+    Every image must lie within the pixels, and have the shape that its scale asks for.
+    """
+    if type(index["bytes"]) is not int or not index["images"]:
+        raise ValueError("no images")
+    for entry in index["images"]:
+        if type(entry["name"]) is not str:
+            raise ValueError("a name is no text")
+        height, width, channels = entry["hr"]["shape"]
+        places = [(1, entry["hr"]), *((s, entry["lr"][str(s)]) for s in scales)]
+        for scale, place in places:
+            sizes = [place["offset"], *place["shape"]]
+            end = place["offset"] + math.prod(place["shape"])
+            if not all(type(n) is int and n >= 0 for n in sizes) or (
+                place["shape"] != [height // scale, width // scale, channels]
+                or not place["offset"] < end <= index["bytes"]
+            ):
+                raise ValueError(f"{entry['name']} is not where it belongs")
 
 
 def _digest(files, scales, channels, factors):

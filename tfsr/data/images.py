@@ -1,6 +1,5 @@
 """Image files to 8-bit arrays, for training and scoring (`tfsr.photos` keeps all)."""
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,15 @@ from PIL import ExifTags, Image, ImageOps
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.metrics import luma
+from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
+from tfsr.photos.opening import image_file, open_image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+# Scoring holds about 50 bytes a pixel. Cameras with one sensor end at 61 megapixels.
+MAX_PIXELS = 64_000_000
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Returns the image files directly in `folder`, sorted by name.
+    """Returns the image files directly in `folder` but hidden ones, sorted by name.
 
     Raises:
         InputError: If the folder is missing or holds no image.
@@ -22,10 +24,20 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: not a folder of images.")
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in SUFFIXES)
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in SUFFIXES and not is_hidden(file)
+    )
     if not files:
         raise InputError(f"{folder}: no image in it; expected {', '.join(SUFFIXES)}.")
     return files
+
+
+def images_left_out(folder: str | Path) -> str:
+    """Returns a line on images in `folder` that `list_images` leaves out, or ""."""
+    kinds = left_out(Path(folder).iterdir())
+    return f"{folder}: left out, of kinds not read here: {kinds}." if kinds else ""
 
 
 def read_image(file: str | Path, channels: int | str = 3) -> np.ndarray:
@@ -38,12 +50,17 @@ def read_image(file: str | Path, channels: int | str = 3) -> np.ndarray:
     Raises:
         InputError: If the file cannot be decoded.
     """
-    with _opened(file) as image:
+    with image_file(file) as stream:
+        image = open_image(stream)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise InputError(
+                f"{width} x {height} pixels; for training and scoring, which hold "
+                f"whole images, at most {MAX_PIXELS / 1e6:g} megapixels: crop it."
+            )
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
             image = Image.fromarray((np.asarray(image) / 257 + 0.5).astype("uint8"))
-        elif image.mode in ("I", "F"):
-            raise InputError(f"{file}: has 32 bits a sample; 8 or 16 can be read.")
         elif image.mode in ("P", "PA"):
             image = image.convert("RGBA")
         gray = channels == 1 or (channels == "y" and _is_gray(image))
@@ -60,8 +77,8 @@ def stored_channels(files: list[Path]) -> int:
         InputError: If a file is not an image.
     """
     for file in files:
-        with _opened(file) as image:
-            if not _is_gray(image):
+        with image_file(file) as stream:
+            if not _is_gray(open_image(stream, whole=False)):
                 return 3
     return 1
 
@@ -78,20 +95,7 @@ def image_size(file: Path) -> tuple[int, int]:
     Raises:
         InputError: If the file is not an image.
     """
-    with _opened(file) as image:
+    with image_file(file) as stream:
+        image = open_image(stream, whole=False)
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         return image.size if turned else image.size[::-1]
-
-
-@contextlib.contextmanager
-def _opened(file):
-    """Yields Pillow's image of a file, of which only the header is read yet."""
-    try:
-        with Image.open(file) as image:
-            yield image
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file.") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{file}: not a readable image ({error}).") from None

@@ -1,17 +1,8 @@
 """A photograph in memory, with the metadata that enlarging it must not lose."""
 
-import logging
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from PIL import Image
-
-# Pillow's pixel limit and logger and Python's warning filters belong to the process.
-_lock = threading.Lock()
 
 
 @dataclass
@@ -33,22 +24,6 @@ class Photo:
     dpi: tuple[float, float] | None = None
     exif: bytes | None = None
     notes: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def unguarded_pillow() -> Iterator[None]:
-    """Silences Pillow and lifts its pixel limit; `reading._open` checks our own."""
-    with _lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        logger = logging.getLogger("PIL")
-        level = logger.level
-        logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-            Image.MAX_IMAGE_PIXELS = limit
 
 
 def bleed_opaque(photo: Photo, reach: int = 16) -> Photo:

@@ -7,27 +7,21 @@ the metadata.
 """
 
 import io
-import os
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import ImageCms
 from PIL.ExifTags import Base as Tag
 
-from tfsr.errors import InputError
 from tfsr.photos.exif import collect, directory_of, set_integers
-from tfsr.photos.photo import Photo, unguarded_pillow
-from tfsr.quiet import quiet_stderr
+from tfsr.photos.opening import image_file, open_image
+from tfsr.photos.photo import Photo
 
-MAX_PIXELS = 500_000_000
-# No photograph comes near this: a blank page has 5000 pixels per byte. Above the pixel
-# count below, where memory matters, such a file is damaged or a decompression bomb.
-MAX_PIXELS_PER_BYTE = 5000
-MIN_BOMB_PIXELS = 50_000_000
-HEIF = [b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"avif")]
+RGB565 = "BGR;16"  # of BMP: 16 bits a pixel, not a sample
+# By data colour space of an ICC profile, the channels of the pixels that it describes.
+ICC_CHANNELS = {b"GRAY": 1, b"RGB ": 3}
 # By EXIF orientation, the view of `(H, W, ...)` that is the right way up.
 UPRIGHT = {
     2: lambda a: a[:, ::-1],
@@ -46,37 +40,23 @@ def read_photo(file: str | Path) -> Photo:
     Raises:
         InputError: If the file is no photograph or cannot be read in full.
     """
-    file = Path(file)
-    try:
-        if not file.exists():
-            raise InputError("no such file.")
-        if not file.is_file():
-            raise InputError("not a file.")
-        with file.open("rb") as stream, unguarded_pillow():
-            return _read(stream)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders raise nearly anything on damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{file}: not a readable image ({reason}).") from error
+    with image_file(file) as stream:
+        return _read(stream)
 
 
 def _read(stream: BinaryIO) -> Photo:
-    image = _open(stream)
-    if image.format == "PNG":  # only `verify` checks checksums, and it ends the image
-        image.verify()
-        image = _open(stream)
+    image = open_image(stream)
     notes = []
     if image.format == "MPO" and image.n_frames > 1:
         notes.append(f"first of the {image.n_frames} pictures in the file taken")
+    if image.format == "TIFF" and image.n_frames > 1:
+        notes.append("smaller copies of the picture in the file left out")
     raw_mode = _raw_mode(image)
-    with quiet_stderr() if image.format == "TIFF" else nullcontext():
-        if image.mode == "CMYK" or ("16" not in image.mode and ";16" not in raw_mode):
-            pixels = _eight_bits(image, notes)
-        else:
-            pixels = _sixteen_bits(stream, image)
+    deep = "16" in image.mode or ";16" in raw_mode.removeprefix(RGB565)
+    if image.mode == "CMYK" or not deep:
+        pixels = _eight_bits(image, notes)
+    else:
+        pixels = _sixteen_bits(stream, image)
     if image.format == "TIFF" and 0 in np.ravel(image.tag_v2.get(Tag.ExtraSamples, ())):
         notes.append("extra channel of unknown meaning left out")
     if "xmp" in image.info or "photoshop" in image.info:
@@ -90,71 +70,14 @@ def _read(stream: BinaryIO) -> Photo:
         alpha = pixels[..., channels]
     elif image.mode != "P" and "transparency" in image.info:
         alpha = _keyed_alpha(image.info["transparency"], color, raw_mode)
-    icc = image.info.get("icc_profile")
     return Photo(
         np.ascontiguousarray(turn(color)),
         None if alpha is None else np.ascontiguousarray(turn(alpha)),
-        icc if icc and isinstance(icc, bytes) and image.mode != "CMYK" else None,
+        _icc(image, channels, notes),
         _dpi(image),
         exif,
         notes,
     )
-
-
-def _open(stream):
-    size_bytes = os.fstat(stream.fileno()).st_size
-    if size_bytes == 0:
-        raise InputError("the file is empty.")
-    stream.seek(0)
-    try:
-        image = Image.open(
-            stream, formats=("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
-        )
-    except Image.UnidentifiedImageError:
-        stream.seek(4)
-        if stream.read(8) in HEIF:
-            raise InputError("HEIC or AVIF; save it as JPEG or PNG.") from None
-        raise InputError(
-            "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF), "
-            "or damaged."
-        ) from None
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise InputError(
-            f"{width} x {height} pixels; at most {MAX_PIXELS / 1e6:g} megapixels "
-            "can be read."
-        )
-    if width * height > max(MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE * size_bytes):
-        raise InputError(
-            f"claims {width} x {height} pixels in {size_bytes} bytes; damaged?"
-        )
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # MPO: a phone's photo and its previews
-        raise InputError(
-            f"holds {frames} frames or pages; save the one to use as a file of its own."
-        )
-    if image.mode in ("F", "I", "LAB"):
-        content = {"F": "floating-point", "I": "32-bit or signed", "LAB": "L*a*b*"}
-        raise InputError(
-            f"{content[image.mode]} pixels cannot be read; convert the file to "
-            "grayscale or RGB of 8 or 16 bits."
-        )
-    if image.format == "TIFF":
-        _check_tiff(image)
-    return image
-
-
-def _check_tiff(image):
-    """Raises `InputError` for kinds of TIFF that Pillow would misread in silence."""
-    separate = image.tag_v2.get(Tag.PlanarConfiguration) == 2
-    if separate and max(image.tag_v2.get(Tag.BitsPerSample, (1,))) > 8:
-        raise InputError("16-bit TIFF in separate planes; save it interleaved.")
-    raw = image.tile and image.tile[0].codec_name == "raw"
-    planes = len(image.getbands()) if separate and raw else 1
-    boxes = [tile.extents for tile in image.tile]
-    covered = sum((right - left) * (low - top) for left, top, right, low in boxes)
-    if covered < planes * image.width * image.height:
-        raise InputError("part of its pixels is missing.")
 
 
 def _raw_mode(image):
@@ -223,7 +146,9 @@ def _sixteen_bits(stream, image):
     straight = raw_mode.replace("RGBa", "RGBA")
     big = straight[-1] == "B" or (straight[-1] == "N" and sys.byteorder == "big")
     pixels = _decode(image, straight).astype(np.uint16) << 8
-    pixels |= _decode(_open(stream), straight[:-1] + ("L" if big else "B"))
+    pixels |= _decode(
+        open_image(stream, whole=False), straight[:-1] + ("L" if big else "B")
+    )
     if straight != raw_mode:  # colour is stored multiplied by alpha
         alpha = np.maximum(pixels[..., 3:], 1).astype(np.float32)
         color = pixels[..., :3] * (65535 / alpha) + 0.5
@@ -249,6 +174,17 @@ def _keyed_alpha(key, color, raw_mode):
     # Pillow spreads 2- and 4-bit pixels over 0 to 255, but not the key.
     key = np.asarray(key) * {"L;2": 85, "L;4": 17}.get(raw_mode, 1) & peak
     return (color != key).any(axis=2).astype(color.dtype) * color.dtype.type(peak)
+
+
+def _icc(image, channels, notes):
+    """Returns the ICC profile if it describes pixels of `channels`, else None."""
+    icc = image.info.get("icc_profile")
+    if not icc or not isinstance(icc, bytes) or image.mode == "CMYK":
+        return None
+    if ICC_CHANNELS.get(icc[16:20]) != channels:
+        notes.append("ICC profile of another colour space left out")
+        return None
+    return icc
 
 
 def _dpi(image):

@@ -13,12 +13,15 @@ from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.photos.encoders import split_into_bands, write_png, write_tiff
 from tfsr.photos.exif import directory_of, set_integers
-from tfsr.photos.photo import Photo, is_opaque, unguarded_pillow
+from tfsr.photos.opening import unguarded_pillow
+from tfsr.photos.photo import Photo, is_opaque
 
 FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jfif": "JPEG",
+    ".jpe": "JPEG",
     ".bmp": "BMP",
     ".tif": "TIFF",
     ".tiff": "TIFF",

@@ -1,10 +1,10 @@
 """The models of a report, from what users call them: runs, files, names, studies."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tfsr import files
+from tfsr.errors import InputError
 from tfsr.graph import complexity
 from tfsr.report.models import FLOAT, PTQ, QAT, Model, Run
 from tfsr.tflite.formats import format_of
@@ -62,16 +62,34 @@ def _sources(
     if not study.is_file():
         yield argument, [argument], scale
         return
-    facts = json.loads(study.read_text())
-    for network in facts["networks"]:
-        name = f"{argument}/{network['name']}"
-        seeds = [f"{name}/seed_{seed}" for seed in network["seeds"]]
+    of_study, seeds_by_name = _read_study(study)
+    for network, numbers in seeds_by_name.items():
+        name = f"{argument}/{network}"
+        seeds = [f"{name}/seed_{seed}" for seed in numbers]
         if not seeds:
             continue
-        yield name, seeds, scale or facts["scale"]
-        int8 = Path(argument) / "tflite" / f"{network['name']}_int8.tflite"
+        yield name, seeds, scale or of_study
+        int8 = Path(argument) / "tflite" / f"{network}_int8.tflite"
         if int8.is_file():
-            yield f"{name} int8", [str(int8)], scale or facts["scale"]
+            yield f"{name} int8", [str(int8)], scale or of_study
+
+
+def _read_study(file):
+    """Returns the scale in a `study.json`, and the seeds of each network by name."""
+    facts = files.read_json(file)
+    try:
+        seeds = {network["name"]: network["seeds"] for network in facts["networks"]}
+        scale = facts["scale"]
+        integers = [scale, *(seed for of_one in seeds.values() for seed in of_one)]
+    except (KeyError, TypeError):
+        integers, seeds = [None], {}
+    sound = all(isinstance(number, int) for number in integers) and scale > 0
+    if not sound or not all(isinstance(name, str) for name in seeds):
+        raise InputError(
+            f"{file}: damaged; it must name a scale, networks and their seeds; run "
+            "tfsr study again."
+        )
+    return scale, seeds
 
 
 def _model(name, sources, scale):

@@ -1,13 +1,13 @@
 """What a study found: its report, tables, curves and crops."""
 
 import csv
-import json
 
 import numpy as np
 
 import tfsr
 from tfsr import files, pictures
 from tfsr.data.degradation import from_table, to_table
+from tfsr.errors import InputError
 from tfsr.metrics import key_of
 from tfsr.scoring.comparison import most_different_places
 from tfsr.scoring.evaluation import baseline, evaluate, psnr
@@ -135,14 +135,16 @@ def table(report: dict) -> str:
 def _score(run, name, test):
     """Returns a run's PSNR on a test folder; keeps the report in the run folder."""
     file = run.folder / f"{name}_x{test.scale}.json"
-    scored = json.loads(file.read_text()) if file.exists() else {}
+    scored = files.read_json(file) if file.exists() else {}
     if scored.get("folder") != str(test.folder):
         model = tfsr.load_model(run.folder)
         upscaler = KerasUpscaler(model, test.scale, test.channels)
         scored = evaluate(upscaler, test)
         files.write_json(file, {"model": str(run.folder), **scored})
-    mean = scored["mean"]
-    return float(mean[key_of("psnr", test.channels)])
+    try:
+        return float(scored["mean"][key_of("psnr", test.channels)])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{file}: damaged; {files.AGAIN}") from None
 
 
 def _spread(by_seed):

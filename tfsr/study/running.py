@@ -13,6 +13,7 @@ from tfsr.data import BenchmarkFolder, list_images
 from tfsr.data.degradation import in_8_bits
 from tfsr.errors import NotFiniteError
 from tfsr.models import single_scale
+from tfsr.printable import printable
 from tfsr.study import results
 from tfsr.study.planning import Run, Study
 from tfsr.tflite.benchmark.timing import benchmark
@@ -57,7 +58,7 @@ def train_run(run: Run) -> bool:
     """
     if run.finished:
         return False
-    print(f"Training {run.folder}", flush=True)
+    print(printable(f"Training {run.folder}"), flush=True)
     keras.utils.clear_session()  # frees the run before
     try:
         train(run.config, run.folder)

@@ -15,6 +15,7 @@ from tfsr import files
 from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.models import stages
+from tfsr.printable import printable
 from tfsr.scoring.evaluation import psnr, result
 from tfsr.training.recipe import copy_trained_weights
 from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
@@ -22,7 +23,7 @@ from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
 
 def say(message: str) -> None:
     """Prints `message` as a line on standard error."""
-    print(message, file=sys.stderr)
+    print(printable(message, keep="\n"), file=sys.stderr)
 
 
 def duration(seconds: float) -> str:
@@ -175,6 +176,17 @@ class RunLog(keras.callbacks.Callback):
         self.rows = []
         if epoch:
             self.rows = read_log(out)[:epoch]
+            if len(self.rows) < epoch:
+                raise InputError(
+                    f"{out / 'log.csv'}: has {len(self.rows)} of the {epoch} completed "
+                    "epochs; put the whole log back, or give a new --out."
+                )
+            missing = {"loss", "val_psnr", *(f"val_psnr_{name}" for name in levels)}
+            if missing := sorted(missing - set(self.rows[0])):
+                raise InputError(
+                    f"{out / 'log.csv'}: has no column {missing[0]}; put the whole log "
+                    "back, or give a new --out."
+                )
 
     def best(self):
         return max(self.rows, key=lambda row: row["val_psnr"])
@@ -220,15 +232,30 @@ class RunLog(keras.callbacks.Callback):
 
 
 def read_log(out: str | Path) -> list[dict]:
-    """Returns the rows of `log.csv` in the run folder `out`, one for each epoch."""
-    with open(Path(out) / "log.csv", newline="") as file:
-        rows = [
-            {key: float(value) for key, value in row.items()}
-            for row in csv.DictReader(file)
-        ]
-    for row in rows:
-        row["epoch"] = int(row["epoch"])
-    return rows
+    """Returns the rows of `log.csv` in the run folder `out`, one for each epoch.
+
+    Raises:
+        InputError: If it is damaged, or an epoch is missing.
+    """
+    log = Path(out) / "log.csv"
+    try:
+        with open(log, newline="") as file:
+            rows = [
+                {key: float(value) for key, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
+        epochs = [int(row["epoch"]) for row in rows]
+    except FileNotFoundError:
+        raise InputError(f"{log}: missing; it belongs to the run.") from None
+    except (ValueError, TypeError, KeyError, OverflowError, csv.Error) as error:
+        raise InputError(f"{log}: damaged ({error}); put the log back.") from None
+    if epochs != list(range(1, len(rows) + 1)):
+        raise InputError(
+            f"{log}: damaged; epochs must be 1, 2, 3 and so on, none left out."
+        )
+    if any(math.isnan(value) for row in rows for value in row.values()):
+        raise InputError(f"{log}: damaged; a value is no number.")
+    return [{**row, "epoch": epoch} for row, epoch in zip(rows, epochs, strict=True)]
 
 
 class Checkpoint(keras.callbacks.Callback):

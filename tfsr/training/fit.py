@@ -11,7 +11,7 @@ import keras
 
 from tfsr import files
 from tfsr.config import Config, read_config
-from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler
+from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler, images_left_out
 from tfsr.data.degradation import Enlarged, after_bicubic, check_scale
 from tfsr.errors import InputError, naming_memory
 from tfsr.graph import complexity
@@ -104,6 +104,9 @@ def _train(config, out, tensorboard, callbacks, changes, replicas):
     task = Enlarged(scales(model)) if data.channels == "y" else data.task
     sampler = PatchSampler(images, options.patch, options.batch, options.seed, task)
     say_skipped(sampler)
+    for folder in data.train:
+        if line := images_left_out(folder):
+            say(line)
 
     if not replicas.chief:
         return _fit(model, config, out, sampler, folders, callbacks, replicas)

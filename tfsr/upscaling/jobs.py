@@ -1,5 +1,6 @@
 """Photographs to their enlargement, or restored, files and folders, in tiles."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfsr.data.images import SUFFIXES
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
 from tfsr.files import remove_stale
@@ -18,6 +18,7 @@ from tfsr.photos import (
     read_photo,
     write_photo,
 )
+from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
 from tfsr.upscaling.tiling import bands, tiles
 from tfsr.upscaling.upscalers import Upscaler
 
@@ -45,7 +46,8 @@ def plan(
 ) -> tuple[list[Job], int]:
     """Returns what is to be done for a file or a folder with its subfolders.
 
-    Hidden files and linked subfolders are left alone; still GIFs become PNGs.
+    What is hidden and linked subfolders are left alone; still GIFs become PNGs, of
+    which one beside a PNG of its name keeps its ending too: `logo.gif.png`.
 
     Args:
         source: A file or a folder of images.
@@ -70,7 +72,7 @@ def plan(
             raise InputError(f"{source}: --suffix and --format are for folders.")
         if out.is_dir():
             raise InputError(f"{out}: is a folder; name the file to write.")
-        if out.exists() and not overwrite:
+        if os.path.lexists(out) and not overwrite:
             raise InputError(f"{out}: exists; --overwrite replaces it.")
         return [Job(source, out)], 0
     if out.exists() and not out.is_dir():
@@ -79,32 +81,54 @@ def plan(
     if inside == here:
         raise InputError(f"{out}: must be another folder than the one upscaled.")
     files = sorted(
-        source / file.relative_to(here)
-        for file in here.rglob("*")
+        source / file
+        for file in _visible(here, inside)
         if file.suffix.lower() in PHOTO_SUFFIXES
-        and not file.name.startswith(".")
-        and not file.is_dir()
-        and inside not in file.parents
     )
     if not files:
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
-    jobs, origin = [], dict[Path, Path]()
+    jobs, origin, all_files = [], dict[Path, Path](), set(files)
     for file in files:
         refused = file.suffix.lower() in REFUSED
         ending = file.suffix if refused or not format else f".{format}"
+        stem = file.stem
         if ending.lower() == ".gif":  # which can be read, not written
             ending = ".png"
+            if file.with_suffix(ending) in all_files:  # logo.gif beside logo.png
+                stem = file.name
         relative = file.relative_to(source)
-        target = out / relative.with_name(f"{file.stem}{suffix}{ending}")
+        target = out / relative.with_name(f"{stem}{suffix}{ending}")
         if target in origin:
+            advice = "rename one" + " or leave out --format" * bool(format)
             raise InputError(
                 f"{target}: would be written for both {origin[target]} and {file}; "
-                "rename one or leave out --format."
+                f"{advice}."
             )
         origin[target] = file
+        if target.is_symlink() and not target.exists() and not overwrite:
+            raise InputError(f"{target}: a link to nothing; --overwrite replaces it.")
         if overwrite or not target.is_file():
             jobs.append(Job(file, target))
     return jobs, len(files) - len(jobs)
+
+
+def photos_left_out(source: str | Path, out: str | Path) -> str:
+    """Returns a line on images in a folder that `plan` leaves out, or ""."""
+    source = Path(source)
+    if not source.is_dir():
+        return ""
+    files = _visible(source.resolve(), Path(out).resolve())
+    kinds = left_out(files, PHOTO_SUFFIXES)
+    return f"{source}: left out, of kinds not read here: {kinds}." if kinds else ""
+
+
+def _visible(folder, out):
+    """Yields the files under `folder`, relative to it, that are not hidden."""
+    for file in folder.rglob("*"):
+        relative = file.relative_to(folder)
+        hidden = any(map(is_hidden, (relative, *relative.parents[:-1])))
+        if not hidden and out not in file.parents and not file.is_dir():
+            yield relative
 
 
 def upscale(

@@ -64,9 +64,21 @@ def _load_arrays(file):
 
     from tfsr.config import read_config
 
-    model = read_config(file.with_suffix(".toml")).build()
-    with np.load(file) as arrays:
-        model.set_weights([arrays[name].astype("float32") for name in arrays.files])
+    config = file.with_suffix(".toml")
+    model = read_config(config).build()
+    try:
+        with open(file, "rb") as stream, np.load(stream) as arrays:
+            weights = [arrays[name].astype("float32") for name in arrays.files]
+        if not all(np.isfinite(weight).all() for weight in weights):
+            raise ValueError("a weight is not finite")
+        model.set_weights(weights)
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged files NumPy raises nearly anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(
+            f"{file}: not the weights of the model in {config} ({reason})."
+        ) from None
     return model
 
 

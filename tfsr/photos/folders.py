@@ -1,0 +1,38 @@
+"""Which files of a folder are images: one rule for training, scoring and upscaling."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".jpe"),
+    *(".bmp", ".tif", ".tiff", ".webp"),
+)
+# Images too, which are not read everywhere: named, so that none is missed in silence.
+OTHERS = (
+    *(".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".tga"),
+    *(".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".svg"),
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
+)
+
+
+def is_hidden(file: Path) -> bool:
+    """Returns whether a file is none of the user's: `._a.png` of macOS, our own."""
+    return file.name.startswith(".")
+
+
+def left_out(files: Iterable[Path], taken: tuple[str, ...] = SUFFIXES) -> str:
+    """Returns how many images are of kinds not taken, such as "2 .jp2, 1 .jxl".
+
+    Args:
+        files: All files of a folder.
+        taken: The endings that are.
+    """
+    kinds = Counter(
+        suffix
+        for file in files
+        if (suffix := file.suffix.lower()) in OTHERS
+        and suffix not in taken
+        and not is_hidden(file)
+    )
+    return ", ".join(f"{count} {suffix}" for suffix, count in sorted(kinds.items()))

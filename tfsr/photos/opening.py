@@ -1,0 +1,198 @@
+"""Opens image files, which may come from strangers: the guards of every reader."""
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image, PngImagePlugin
+from PIL.ExifTags import Base as Tag
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from tfsr.errors import InputError
+from tfsr.quiet import quiet_stderr
+
+# Pillow knows more, some of which start other programs: EPS starts Ghostscript.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+MAX_PIXELS = 500_000_000
+# No photograph comes near this: a blank page has 5000 pixels per byte. Above the pixel
+# count below, where memory matters, such a file is damaged or a decompression bomb.
+MAX_PIXELS_PER_BYTE = 5000
+MIN_BOMB_PIXELS = 50_000_000
+MAX_PNG_TEXT_BYTES = 2**26  # of texts and of the ICC profile, unpacked
+HEIF = [b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"avif")]
+# By the numbers in TIFF: the colours and their samples, what a sample is.
+TIFF_COLORS = {
+    0: ("gray", 1),
+    1: ("gray", 1),
+    2: ("RGB", 3),
+    3: ("palette", 1),
+    5: ("CMYK", 4),
+    6: ("YCbCr", 3),
+    8: ("L*a*b*", 3),
+    32803: ("raw sensor data", 1),
+    34892: ("linear raw data", 3),
+}
+TIFF_NUMBERS = {1: "", 2: "signed ", 3: "floating-point ", 4: ""}
+# Pillow's limits and logger and Python's warning filters belong to the process.
+_lock = threading.Lock()
+
+
+@contextmanager
+def unguarded_pillow() -> Iterator[None]:
+    """Silences Pillow and lifts its limits; `open_image` checks our own."""
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        text = PngImagePlugin.MAX_TEXT_CHUNK
+        PngImagePlugin.MAX_TEXT_CHUNK = MAX_PNG_TEXT_BYTES
+        logger = logging.getLogger("PIL")
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            Image.MAX_IMAGE_PIXELS = limit
+            PngImagePlugin.MAX_TEXT_CHUNK = text
+
+
+@contextmanager
+def image_file(file: str | Path) -> Iterator[BinaryIO]:
+    """Yields an image file to read inside the block, where decoders print nothing.
+
+    Raises:
+        InputError: If the file is missing, or whatever the block raises, naming `file`.
+    """
+    file = Path(file)
+    try:
+        if not file.exists():
+            raise InputError("no such file.")
+        if not file.is_file():
+            raise InputError("not a file.")
+        with file.open("rb") as stream, unguarded_pillow(), quiet_stderr():
+            yield stream
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{file}: not a readable image ({reason}).") from error
+
+
+def open_image(stream: BinaryIO, whole: bool = True) -> Any:
+    """Returns Pillow's image, whose format is told by content, not by ending.
+
+    Args:
+        stream: Of `image_file`.
+        whole: Whether the pixels will be wanted, and the checksums of a PNG are
+            checked.
+
+    Raises:
+        InputError: If it is of another kind than `FORMATS`, or larger than what can be
+            true, or if pixels are missing.
+    """
+    size_bytes = os.fstat(stream.fileno()).st_size
+    if size_bytes == 0:
+        raise InputError("the file is empty.")
+    image = _identified(stream)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{width} x {height} pixels; at most {MAX_PIXELS / 1e6:g} megapixels "
+            "can be read."
+        )
+    if width * height > max(MIN_BOMB_PIXELS, MAX_PIXELS_PER_BYTE * size_bytes):
+        raise InputError(
+            f"claims {width} x {height} pixels in {size_bytes} bytes; damaged?"
+        )
+    frames = _frames(image)
+    if frames > 1 and image.format != "MPO":  # MPO: a phone's photo and its previews
+        raise InputError(
+            f"holds {frames} frames or pages; save the one to use as a file of its own."
+        )
+    if image.mode in ("F", "I", "LAB"):
+        content = {"F": "floating-point", "I": "32-bit or signed", "LAB": "L*a*b*"}
+        raise InputError(
+            f"{content[image.mode]} pixels cannot be read; convert the file to "
+            "grayscale or RGB of 8 or 16 bits."
+        )
+    if image.format == "TIFF":
+        _check_tiff(image)
+    if whole and image.format == "PNG":  # only `verify` checks checksums
+        image.verify()
+        image = _identified(stream)  # because that ends the image
+    return image
+
+
+def _identified(stream):
+    stream.seek(0)
+    try:
+        return Image.open(stream, formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        stream.seek(4)
+        if stream.read(8) in HEIF:
+            raise InputError("HEIC or AVIF; save it as JPEG or PNG.") from None
+        if kind := _kind_of_tiff(stream):
+            raise InputError(
+                f"a TIFF of {kind}, which cannot be read; save it as PNG, or as gray, "
+                "RGB or RGBA of 8 or 16 bits."
+            ) from None
+        raise InputError(
+            "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF), "
+            "or damaged."
+        ) from None
+
+
+def _frames(image):
+    """Returns how many frames or pages an image has, of a TIFF but for reduced ones."""
+    frames = getattr(image, "n_frames", 1)
+    if image.format != "TIFF" or frames == 1:
+        return frames
+    reduced = 0
+    for page in range(1, frames):
+        image.seek(page)
+        reduced += image.tag_v2.get(Tag.NewSubfileType, 0) & 1
+    image.seek(0)
+    return frames - reduced
+
+
+def _kind_of_tiff(stream):
+    """Returns what pixels a TIFF has whose kind Pillow does not know, "" if no TIFF."""
+    stream.seek(0)
+    header = stream.read(8)
+    if header[:4] not in (b"II*\0", b"MM\0*"):
+        return ""
+    try:
+        tags = ImageFileDirectory_v2(header)
+        stream.seek(tags.next)
+        tags.load(stream)
+        color, samples = TIFF_COLORS[tags[Tag.PhotometricInterpretation]]
+        more = tags.get(Tag.SamplesPerPixel, 1) - samples
+        bits = tags.get(Tag.BitsPerSample, (1,))[0]
+        number = TIFF_NUMBERS[tags.get(Tag.SampleFormat, (1,))[0]]
+        alpha = tags.get(Tag.ExtraSamples, (0,))[0] in (1, 2)
+    except Exception:  # Pillow raises nearly anything on a damaged directory
+        return ""
+    extra = f" and {more} more channels" if more > 0 else ""
+    if more == 1:
+        extra = " with alpha" if alpha else " with another channel"
+    return f"{bits}-bit {number}{color}{extra}"
+
+
+def _check_tiff(image):
+    """Raises `InputError` for kinds of TIFF that Pillow would misread in silence."""
+    separate = image.tag_v2.get(Tag.PlanarConfiguration) == 2
+    if separate and max(image.tag_v2.get(Tag.BitsPerSample, (1,))) > 8:
+        raise InputError("16-bit TIFF in separate planes; save it interleaved.")
+    raw = image.tile and image.tile[0].codec_name == "raw"
+    planes = len(image.getbands()) if separate and raw else 1
+    boxes = [tile.extents for tile in image.tile]
+    covered = sum((right - left) * (low - top) for left, top, right, low in boxes)
+    if covered < planes * image.width * image.height:
+        raise InputError("part of its pixels is missing.")
