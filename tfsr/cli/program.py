@@ -27,6 +27,7 @@ from tfsr.cli import (
 )
 from tfsr.cli.output import fail
 from tfsr.errors import InputError, NotFiniteError, WorkerLostError
+from tfsr.extras import OF_TRAIN, needs
 
 COMMANDS = (
     demo,
@@ -68,9 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}.")
     except ModuleNotFoundError as error:
-        if error.name != "tensorflow":
+        if error.name not in OF_TRAIN:
             raise
-        return fail("this needs TensorFlow, which is not installed here.")
+        return fail(needs(error.name))
     except MemoryError:
         return fail("out of memory.")
     except KeyboardInterrupt:

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfsr import files
+from tfsr import extras, files
 from tfsr.errors import InputError
 from tfsr.zoo import released
 
@@ -62,7 +62,7 @@ def _load_arrays(file):
     """Returns the model of the config beside a `.npz`, with its weights."""
     import numpy as np
 
-    from tfsr.training import read_config
+    from tfsr.config import read_config
 
     model = read_config(file.with_suffix(".toml")).build()
     with np.load(file) as arrays:
@@ -100,7 +100,7 @@ def load_architecture(model: str | Path) -> dict | None:
 
 def _load_config(model):
     """Returns the `Config` of a run folder or a released model; None of others."""
-    from tfsr.training import read_config
+    from tfsr.config import read_config
 
     file = released.find(model)
     if file.suffix == ".npz" or file.parent == released.FOLDER:
@@ -124,7 +124,7 @@ def import_carn(file: str | Path) -> "keras.Model":
         import torch
     except ModuleNotFoundError:
         raise InputError(
-            f"{file}: reading it needs PyTorch; pip install 'tfsr[torch]'."
+            f"{file}: reading it needs PyTorch: {extras.command('torch')}"
         ) from None
     from tfsr.models import carn
 
