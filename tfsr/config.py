@@ -396,7 +396,7 @@ def _override(tables, override):
 
 
 def _check_model(table, file):
-    name, known = table.get("name"), _networks()
+    name, known = table.get("name"), networks()
     of_file = isinstance(name, str) and name.endswith(".keras")
     if name not in known and not of_file:
         raise InputError(
@@ -406,8 +406,8 @@ def _check_model(table, file):
     return table
 
 
-def _networks():
-    """Returns what networks there are, without Keras unless it has been loaded."""
+def networks() -> list[str]:
+    """Returns the names of the networks, without loading Keras for it."""
     models = sys.modules.get("tfsr.models")  # whose MODELS may have got others
     return list(models.MODELS if models else NETWORKS)
 
