@@ -354,6 +354,28 @@ def test_mistakes_are_told_before_keras_is_loaded(
 def test_the_log_of_a_training_has_no_bar(run, config, tmp_path):
     code, out, err = run("train", config, "--out", str(tmp_path / "run"))
     assert code == 0
-    assert "Epoch 1/1" in err
+    assert "1/1 - " in err
     assert "\r" not in out + err
     assert "\b" not in out + err
+
+
+def test_quiet_says_only_results_and_mistakes(run, images, tmp_path):
+    model = ["--model", "bicubic", "--scale", "2", "--quiet"]
+    out = tmp_path / "large"
+    assert run("upscale", images, "-o", str(out), *model) == (0, "", "")
+    Path(images, "broken.png").write_text("no image")
+    code, _, err = run("upscale", images, "-o", str(out), *model)
+    assert code == 1
+    assert "broken.png" in err
+    code, out, err = run("upscale", "nope.png", *model)
+    assert (code, err) == (2, "tfsr: nope.png: no such file or folder.\n")
+
+
+def test_configs_by_name(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("summary", "carn/carn_m", "--scale", "4")
+    assert code == 0, err
+    assert out.startswith("carn_m x4: ")
+    code, _, err = run("train", "carn/carn_m", "--out", "run")
+    assert code == 2
+    assert "not a folder of images" in err

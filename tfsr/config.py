@@ -26,6 +26,8 @@ from tfsr.quiet import import_keras
 if typing.TYPE_CHECKING:
     import keras
 
+# In a wheel inside the package, in a clone beside it.
+CONFIGS = [parent / "configs" for parent in Path(__file__).parents[:2]]
 STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 CHOICES = {
     "optimizer": ("adam", "sgd"),
@@ -224,7 +226,8 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Returns the experiment in `file`.
 
     Args:
-        file: A TOML file with the tables `[model]`, `[data]`, `[train]` and, for
+        file: A TOML file, or the name of one that comes along (see `find_config`), with
+            the tables `[model]`, `[data]`, `[train]` and, for
             quantization-aware training, `[quantize]`.
         overrides: `section.key=value` each, the value in TOML (a bare word is text).
 
@@ -248,7 +251,7 @@ def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
         InputError: As `read_config` does, but for the builder's arguments.
     """
     try:
-        text = Path(file).read_text()
+        text = find_config(file).read_text()
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not valid TOML ({error}).") from None
@@ -280,6 +283,18 @@ def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
         source=str(file),
         quantize=quantize,
     )
+
+
+def find_config(name: str | Path) -> Path:
+    """Returns the file of a config that comes along, as `carn/carn_m`, or `name` itself
+    if it is not the name of one or something in the working directory has that name.
+    """
+    if not Path(name).exists():
+        for folder in CONFIGS:
+            file = folder / f"{name}.toml"
+            if file.is_file():
+                return file
+    return Path(name)
 
 
 def _with_degradation(data):

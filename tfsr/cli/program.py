@@ -5,7 +5,9 @@ imports stay inside `run`, so that `--help` and mistakes answer at once.
 """
 
 import argparse
+import contextlib
 import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -53,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         _check_targets(options)
-        code = options.run(options) or 0
+        code = _quietly(options) if options.quiet else options.run(options) or 0
         sys.stdout.flush()
         return code
     except InputError as error:
@@ -76,6 +78,16 @@ def main(arguments: list[str] | None = None) -> int:
         return fail("out of memory.")
     except KeyboardInterrupt:
         return fail("interrupted.", code=130)
+
+
+def _quietly(options):
+    """Runs a command whose messages are shown only if it fails."""
+    with io.StringIO() as messages:
+        with contextlib.redirect_stderr(messages):
+            code = options.run(options) or 0
+        if code:
+            sys.stderr.write(messages.getvalue())
+    return code
 
 
 def _check_targets(options):
@@ -133,6 +145,9 @@ def _parser():
     def command(name, run, help, makes_folders=False):
         added = commands.add_parser(name, help=help, description=help)
         added.set_defaults(run=run, makes_folders=makes_folders)
+        added.add_argument(
+            "--quiet", action="store_true", help="nothing but results and mistakes"
+        )
         return added
 
     for module in COMMANDS:

@@ -12,7 +12,10 @@ from tfsr.quiet import import_keras
 
 def add(command):
     train = command("train", run, "Train a config, or resume it.", True)
-    train.add_argument("config", help="a TOML file, such as configs/carn/carn_m.toml")
+    train.add_argument(
+        "config",
+        help="a TOML file, or the name of one that comes along, such as carn/carn_m",
+    )
     train.add_argument("--out", required=True, metavar="RUN", help="the run folder")
     with_overrides(train)
     train.add_argument(

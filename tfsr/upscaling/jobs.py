@@ -244,7 +244,8 @@ def has_16_bits(file: str | Path) -> bool:
 def jpeg_quality(file: str | Path) -> int | None:
     """Returns the quality of a JPEG file on the scale of the IJG's encoder, 1 to 100.
 
-    It is that of the table for luma nearest to the file's; None of other files.
+    Told by the sum of its steps for luma, too high by up to 2 below 20, and None of
+    other files.
     """
     with contextlib.suppress(Exception), unguarded_pillow(), Image.open(file) as image:
         if image.format in ("JPEG", "MPO"):

@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from tfsr.config import build_model, model_table, networks, parse_config, read_config
+from tfsr.config import (
+    build_model,
+    find_config,
+    model_table,
+    networks,
+    parse_config,
+    read_config,
+)
 from tfsr.errors import InputError, or_input_error
 from tfsr.quiet import import_keras
 from tfsr.zoo import released
@@ -56,7 +63,7 @@ def _check(source, overrides):
     """Raises an `InputError`, without Keras, where there is no such network."""
     if source in networks():
         return
-    if source.endswith(".toml"):
+    if _is_config(source):
         parse_config(source, overrides or [])
     elif not (Path(source).exists() or source in released.names()):
         raise InputError(
@@ -67,12 +74,16 @@ def _check(source, overrides):
         raise InputError(f"--set {overrides[0]}: is for networks and configs.")
 
 
+def _is_config(source):
+    return find_config(source).suffix == ".toml"
+
+
 def _load(source, overrides):
     from tfsr.zoo.loading import load_model
 
     if source in networks():
         return build_model(model_table(source, overrides), source), source
-    if source.endswith(".toml"):
+    if _is_config(source):
         table = read_config(source, overrides).model
         return build_model(table, source), table["name"]
     return load_model(source), released.named(source)
