@@ -19,6 +19,7 @@ from tfsr.cli import (
     demo,
     evaluate,
     import_carn,
+    models,
     quantize_train,
     report,
     sensitivity,
@@ -33,6 +34,7 @@ from tfsr.extras import OF_TRAIN, needs
 
 COMMANDS = (
     demo,
+    models,
     summary,
     train,
     quantize_train,
