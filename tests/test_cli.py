@@ -367,7 +367,7 @@ def test_quiet_says_only_results_and_mistakes(run, images, tmp_path):
     code, _, err = run("upscale", images, "-o", str(out), *model)
     assert code == 1
     assert "broken.png" in err
-    code, out, err = run("upscale", "nope.png", *model)
+    code, out, err = run("--quiet", "upscale", "nope.png", *model[:-1])
     assert (code, err) == (2, "tfsr: nope.png: no such file or folder.\n")
 
 

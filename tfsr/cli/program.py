@@ -142,14 +142,14 @@ def _parser():
     parser.add_argument(
         "--version", action="version", version=f"tfsr {tfsr.__version__}"
     )
+    quiet = {"action": "store_true", "help": "say only results and mistakes"}
+    parser.add_argument("--quiet", **quiet)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name, run, help, makes_folders=False):
         added = commands.add_parser(name, help=help, description=help)
         added.set_defaults(run=run, makes_folders=makes_folders)
-        added.add_argument(
-            "--quiet", action="store_true", help="nothing but results and mistakes"
-        )
+        added.add_argument("--quiet", default=argparse.SUPPRESS, **quiet)
         return added
 
     for module in COMMANDS:
