@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from tqdm import tqdm
 
 from tfsr.data.images import SUFFIXES
@@ -248,7 +249,7 @@ def jpeg_quality(file: str | Path) -> int | None:
     other files.
     """
     with contextlib.suppress(Exception), unguarded_pillow(), Image.open(file) as image:
-        if image.format in ("JPEG", "MPO"):
+        if isinstance(image, JpegImageFile):
             steps = sum(image.quantization[0])
             of_50 = 3688  # their sum in table K.1 of the standard
             if steps >= of_50:
