@@ -313,3 +313,73 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("train missing.toml --out run", "missing.toml: cannot be read"),
+        ("train tiny.toml --out run", "nowhere: not a folder of images"),
+        (
+            "train tiny.toml --out run --set model.name=edsr",
+            "[model] name is 'edsr'; allowed: carn, carn_m,",
+        ),
+        ("study missing.toml --out study", "missing.toml: cannot be read"),
+        ("summary edsr", "edsr: no such config or model; networks: carn, carn_m,"),
+        ("upscale missing.png", "missing.png: no such file or folder"),
+        ("upscale tiny.toml --scale 7", "--scale 7: tfsr has models for x2, x3, x4"),
+        ("restore missing.png", "missing.png: no such file or folder"),
+        ("evaluate missing.keras images", "missing.keras: no such model; give a run"),
+        ("evaluate carn_m nowhere --scale 2", "nowhere: not a folder of images"),
+        ("convert missing.keras --format int8 -o m.tflite", "missing.keras: no such"),
+        ("import-carn missing.pth -o m.keras", "missing.pth: no such file"),
+    ],
+)
+def test_mistakes_are_told_before_keras_is_loaded(
+    write_config, tmp_path, arguments, expected
+):
+    write_config(tmp_path / "tiny.toml", data={"train": ["nowhere"]})
+    code = (
+        "import sys; from tfsr.cli import main\n"
+        f"print(main({arguments.split()}), 'keras' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert done.stdout == "2 False\n"
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_log_of_a_training_has_no_bar(run, config, tmp_path):
+    code, out, err = run("train", config, "--out", str(tmp_path / "run"))
+    assert code == 0
+    assert "1/1 - " in err
+    assert "\r" not in out + err
+    assert "\b" not in out + err
+
+
+def test_quiet_says_only_results_and_mistakes(run, images, tmp_path):
+    model = ["--model", "bicubic", "--scale", "2", "--quiet"]
+    out = tmp_path / "large"
+    assert run("upscale", images, "-o", str(out), *model) == (0, "", "")
+    Path(images, "broken.png").write_text("no image")
+    code, _, err = run("upscale", images, "-o", str(out), *model)
+    assert code == 1
+    assert "broken.png" in err
+    code, out, err = run("--quiet", "upscale", "nope.png", *model[:-1])
+    assert (code, err) == (2, "tfsr: nope.png: no such file or folder.\n")
+
+
+def test_configs_by_name(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("summary", "carn/carn_m", "--scale", "4")
+    assert code == 0, err
+    assert out.startswith("carn_m x4: ")
+    code, _, err = run("train", "carn/carn_m", "--out", "run")
+    assert code == 2
+    assert "not a folder of images" in err

@@ -4,15 +4,13 @@ import dataclasses
 import inspect
 import itertools
 import math
+import sys
 import tomllib
 import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import keras
-import tomli_w
 
 from tfsr.data.degradation import (
     BICUBIC,
@@ -22,7 +20,14 @@ from tfsr.data.degradation import (
     to_table,
 )
 from tfsr.errors import InputError, naming_memory
+from tfsr.networks import NETWORKS
+from tfsr.quiet import import_keras
 
+if typing.TYPE_CHECKING:
+    import keras
+
+# In a wheel inside the package, in a clone beside it.
+CONFIGS = [parent / "configs" for parent in Path(__file__).parents[:2]]
 STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 CHOICES = {
     "optimizer": ("adam", "sgd"),
@@ -185,10 +190,10 @@ class Config:
     text: str  # TOML that reads as this config; the file's, or its head and the values
     source: str  # the file, for messages
     quantize: QuantizeConfig | None = None
-    builder: Callable[[], keras.Model] | None = None  # if not the model's of `MODELS`
+    builder: "Callable[[], keras.Model] | None" = None  # if not the model's of `MODELS`
     teacher: Callable | None = None  # of whose outputs is learned, not of HR
 
-    def build(self) -> keras.Model:
+    def build(self) -> "keras.Model":
         """Returns the network to train.
 
         Raises:
@@ -221,7 +226,8 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Returns the experiment in `file`.
 
     Args:
-        file: A TOML file with the tables `[model]`, `[data]`, `[train]` and, for
+        file: A TOML file, or the name of one that comes along (see `find_config`), with
+            the tables `[model]`, `[data]`, `[train]` and, for
             quantization-aware training, `[quantize]`.
         overrides: `section.key=value` each, the value in TOML (a bare word is text).
 
@@ -229,8 +235,23 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
         InputError: On what is missing, unknown or of the wrong type, naming the file,
             the key and what is allowed.
     """
+    config = parse_config(file, overrides)
+    _check_arguments(config.model, file)
+    return config
+
+
+def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Returns the same without a check of the builder's arguments, which loads Keras.
+
+    Args:
+        file: As for `read_config`.
+        overrides: As for `read_config`.
+
+    Raises:
+        InputError: As `read_config` does, but for the builder's arguments.
+    """
     try:
-        text = Path(file).read_text(encoding="utf-8-sig")  # editors on Windows
+        text = find_config(file).read_text(encoding="utf-8-sig")  # editors on Windows
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # long integers, nested brackets
         reason = " ".join(str(error).split())
@@ -247,6 +268,11 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     for name in (*needed, *tables):
         if not isinstance(tables.get(name), dict):
             raise InputError(f"{file}: needs a table [{name}].")
+    written = text
+    if overrides:
+        import tomli_w  # which only those who train have
+
+        written = _head(text) + tomli_w.dumps(tables)
     quantize = None
     if "quantize" in tables:
         quantize = _section(QuantizeConfig, "quantize", tables["quantize"], file)
@@ -254,10 +280,22 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
         model=_check_model(tables["model"], file),
         data=_section(DataConfig, "data", _with_degradation(tables["data"]), file),
         train=_section(TrainConfig, "train", tables["train"], file),
-        text=_head(text) + tomli_w.dumps(tables) if overrides else text,
+        text=written,
         source=str(file),
         quantize=quantize,
     )
+
+
+def find_config(name: str | Path) -> Path:
+    """Returns the file of a config that comes along, as `carn/carn_m`, or `name` itself
+    if it is not the name of one or something in the working directory has that name.
+    """
+    if not Path(name).exists():
+        for folder in CONFIGS:
+            file = folder / f"{name}.toml"
+            if file.is_file():
+                return file
+    return Path(name)
 
 
 def _with_degradation(data):
@@ -305,10 +343,10 @@ def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
         _override(tables, override)
         if len(tables) > 1:
             raise InputError(f"--set {override}: without a config must be model.key.")
-    return _check_model(tables["model"], name)
+    return _check_arguments(_check_model(tables["model"], name), name)
 
 
-def build_model(model: dict, source: str | Path) -> keras.Model:
+def build_model(model: dict, source: str | Path) -> "keras.Model":
     """Returns the Keras model of a `[model]` table, or of the `.keras` file it names.
 
     Raises:
@@ -379,16 +417,31 @@ def _override(tables, override):
 
 
 def _check_model(table, file):
-    from tfsr.models import MODELS
-
-    name = table.get("name")
+    name, known = table.get("name"), networks()
     of_file = isinstance(name, str) and name.endswith(".keras")
-    if not isinstance(name, str) or (name not in MODELS and not of_file):
+    if not isinstance(name, str) or (name not in known and not of_file):
         raise InputError(
-            f"{file}: [model] name is {name!r}; allowed: {', '.join(MODELS)}, or a "
+            f"{file}: [model] name is {name!r}; allowed: {', '.join(known)}, or a "
             ".keras file."
         )
-    allowed = {} if of_file else inspect.signature(MODELS[name]).parameters
+    return table
+
+
+def networks() -> list[str]:
+    """Returns the names of the networks, without loading Keras for it."""
+    models = sys.modules.get("tfsr.models")  # whose MODELS may have got others
+    return list(models.MODELS if models else NETWORKS)
+
+
+def _check_arguments(table, file):
+    """Returns `[model]`, whose keys the builder of its network must take."""
+    name = table["name"]
+    allowed = {}
+    if not name.endswith(".keras"):
+        import_keras()
+        from tfsr.models import MODELS
+
+        allowed = inspect.signature(MODELS[name]).parameters
     for key, value in table.items():
         if key == "name":
             continue

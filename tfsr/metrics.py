@@ -62,19 +62,7 @@ def ssim(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
             "SSIM needs 11x11 pixels inside the border. "
             f"Received: shape={sr.shape}, border={border}."
         )
-    from skimage.metrics import structural_similarity  # which takes long to import
-
-    return float(
-        structural_similarity(
-            sr,
-            hr,
-            gaussian_weights=True,
-            sigma=1.5,
-            use_sample_covariance=False,
-            data_range=255,
-            channel_axis=-1,
-        )
-    )
+    return _similarity(sr, hr, _gaussian_means)
 
 
 def ssim_uniform(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
@@ -93,15 +81,29 @@ def ssim_uniform(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
             "SSIM needs 8x8 pixels inside the border. "
             f"Received: shape={sr.shape}, border={border}."
         )
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = (
-        window_sums(values, 8) / 64 for values in (x, y, x * x, y * y, x * y)
-    )
+    return _similarity(x, y, lambda values: window_sums(values, 8) / 64)
+
+
+def _similarity(x, y, means):
+    """Returns the mean similarity; `means` has those of the windows of an image."""
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = map(means, (x, y, x * x, y * y, x * y))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     variances = mean_xx - mean_x**2 + mean_yy - mean_y**2
     covariance = mean_xy - mean_x * mean_y
     similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     similarity /= (mean_x**2 + mean_y**2 + c1) * (variances + c2)
     return float(np.mean(similarity))
+
+
+def _gaussian_means(image):
+    """Returns the means over all 11x11 windows inside `(H, W, C)`, of sigma 1.5."""
+    weights = np.exp(-(np.arange(-5.0, 6) ** 2) / (2 * 1.5**2))
+    weights /= weights.sum()
+    for axis in (0, 1):
+        size = image.shape[axis] - 10
+        parts = (np.take(image, range(i, i + size), axis) for i in range(11))
+        image = sum(w * part for w, part in zip(weights, parts, strict=True))
+    return image
 
 
 def ifc(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:

@@ -1,6 +1,7 @@
 """Makes a released model of a run: weights, 8-bit files, and the card with its figures.
 
 python tools/release.py RUN NAME --hours H --calibrate FOLDER --test FOLDER ...
+then, for `tfsr models`, python tools/index_released.py
 """
 
 import argparse

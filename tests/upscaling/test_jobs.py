@@ -1,6 +1,8 @@
+import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +14,7 @@ from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.models import carn_m, cmsc, single_scale, srresnet, vdsr
-from tfsr.photos import read_photo
+from tfsr.photos import read_photo, write_photo
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.aware import quantization_aware
 from tfsr.tflite.quantization.integers import IntegerUpscaler
@@ -20,6 +22,8 @@ from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.jobs import (
     Job,
     automatic_tile,
+    has_16_bits,
+    jpeg_quality,
     photos_left_out,
     plan,
     upscale,
@@ -406,3 +410,71 @@ def test_output_that_is_not_finite_is_refused(tmp_path, photo):
     with pytest.raises(InputError, match=r"photo\.png: the model's output is not"):
         upscale(Broken(2), Job(photo, tmp_path / "out.png"), 64)
     assert not (tmp_path / "out.png").exists()
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The working directory, with a photo in 8 bits, as a JPEG, and in 16."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 10), np.uint8)
+    Image.fromarray(pixels).convert("RGB").save("photo.png")
+    Image.fromarray(pixels.astype(np.uint16) * 257).save("deep.png")
+    for quality in (10, 90):
+        Image.fromarray(pixels).save(f"jpeg_{quality}.jpg", quality=quality)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("photo", "model"), [("photo.png", "carn_m_x2_int8"), ("deep.png", "carn_m")]
+)
+def test_the_default_is_int8_but_for_16_bits(here, monkeypatch, photo, model):
+    asked = []
+
+    def load_upscaler(model, scale, smallest):
+        asked.append(Path(model).stem)
+        return BicubicUpscaler(2)
+
+    monkeypatch.setattr("tfsr.zoo.upscalers.load_upscaler", load_upscaler)
+    assert main(["upscale", photo]) == 0
+    assert asked == [model]
+
+
+def test_without_o_the_result_lies_beside(here):
+    (here / "holiday").mkdir()
+    (here / "photo.png").rename("holiday/photo.png")
+    assert main(["upscale", "holiday/photo.png"]) == 0
+    with Image.open("holiday/photo_x2.png") as large:
+        assert large.size == (20, 16)
+    assert main(["upscale", "holiday/", "--model", "bicubic", "--scale", "3"]) == 0
+    assert len(list(here.glob("holiday_x3/*.png"))) == 2
+    assert main(["upscale", "holiday/photo.png"]) == 2  # there already
+
+
+def test_restore_chooses_only_where_it_can_tell(here, capsys):
+    assert main(["restore", "jpeg_10.jpg"]) == 0
+    assert Path("jpeg_10_restored.jpg").is_file()
+    for photo in ("photo.png", "jpeg_90.jpg", "."):
+        capsys.readouterr()
+        assert main(["restore", photo]) == 2
+        said = capsys.readouterr().err
+        assert "scn_denoise_25 (noise of sigma 25" in said
+        assert "scn_jpeg_10 (JPEG of quality 10)" in said
+        assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("quality", [15, 30, 50, 75, 95])
+def test_the_quality_of_a_jpeg(here, quality):
+    Image.new("RGB", (8, 8)).save("some.jpg", quality=quality)
+    assert jpeg_quality("some.jpg") == pytest.approx(quality, abs=3)
+    assert jpeg_quality("photo.png") is None
+
+
+def test_which_photos_have_16_bits(here):
+    assert has_16_bits("deep.png")
+    assert not has_16_bits("photo.png")
+    assert not has_16_bits("missing.png")
+    photo = read_photo("photo.png")
+    deep = dataclasses.replace(photo, color=photo.color.astype(np.uint16))
+    for name in ("deep_rgb.png", "deep.tif"):
+        write_photo(Path(name), deep, iter([deep.color]), 1)
+        assert has_16_bits(name)

@@ -1,4 +1,7 @@
+import json
+import runpy
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from tfsr.data.embedded import TRAINING, photographs
 from tfsr.errors import InputError
 from tfsr.models import MODELS, carn_m
 from tfsr.tflite.conversion import convert
-from tfsr.zoo import released
+from tfsr.zoo import catalogue, released
 from tfsr.zoo.loading import load_architecture, load_degradation, save_arrays
 
 SMALL = {"filters": 8, "blocks": 1, "units": 1}
@@ -124,3 +127,23 @@ def test_every_model_that_comes_along_is_whole():
             assert file.with_suffix(".md").exists()
         assert load_architecture(name)["name"] in MODELS
     assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 15e6
+
+
+def test_the_index_is_that_of_the_cards():
+    tool = Path(__file__).parents[2] / "tools" / "index_released.py"
+    written = json.loads((released.FOLDER / catalogue.INDEX).read_text())
+    assert written == {"models": runpy.run_path(str(tool))["index"]()}
+
+
+def test_models_lists_what_comes_along(run):
+    code, out, _ = run("models", "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert report["networks"] == list(MODELS)
+    assert {model["name"] for model in report["released"]} == {*released.names()}
+    of_x4 = [m for m in report["released"] if m["name"] == "carn_m_x4_int8"]
+    assert [m["psnr_y"]["Set5"] for m in of_x4] == [31.28]
+    assert [m["int8_loss_db"]["Set5"] for m in of_x4] == [0.016]
+    code, out, _ = run("models")
+    assert code == 0
+    assert all(name in out for name in (*MODELS, *released.names()))

@@ -1,6 +1,7 @@
 """`tfsr evaluate`."""
 
 import argparse
+from pathlib import Path
 
 from tfsr.cli.arguments import (
     MODEL_HELP,
@@ -86,6 +87,8 @@ def run(options):
 
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
+    if not Path(options.folder).is_dir():
+        raise InputError(f"{options.folder}: not a folder of images.")
     channels = CHANNELS.get(options.protocol)
     luma = "y" if channels == "y" else None
     upscaler = load_upscaler(options.model, options.scale, luma)

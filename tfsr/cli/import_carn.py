@@ -1,5 +1,7 @@
 """`tfsr import-carn`."""
 
+from pathlib import Path
+
 from tfsr import files
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
@@ -12,11 +14,13 @@ def add(command):
 
 
 def run(options):
+    if not options.out.endswith(".keras"):
+        raise InputError(f"{options.out}: the output must end in .keras.")
+    if not Path(options.file).is_file():
+        raise InputError(f"{options.file}: no such file.")
     import_keras()
     from tfsr.zoo.loading import import_carn
 
-    if not options.out.endswith(".keras"):
-        raise InputError(f"{options.out}: the output must end in .keras.")
     model = import_carn(options.file)
     with files.replacing(options.out) as temporary:
         model.save(temporary)

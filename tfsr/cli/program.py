@@ -7,6 +7,7 @@ imports stay inside `run`, so that `--help` and mistakes answer at once.
 import argparse
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from tfsr.cli import (
     demo,
     evaluate,
     import_carn,
+    models,
     quantize_train,
     report,
     sensitivity,
@@ -30,9 +32,11 @@ from tfsr.cli import (
 )
 from tfsr.cli.output import fail
 from tfsr.errors import InputError, NotFiniteError, WorkerLostError
+from tfsr.extras import OF_TRAIN, needs
 
 COMMANDS = (
     demo,
+    models,
     summary,
     train,
     quantize_train,
@@ -60,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with _signals_that_end():
             _check_targets(options)
-            code = options.run(options) or 0
+            code = _quietly(options) if options.quiet else options.run(options) or 0
             sys.stdout.flush()
             return code
     except InputError as error:
@@ -76,9 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}.")
     except ModuleNotFoundError as error:
-        if error.name != "tensorflow":
+        if error.name not in OF_TRAIN:
             raise
-        return fail("this needs TensorFlow, which is not installed here.")
+        return fail(needs(error.name))
     except MemoryError:
         return fail("out of memory.")
     except _Ended as ended:
@@ -113,6 +117,16 @@ def _signals_that_end():
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
+
+
+def _quietly(options):
+    """Runs a command whose messages are shown only if it fails."""
+    with io.StringIO() as messages:
+        with contextlib.redirect_stderr(messages):
+            code = options.run(options) or 0
+        if code:
+            sys.stderr.write(messages.getvalue())
+    return code
 
 
 def _check_targets(options):
@@ -165,11 +179,14 @@ def _parser():
     parser.add_argument(
         "--version", action="version", version=f"tfsr {tfsr.__version__}"
     )
+    quiet = {"action": "store_true", "help": "say only results and mistakes"}
+    parser.add_argument("--quiet", **quiet)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name, run, help, makes_folders=False):
         added = commands.add_parser(name, help=help, description=help)
         added.set_defaults(run=run, makes_folders=makes_folders)
+        added.add_argument("--quiet", default=argparse.SUPPRESS, **quiet)
         return added
 
     for module in COMMANDS:

@@ -4,7 +4,7 @@ import contextlib
 import sys
 
 from tfsr.cli.arguments import known_model, with_json, with_overrides
-from tfsr.cli.train import present_metrics
+from tfsr.cli.train import check_config, present_metrics
 from tfsr.quiet import import_keras
 
 
@@ -31,6 +31,7 @@ def add(command):
 
 
 def run(options):
+    check_config(options.config, options.set, quantizes=True)
     import_keras()
     from tfsr.tflite.quantization.training import quantize_train
     from tfsr.training import read_config

@@ -3,9 +3,11 @@
 import argparse
 import contextlib
 import sys
+from pathlib import Path
 
 from tfsr.cli.arguments import positive, size, with_json, with_overrides
 from tfsr.cli.output import present
+from tfsr.cli.train import check_config
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
 
@@ -41,6 +43,9 @@ def run(options):
     for override in options.set:
         if override.startswith("train.seed"):
             raise InputError(f"--set {override}: the seeds are given by --seeds.")
+    for config in options.configs:
+        if not Path(config).is_dir():
+            check_config(config, options.set, quantizes=True)
     import_keras()
     from tfsr.study.planning import plan
     from tfsr.study.results import table

@@ -2,7 +2,6 @@
 
 from tfsr.cli.arguments import positive, size, with_json
 from tfsr.cli.output import present
-from tfsr.quiet import import_keras
 
 
 def add(command):
@@ -21,7 +20,6 @@ def add(command):
 
 
 def run(options):
-    import_keras()
     from tfsr.zoo.summary import summarize
 
     report = summarize(options.model, options.scale, options.size, options.set)

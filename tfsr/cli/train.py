@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from pathlib import Path
 
 from tfsr.cli.arguments import with_json, with_overrides
 from tfsr.cli.output import present
@@ -11,7 +12,10 @@ from tfsr.quiet import import_keras
 
 def add(command):
     train = command("train", run, "Train a config, or resume it.", True)
-    train.add_argument("config", help="a TOML file, such as configs/carn/carn_m.toml")
+    train.add_argument(
+        "config",
+        help="a TOML file, or the name of one that comes along, such as carn/carn_m",
+    )
     train.add_argument("--out", required=True, metavar="RUN", help="the run folder")
     with_overrides(train)
     train.add_argument(
@@ -24,12 +28,11 @@ def add(command):
 
 
 def run(options):
+    check_config(options.config, options.set)
     import_keras()
     from tfsr.training import dry_run, read_config, train
 
     config = read_config(options.config, options.set)
-    if config.quantize:
-        raise InputError(f"{options.config}: has [quantize]; see tfsr quantize-train.")
     if options.dry_run:
         report = dry_run(config, options.out)
         present(options, report, _estimate(config.source, report))
@@ -37,6 +40,19 @@ def run(options):
     with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
         metrics = train(config, options.out, options.tensorboard)
     present_metrics(options, metrics)
+
+
+def check_config(file, overrides, quantizes=False):
+    """Raises an `InputError`, before Keras is loaded, on what can be told without."""
+    from tfsr.config import parse_config
+    from tfsr.data import list_images
+
+    config = parse_config(file, overrides)
+    if config.quantize and not quantizes:
+        raise InputError(f"{file}: has [quantize]; see tfsr quantize-train.")
+    hr = Path(config.data.val) / "HR"
+    for folder in (*config.data.train, hr if hr.is_dir() else config.data.val):
+        list_images(folder)
 
 
 def present_metrics(options, metrics):

@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-import filelock
 import numpy as np
 from tqdm import tqdm
 
@@ -63,6 +62,8 @@ class ImageCache:
         self.folder = Path(cache) / digest
         if not self.folder.is_dir():
             Path(cache).mkdir(parents=True, exist_ok=True)
+            import filelock  # which only those who train have
+
             with filelock.FileLock(Path(cache) / f"{digest}.lock"):
                 if not self.folder.is_dir():
                     _build(self.folder, files, kept, channels, factors)

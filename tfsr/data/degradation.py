@@ -208,6 +208,14 @@ class JPEG(Degradation):
     def published(self, scale):
         return f"jpeg {self.quality}"
 
+    def suits(self, quality: int) -> bool:
+        """Returns whether a network for this restores a file of `quality` well.
+
+        What it has not been trained on it blurs, or leaves blocks in.
+        """
+        low, high = _bounds("quality", self.quality)
+        return low - 5 <= quality <= high + 5
+
     def __str__(self):
         return f"JPEG of quality {_span(self.quality)}"
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pkgutil import resolve_name
 
 import keras
 
@@ -11,19 +12,10 @@ from tfsr.models.scn import scn, scn_pspnet, scn_unet, with_levels
 from tfsr.models.sesr import sesr
 from tfsr.models.srresnet import srresnet
 from tfsr.models.vdsr import vdsr
+from tfsr.networks import NETWORKS
 
 MODELS: dict[str, Callable[..., keras.Model]] = {
-    "carn": carn,
-    "carn_m": carn_m,
-    "cmsc": cmsc,
-    "ms3_carn": ms3_carn,
-    "pmsc": pmsc,
-    "scn": scn,
-    "scn_pspnet": scn_pspnet,
-    "scn_unet": scn_unet,
-    "sesr": sesr,
-    "srresnet": srresnet,
-    "vdsr": vdsr,
+    name: resolve_name(where) for name, where in NETWORKS.items()
 }
 
 __all__ = [

@@ -1,6 +1,7 @@
 """Training with stock Keras `fit`, resumable after any interruption."""
 
 import contextlib
+import sys
 import time
 import zlib
 from collections.abc import Sequence
@@ -220,7 +221,7 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
                 epochs=options.epochs,
                 callbacks=[*callbacks, *more, *replicas.callbacks()],
                 shuffle=False,  # the sampler already draws at random
-                verbose=int(replicas.chief),
+                verbose=_verbosity() if replicas.chief else 0,
             )
     if not replicas.chief:
         return None
@@ -238,6 +239,11 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
     }
     files.write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def _verbosity():
+    """Returns Keras' `verbose`: a bar on a terminal, elsewhere a line an epoch."""
+    return 1 if sys.stdout.isatty() else 2
 
 
 def build_on(

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfsr import files
+from tfsr import extras, files
 from tfsr.errors import InputError
 from tfsr.zoo import released
 
@@ -21,8 +21,20 @@ def load_model(model: str | Path) -> "keras.Model":
     Raises:
         InputError: If there is no such model or the file is not one.
     """
+    file = find_model(model)
     from tfsr.zoo.adoption import read_keras
 
+    if file.suffix == ".npz":
+        return _load_arrays(file)
+    return read_keras(file)
+
+
+def find_model(model: str | Path) -> Path:
+    """Returns the file of a model, as for `load_model`, without loading Keras.
+
+    Raises:
+        InputError: If there is no such model.
+    """
     file = released.find(model)
     if file.is_dir():
         file = file / "model.keras"
@@ -31,9 +43,7 @@ def load_model(model: str | Path) -> "keras.Model":
             f"{model}: no such model; give a run folder, a .keras file or one of "
             f"{', '.join(released.names())}."
         )
-    if file.suffix == ".npz":
-        return _load_arrays(file)
-    return read_keras(file)
+    return file
 
 
 def weights_sha256(model: "keras.Model") -> str:
@@ -136,7 +146,7 @@ def import_carn(file: str | Path) -> "keras.Model":
         import torch
     except ModuleNotFoundError:
         raise InputError(
-            f"{file}: reading it needs PyTorch; pip install 'tfsr[torch]'."
+            f"{file}: reading it needs PyTorch: {extras.command('torch')}"
         ) from None
     from tfsr.models import carn
 

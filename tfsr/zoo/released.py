@@ -87,6 +87,12 @@ def enlarger(scale: int) -> str:
     return ENLARGERS[scale]
 
 
+def in_8_bits(name: str, scale: int = 1) -> str:
+    """Returns the name of a released model's conversion to int8 for a scale."""
+    of_scale = f"{name}_x{scale}_int8"
+    return of_scale if of_scale in names() else f"{name}_int8"
+
+
 def config(file: Path) -> Path:
     """Returns the config beside a released file, that it was trained with."""
     return file.with_name(f"{re.sub(CONVERTED, '', file.stem)}.toml")

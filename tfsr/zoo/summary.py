@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
-from tfsr.config import build_model, model_table, read_config
+from tfsr.config import (
+    build_model,
+    find_config,
+    model_table,
+    networks,
+    parse_config,
+    read_config,
+)
 from tfsr.errors import InputError
-from tfsr.graph import complexity
-from tfsr.models import MODELS, scales, single_scale
+from tfsr.quiet import import_keras
 from tfsr.zoo import released
-from tfsr.zoo.loading import load_model
 from tfsr.zoo.upscalers import pick_scale
 
 
@@ -35,6 +40,11 @@ def summarize(
     Raises:
         InputError: If there is no such network, or it lacks the scale.
     """
+    _check(source, overrides)
+    import_keras()
+    from tfsr.graph import complexity
+    from tfsr.models import scales, single_scale
+
     model, name = _load(source, overrides or [])
     counted = [
         _count(single_scale(model, s), s, size)
@@ -50,24 +60,39 @@ def summarize(
     }
 
 
-def _load(source, overrides):
-    if source in MODELS:
-        return build_model(model_table(source, overrides), source), source
-    if source.endswith(".toml"):
-        table = read_config(source, overrides).model
-        return build_model(table, source), table["name"]
-    known = Path(source).exists() or source in released.names()
-    if not known:
+def _check(source, overrides):
+    """Raises an `InputError`, without Keras, where there is no such network."""
+    if source in networks():
+        return
+    if _is_config(source):
+        parse_config(source, overrides or [])
+    elif not (Path(source).exists() or source in released.names()):
         raise InputError(
-            f"{source}: no such config or model; networks: {', '.join(MODELS)}; "
+            f"{source}: no such config or model; networks: {', '.join(networks())}; "
             f"released models: {', '.join(released.names())}."
         )
-    if overrides:
+    elif overrides:
         raise InputError(f"--set {overrides[0]}: is for networks and configs.")
+
+
+def _is_config(source):
+    return find_config(source).suffix == ".toml"
+
+
+def _load(source, overrides):
+    from tfsr.zoo.loading import load_model
+
+    if source in networks():
+        return build_model(model_table(source, overrides), source), source
+    if _is_config(source):
+        table = read_config(source, overrides).model
+        return build_model(table, source), table["name"]
     return load_model(source), released.named(source)
 
 
 def _count(model, scale, size):
+    from tfsr.graph import complexity
+
     own, channels = tuple(model.input.shape[1:3]), model.input.shape[-1]
     if None not in own:
         size = own

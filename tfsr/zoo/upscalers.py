@@ -90,9 +90,10 @@ def _load(file, scale, channels, smallest):
         upscaler = TFLiteUpscaler(file)
         pick_scale(name, (upscaler.scale,), scale)
         return upscaler
-    import_keras()
-    from tfsr.zoo.loading import load_degradation, load_model
+    from tfsr.zoo.loading import find_model, load_degradation, load_model
 
+    find_model(file)  # what is missing is told before Keras is loaded
+    import_keras()
     loaded = load_model(file)
     return _of_keras(loaded, name, scale, channels, smallest, load_degradation(file))
 

@@ -1,0 +1,104 @@
+"""int8 files need neither TensorFlow nor what else only training uses."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tfsr import extras
+
+ROOT = Path(__file__).parent.parent
+WITHOUT = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+BLOCKED = ("scipy", *sys.argv.pop(1).split(","))
+sys.meta_path.insert(0, Blocked())
+from tfsr.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def without(tmp_path, photographs):
+    """Runs a command in a new process that cannot import what training needs."""
+    with Image.open(photographs / "coffee.png") as photo:
+        crop = photo.convert("RGB").crop((0, 0, 60, 40))
+    crop.save(tmp_path / "photo.png")
+    (tmp_path / "images").mkdir()
+    crop.save(tmp_path / "images" / "photo.png")
+
+    def run(*arguments):
+        command = [sys.executable, "-c", WITHOUT, ",".join(extras.OF_TRAIN)]
+        paths = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=tmp_path,
+            env=paths,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "upscale photo.png -o large.png --model carn_m_x2_int8",
+        "restore photo.png -o restored.png --model scn_jpeg_10_int8",
+        "inspect carn_m_x2_int8",
+        "benchmark carn_m_x2_int8 --runs 1 --warmup 1 --size 32x32 --profile",
+        "evaluate carn_m_x2_int8 images",
+    ],
+)
+def test_int8_files_without_tensorflow(without, command):
+    done = without(*command.split())
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "upscale photo.png -o large.png --model carn_m",
+        "summary carn_m",
+        "demo",
+        "convert carn_m --scale 2 --format int8 -o out.tflite",
+    ],
+)
+def test_what_needs_tensorflow_says_what_to_install(without, command):
+    done = without(*command.split())
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"tfsr: this needs TensorFlow and Keras: pip install -e '{ROOT}[train]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("noted", "command"),
+    [
+        (None, "pip install 'tfsr[train]'"),
+        (
+            {"url": "file:///dist/tfsr.whl", "archive_info": {}},
+            "pip install 'tfsr[train] @ file:///dist/tfsr.whl'",
+        ),
+    ],
+)
+def test_the_command_is_for_this_copy(monkeypatch, tmp_path, noted, command):
+    class Distribution:
+        def read_text(self, name):
+            assert name == "direct_url.json"
+            return noted and json.dumps(noted)
+
+    monkeypatch.setattr(extras, "ROOT", tmp_path)
+    monkeypatch.setattr(extras.metadata, "distribution", lambda name: Distribution())
+    assert extras.command("train") == command

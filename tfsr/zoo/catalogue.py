@@ -1,0 +1,55 @@
+"""What there is to use: the networks, the released models and their figures."""
+
+import json
+
+from tfsr.config import networks, parse_config
+from tfsr.data.degradation import Degradation
+from tfsr.zoo import released
+
+INDEX = "index.json"  # beside the models, by tools/index_released.py of their cards
+
+
+def models() -> dict:
+    """Returns the report of `tfsr models`.
+
+    Returns:
+        `networks`, their names; `released`, of each file and each of its scales:
+        `name`, `task` ("super-resolution", "jpeg" or "denoise"), `scale`, `params`,
+        `mult_adds` for an output of 1280x720, `int8_latency_of_carn_m` (None for
+        restoration), `psnr_y` of the file and `int8_loss_db` by set, and `size_bytes`.
+    """
+    entries = json.loads((released.FOLDER / INDEX).read_text())["models"]
+    found = []
+    for entry in entries:
+        network, scale = entry["network"], entry["scale"]
+        rounded = released.in_8_bits(network, scale)
+        for name, psnr in ((network, "psnr_y"), (rounded, "int8_psnr_y")):
+            same = ("task", "scale", "params", "mult_adds", "int8_latency_of_carn_m")
+            found.append(
+                {
+                    "name": name,
+                    **{key: entry[key] for key in same},
+                    "psnr_y": entry[psnr],
+                    "int8_loss_db": entry["int8_loss_db"],
+                    "size_bytes": _size_bytes(name),
+                }
+            )
+    return {"networks": networks(), "released": found}
+
+
+def _size_bytes(name):
+    files = [released.FOLDER / f"{name}{suffix}" for suffix in released.MODELS]
+    return next(file.stat().st_size for file in files if file.is_file())
+
+
+def restorers() -> dict[str, Degradation]:
+    """Returns what the released models for restoration restore from, by their names."""
+    configs = {
+        file.stem: parse_config(file.with_suffix(".toml"))
+        for file in sorted(released.FOLDER.glob("*.npz"))
+    }
+    return {
+        name: config.data.task
+        for name, config in configs.items()
+        if config.model.get("scale") == 1
+    }
