@@ -35,6 +35,7 @@ from tfsr.tflite.lowering.engine import (
 )
 
 MAX_FILTERS_IN_BLOCKS = 4
+MAX_CHANNELS_POOLED_DENSELY = 4
 
 
 def shift_into_bias(operation: keras.Operation, *args) -> keras.KerasTensor | None:
@@ -186,6 +187,33 @@ def pool_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor 
     kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
     layer = keras.layers.DepthwiseConv2D(
         s, strides=s, use_bias=False, trainable=False, name=name_of(operation)
+    )
+    return built(layer, x, [kernel])(x)
+
+
+def pool_as_dense_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """mean(x) = k * x for s x s pixels and a dense k of stride s, I / s^2 at each tap.
+
+    I is the identity: each channel reads itself. For up to four channels in 8 bits,
+    where Qualcomm's compiler for Hexagon gives -128 for every output of the depthwise
+    `pool_as_convolution`.
+    """
+    if not _is_block_mean(operation):
+        return None
+    (x,) = args
+    channels, s = x.shape[-1], operation.pool_size[0]
+    if channels > MAX_CHANNELS_POOLED_DENSELY:
+        return None
+    kernel = np.tile(np.eye(channels) / s**2, (s, s, 1, 1))
+    layer = keras.layers.Conv2D(
+        channels,
+        s,
+        strides=s,
+        use_bias=False,
+        trainable=False,
+        name=name_of(operation),
     )
     return built(layer, x, [kernel])(x)
 
@@ -416,6 +444,7 @@ FOR_INT8 = (
     shift_after_pool,
     shift_out_of_convolution,
     pool_in_convolution,
+    pool_as_dense_convolution,
     *EXACT,
 )
 

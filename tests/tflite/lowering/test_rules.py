@@ -38,6 +38,7 @@ from tfsr.tflite.lowering.rules import (
     fold_kernels,
     luma_as_convolution,
     pool_as_convolution,
+    pool_as_dense_convolution,
     pool_in_convolution,
     shift_into_bias,
     shuffle_at_once,
@@ -114,10 +115,11 @@ def test_every_model_is_here():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_rule_is_exact(lr, name):
     whole = NETWORKS[name]()
+    rules = (*EXACT, pool_in_convolution, pool_as_dense_convolution)
     for scale in scales(whole):
         graph = inline(single_scale(whole, scale))
         expected = run(graph, lr)
-        lowered = [rewrite(graph, rule) for rule in (*EXACT, pool_in_convolution)]
+        lowered = [rewrite(graph, rule) for rule in rules]
         for rewritten in (*lowered, functools.reduce(rewrite, EXACT, graph)):
             error = np.abs(run(rewritten, lr) - expected).max()
             assert error <= 1e-5 * np.abs(expected).max()
@@ -151,6 +153,17 @@ def test_each_rule_fits(rule, name, replaced, replacement):
     before, after = kinds(graph), kinds(rewrite(graph, rule))
     assert replaced is None or after.count(replaced) < before.count(replaced)
     assert replacement is None or after.count(replacement) > before.count(replacement)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 5])
+def test_few_channels_are_pooled_densely_in_8_bits(channels):
+    inputs = keras.Input((None, None, channels))
+    model = keras.Model(inputs, keras.layers.AveragePooling2D(2)(inputs))
+    lowered = lower(model, FOR_INT8)
+    assert kinds(lowered) == ["Conv2D" if channels < 5 else "DepthwiseConv2D"]
+    assert kinds(lower(model, EXACT)) == ["DepthwiseConv2D"]
+    x = np.random.default_rng(0).random((1, 8, 6, channels), np.float32)
+    np.testing.assert_allclose(run(lowered, x), model(x), atol=1e-6)
 
 
 def test_batch_normalization_is_folded(lr):
