@@ -13,7 +13,7 @@ from tfsr.graph.graph import Graph
 from tfsr.graph.operators import operator_of
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.flatbuffer import sign
-from tfsr.tflite.quantization.activations import Ranges
+from tfsr.tflite.quantization.activations import Ranges, clipped_by_range
 from tfsr.tflite.widening import widen
 
 
@@ -138,13 +138,17 @@ def _with_ranges(graph: Graph, ranges: Ranges):
     clipping is free.
     """
     positions = {id(node): i for i, node in enumerate(graph.nodes)}
+    ranged = clipped_by_range(graph)
 
     def fake_quantize(x, low, high):
         return tf.quantization.fake_quant_with_min_max_args(x, low, high)
 
     def call(node, *args, **kwargs):
-        outputs = _native(node, *args, **kwargs)
         position = positions[id(node)]
+        if position in ranged and position in ranges:
+            outputs = args[0]
+        else:
+            outputs = _native(node, *args, **kwargs)
         if position in ranges:
             outputs = fake_quantize(outputs, *ranges[position])
         return outputs

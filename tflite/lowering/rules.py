@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfsr.graph import operations as op
-from tfsr.graph.operators import CONCATENATIONS
+from tfsr.graph.operators import CONCATENATIONS, clip_bounds
 from tfsr.layers import (
     BicubicEnlarge,
     ChannelShift,
@@ -380,6 +380,18 @@ def concatenate_onto(operation: keras.Operation, *args) -> keras.KerasTensor | N
     return None if joined is None else operation([joined, last])
 
 
+def clip_before_shuffle(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """clip(shuffle(x)) = shuffle(clip(x)).
+
+    In 8 bits the range of what is before the clip does its work: if that is a
+    convolution, it costs nothing.
+    """
+    if clip_bounds(operation) is None:
+        return None
+    shuffle, x = producer(args[0])
+    return shuffle(operation(x)) if isinstance(shuffle, op.DepthToSpace) else None
+
+
 def center_input(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """x + s = (x + m) + (s - m), where m is the same for all channels.
 
@@ -423,6 +435,7 @@ def shift_out_of_convolution(
 
 
 EXACT = (
+    clip_before_shuffle,
     fold_kernels,
     fold_batch_normalization,
     average_in_convolutions,

@@ -29,6 +29,7 @@ from tfsr.tflite.lowering.rules import (
     EXACT,
     FOR_INT8,
     average_in_convolutions,
+    clip_before_shuffle,
     concatenate_onto,
     convolve_before_shuffle,
     convolve_in_blocks,
@@ -164,6 +165,16 @@ def test_few_channels_are_pooled_densely_in_8_bits(channels):
     assert kinds(lower(model, EXACT)) == ["DepthwiseConv2D"]
     x = np.random.default_rng(0).random((1, 8, 6, channels), np.float32)
     np.testing.assert_allclose(run(lowered, x), model(x), atol=1e-6)
+
+
+def test_clips_go_before_the_shuffle(lr):
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(12, 3, padding="same")(inputs)
+    x = keras.ops.clip(keras.ops.depth_to_space(x, 2), -0.1, 0.2)
+    model = keras.Model(inputs, x)
+    lowered = rewrite(inline(model), clip_before_shuffle)
+    assert kinds(lowered) == ["Conv2D", "Clip", "DepthToSpace"]
+    np.testing.assert_array_equal(run(lowered, lr), model(lr))
 
 
 def test_batch_normalization_is_folded(lr):
