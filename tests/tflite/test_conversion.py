@@ -79,8 +79,20 @@ def test_a_size_below_the_coarsest_pixel_is_refused(tmp_path, folder):
 
 def test_calibration_takes_all_images(folder):
     patches = calibration_patches(folder)
-    assert len(patches) == 32
-    assert {patch.shape for patch in patches} == {(32, 24, 3), (32, 44, 3)}
+    assert {patch.shape for patch in patches[:32]} == {(32, 24, 3), (32, 44, 3)}
+    assert {patch.shape for patch in patches[32:]} == {(72, 72, 3)}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_calibration_takes_saturated_colours(photographs, channels):
+    folder = BenchmarkFolder(photographs, 2, channels=channels)
+    patches = calibration_patches(folder)[32:]
+    assert {(x.dtype.name, x.min(), x.max()) for x in patches} == {("float32", 0, 1)}
+    ramp, *fields = patches
+    assert np.isin(fields, (0, 1)).all()
+    assert len(np.unique(np.reshape(fields, (-1, channels)), axis=0)) == 2**channels
+    assert (ramp == ramp[..., :1]).all()
+    assert len(np.unique(ramp)) >= 72
 
 
 def test_verify_measures_loss_and_bias(folder):
