@@ -380,6 +380,20 @@ def concatenate_onto(operation: keras.Operation, *args) -> keras.KerasTensor | N
     return None if joined is None else operation([joined, last])
 
 
+def slopes_as_one(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """max(x, 0) + a min(x, 0) is a leaky ReLU if a is one number for all channels.
+
+    And a ReLU if a is 0. The 8-bit delegate takes these and no PReLU.
+    """
+    if not isinstance(operation, keras.layers.PReLU):
+        return None
+    slope, *others = np.unique(values_of(operation.alpha))
+    if others:
+        return None
+    (x,) = args
+    return keras.ops.leaky_relu(x, float(slope)) if slope else keras.ops.relu(x)
+
+
 def clip_before_shuffle(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """clip(shuffle(x)) = shuffle(clip(x)).
 
@@ -435,6 +449,7 @@ def shift_out_of_convolution(
 
 
 EXACT = (
+    slopes_as_one,
     clip_before_shuffle,
     fold_kernels,
     fold_batch_normalization,

@@ -43,6 +43,7 @@ from tfsr.tflite.lowering.rules import (
     pool_in_convolution,
     shift_into_bias,
     shuffle_at_once,
+    slopes_as_one,
     stride_in_convolution,
     subtract_nothing,
 )
@@ -164,6 +165,21 @@ def test_few_channels_are_pooled_densely_in_8_bits(channels):
     assert kinds(lowered) == ["Conv2D" if channels < 5 else "DepthwiseConv2D"]
     assert kinds(lower(model, EXACT)) == ["DepthwiseConv2D"]
     x = np.random.default_rng(0).random((1, 8, 6, channels), np.float32)
+    np.testing.assert_allclose(run(lowered, x), model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("slopes", "kind"),
+    [([0.0] * 3, "Relu"), ([0.2] * 3, "LeakyRelu"), ([0.2, 0.2, 0.3], "PReLU")],
+)
+def test_equal_slopes_are_one(lr, slopes, kind):
+    inputs = keras.Input((None, None, 3))
+    prelu = keras.layers.PReLU(shared_axes=[1, 2])
+    model = keras.Model(inputs, prelu(inputs))
+    prelu.set_weights([np.reshape(slopes, (1, 1, 3))])
+    lowered = rewrite(inline(model), slopes_as_one)
+    assert kinds(lowered) == [kind]
+    x = lr - 0.5
     np.testing.assert_allclose(run(lowered, x), model(x), atol=1e-6)
 
 
