@@ -96,9 +96,9 @@ def convert(
     elif chosen.is_float:
         build = _saved(model, chosen, lowering)
     elif chosen.stock and not lowering:
-        build = _stock(model, chosen, calibration_patches(calibration))
+        build = _stock(model, chosen, _patches(calibration, least))
     else:
-        patches = calibration_patches(calibration)
+        patches = _patches(calibration, least)
         build = _calibrated(model, chosen, patches, lowering, in_float)
     degradation = to_table(calibration.degradation)
     facts = _facts(model, scale, chosen, degradation, in_float, architecture)
@@ -117,6 +117,18 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
     """Returns `file` with `_HxW` or `_dynamic` before its ending."""
     label = f"{size[0]}x{size[1]}" if size else "dynamic"
     return Path(file).with_stem(f"{Path(file).stem}_{label}")
+
+
+def _patches(calibration, multiple):
+    """Returns patches whose sides are multiples of what a network's levels need."""
+    if multiple > CALIBRATION_SIZE:
+        return calibration_patches(calibration)
+    patches = [
+        patch[: height - height % multiple, : width - width % multiple]
+        for patch in calibration_patches(calibration)
+        for height, width in [patch.shape[:2]]
+    ]
+    return [patch for patch in patches if patch.size]
 
 
 def _trained(model, format: Format):
