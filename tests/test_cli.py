@@ -197,6 +197,35 @@ def test_a_shifted_colour_is_1_and_the_file_kept(run, tmp_path, images):
     )
 
 
+def test_a_saturated_colour_that_comes_out_another_is_1(run, tmp_path, images):
+    def save(file, levels):
+        """Saves an enlarger that adds red where green is pure, and there alone."""
+        lr = keras.Input((None, None, 3))
+        pure = keras.layers.Conv2D(1, 1, activation="relu")
+        red = keras.layers.Conv2D(3, 1, name="red")
+        x = keras.layers.Add()([lr, red(pure(lr))])
+        x = keras.layers.UpSampling2D(2)(x)
+        kernel = np.array([-1, 1, -1]).reshape(1, 1, 3, 1)
+        pure.set_weights([kernel, np.array([-0.8])])
+        kernel = np.array([levels / 255 / 0.2, 0, 0]).reshape(1, 1, 1, 3)
+        red.set_weights([kernel, np.zeros(3)])
+        keras.Model(lr, x).save(file)
+        return file
+
+    file = tmp_path / "m.tflite"
+    model, other = save(tmp_path / "m.keras", 53), save(tmp_path / "other.keras", 0)
+    command = ("convert", model, "--format", "float32", "--verify", images, "-o", file)
+    assert run(*command)[0] == 0
+    verify = ("verify", file, "--against", other, "--images", images, "--json")
+    code, out, err = run(*verify)
+    assert code == 1
+    errors = json.loads(out)["flat_field_error"]
+    assert errors.pop("green") == 53
+    assert len(errors) == 7
+    assert set(errors.values()) == {0}
+    assert err.endswith("a field of pure green is 53 of 255 levels off, above 4.\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -15,6 +15,7 @@ import tfsr
 from tfsr.data import imresize
 from tfsr.errors import InputError
 from tfsr.models import scales
+from tfsr.tflite.runtime import inspect
 from tfsr.training.gradients import check_gradients
 
 STRANGERS = runpy.run_path(str(Path(__file__).with_name("strangers.py")))["STRANGERS"]
@@ -74,6 +75,21 @@ def test_every_command(name, files, tmp_path, write_config, photographs, photo, 
     )
     code, text, error = run("benchmark", tflite, "--runs", "1", "--json")
     assert code == 0, error
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_int8(name, files, tmp_path, photographs, run):
+    restores = ("--noise", "10") if STRANGERS[name][1] == 1 else ()
+    convert = ("convert", files / f"{name}.keras", "--format", "int8", *restores)
+    folders = ("--calibrate", photographs, "--verify", photographs)
+    out = ("--size", "24x32", "-o", tmp_path / "m.tflite", "--json")
+    code, text, error = run(*convert, *folders, *out)
+    assert code == 0, error
+    report = json.loads(text)
+    assert report["psnr_between"] > 40
+    assert abs(report["loss_db"]) < 0.1
+    operators = inspect(tmp_path / "m.tflite")["operators"]
+    assert not {"MINIMUM", "MAXIMUM"} & {*operators}
 
 
 @pytest.mark.parametrize("name", STRANGERS)

@@ -14,6 +14,7 @@ from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.graph.footprint import alignment, receptive_radius, taps, working_values
 from tfsr.graph.graph import Graph, run_node
+from tfsr.graph.operators import clip_bounds
 from tfsr.models import single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.formats import FORMATS, Format
@@ -95,9 +96,9 @@ def convert(
     elif chosen.is_float:
         build = _saved(model, chosen, lowering)
     elif chosen.stock and not lowering:
-        build = _stock(model, chosen, calibration_patches(calibration))
+        build = _stock(model, chosen, _patches(calibration, least))
     else:
-        patches = calibration_patches(calibration)
+        patches = _patches(calibration, least)
         build = _calibrated(model, chosen, patches, lowering, in_float)
     degradation = to_table(calibration.degradation)
     facts = _facts(model, scale, chosen, degradation, in_float, architecture)
@@ -116,6 +117,18 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
     """Returns `file` with `_HxW` or `_dynamic` before its ending."""
     label = f"{size[0]}x{size[1]}" if size else "dynamic"
     return Path(file).with_stem(f"{Path(file).stem}_{label}")
+
+
+def _patches(calibration, multiple):
+    """Returns patches whose sides are multiples of what a network's levels need."""
+    if multiple > CALIBRATION_SIZE:
+        return calibration_patches(calibration)
+    patches = [
+        patch[: height - height % multiple, : width - width % multiple]
+        for patch in calibration_patches(calibration)
+        for height, width in [patch.shape[:2]]
+    ]
+    return [patch for patch in patches if patch.size]
 
 
 def _trained(model, format: Format):
@@ -153,7 +166,9 @@ def _calibrated(model, format: Format, patches, lowering, in_float):
     save, given = format.load("save"), [ranges] if format.bits else []
 
     def build(height, width):
-        return save(add_to_last_bias(lowered(height, width), -shift), *given)
+        graph = lowered(height, width)
+        graph = graph if shift is None else add_to_last_bias(graph, -shift)
+        return save(graph, *given)
 
     return build
 
@@ -171,10 +186,11 @@ def _lowering(model, format: Format, lowering, in_float=()):
 
 def output_shift(
     graph: Graph, quantized: Callable, patches: list[np.ndarray]
-) -> np.ndarray:
+) -> np.ndarray | None:
     """Returns by how much quantization moves the mean of the output.
 
-    For each filter of the last convolution, so that its bias can take it off.
+    For each filter of the last convolution, so that its bias can take it off. None if
+    it cannot, as the output is not that convolution's, moved, added to and clipped.
 
     Args:
         graph: The float graph.
@@ -182,6 +198,8 @@ def output_shift(
         patches: LR images.
     """
     filter_of = _filter_of_each_value(graph, CALIBRATION_SIZE)
+    if filter_of is None:
+        return None
     sums = np.zeros(last_convolution(graph).filters)
     counts = np.zeros_like(sums)
     for batch in activations.batches(patches):
@@ -196,11 +214,26 @@ def output_shift(
 
 
 def _filter_of_each_value(graph, side):
-    """Returns which filter of the last convolution gives each value of the output."""
+    """Returns which filter of the last convolution gives each value of the output.
+
+    None if a value is of several, or of one that something else follows.
+    """
+    last = last_convolution(graph)
+    if last is None or last.bias is None:
+        return None
+
+    def unclipped(node, *args, **kwargs):
+        if clip_bounds(node.operation) is not None:
+            return args[0]
+        return run_node(node, *args, **kwargs)
+
     zeros = keras.ops.zeros((1, side, side, graph.inputs[0].shape[-1]))
-    numbers = np.arange(last_convolution(graph).filters)
-    numbered = _run(add_to_last_bias(graph, numbers), zeros)
-    return np.rint(numbered - _run(graph, zeros)).astype(int)
+    numbers = np.arange(last.filters)
+    numbered = _run(add_to_last_bias(graph, numbers), zeros, unclipped)
+    numbered = numbered - _run(graph, zeros, unclipped)
+    found = np.rint(numbered).astype(int)
+    exact = np.abs(numbered - found).max() < 0.1
+    return found if exact and {*np.unique(found)} == {*numbers} else None
 
 
 def _run(graph, lr, call=run_node):

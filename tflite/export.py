@@ -1,4 +1,7 @@
-"""Exports a graph to a TFLite file's bytes: one short function for each format."""
+"""Exports a graph to a TFLite file's bytes: one short function for each format.
+
+Every file has the signature `serving_default`, from `lr` to `sr`.
+"""
 
 import warnings
 
@@ -9,7 +12,8 @@ from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import operator_of
 from tfsr.quiet import quiet_stderr
-from tfsr.tflite.quantization.activations import Ranges
+from tfsr.tflite.flatbuffer import sign
+from tfsr.tflite.quantization.activations import Ranges, clipped_by_range
 from tfsr.tflite.widening import widen
 
 
@@ -20,7 +24,7 @@ def float32(graph: Graph) -> bytes:
         graph: A graph of one input, such as `lower` returns. The file has its input
             size.
     """
-    return _converter(graph).convert()
+    return _convert(_converter(graph))
 
 
 def float16(graph: Graph) -> bytes:
@@ -103,7 +107,7 @@ def _convert(converter):
     with quiet_stderr(), warnings.catch_warnings():
         # The ranges are in the graph or calibrated; the converter looks elsewhere.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-        return converter.convert()
+        return sign(converter.convert())
 
 
 def _with_clip(graph):
@@ -134,13 +138,17 @@ def _with_ranges(graph: Graph, ranges: Ranges):
     clipping is free.
     """
     positions = {id(node): i for i, node in enumerate(graph.nodes)}
+    ranged = clipped_by_range(graph)
 
     def fake_quantize(x, low, high):
         return tf.quantization.fake_quant_with_min_max_args(x, low, high)
 
     def call(node, *args, **kwargs):
-        outputs = _native(node, *args, **kwargs)
         position = positions[id(node)]
+        if position in ranged and position in ranges:
+            outputs = args[0]
+        else:
+            outputs = _native(node, *args, **kwargs)
         if position in ranges:
             outputs = fake_quantize(outputs, *ranges[position])
         return outputs

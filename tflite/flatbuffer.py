@@ -35,3 +35,27 @@ def constant(
     if data is None or not len(data):
         return None
     return np.frombuffer(bytes(data), dtype)
+
+
+def sign(content: bytes) -> bytes:
+    """Returns a `.tflite` file with the signature by which runtimes find its ends.
+
+    It is named `serving_default`; its input is `lr` and its output `sr`.
+
+    Args:
+        content: Content of a `.tflite` file of one input and one output.
+    """
+    model = unpack(content)
+    (graph,) = model.subgraphs
+    signature = schema.SignatureDefT()
+    signature.signatureKey = b"serving_default"
+    signature.inputs = [_end(b"lr", *graph.inputs)]
+    signature.outputs = [_end(b"sr", *graph.outputs)]
+    model.signatureDefs = [signature]
+    return pack(model)
+
+
+def _end(name, tensor):
+    end = schema.TensorMapT()
+    end.name, end.tensorIndex = name, tensor
+    return end

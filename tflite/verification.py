@@ -10,10 +10,12 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.pictures import most_different, side_by_side
 from tfsr.scoring.evaluation import psnr
+from tfsr.tflite.quantization.saturation import CORNERS, flat_field
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
 
 CROP = 96  # HR pixels: side of the crop in the picture
+FIELD = 48  # LR pixels: side of a flat field; its middle third is compared
 GAIN = 16  # factor on the difference in the picture
 
 
@@ -37,8 +39,9 @@ def verify(
         Means in dB: `psnr_float` (original) and `psnr_quantized` (converted) against HR
         by the evaluation protocol, and `psnr_between` the two over all channels;
         `loss_db` = `psnr_float` - `psnr_quantized`; `channel_bias`, the mean of
-        converted - original for each channel, in 8-bit units; `worst_image`, the name
-        of the image with the largest loss; `images`, for each image its `name`,
+        converted - original for each channel, in 8-bit units; `flat_field_error`, as
+        the function of that name returns it; `worst_image`, the name of the image with
+        the largest loss; `images`, for each image its `name`,
         `lr_size` and figures. Also `folder`, `scale` and `degradation`.
     """
     images, bias = [], []
@@ -70,9 +73,30 @@ def verify(
         **mean,
         "loss_db": mean["psnr_float"] - mean["psnr_quantized"],
         "channel_bias": np.mean(bias, axis=0).tolist(),
+        "flat_field_error": flat_field_error(converted, original),
         "worst_image": worst[0]["name"],
         "images": images,
     }
+
+
+def flat_field_error(converted: Upscaler, original: Upscaler) -> dict[str, int]:
+    """Returns how far a saturated colour comes out from where the original has it.
+
+    Returns:
+        For each corner of the colour cube, by its name in `CORNERS`, the largest
+        difference of the two models on a flat field of it, in 8-bit levels.
+    """
+    errors = {}
+    side = FIELD * converted.scale // 3
+    middle = slice(side, 2 * side)  # zeros beyond the border reach less far
+    for name, color in CORNERS.get(converted.channels, {}).items():
+        field = flat_field(color, FIELD)
+        ours, theirs = (
+            to_uint8(upscaler(field))[middle, middle].astype(int)
+            for upscaler in (converted, original)
+        )
+        errors[name] = int(np.abs(ours - theirs).max())
+    return errors
 
 
 def roughness(converted: TFLiteUpscaler, report: dict) -> list[str]:

@@ -79,8 +79,20 @@ def test_a_size_below_the_coarsest_pixel_is_refused(tmp_path, folder):
 
 def test_calibration_takes_all_images(folder):
     patches = calibration_patches(folder)
-    assert len(patches) == 32
-    assert {patch.shape for patch in patches} == {(32, 24, 3), (32, 44, 3)}
+    assert {patch.shape for patch in patches[:32]} == {(32, 24, 3), (32, 44, 3)}
+    assert {patch.shape for patch in patches[32:]} == {(72, 72, 3)}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_calibration_takes_saturated_colours(photographs, channels):
+    folder = BenchmarkFolder(photographs, 2, channels=channels)
+    patches = calibration_patches(folder)[32:]
+    assert {(x.dtype.name, x.min(), x.max()) for x in patches} == {("float32", 0, 1)}
+    ramp, *fields = patches
+    assert np.isin(fields, (0, 1)).all()
+    assert len(np.unique(np.reshape(fields, (-1, channels)), axis=0)) == 2**channels
+    assert (ramp == ramp[..., :1]).all()
+    assert len(np.unique(ramp)) >= 72
 
 
 def test_verify_measures_loss_and_bias(folder):
@@ -96,6 +108,8 @@ def test_verify_measures_loss_and_bias(folder):
 
     report = verify(Constant([110, 100, 97]), Constant([100, 100, 100]), folder)
     assert report["channel_bias"] == [10, 0, -3]
+    assert {*report["flat_field_error"].values()} == {10}
+    assert [*report["flat_field_error"]][2] == "green"
     error = (10**2 + 3**2) / 3
     assert report["psnr_between"] == pytest.approx(10 * np.log10(255**2 / error))
     assert len(report["images"]) == 2
@@ -163,6 +177,38 @@ def test_16_bit_output_is_clipped(tmp_path, folder):
     lr = np.random.default_rng(0).random((24, 32, 3), np.float32)
     sr = TFLiteUpscaler(file)(lr)
     np.testing.assert_allclose(sr, np.clip(3 * lr - 1, 0, 1), atol=0.01)
+
+
+def quicksrnet(scale=2, filters=8, clip_last=True):
+    """Berger et al., CVPRW 2023: clips to [0, 1] within and at the end."""
+    lr = x = keras.Input((None, None, 3))
+    for _ in range(3):
+        x = keras.layers.Conv2D(filters, 3, padding="same")(x)
+        x = keras.layers.ReLU(max_value=1)(x)
+    x = keras.layers.Conv2D(3 * scale**2, 3, padding="same")(x)
+    if not clip_last:
+        x = keras.ops.clip(x, 0, 1)
+    x = keras.ops.depth_to_space(x, scale)
+    return keras.Model(lr, keras.ops.clip(x, 0.0, 1.0) if clip_last else x)
+
+
+@pytest.mark.parametrize("clip_last", [True, False])
+def test_clips_are_ranges_in_8_bit(tmp_path, photographs, clip_last):
+    keras.utils.set_random_seed(0)
+    model = quicksrnet(clip_last=clip_last)
+    for layer in model.layers[1:]:
+        if layer.weights:
+            kernel, bias = layer.get_weights()
+            layer.set_weights([3 * kernel, bias + 0.1])  # so that the clips clip
+    images = BenchmarkFolder(photographs, 2)
+    (file,) = convert(model, 2, "int8", [(24, 32)], tmp_path / "m.tflite", images)
+    report = inspect(file)
+    assert report["operators"] == {"QUANTIZE": 2, "CONV_2D": 4, "DEPTH_TO_SPACE": 1}
+    assert (report["partitions"], report["float_operators"]) == (1, 0)
+    lr = next(iter(images)).lr[:24, :32] / np.float32(255)
+    expected = KerasUpscaler(model, 2)(lr)
+    assert np.mean(expected == 1) > 0.05
+    assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 2 / 255
 
 
 @pytest.mark.parametrize("conv", ["ms", "ms2", "ms3", "multigrid", "unet", "w_d2"])

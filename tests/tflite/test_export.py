@@ -45,6 +45,26 @@ def load(tmp_path, content, format="float32", scale=2, **facts):
     return TFLiteUpscaler(file)
 
 
+@pytest.mark.parametrize("format", ["int8", "int16x8", "stock_int8", "float16"])
+def test_every_file_has_a_signature(tmp_path, model, ranges, format):
+    graph = lower(model, FOR_INT8, 8, 12)
+    patches = [np.zeros((8, 12, 3), np.float32)]
+    given = {"int8": [ranges], "int16x8": [ranges], "stock_int8": [patches]}
+    content = getattr(export, format)(graph, *given.get(format, []))
+    interpreter = load(tmp_path, content, "float32").interpreter
+    assert interpreter.get_signature_list() == {
+        "serving_default": {"inputs": ["lr"], "outputs": ["sr"]}
+    }
+    run = interpreter.get_signature_runner("serving_default")
+    pixels = "int8" in format and format != "int16x8"
+    lr = np.full((1, 8, 12, 3), 1, np.uint8 if pixels else np.float32)
+    sr = run(lr=lr)["sr"]
+    assert sr.shape == (1, 16, 24, 3)
+    assert sr.dtype == lr.dtype
+    (output,) = interpreter.get_output_details()
+    np.testing.assert_array_equal(sr, interpreter.get_tensor(output["index"]))
+
+
 @pytest.mark.parametrize("size", [(24, 20), None])
 @pytest.mark.parametrize(
     ("export_format", "tolerance"),

@@ -63,11 +63,11 @@ def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
     return rewrite(graph, move)
 
 
-def last_convolution(graph: Graph) -> GroupedConv2D | keras.layers.Conv2D:
-    """Returns the last convolution; only operations that move values follow it."""
+def last_convolution(graph: Graph) -> keras.layers.Layer | None:
+    """Returns the last convolution, dense or transposed; None if there is none."""
     operations = [node.operation for node in graph.nodes]
-    dense = GroupedConv2D | keras.layers.Conv2D
-    return [o for o in operations if isinstance(o, dense)][-1]
+    dense = GroupedConv2D | keras.layers.Conv2D | keras.layers.Conv2DTranspose
+    return next((o for o in reversed(operations) if isinstance(o, dense)), None)
 
 
 def convolution(

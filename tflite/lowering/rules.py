@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfsr.graph import operations as op
-from tfsr.graph.operators import CONCATENATIONS
+from tfsr.graph.operators import CONCATENATIONS, clip_bounds
 from tfsr.layers import (
     BicubicEnlarge,
     ChannelShift,
@@ -35,6 +35,7 @@ from tfsr.tflite.lowering.engine import (
 )
 
 MAX_FILTERS_IN_BLOCKS = 4
+MAX_CHANNELS_POOLED_DENSELY = 4
 
 
 def shift_into_bias(operation: keras.Operation, *args) -> keras.KerasTensor | None:
@@ -186,6 +187,33 @@ def pool_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor 
     kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
     layer = keras.layers.DepthwiseConv2D(
         s, strides=s, use_bias=False, trainable=False, name=name_of(operation)
+    )
+    return built(layer, x, [kernel])(x)
+
+
+def pool_as_dense_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """mean(x) = k * x for s x s pixels and a dense k of stride s, I / s^2 at each tap.
+
+    I is the identity: each channel reads itself. For up to four channels in 8 bits,
+    where Qualcomm's compiler for Hexagon gives -128 for every output of the depthwise
+    `pool_as_convolution`.
+    """
+    if not _is_block_mean(operation):
+        return None
+    (x,) = args
+    channels, s = x.shape[-1], operation.pool_size[0]
+    if channels > MAX_CHANNELS_POOLED_DENSELY:
+        return None
+    kernel = np.tile(np.eye(channels) / s**2, (s, s, 1, 1))
+    layer = keras.layers.Conv2D(
+        channels,
+        s,
+        strides=s,
+        use_bias=False,
+        trainable=False,
+        name=name_of(operation),
     )
     return built(layer, x, [kernel])(x)
 
@@ -352,6 +380,32 @@ def concatenate_onto(operation: keras.Operation, *args) -> keras.KerasTensor | N
     return None if joined is None else operation([joined, last])
 
 
+def slopes_as_one(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """max(x, 0) + a min(x, 0) is a leaky ReLU if a is one number for all channels.
+
+    And a ReLU if a is 0. The 8-bit delegate takes these and no PReLU.
+    """
+    if not isinstance(operation, keras.layers.PReLU):
+        return None
+    slope, *others = np.unique(values_of(operation.alpha))
+    if others:
+        return None
+    (x,) = args
+    return keras.ops.leaky_relu(x, float(slope)) if slope else keras.ops.relu(x)
+
+
+def clip_before_shuffle(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """clip(shuffle(x)) = shuffle(clip(x)).
+
+    In 8 bits the range of what is before the clip does its work: if that is a
+    convolution, it costs nothing.
+    """
+    if clip_bounds(operation) is None:
+        return None
+    shuffle, x = producer(args[0])
+    return shuffle(operation(x)) if isinstance(shuffle, op.DepthToSpace) else None
+
+
 def center_input(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """x + s = (x + m) + (s - m), where m is the same for all channels.
 
@@ -395,6 +449,8 @@ def shift_out_of_convolution(
 
 
 EXACT = (
+    slopes_as_one,
+    clip_before_shuffle,
     fold_kernels,
     fold_batch_normalization,
     average_in_convolutions,
@@ -416,6 +472,7 @@ FOR_INT8 = (
     shift_after_pool,
     shift_out_of_convolution,
     pool_in_convolution,
+    pool_as_dense_convolution,
     *EXACT,
 )
 

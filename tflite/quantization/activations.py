@@ -8,7 +8,7 @@ import numpy as np
 
 from tfsr.errors import InputError
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import SUMS, is_relu, operator_of
+from tfsr.graph.operators import SUMS, clip_bounds, is_relu, operator_of
 from tfsr.layers import ChannelShift, GroupedConv2D
 from tfsr.tflite.lowering.engine import is_input, name_of, weights_of
 
@@ -141,15 +141,52 @@ def is_of_pixels(bounds: tuple[float, float]) -> bool:
 
 
 def fused_into_relu(graph: Graph) -> set[int]:
-    """Returns the positions of nodes whose outputs a ReLU reads and nothing else."""
+    """Returns the positions of nodes whose outputs a ReLU reads and nothing else.
+
+    Or another clip, if its range alone can do what it does: see `clipped_by_range`.
+    """
     consumers: dict[int, list] = {}
     for node in graph.nodes:
         for x in node.input_tensors:
             consumers.setdefault(id(x), []).append(node.operation)
     outputs = [consumers.get(id(node.outputs[0]), []) for node in graph.nodes]
+    ranged = {id(graph.nodes[i].operation) for i in clipped_by_range(graph)}
     return {
-        i for i, readers in enumerate(outputs) if [*map(is_relu, readers)] == [True]
+        i
+        for i, readers in enumerate(outputs)
+        if len(readers) == 1 and (is_relu(readers[0]) or id(readers[0]) in ranged)
     }
+
+
+def clipped_by_range(graph: Graph) -> set[int]:
+    """Returns the positions of clips that need no operation in 8 bits.
+
+    min(max(x, a), b) is what integers of a range within [a, b] hold of x. So it is if
+    the clip shares its range with clips to the same bounds alone, or with the output,
+    whose range is [0, 1]. ReLUs are left out: TFLite fuses them anyway.
+    """
+    outputs = {id(x) for x in graph.outputs}
+    found = set()
+    for together in _same_range(graph):
+        nodes = {i: graph.nodes[i] for i in together}
+        bounds = {i: clip_bounds(node.operation) for i, node in nodes.items()}
+        clips = {i: b for i, b in bounds.items() if b and np.isfinite(b[1])}
+        of_pixels = any(id(node.outputs[0]) in outputs for node in nodes.values())
+        kinds = {clips.get(i) for i, node in nodes.items() if not _moves(node)}
+        for i, (low, high) in clips.items():
+            if kinds == {(low, high)} or (of_pixels and low <= 0 and high >= 1):
+                found.add(i)
+    return found
+
+
+def within_clips(graph: Graph, ranges: Ranges) -> Ranges:
+    """Returns `ranges`, those of `clipped_by_range` no wider than the clips."""
+    narrowed = dict(ranges)
+    for i in clipped_by_range(graph) & ranges.keys():
+        bounds = clip_bounds(graph.nodes[i].operation) or ranges[i]
+        low, high = max(ranges[i][0], bounds[0]), min(ranges[i][1], bounds[1])
+        narrowed[i] = (low, high) if low < high else bounds
+    return narrowed
 
 
 def names(graph: Graph) -> dict[int, str]:

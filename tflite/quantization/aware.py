@@ -157,4 +157,4 @@ def without_rounding(
         for x in node.outputs
         if id(x) in bounds
     }
-    return graph, ranges
+    return graph, activations.within_clips(graph, ranges)

@@ -1,8 +1,12 @@
-"""Calibration data: random patches of images, on which ranges are observed."""
+"""Calibration data: random patches of images, and saturated colours.
+
+Ranges are observed on them.
+"""
 
 import numpy as np
 
 from tfsr.data import BenchmarkFolder
+from tfsr.tflite.quantization.saturation import saturated_patches
 from tfsr.upscaling.upscalers import from_uint8
 
 CALIBRATION_PATCHES = 32
@@ -10,8 +14,9 @@ CALIBRATION_SIZE = 72  # LR pixels
 
 
 def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarray]:
-    """Returns `CALIBRATION_PATCHES` random LR patches, float32 `(h, w, C)` in [0, 1].
+    """Returns LR patches to calibrate on, float32 `(h, w, C)` in [0, 1].
 
+    They are `CALIBRATION_PATCHES` random ones of the images, then `saturated_patches`.
     The images take turns. If there are more images than patches, evenly spaced ones are
     used. h and w are `CALIBRATION_SIZE`, or an image's side if that is smaller.
 
@@ -29,4 +34,4 @@ def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarr
         y, x = (rng.integers(max(1, n - CALIBRATION_SIZE + 1)) for n in lr.shape[:2])
         patch = lr[y : y + CALIBRATION_SIZE, x : x + CALIBRATION_SIZE]
         patches.append(from_uint8(patch))
-    return patches
+    return patches + saturated_patches(patches[0].shape[-1], CALIBRATION_SIZE)

@@ -20,7 +20,11 @@ from tfsr.graph.graph import Graph
 from tfsr.graph.operators import SUMS, is_convolution, is_relu, operator_of
 from tfsr.layers import BilinearResize, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
-from tfsr.tflite.quantization.activations import Ranges, fused_into_relu
+from tfsr.tflite.quantization.activations import (
+    Ranges,
+    clipped_by_range,
+    fused_into_relu,
+)
 from tfsr.tflite.quantization.aware import without_rounding
 from tfsr.upscaling.upscalers import (
     KerasUpscaler,
@@ -87,7 +91,7 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
         pixels: uint8 `(B, H, W, C)`.
     """
     position = {id(node): i for i, node in enumerate(graph.nodes)}
-    hidden = fused_into_relu(graph)
+    hidden, ranged = fused_into_relu(graph), clipped_by_range(graph)
 
     def call(node, *args, **kwargs):
         bounds = ranges.get(position[id(node)])
@@ -104,6 +108,8 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
             return _move(operation, *args, **kwargs)
         if is_convolution(operation):
             pending = _convolve(operation, *args)
+        elif position[id(node)] in ranged and callable(args[0]):
+            pending = args[0]
         elif is_relu(operation) and callable(args[0]):
             pending = functools.partial(_relu, args[0])
         elif isinstance(operation, op.Add) and all(

@@ -15,6 +15,7 @@ from tfsr.errors import InputError, or_input_error
 from tfsr.tflite.formats import FORMATS
 
 MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fails
+MAX_FLAT_FIELD_ERROR = 4  # of a saturated colour, in 8-bit levels, likewise
 
 
 def add(command):
@@ -172,8 +173,16 @@ def _loss(report):
         f"{report['psnr_quantized']:.3f} dB against {report['psnr_float']:.3f} dB of "
         f"the original on {report['folder']}: loses {loss_db:.3f} dB; "
         f"{report['psnr_between']:.1f} dB between them; "
-        f"mean shift by channel {bias}; worst: {report['worst_image']}"
+        f"mean shift by channel {bias}; worst: {report['worst_image']}{_corner(report)}"
     )
+
+
+def _corner(report):
+    errors = report["flat_field_error"]
+    if not errors:
+        return ""
+    corner = max(errors, key=errors.__getitem__)
+    return f"; worst pure colour: {corner}, {errors[corner]} levels off"
 
 
 def _check(file, report, max_loss):
@@ -183,6 +192,14 @@ def _check(file, report, max_loss):
         return fail(
             f"{file}: a colour channel is shifted by {shift:.2f} of 255, above "
             f"{MAX_SHIFT}.",
+            1,
+        )
+    errors = report["flat_field_error"]
+    corner = max(errors, key=errors.__getitem__, default=None)
+    if corner and errors[corner] > MAX_FLAT_FIELD_ERROR:
+        return fail(
+            f"{file}: a field of pure {corner} is {errors[corner]} of 255 levels off, "
+            f"above {MAX_FLAT_FIELD_ERROR}.",
             1,
         )
     loss_db = report["loss_db"]

@@ -93,6 +93,30 @@ def is_relu(operation: keras.Operation) -> bool:
     return isinstance(operation, op.Relu)
 
 
+def clip_bounds(operation: keras.Operation) -> tuple[float, float] | None:
+    """Returns a and b if an operation is min(max(x, a), b) and nothing else.
+
+    None for other operations, and where a > 0 or b < 0: a quantized range holds 0, so
+    it cannot do what these do. b is infinite for a ReLU.
+    """
+    low, high = 0.0, math.inf
+    if isinstance(operation, keras.layers.ReLU):
+        if operation.threshold or operation.negative_slope:
+            return None
+        high = math.inf if operation.max_value is None else float(operation.max_value)
+    elif isinstance(operation, op.Relu6):
+        high = 6.0
+    elif isinstance(operation, op.HardTanh):
+        low, high = -1.0, 1.0
+    elif isinstance(operation, op.Clip):
+        low, high = operation.x_min, operation.x_max
+        if not all(isinstance(bound, int | float) for bound in (low, high)):
+            return None
+    elif not is_relu(operation):
+        return None
+    return (float(low), float(high)) if low <= 0 <= high else None
+
+
 def _is_of_keras(activation):
     home = getattr(activation, "__module__", None) or type(activation).__module__
     return home.partition(".")[0] == "keras"

@@ -24,6 +24,7 @@ from tfsr.tflite.lowering.rules import (
     EXACT,
     FOR_INT8,
     average_in_convolutions,
+    clip_before_shuffle,
     concatenate_onto,
     convolve_before_shuffle,
     convolve_in_blocks,
@@ -33,9 +34,11 @@ from tfsr.tflite.lowering.rules import (
     fold_kernels,
     luma_as_convolution,
     pool_as_convolution,
+    pool_as_dense_convolution,
     pool_in_convolution,
     shift_into_bias,
     shuffle_at_once,
+    slopes_as_one,
     stride_in_convolution,
     subtract_nothing,
 )
@@ -105,10 +108,11 @@ def test_every_model_is_here():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_rule_is_exact(lr, name):
     whole = NETWORKS[name]()
+    rules = (*EXACT, pool_in_convolution, pool_as_dense_convolution)
     for scale in scales(whole):
         graph = inline(single_scale(whole, scale))
         expected = run(graph, lr)
-        lowered = [rewrite(graph, rule) for rule in (*EXACT, pool_in_convolution)]
+        lowered = [rewrite(graph, rule) for rule in rules]
         for rewritten in (*lowered, functools.reduce(rewrite, EXACT, graph)):
             error = np.abs(run(rewritten, lr) - expected).max()
             assert error <= 1e-5 * np.abs(expected).max()
@@ -142,6 +146,42 @@ def test_each_rule_fits(rule, name, replaced, replacement):
     before, after = kinds(graph), kinds(rewrite(graph, rule))
     assert replaced is None or after.count(replaced) < before.count(replaced)
     assert replacement is None or after.count(replacement) > before.count(replacement)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 5])
+def test_few_channels_are_pooled_densely_in_8_bits(channels):
+    inputs = keras.Input((None, None, channels))
+    model = keras.Model(inputs, keras.layers.AveragePooling2D(2)(inputs))
+    lowered = lower(model, FOR_INT8)
+    assert kinds(lowered) == ["Conv2D" if channels < 5 else "DepthwiseConv2D"]
+    assert kinds(lower(model, EXACT)) == ["DepthwiseConv2D"]
+    x = np.random.default_rng(0).random((1, 8, 6, channels), np.float32)
+    np.testing.assert_allclose(run(lowered, x), model(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("slopes", "kind"),
+    [([0.0] * 3, "Relu"), ([0.2] * 3, "LeakyRelu"), ([0.2, 0.2, 0.3], "PReLU")],
+)
+def test_equal_slopes_are_one(lr, slopes, kind):
+    inputs = keras.Input((None, None, 3))
+    prelu = keras.layers.PReLU(shared_axes=[1, 2])
+    model = keras.Model(inputs, prelu(inputs))
+    prelu.set_weights([np.reshape(slopes, (1, 1, 3))])
+    lowered = rewrite(inline(model), slopes_as_one)
+    assert kinds(lowered) == [kind]
+    x = lr - 0.5
+    np.testing.assert_allclose(run(lowered, x), model(x), atol=1e-6)
+
+
+def test_clips_go_before_the_shuffle(lr):
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(12, 3, padding="same")(inputs)
+    x = keras.ops.clip(keras.ops.depth_to_space(x, 2), -0.1, 0.2)
+    model = keras.Model(inputs, x)
+    lowered = rewrite(inline(model), clip_before_shuffle)
+    assert kinds(lowered) == ["Conv2D", "Clip", "DepthToSpace"]
+    np.testing.assert_array_equal(run(lowered, lr), model(lr))
 
 
 def test_batch_normalization_is_folded(lr):

@@ -7,18 +7,32 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from tfsr.layers import GroupedConv2D
+from tfsr.layers import FakeQuantize, GroupedConv2D
 from tfsr.models import scales, single_scale
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FOR_INT8
 from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.aware import quantization_aware, without_rounding
 from tfsr.tflite.quantization.integers import run_integers
 
 small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
 
 SIDE = 24
+
+
+def clipped():
+    """Clips of every kind within, and one at the end."""
+    lr = keras.Input((None, None, 3))
+    x = keras.layers.ReLU(max_value=0.5)(keras.layers.Conv2D(8, 3, padding="same")(lr))
+    y = keras.ops.clip(keras.layers.Conv2D(8, 3, padding="same")(x), -0.25, 0.5)
+    z = keras.ops.relu6(keras.layers.Conv2D(8, 3, padding="same")(y))
+    x = keras.layers.Conv2D(12, 3, padding="same")(z)
+    return keras.Model(lr, keras.ops.clip(keras.ops.depth_to_space(x, 2), 0, 1))
+
+
 NETWORKS = {
+    "clipped": clipped,
     "carn_m": partial(small, "carn_m", scale=2, units=2),
     "ms2": partial(small, "srresnet", conv="ms2", filters=16),
     "ms3": partial(small, "ms3_carn", filters=16),
@@ -74,6 +88,22 @@ def test_every_integer_is_the_runtime_s(name, in_float):
     integers, file = both(single_scale(model, scales(model)[0]), in_float)
     assert len(np.unique(file)) > 10
     np.testing.assert_array_equal(integers, file)
+
+
+def test_ranges_that_grew_in_training_clip_all_the_same():
+    keras.utils.set_random_seed(0)
+    model = clipped()
+    aware = quantization_aware(model, smooth_images(3))
+    for layer in aware.layers:
+        if isinstance(layer, FakeQuantize) and layer.learned:
+            layer.range.assign(2 * layer.range)
+    content = export.int8(*without_rounding(aware, SIDE, SIDE))
+    interpreter = Interpreter(model_content=content)
+    kinds = [op["op_name"] for op in interpreter._get_ops_details()]
+    assert not {"MINIMUM", "MAXIMUM", "DEQUANTIZE"} & {*kinds}
+    pixels = np.rint(smooth_images(3)[0] * 255).astype(np.uint8)[None]
+    expected = run_integers(*without_rounding(aware), pixels)
+    np.testing.assert_array_equal(run_file(content, pixels), expected)
 
 
 def test_a_weight_between_two_steps_goes_where_the_converter_has_it():

@@ -1,0 +1,67 @@
+"""Saturated colours: what photographs have too little of to calibrate on.
+
+Ranges that are chosen on photographs alone clip what a network computes of pure green,
+and it comes out another colour.
+"""
+
+import numpy as np
+
+CORNERS: dict[int, dict[str, tuple[int, ...]]] = {
+    1: {"black": (0,), "white": (1,)},
+    3: {
+        "black": (0, 0, 0),
+        "red": (1, 0, 0),
+        "green": (0, 1, 0),
+        "blue": (0, 0, 1),
+        "yellow": (1, 1, 0),
+        "magenta": (1, 0, 1),
+        "cyan": (0, 1, 1),
+        "white": (1, 1, 1),
+    },
+}  # of the cube of colours in [0, 1], by the number of channels
+GRIDS = {
+    1: (((0, 1), (1, 0)),),
+    3: (
+        ((0, 1), (2, 4)),
+        ((3, 5), (6, 7)),
+        ((0, 2), (3, 6)),
+        ((1, 4), (5, 7)),
+    ),
+}  # patches of 2x2 fields, by the places of their colours in CORNERS
+
+
+def saturated_patches(channels: int, side: int) -> list[np.ndarray]:
+    """Returns patches of saturated colours, float32 `(side, side, C)` in [0, 1].
+
+    A gray ramp, and the corners of the colour cube, four to a patch, with edges between
+    them: those of four faces of the cube. Edges between opposite corners would cost
+    more on photographs (`tflite/README.md` has figures).
+
+    Args:
+        channels: 1 or 3; there are no patches for other numbers.
+        side: Height and width; even.
+    """
+    if channels not in CORNERS:
+        return []
+    corners = np.array([*CORNERS[channels].values()], np.float32)
+    fields = [_fields(corners[np.array(grid)], side) for grid in GRIDS[channels]]
+    return [_gray_ramp(channels, side), *fields]
+
+
+def flat_field(color: tuple[int, ...], side: int) -> np.ndarray:
+    """Returns an image of one colour, float32 `(side, side, C)` in [0, 1]."""
+    return np.full((side, side, len(color)), color, np.float32)
+
+
+def _gray_ramp(channels, side):
+    """Returns black to white, to the right above and downwards below."""
+    ramp = np.broadcast_to(np.linspace(0, 1, side, dtype=np.float32), (side, side))
+    half = side // 2
+    ramp = np.concatenate([ramp[:half], ramp.T[::2]])
+    return np.repeat(ramp[..., None], channels, axis=-1)
+
+
+def _fields(colors, side):
+    """Returns a grid of colours, `(rows, columns, C)`, as an image."""
+    rows, columns, _ = colors.shape
+    return colors.repeat(side // rows, axis=0).repeat(side // columns, axis=1)
