@@ -313,3 +313,13 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.endswith("[]\n")
+
+
+def test_hidden_files_are_ignored_and_other_kinds_said(run, images):
+    for name in ("._noise.png", ".DS_Store", "a.jp2", "b.jp2", "note.txt"):
+        Path(images, name).write_bytes(b"\0\5\x16\7")
+    arguments = ("evaluate", "bicubic", images, "--scale", 2)
+    code, out, err = run(*arguments, "--json")
+    assert code == 0
+    assert [image["name"] for image in json.loads(out)["images"]] == ["noise"]
+    assert err == f"tfsr: {images}: left out, of kinds not read here: 2 .jp2.\n"
