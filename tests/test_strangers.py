@@ -236,3 +236,35 @@ def test_one_image_in_a_list_or_a_dict(build, tmp_path):
     model = tfsr.load_model(tmp_path / "packed.keras")
     assert scales(model) == (2,)
     assert model(np.zeros((1, 6, 8, 3), "float32")).shape == (1, 12, 16, 3)
+
+
+def test_resizing_to_a_number_of_pixels_is_of_one_size(tmp_path, photo, run):
+    lr = keras.Input((40, 40, 3))
+    x = layers.Resizing(80, 80)(lr) + layers.UpSampling2D(2)(lr)
+    keras.Model(lr, x).save(tmp_path / "resizing.keras")
+    model = tfsr.load_model(tmp_path / "resizing.keras")
+    assert model.input.shape[1:3] == (40, 40)
+    large, small = (tmp_path / f"{tile}.png" for tile in (1024, 128))
+    for out in (large, small):
+        options = ("--model", tmp_path / "resizing.keras", "--tile", out.stem)
+        assert run("upscale", photo, *options, "-o", out)[0] == 0
+    np.testing.assert_array_equal(Image.open(large), Image.open(small))
+
+
+def test_a_file_that_cannot_be_resized_comes_in_tiles(tmp_path, photo, run):
+    lr = keras.Input((24, 32, 3))
+    x = layers.GroupNormalization(3)(layers.Conv2D(12, 3, padding="same")(lr))
+    keras.Model(lr, ops.depth_to_space(x, 2)).save(tmp_path / "norm.keras")
+    tflite = tmp_path / "norm.tflite"
+    convert = ("convert", tmp_path / "norm.keras", "--format", "float32")
+    code, _, error = run(*convert, "--size", "24x32", "-o", tflite)
+    assert code in (0, 1), error  # tiles of what sees the whole shift colours
+    code, _, error = run("upscale", photo, "--model", tflite, "-o", tmp_path / "o.png")
+    assert code == 0, error
+
+
+def test_what_is_no_model_is_refused_in_a_line():
+    with pytest.raises(InputError, match=r"Received: name=3"):
+        tfsr.load_model(3)
+    with pytest.raises(InputError, match="no such file"):
+        tfsr.zoo.adoption.read_keras("nowhere.keras")

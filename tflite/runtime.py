@@ -58,7 +58,8 @@ class TFLiteUpscaler:
             pads = any(side % self.alignment for side in (height, width))
             resizes = "RESIZE_BILINEAR" in operators or self.metadata.get("one_size")
             self.in_tiles = not dynamic and bool(pads or resizes)
-            self._resize(size or DYNAMIC_START if dynamic else (height, width))
+            self._own_size = None if dynamic else (height, width)
+            self._resize(self._own_size or size or DYNAMIC_START)
         except (ValueError, RuntimeError) as error:
             at = f" at {size[0]}x{size[1]}" if size else ""
             raise InputError(f"{file}: LiteRT cannot run it{at} ({error}).") from None
@@ -69,7 +70,15 @@ class TFLiteUpscaler:
             return self.tiles.run(self._run, lr)
         height, width = (side * self.scale for side in lr.shape[:2])
         # A fixed size that the network need not pad leaves its padding out of the file.
-        return self._run(pad_to_multiple(lr, self.alignment))[:height, :width]
+        try:
+            return self._run(pad_to_multiple(lr, self.alignment))[:height, :width]
+        except MemoryError:
+            if self._own_size in (None, lr.shape[:2]):
+                raise
+        # Not the memory, perhaps, but an operator that takes the file's size alone.
+        self._resize(self._own_size)
+        self.in_tiles = True
+        return self(lr)
 
     @property
     def radius(self) -> int:

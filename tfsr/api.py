@@ -38,6 +38,10 @@ def load_model(name: str | Path, scale: int | None = None) -> "keras.Model":
         InputError: If there is no such model, the file is not one, or it lacks the
             scale.
     """
+    if not isinstance(name, str | Path):
+        raise InputError(
+            f"`name` must be a model's name or a path. Received: name={name!r}."
+        )
     import_keras()
     from tfsr.models import scales, single_scale
     from tfsr.zoo.loading import load_model

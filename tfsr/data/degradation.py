@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from tfsr.data.images import read_image
 from tfsr.data.resize import imresize, to_integers
 
 NOISES = ("float", "uint8")
@@ -203,7 +202,8 @@ class JPEG(Degradation):
         pixels = hr if hr.dtype == np.uint8 else to_integers(hr, np.uint8)
         image = Image.fromarray(pixels if hr.shape[-1] == 3 else pixels[..., 0])
         image.save(file, "JPEG", quality=int(rng.integers(low, high, endpoint=True)))
-        return read_image(file, hr.shape[-1])
+        decoded = np.asarray(Image.open(file, formats=("JPEG",)))
+        return decoded.reshape(hr.shape)
 
     def published(self, scale):
         return f"jpeg {self.quality}"

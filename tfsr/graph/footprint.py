@@ -1,6 +1,7 @@
 """Receptive field, alignment and memory of a model, for running it in tiles."""
 
 import math
+import weakref
 from fractions import Fraction
 
 import keras
@@ -9,6 +10,8 @@ from tfsr.graph.graph import Graph, convolution_in, inline
 from tfsr.graph.operators import is_convolution, operator_of
 from tfsr.graph.probe import probed
 from tfsr.graph.reach import LR, joined
+
+_FOUND: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # probing takes time
 
 
 def receptive_radius(model: keras.Model) -> int | None:
@@ -53,6 +56,13 @@ def far_seeing(model: keras.Model) -> list[str]:
 
 
 def _reaches(model):
+    """As `_found_reaches`, once for each model."""
+    if model not in _FOUND:
+        _FOUND[model] = _found_reaches(model)
+    return _FOUND[model]
+
+
+def _found_reaches(model):
     """Returns the graph of `model` and the `Reach` of each tensor by its id."""
     graph = inline(model)
     reaches = {id(x): LR for x in graph.inputs}

@@ -5,6 +5,7 @@ values, and how it is written for TFLite. An operation without an entry is opene
 is a block of other layers (`graph.inline`); otherwise it is probed (`probe.py`).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

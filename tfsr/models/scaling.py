@@ -30,6 +30,8 @@ def _only_scale(model):
             shape = model.compute_output_shape((1, height, width, channels))
         except Exception:  # a network with levels may need multiples of a size
             continue
+        if None in shape[1:3]:
+            raise ValueError(f"its output for {height}x{width} pixels is of open size.")
         scale = shape[1] // height
         if scale and tuple(shape[1:3]) == (height * scale, width * scale):
             return scale

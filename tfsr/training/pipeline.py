@@ -1,8 +1,8 @@
 """The batches of a training as TensorFlow wants them: made ahead, and small on the way.
 
 Python draws 8-bit patches on threads of their own while the network computes; they
-become float32 in TensorFlow. A small network's step takes 1.04 of its arithmetic so, and
-1.18 by Keras' own adapter of a `PyDataset` (docs/training.md).
+become float32 in TensorFlow. A small network's step takes 1.04 of its arithmetic so,
+and 1.18 by Keras' own adapter of a `PyDataset` (docs/training.md).
 """
 
 from typing import Any

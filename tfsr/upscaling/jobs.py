@@ -22,7 +22,7 @@ from tfsr.photos import (
 )
 from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
 from tfsr.photos.opening import image_file, open_image
-from tfsr.upscaling.tiling import bands, tiles
+from tfsr.upscaling.tiling import align, bands, tiles
 from tfsr.upscaling.upscalers import Upscaler
 
 REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
@@ -243,6 +243,8 @@ def tile_side(upscaler: Upscaler, asked: int | None = None) -> int:
     """
     step, radius = upscaler.alignment, upscaler.radius
     least = 2 * radius + step
+    if upscaler.tiles:  # an upscaler of one size has tiles of its own
+        return max(MAX_TILE, align(least, step))
     tile = asked or max(least, automatic_tile(upscaler.working_bytes, radius))
     if tile < least:
         raise InputError(

@@ -21,11 +21,19 @@ def read_keras(file: str | Path) -> keras.Model:
     Raises:
         InputError: If the file is not such a model; names it.
     """
+    if not Path(file).is_file():
+        raise InputError(f"{file}: no such file.")
     if Path(file).suffix != ".keras" or not zipfile.is_zipfile(file):
         raise InputError(f"{file}: not a .keras file.")
     try:
         loaded = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # on damaged files Keras raises nearly anything
+        if "Lambda" in str(error):
+            raise InputError(
+                f"{file}: not a model tfsr can load: it has a Lambda layer, whose code "
+                "is not run from a file; if you trust it, load it in Python with "
+                "safe_mode=False, and give the loaded model to tfsr."
+            ) from None
         unknown = re.search(r"Could not locate class '(\w+)'", str(error))
         if unknown:
             raise InputError(
@@ -120,10 +128,17 @@ def _opened(model):
 
 
 def _run(model):
-    """Runs a model on an image of another size than it may have been built for."""
+    """Runs a model on an image of another size than it may have been built for.
+
+    Raises:
+        ValueError: If its scale is another one there.
+    """
     *sides, channels = model.input.shape[1:]
     height, width = sides if None not in sides else [2 * max(TRIED_SIDES)] * 2
-    model(np.zeros((1, height, width, channels), np.float32))
+    output = model(np.zeros((1, height, width, channels), np.float32))
+    (scale,) = scales(model)
+    if tuple(output.shape[1:3]) != (height * scale, width * scale):
+        raise ValueError(f"`model` must have one scale. Received: {output.shape}.")
 
 
 def _check_images(model, name):
