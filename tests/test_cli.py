@@ -359,7 +359,7 @@ def test_help_imports_nothing_heavy():
         ("upscale missing.png", "missing.png: no such file or folder"),
         ("upscale tiny.toml --scale 7", "--scale 7: tfsr has models for x2, x3, x4"),
         ("restore missing.png", "missing.png: no such file or folder"),
-        ("evaluate missing.keras images", "missing.keras: no such model; give a run"),
+        ("evaluate missing.keras .", "missing.keras: no such model; give a run"),
         ("evaluate carn_m nowhere --scale 2", "nowhere: not a folder of images"),
         ("convert missing.keras --format int8 -o m.tflite", "missing.keras: no such"),
         ("import-carn missing.pth -o m.keras", "missing.pth: no such file"),
