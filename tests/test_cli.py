@@ -344,7 +344,6 @@ def test_help_imports_nothing_heavy():
     assert result.stdout.endswith("[]\n")
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -413,7 +412,8 @@ def test_configs_by_name(run, monkeypatch, tmp_path):
     code, _, err = run("train", "carn/carn_m", "--out", "run")
     assert code == 2
     assert "not a folder of images" in err
-=======
+
+
 def test_hidden_files_are_ignored_and_other_kinds_said(run, images):
     for name in ("._noise.png", ".DS_Store", "a.jp2", "b.jp2", "note.txt"):
         Path(images, name).write_bytes(b"\0\5\x16\7")
@@ -422,4 +422,3 @@ def test_hidden_files_are_ignored_and_other_kinds_said(run, images):
     assert code == 0
     assert [image["name"] for image in json.loads(out)["images"]] == ["noise"]
     assert err == f"tfsr: {images}: left out, of kinds not read here: 2 .jp2.\n"
->>>>>>> faults
