@@ -2,7 +2,8 @@
 
 The metadata is JSON in a buffer of the model that is named `tfsr`. Its `file_sha256` is
 the digest of the file with zeros in place of the digest. A damaged TFLite file can
-crash the runtime, which checks nothing, so the digest is checked before.
+crash the runtime, which checks nothing, so the digest is checked before. What the
+metadata says of a model is in `conversion._facts`.
 """
 
 import hashlib
