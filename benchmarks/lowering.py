@@ -16,7 +16,7 @@ from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
 from tfsr.tflite.quantization import activations
-from tfsr.tflite.quantization.calibration import calibration_patches
+from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
 from tfsr.tflite.runtime import inspect
 from tfsr.zoo.loading import load_degradation
 
@@ -52,7 +52,7 @@ def main():
 
 def versions(model, format, rules, folder):
     """Yields a name and a TFLite model for each number of rules."""
-    patches = calibration_patches(folder)
+    patches = with_saturated(calibration_patches(folder))
     as_it_is = lower(model, (), *SIZE)
     if format == "float32":
         yield "stock", export.float32(as_it_is)

@@ -19,7 +19,7 @@ from tfsr.tflite.lowering.engine import add_to_last_bias, lower
 from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.activations import least_squares, min_max, percentile
-from tfsr.tflite.quantization.calibration import calibration_patches
+from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 from tfsr.zoo.loading import load_degradation
@@ -43,7 +43,9 @@ def main():
     in_float = mean_psnr(exact, run_node, images)
     print(f"float: {in_float:.3f} dB on {options.images}, x{options.scale}\n")
     print("| choice | loss, dB |\n| --- | --- |")
-    for name, graph, call in choices(model, calibration_patches(calibration)):
+    for name, graph, call in choices(
+        model, with_saturated(calibration_patches(calibration))
+    ):
         loss = in_float - mean_psnr(graph, call, images)
         print(f"| {name} | {loss:.3f} |", flush=True)
 

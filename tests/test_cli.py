@@ -231,7 +231,7 @@ def test_a_saturated_colour_that_comes_out_another_is_1(run, tmp_path, images):
     [
         (["frobnicate"], "frobnicate"),
         (["summary", "nope.toml"], "nope.toml"),
-        (["summary", "carn_m", "--scale", "5"], "scale=5"),
+        (["summary", "carn_m", "--scale", "5"], "not x5"),
         (["summary", "carn", "--set", "train.epochs=5"], "must be model.key"),
         (["summary", "carn", "--set", "model.filter=5"], "has no key 'filter'"),
         (["evaluate", "missing.keras", "{images}"], "missing.keras"),

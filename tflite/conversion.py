@@ -21,7 +21,11 @@ from tfsr.tflite.formats import FORMATS, Format
 from tfsr.tflite.lowering.engine import add_to_last_bias, last_convolution, lower
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.aware import trained_format, without_rounding
-from tfsr.tflite.quantization.calibration import CALIBRATION_SIZE, calibration_patches
+from tfsr.tflite.quantization.calibration import (
+    CALIBRATION_SIZE,
+    calibration_patches,
+    with_saturated,
+)
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.tiling import UNKNOWN_REACH
 from tfsr.zoo.loading import weights_sha256
@@ -96,9 +100,10 @@ def convert(
     elif chosen.is_float:
         build = _saved(model, chosen, lowering)
     elif chosen.stock and not lowering:
-        build = _stock(model, chosen, _patches(calibration, least))
+        patches = _cropped(calibration_patches(calibration), least)
+        build = _stock(model, chosen, patches)
     else:
-        patches = _patches(calibration, least)
+        patches = calibration_patches(calibration)
         build = _calibrated(model, chosen, patches, lowering, in_float)
     degradation = to_table(calibration.degradation)
     facts = _facts(model, scale, chosen, degradation, in_float, architecture)
@@ -119,13 +124,13 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
     return Path(file).with_stem(f"{Path(file).stem}_{label}")
 
 
-def _patches(calibration, multiple):
+def _cropped(patches, multiple):
     """Returns patches whose sides are multiples of what a network's levels need."""
     if multiple > CALIBRATION_SIZE:
-        return calibration_patches(calibration)
+        return patches
     patches = [
         patch[: height - height % multiple, : width - width % multiple]
-        for patch in calibration_patches(calibration)
+        for patch in patches
         for height, width in [patch.shape[:2]]
     ]
     return [patch for patch in patches if patch.size]
@@ -152,9 +157,10 @@ def _stock(model, format: Format, patches):
 def _calibrated(model, format: Format, patches, lowering, in_float):
     """Returns a function from height and width to the bytes of a file."""
     lowered = _lowering(model, format, lowering, in_float)
-    graph, ranges = lowered(), {}
+    graph, ranges, multiple = lowered(), {}, alignment(model)
     if format.bits:
-        samples = activations.observe(graph, patches)
+        every = _cropped(with_saturated(patches), multiple)
+        samples = activations.observe(graph, every)
         ranges = activations.ranges(graph, samples, format.load("ranges"))
         ranges = activations.leave_out(graph, ranges, in_float)
 
@@ -162,7 +168,7 @@ def _calibrated(model, format: Format, patches, lowering, in_float):
         return math.prod(conv.kernel.shape) >= format.smallest_kernel
 
     rounded = simulate(graph, ranges, format.bits or 8, is_rounded)
-    shift = output_shift(graph, rounded, patches)
+    shift = output_shift(graph, rounded, _cropped(patches, multiple))
     save, given = format.load("save"), [ranges] if format.bits else []
 
     def build(height, width):

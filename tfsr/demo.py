@@ -8,8 +8,8 @@ from tfsr import files
 from tfsr.data import BenchmarkFolder
 from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
 from tfsr.pictures import most_different, side_by_side
-from tfsr.printable import printable
 from tfsr.scoring.evaluation import evaluate, psnr
+from tfsr.terminal import printable
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.runtime import TFLiteUpscaler

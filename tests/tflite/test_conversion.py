@@ -12,7 +12,7 @@ from tfsr.tflite import export, metadata
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT
-from tfsr.tflite.quantization.calibration import calibration_patches
+from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
 from tfsr.tflite.runtime import TFLiteUpscaler, inspect
 from tfsr.tflite.verification import verify
 from tfsr.upscaling.upscalers import KerasUpscaler
@@ -78,7 +78,7 @@ def test_a_size_below_the_coarsest_pixel_is_refused(tmp_path, folder):
 
 
 def test_calibration_takes_all_images(folder):
-    patches = calibration_patches(folder)
+    patches = with_saturated(calibration_patches(folder))
     assert {patch.shape for patch in patches[:32]} == {(32, 24, 3), (32, 44, 3)}
     assert {patch.shape for patch in patches[32:]} == {(72, 72, 3)}
 
@@ -86,7 +86,7 @@ def test_calibration_takes_all_images(folder):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_calibration_takes_saturated_colours(photographs, channels):
     folder = BenchmarkFolder(photographs, 2, channels=channels)
-    patches = calibration_patches(folder)[32:]
+    patches = with_saturated(calibration_patches(folder))[32:]
     assert {(x.dtype.name, x.min(), x.max()) for x in patches} == {("float32", 0, 1)}
     ramp, *fields = patches
     assert np.isin(fields, (0, 1)).all()

@@ -1,6 +1,6 @@
 """Calibration data: random patches of images, and saturated colours.
 
-Ranges are observed on them.
+Ranges are observed on both. Means, such as that of the output, are those of the images.
 """
 
 import numpy as np
@@ -16,9 +16,8 @@ CALIBRATION_SIZE = 72  # LR pixels
 def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarray]:
     """Returns LR patches to calibrate on, float32 `(h, w, C)` in [0, 1].
 
-    They are `CALIBRATION_PATCHES` random ones of the images, then `saturated_patches`.
-    The images take turns. If there are more images than patches, evenly spaced ones are
-    used. h and w are `CALIBRATION_SIZE`, or an image's side if that is smaller.
+    They are `CALIBRATION_PATCHES` random ones. The images take turns. If there are
+    more images than patches, evenly spaced ones are used. h and w are `CALIBRATION_SIZE`, or an image's side if that is smaller.
 
     Args:
         folder: The images.
@@ -34,4 +33,9 @@ def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarr
         y, x = (rng.integers(max(1, n - CALIBRATION_SIZE + 1)) for n in lr.shape[:2])
         patch = lr[y : y + CALIBRATION_SIZE, x : x + CALIBRATION_SIZE]
         patches.append(from_uint8(patch))
+    return patches
+
+
+def with_saturated(patches: list[np.ndarray]) -> list[np.ndarray]:
+    """Returns LR patches and `saturated_patches` behind them, to observe ranges on."""
     return patches + saturated_patches(patches[0].shape[-1], CALIBRATION_SIZE)

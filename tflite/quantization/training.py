@@ -14,7 +14,7 @@ from tfsr.graph.complexity import params
 from tfsr.layers import FakeQuantize
 from tfsr.models import in_color, scales, single_scale
 from tfsr.tflite.quantization.aware import is_quantization_aware, quantization_aware
-from tfsr.tflite.quantization.calibration import calibration_patches
+from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
 from tfsr.training import Config, train
 from tfsr.training.fit import check_channels
 from tfsr.zoo.loading import load_model, weights_sha256
@@ -140,4 +140,4 @@ def _patches(config, scale):
         data.channels,
         degradation=in_8_bits(data.task),
     )
-    return calibration_patches(folder)
+    return with_saturated(calibration_patches(folder))

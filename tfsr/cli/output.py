@@ -3,7 +3,7 @@
 import sys
 
 from tfsr import files
-from tfsr.printable import printable
+from tfsr.terminal import printable
 
 
 def say(message):

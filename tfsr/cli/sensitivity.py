@@ -39,7 +39,10 @@ def run(options):
     from tfsr.data.degradation import in_8_bits
     from tfsr.data.embedded import TRAINING, photographs
     from tfsr.scoring.images import task_to_score
-    from tfsr.tflite.quantization.calibration import calibration_patches
+    from tfsr.tflite.quantization.calibration import (
+        calibration_patches,
+        with_saturated,
+    )
     from tfsr.tflite.quantization.sensitivity import measure_sensitivity
     from tfsr.upscaling.upscalers import KerasUpscaler
     from tfsr.zoo.upscalers import load_upscaler
@@ -54,7 +57,7 @@ def run(options):
         )
         for folder in (options.calibrate or photographs(TRAINING), options.images)
     )
-    patches = calibration_patches(calibration)
+    patches = with_saturated(calibration_patches(calibration))
     report = measure_sensitivity(upscaler.model, upscaler.scale, images, patches)
     report = {"model": upscaler.name, **report}
     present(options, report, _text(report))

@@ -280,10 +280,6 @@ class Chain(Degradation):
     def of_luma(self):
         return self.steps[-1].of_luma
 
-    @property
-    def metrics(self):
-        return self.steps[-1].metrics
-
     def in_8_bits(self):
         return Chain(tuple(step.in_8_bits() for step in self.steps))
 

@@ -13,9 +13,9 @@ from tfsr.data import BenchmarkFolder, list_images
 from tfsr.data.degradation import in_8_bits
 from tfsr.errors import NotFiniteError
 from tfsr.models import single_scale
-from tfsr.printable import printable
 from tfsr.study import results
 from tfsr.study.planning import Run, Study
+from tfsr.terminal import printable
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.calibration import CALIBRATION_PATCHES

@@ -15,8 +15,8 @@ from tfsr import files
 from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.models import stages
-from tfsr.printable import printable
 from tfsr.scoring.evaluation import psnr, result
+from tfsr.terminal import printable
 from tfsr.training.recipe import copy_trained_weights
 from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
 

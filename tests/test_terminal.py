@@ -1,7 +1,7 @@
 import pytest
 
 from tfsr.cli.output import columns, fail, one_line, present
-from tfsr.printable import printable
+from tfsr.terminal import printable
 
 EVIL = "\x1b]0;x\x07\x1b[2J\x9b1mx.png"
 SAFE = r"\x1b]0;x\x07\x1b[2J\x9b1mx.png"
