@@ -212,7 +212,7 @@ def test_convert_and_verify_on_8_bit_inputs(
     task = {"name": "noise", "sigma": 25, "noise": "uint8"}
     assert verified["degradation"] == task
     assert metadata.read(file)["degradation"] == task
-    assert verified["psnr_between"] > 40
+    assert verified["psnr_between"] > 38  # ranges hold saturated values too
     again = report("verify", file, "--against", out, "--images", photographs)
     assert again["psnr_quantized"] == pytest.approx(verified["psnr_quantized"])
     for model, figure, options in (

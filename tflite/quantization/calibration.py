@@ -17,7 +17,8 @@ def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarr
     """Returns LR patches to calibrate on, float32 `(h, w, C)` in [0, 1].
 
     They are `CALIBRATION_PATCHES` random ones. The images take turns. If there are
-    more images than patches, evenly spaced ones are used. h and w are `CALIBRATION_SIZE`, or an image's side if that is smaller.
+    more images than patches, evenly spaced ones are used. h and w are
+    `CALIBRATION_SIZE`, or an image's side if that is smaller.
 
     Args:
         folder: The images.
