@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from tfsr.graph.complexity import mult_adds, uncounted
+from tfsr.graph.complexity import mult_adds, mult_adds_720p, uncounted
 from tfsr.graph.footprint import alignment, far_seeing, receptive_radius
 from tfsr.models import scales
 
@@ -184,3 +184,26 @@ def test_constants_of_a_place_have_no_radius():
     lr = keras.Input((16, 16, 3))
     places = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
     assert receptive_radius(keras.Model(lr, lr + places)) is None
+
+
+def attention():
+    """Every pixel looks at every other, x2."""
+    lr = keras.Input((None, None, 3))
+    x = layers.Conv2D(8, 1)(lr)
+    weights = ops.einsum("bhwc,byxc->bhwyx", x, x)
+    x = ops.einsum("bhwyx,byxc->bhwc", weights, x)
+    return keras.Model(lr, ops.depth_to_space(layers.Conv2D(12, 1)(x), 2))
+
+
+def test_attention_is_counted_at_the_size_of_lr():
+    pixels = 360 * 640
+    assert mult_adds_720p(attention(), 2) == pixels * (24 + 96 + 16 * pixels)
+
+
+def test_products_that_no_table_knows_are_named():
+    lr = keras.Input((None, None, 3))
+    product = ops.tensordot(lr, ops.ones((3, 3)), axes=1)
+    cross = ops.cross(lr, product)
+    assert uncounted(keras.Model(lr, cross), 8, 8) == [
+        cross._keras_history.operation.name
+    ]

@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from tfsr.graph.footprint import alignment
 from tfsr.graph.graph import inline
 from tfsr.graph.operators import operator_of
 from tfsr.layers import CollapsibleConv2D
@@ -43,22 +44,29 @@ def mult_adds(model: keras.Model, height: int, width: int) -> int:
 
 
 def uncounted(model: keras.Model, height: int, width: int) -> list[str]:
-    """Returns the names of layers with weights that `mult_adds` does not count."""
+    """Returns the names of operations that `mult_adds` does not know but may cost some.
+
+    They have weights, or compute with several tensors, and stand in no table.
+    """
     return [
         node.operation.name
         for node in inline(model, height, width).nodes
         if operator_of(node.operation) is None
-        and getattr(node.operation, "weights", None)
+        and (getattr(node.operation, "weights", None) or len(node.input_tensors) > 1)
     ]
 
 
 def mult_adds_720p(model: keras.Model, scale: int) -> int:
     """Returns the multiply-accumulates for an output of 1280x720, as CARN counts them.
 
-    The LR size, 720 / scale by 1280 / scale, need not be whole pixels.
+    LR need not be whole pixels there. Then, and where LR is no multiple of what the
+    network's levels need, the cost of a larger image is taken by its area.
 
     Args:
-        model: A model of one input and one scale.
-        scale: The upscaling factor of the model.
+        model: A model of one input and `scale`.
+        scale: The upscaling factor.
     """
-    return round(mult_adds(model, 720, 1280) / scale**2)
+    multiple = scale * alignment(model)
+    if 720 % multiple or 1280 % multiple:
+        return round(mult_adds(model, 720, 1280) / scale**2)
+    return mult_adds(model, 720 // scale, 1280 // scale)

@@ -347,7 +347,7 @@ def test_jax_learns_the_same_ranges(one_device, tmp_path, quick_to_compile):
 def test_a_network_of_luma_is_trained_in_colour(
     write_config, photographs, tmp_path, capsys
 ):
-    model = {"stages": 2, "modules": 1, "filters": 4}
+    model = {"stages": 1, "modules": 1, "filters": 4}
     config = write_config(
         tmp_path / "qat.toml",
         model={"name": "cmsc", "scale": [2, 3], **model},
