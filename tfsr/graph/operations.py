@@ -59,7 +59,6 @@ from keras.src.ops.numpy import (
     Pad,
     Power,
     Reciprocal,
-    Repeat,
     Round,
     Sign,
     Split,
