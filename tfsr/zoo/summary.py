@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tfsr import arguments
 from tfsr.config import (
     build_model,
     find_config,
@@ -40,6 +41,7 @@ def summarize(
     Raises:
         InputError: If there is no such network, or it lacks the scale.
     """
+    size = size and arguments.size("size", size)
     _check(source, overrides)
     import_keras()
     from tfsr.graph import complexity

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfsr.arguments import whole
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
 from tfsr.upscaling.upscalers import (
@@ -38,6 +39,8 @@ def load_upscaler(
     Raises:
         InputError: If there is no such model or it lacks the scale.
     """
+    if scale is not None:
+        whole("scale", scale)
     if model == "bicubic":
         if scale in (None, 1):
             raise InputError("bicubic: needs --scale, 2 or more.")
