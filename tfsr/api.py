@@ -226,38 +226,16 @@ def convert(
     from tfsr.upscaling.upscalers import KerasUpscaler
     from tfsr.zoo.loading import load_architecture
 
-    name, channels = original.name, original.channels
     if not isinstance(original, KerasUpscaler):
-        raise InputError(f"{name}: must be a Keras model to be converted.")
-    trained_for = trained_format(original.model)
-    if trained_for not in (None, format):
-        raise InputError(
-            f"{name}: was trained for {trained_for}; --format {format} is for float "
-            "models."
-        )
-    if format not in FORMATS:
-        raise InputError(f"--format {format}: must be one of {', '.join(FORMATS)}.")
-    chosen = FORMATS[format]
-    if in_float and (not chosen.in_float or not lowering or trained_for):
-        allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
-        raise InputError(
-            f"{name}: --in-float is for float models in --format {allowed}, with "
-            "lowering."
-        )
+        raise InputError(f"{original.name}: must be a Keras model to be converted.")
     task = in_8_bits(task_to_score(original, degradation))
     calibration, check = (
-        BenchmarkFolder(images, original.scale, channels, degradation=task)
+        BenchmarkFolder(images, original.scale, original.channels, degradation=task)
         for images in (
             calibrate or photographs(TRAINING),
             verify or photographs(HELD_OUT),
         )
     )
-    notes = []
-    if chosen.bits and not (calibrate or trained_for):
-        notes.append(
-            "warning: calibrating on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less."
-        )
     written = conversion.convert(
         original.model,
         original.scale,
@@ -269,6 +247,12 @@ def convert(
         in_float,
         load_architecture(model) if isinstance(model, str | Path) else None,
     )
+    notes = []
+    if FORMATS[format].bits and not (calibrate or trained_format(original.model)):
+        notes.append(
+            "warning: calibrated on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less."
+        )
     reports = []
     for file, of_size in zip(written, sizes, strict=True):
         drawn = picture
