@@ -12,7 +12,13 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.errors import InputError
 from tfsr.files import replacing
-from tfsr.graph.footprint import alignment, receptive_radius, taps, working_values
+from tfsr.graph.footprint import (
+    alignment,
+    far_seeing,
+    receptive_radius,
+    taps,
+    working_values,
+)
 from tfsr.graph.graph import Graph, run_node
 from tfsr.graph.operators import clip_bounds
 from tfsr.models import single_scale
@@ -261,7 +267,7 @@ def _facts(model, scale, format, degradation, in_float, architecture):
         **({"in_float": list(in_float)} if in_float else {}),
         "input": f"{format.ends} {color} {PIXELS[format.ends]}",
         "receptive_radius": UNKNOWN_REACH if radius is None else radius,
-        "radius_is_exact": radius is not None,
+        "far_seeing": far_seeing(model),
         "one_size": None not in model.input.shape[1:3],
         "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.

@@ -65,8 +65,8 @@ def upscale(
     """Returns an image enlarged, or restored, in its own kind.
 
     Large images are taken in tiles, whose results are those of the whole, unless the
-    upscaler's `radius_is_exact` is False. A model given by name is loaded by every
-    call; `load_upscaler` loads it once for many.
+    upscaler is `far_seeing`, of the whole image. A model given by name is loaded by
+    every call; `load_upscaler` loads it once for many.
 
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].

@@ -37,4 +37,6 @@ def _text(report):
     ]
     if report["uncounted"]:
         lines.append(f"not counted, unknown: {', '.join(report['uncounted'])}")
+    if report["far_seeing"]:
+        lines.append(f"may see the whole image: {', '.join(report['far_seeing'])}")
     return "\n".join(lines)
