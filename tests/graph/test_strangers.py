@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from tfsr.graph import operations as op
 from tfsr.graph.complexity import mult_adds, mult_adds_720p, uncounted
 from tfsr.graph.footprint import alignment, far_seeing, receptive_radius
 from tfsr.models import scales
@@ -67,6 +68,14 @@ def test_dilation_counts():
     for _ in range(2):
         x = layers.Conv2D(3, 3, padding="same", dilation_rate=4)(x)
     assert receptive_radius(keras.Model(lr, x)) == 8
+
+
+def test_operations_called_by_keyword():
+    lr = keras.Input((None, None, 3))
+    x = op.Conv(1, "same")(kernel=np.zeros((5, 5, 3, 8), "float32"), inputs=lr)
+    assert receptive_radius(keras.Model(lr, x)) == 2
+    x = op.Matmul()(x2=np.zeros((8, 3), "float32"), x1=x)
+    assert mult_adds(keras.Model(lr, x), 9, 7) == 63 * (25 * 3 * 8 + 8 * 3)
 
 
 def test_depthwise_and_pointwise_are_counted_apart():
