@@ -103,6 +103,9 @@ def test_upscale_takes_what_loads(file, photographs):
         assert sr.dtype == np.uint8
         assert np.abs(sr.astype(int) - expected).max() <= 1
     np.testing.assert_array_equal(tfsr.upscale(image, file), sr)  # its smallest scale
+    floats = image[:9, :8, 0] / 255
+    listed = tfsr.upscale(floats.tolist(), "bicubic", scale=2)
+    np.testing.assert_array_equal(listed, tfsr.upscale(floats, "bicubic", scale=2))
     with pytest.raises(InputError, match=r"must be a name.*Received: NoneType"):
         tfsr.load_upscaler(None)
     with pytest.raises(InputError, match="small: has x2; not x4"):

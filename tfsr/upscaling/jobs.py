@@ -247,7 +247,9 @@ def tile_side(upscaler: Upscaler, asked: int | None = None) -> int:
     tile = asked or max(least, automatic_tile(upscaler.working_bytes, radius))
     if tile < least:
         raise InputError(
-            f"{upscaler.name}: takes tiles of {least} pixels or more, not {tile}."
+            f"{upscaler.name}: tiles must have {least} pixels or more, not {tile}; "
+            f"they overlap by {radius} on each side, as far as an output pixel sees, "
+            "and of smaller ones nothing would be left."
         )
     return tile - tile % step
 
