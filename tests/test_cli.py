@@ -62,6 +62,9 @@ def test_summary_counts_as_the_paper(run):
     report = json.loads(out)
     assert report["output"] == [40, 80, 3]
     assert report["mult_adds"] == x4["mult_adds"] * 10 * 20 // (180 * 320)
+    _, out, _ = run("summary", "carn_m", "--scale", "4", "--size", "5x10")
+    expected = report["mult_adds"] / 4e6
+    assert f" {expected:.2f} M mult-adds for 40x20 output" in out
 
 
 def test_summary_of_a_name_with_other_arguments(run):

@@ -2,6 +2,7 @@
 
 from tfsr.cli.arguments import positive, size, with_json
 from tfsr.cli.output import present
+from tfsr.tables import mult_adds
 
 
 def add(command):
@@ -31,7 +32,7 @@ def _text(report):
     of_all = f" ({report['params']:,} with all scales)" if several else ""
     lines = [
         f"{report['model']} x{r['scale']}: {r['params_of_scale']:,} parameters{of_all},"
-        f" {r['mult_adds'] / 1e9:.2f} G mult-adds for "
+        f" {mult_adds(r['mult_adds'])} mult-adds for "
         f"{r['output'][1]}x{r['output'][0]} output"
         for r in report["scales"]
     ]
