@@ -230,6 +230,9 @@ def test_other_test_folders_need_no_training(finished, photographs, tmp_path):
     scored = planned.out / "wide" / "seed_1" / "other_x2.json"
     by_seed = report["networks"][1]["psnr"]["other"]["by_seed"]
     assert json.loads(scored.read_text())["mean"]["psnr_y"] == by_seed[1]
+    shutil.copy(photographs / "rocket.png", other / "coffee.png")
+    changed = results.report(planning.plan(sources, planned.out, [0, 1], tests=[other]))
+    assert changed["networks"][1]["psnr"]["other"]["by_seed"][1] != by_seed[1]
     assert report["size"] == (360, 640)  # for an output of 1280x720
     assert report["networks"][0]["mult_adds"] == complexity.mult_adds(
         carn_m(2, filters=4, blocks=1, units=1, groups=2), 360, 640

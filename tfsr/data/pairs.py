@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsr import arguments
+from tfsr import arguments, files
 from tfsr.data.degradation import (
     BICUBIC,
     Chain,
@@ -113,6 +113,15 @@ class BenchmarkFolder:
                     f"{missing[0]}: missing; {lr} must hold an LR file for each of the "
                     f"{len(self.hr_files)} HR images or not exist."
                 )
+
+    def identity(self) -> dict:
+        """Returns what tells these images from others of a folder of the same name."""
+        return {
+            "channels": self.channels,
+            "degradation": str(self.degradation),
+            "hr": {file.name: files.sha256(file) for file in self.hr_files},
+            "lr": {file.name: files.sha256(file) for file in self.lr_files or []},
+        }
 
     def first(self, count: int | None) -> "BenchmarkFolder":
         """Returns the folder of the first `count` images; of all for None."""
