@@ -145,7 +145,7 @@ def evaluate(
 
     Args:
         model: As for `load_upscaler`.
-        folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`.
+        folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`, or `HR/` and `LR/`.
         scale: One of the model's scales; needed if it has several.
         degradation: What a model restores from, such as `tfsr.data.JPEG(10)`; done to
             LR where it enlarges; by default what it was trained on.

@@ -27,7 +27,9 @@ def add(command):
         type=known_model,
         help=f"{MODEL_HELP}, or the words bicubic or input for what it betters",
     )
-    evaluate.add_argument("folder", help="images, or HR/ and LR_bicubic/X2, X3, X4")
+    evaluate.add_argument(
+        "folder", help="images, or HR/ and LR/ or LR_bicubic/X2, X3, X4"
+    )
     evaluate.add_argument("--scale", type=positive)
     with_degradation(evaluate)
     evaluate.add_argument(

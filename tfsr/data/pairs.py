@@ -38,8 +38,9 @@ class Pair:
 class BenchmarkFolder:
     """HR images, and LR images beside them or made by a degradation.
 
-    `folder` holds images, or `HR/` and optionally `LR_bicubic/X{scale}/` with
-    `NAMEx{scale}.png`. HR is cropped from the top left to a multiple of the scale.
+    `folder` holds images, or `HR/` and optionally `LR_bicubic/X{scale}/` or `LR/`, with
+    `NAMEx{scale}.png` or `NAME.png`. HR is cropped from the top left to a multiple of
+    the scale.
 
     With `rescale`, every HR image is first shrunk by that factor, as in Fig. 10 of the
     MS3-Conv paper (0.8, 0.6, 0.5), so that the same pattern comes at other
@@ -63,7 +64,7 @@ class BenchmarkFolder:
 
     Raises:
         InputError: If the folder is missing or empty, if LR files exist for some
-            images only, or if sizes do not match.
+            images only or cannot be used, or if sizes do not match.
         ValueError: If the degradation is not one for the scale.
     """
 
@@ -103,16 +104,22 @@ class BenchmarkFolder:
         self.folder = arguments.path("folder", folder)
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
-        lr = self.folder / "LR_bicubic" / f"X{scale}"
         made = rescale != 1 or channels == "y" or after_bicubic(degradation) is None
-        if hr.is_dir() and lr.is_dir() and not made:
-            self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
-            missing = [f for f in self.lr_files if not f.is_file()]
-            if missing:
-                raise InputError(
-                    f"{missing[0]}: missing; {lr} must hold an LR file for each of the "
-                    f"{len(self.hr_files)} HR images or not exist."
-                )
+        lr = self._lr_folder(made) if hr.is_dir() else None
+        if lr:
+            self.lr_files = lr_files(lr, self.hr_files, scale)
+
+    def _lr_folder(self, made):
+        """Returns the folder of the LR files to use; None where LR is made."""
+        benchmark, plain = (
+            self.folder / "LR_bicubic" / f"X{self.scale}",
+            self.folder / "LR",
+        )
+        if plain.is_dir() and (made or benchmark.is_dir()):
+            reason = "LR is made of HR here" if made else f"there is {benchmark} too"
+            raise InputError(f"{plain}: is not used, as {reason}; move it elsewhere.")
+        found = [folder for folder in (benchmark, plain) if folder.is_dir()]
+        return found[0] if found and not made else None
 
     def identity(self) -> dict:
         """Returns what tells these images from others of a folder of the same name."""
@@ -151,14 +158,48 @@ class BenchmarkFolder:
                 return Pair(file.stem, lr, hr, luma=True)
             return Pair(file.stem, self.degradation(hr, self.scale, rng), hr)
         lr = read_image(self.lr_files[i], self.channels)
-        expected = tuple(side // self.scale for side in hr.shape[:2])
-        if lr.shape[:2] != expected:
-            raise InputError(
-                f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR "
-                f"asks for {expected[0]}x{expected[1]} (height x width)."
-            )
+        check_lr_size(self.lr_files[i], lr.shape, hr.shape, self.scale)
         rest = Chain(self.degradation.steps[1:])  # the files are of bicubic
         return Pair(file.stem, rest(lr, self.scale, rng), hr)
+
+
+def lr_files(folder: str | Path, hr_files: list[Path], scale: int) -> list[Path]:
+    """Returns the LR file of each HR image: NAMEx2.png, by the scale, or NAME.png.
+
+    Raises:
+        InputError: If an image has none.
+    """
+    by_name = {file.stem: file for file in list_images(folder)}
+    found = []
+    for hr in hr_files:
+        names = f"{hr.stem}x{scale}", hr.stem
+        file = next((by_name[name] for name in names if name in by_name), None)
+        if file is None:
+            raise InputError(
+                f"{Path(folder) / names[0]}.png: missing; {folder} must hold an LR "
+                f"file for each of the {len(hr_files)} HR images or not exist."
+            )
+        found.append(file)
+    return found
+
+
+def check_lr_size(
+    file: Path, lr: tuple[int, ...], hr: tuple[int, ...], scale: int
+) -> None:
+    """Raises an `InputError` unless an LR file has the size that HR asks for.
+
+    Args:
+        file: The LR file.
+        lr: Its shape, height first.
+        hr: That of the HR image.
+        scale: The upscaling factor.
+    """
+    expected = tuple(side // scale for side in hr[:2])
+    if tuple(lr[:2]) != expected:
+        raise InputError(
+            f"{file}: {lr[0]}x{lr[1]} where HR asks for {expected[0]}x{expected[1]} "
+            "(height x width)."
+        )
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
