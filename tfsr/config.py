@@ -16,6 +16,7 @@ from tfsr.data.degradation import (
     BICUBIC,
     DEGRADATIONS,
     Degradation,
+    after_bicubic,
     from_table,
     to_table,
 )
@@ -50,6 +51,7 @@ class DataConfig:
 
     train: list[str]
     val: str
+    train_lr: list[str] = field(default_factory=list)  # of LR files, one for each
     val_images: int | None = None  # the first so many; all by default
     cache: str = "cache"
     channels: int | str = 3  # "y" for luma, as luminance networks see it
@@ -73,9 +75,21 @@ class DataConfig:
         for table in self.degradation if is_list else [self.degradation]:
             _check_types(table)
         task = self.task
+        self._check_train_lr(task)
         if self.channels == "y" and task != BICUBIC:
             raise ValueError(
                 f'channels = "y" needs degradation = "bicubic", not {task}.'
+            )
+
+    def _check_train_lr(self, task):
+        if not self.train_lr:
+            return
+        if len(self.train_lr) != len(self.train):
+            raise ValueError("train_lr must name a folder for each one of train.")
+        if self.downscale or self.channels == "y" or after_bicubic(task) is None:
+            raise ValueError(
+                'train_lr must be without downscale, channels = "y" and a degradation '
+                "that does not begin with bicubic, which all make LR of HR."
             )
 
     @property

@@ -74,6 +74,32 @@ def test_pairs_are_those_of_the_files(photographs, tmp_path):
     check_pairs(ImageCache([photographs], (2, 3, 4), tmp_path / "cache"), photographs)
 
 
+def test_lr_files_are_kept_as_they_are(tmp_path):
+    hr, lr = tmp_path / "hr", tmp_path / "lr"
+    hr.mkdir()
+    lr.mkdir()
+    for seed, (name, height) in enumerate({"a": 20, "b": 13}.items()):
+        save(hr / f"{name}.png", seed, height)
+        for s, ending in ((2, ""), (3, "x3")):
+            save(lr / f"{name}{ending}.png", 9 * s + seed, height // s, 24 // s)
+    made = ImageCache([hr], (2, 3), tmp_path)
+    cache = ImageCache([hr], (2, 3), tmp_path, lr_folders=[lr])
+    assert cache.folder != made.folder
+    for i, name in enumerate("ab"):
+        for s, ending in ((2, ""), (3, "x3")):
+            pair = cache.pair(i, s)
+            np.testing.assert_array_equal(pair.hr, made.pair(i, s).hr)
+            expected = read_image(lr / f"{name}{ending}.png")
+            np.testing.assert_array_equal(pair.lr, expected)
+    save(lr / "b.png", 0, 7, 12)
+    for kind, arguments in ((ImageCache, [tmp_path]), (ImageSurvey, [])):
+        with pytest.raises(InputError, match=r"b\.png: 7x12 where HR asks for 6x12"):
+            kind([hr], (2,), *arguments, lr_folders=[lr])
+    (lr / "b.png").unlink()
+    with pytest.raises(InputError, match=r"bx2\.png: missing"):
+        ImageCache([hr], (2,), tmp_path, lr_folders=[lr])
+
+
 def test_grayscale(photographs, tmp_path):
     cache = ImageCache([photographs], (2,), tmp_path, channels=1)
     file = min(photographs.iterdir())

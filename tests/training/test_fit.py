@@ -87,6 +87,16 @@ def test_a_run_folder_holds_all_its_files(run, make_config):
         assert min(curve.size) > 300
 
 
+def test_lr_files_are_those_that_the_config_names(make_config, tmp_path, photographs):
+    lr = tmp_path / "lr"
+    lr.mkdir()
+    shutil.copy(photographs / "coffee.png", lr)
+    config = make_config(data__train_lr=[str(lr)])
+    for start in (dry_run, train):
+        with pytest.raises(InputError, match=r"lr/astronautx2\.png: missing"):
+            start(config, tmp_path / "run")
+
+
 def test_the_log_has_a_row_an_epoch(run):
     rows = read_log(run[0])
     assert [row["epoch"] for row in rows] == ["1", "2"]

@@ -101,6 +101,7 @@ def _train(config, out, tensorboard, callbacks, changes, replicas):
         data.exclude,
         data.downscale,
         with_lr=after_bicubic(data.task) is not None,
+        lr_folders=data.train_lr,
     )
     task = Enlarged(scales(model)) if data.channels == "y" else data.task
     sampler = PatchSampler(images, options.patch, options.batch, options.seed, task)
