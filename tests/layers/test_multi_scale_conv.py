@@ -230,8 +230,3 @@ def test_every_level_needs_a_path():
 def test_contract(check_layer, arguments):
     layer = MultiScaleConv2D((4,) * 3, **arguments)
     check_layer(layer, channels=4, count=3, step=2)
-
-
-def test_a_tensor_is_no_list():
-    with pytest.raises(ValueError, match=r"list of tensors.*Received: a tensor"):
-        MultiScaleConv2D((4, 4))(keras.Input((8, 8, 3)))

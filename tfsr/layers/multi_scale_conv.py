@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfsr.layers.grouped_conv import GroupedConv2D
+from tfsr.layers.lists import check_list
 
 INTRA = ("own", "shared", "identity")
 PATHS = ("none", "both", "high_to_low", "low_to_high", "neighbours")
@@ -109,11 +110,7 @@ class MultiScaleConv2D(keras.layers.Layer):
         self.up_first = up_first
 
     def build(self, input_shape):
-        if not all(isinstance(shape, tuple | list) for shape in input_shape):
-            raise ValueError(
-                "`inputs` must be a list of tensors, one for each level; of one level "
-                f"[x]. Received: a tensor, input_shape={input_shape}."
-            )
+        check_list(input_shape)
         shares = self._intra.count("shared") > 1
         if shares and len({shape[-1] for shape in input_shape}) > 1:
             raise ValueError(

@@ -1,6 +1,7 @@
 import keras
 from keras import ops
 
+from tfsr.layers.lists import check_list
 from tfsr.layers.scale_wise_conv import ScaleWiseConv2D
 from tfsr.layers.weight_norm_conv import WeightNormConv2D
 
@@ -67,6 +68,7 @@ class ScaleWiseBlock(keras.layers.Layer):
         )
 
     def build(self, input_shape):
+        check_list(input_shape)
         wide = round(self.filters * self.width)
         self.expand = [
             WeightNormConv2D(wide, 3, gain=2.0, name=f"expand_{s}")

@@ -4,6 +4,7 @@ import itertools
 import keras
 from keras import ops
 
+from tfsr.layers.lists import check_list
 from tfsr.layers.resampling import check_ratio, downsample, upsample
 from tfsr.layers.weight_norm_conv import WeightNormConv2D
 
@@ -90,6 +91,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
         self.gain = gain
 
     def build(self, input_shape):
+        check_list(input_shape)
         levels, channels = len(input_shape), input_shape[0][-1]
         self.within = [  # p, by level
             _built(self.filters, self.kernel_size, self.gain, f"conv_{s}", channels)
