@@ -24,7 +24,7 @@ KINDS: dict[str, tuple[tuple[type, ...], int | None]] = {
     "alignment": ((int,), 1),
     "receptive_radius": ((int,), 0),
     "working_bytes": ((int, float), 1),
-    "radius_is_exact": ((bool,), None),
+    "far_seeing": ((list,), None),
     "weights_sha256": ((str,), None),
     "architecture": ((dict,), None),
     "degradation": ((dict, list), None),

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -85,8 +86,8 @@ class TFLiteUpscaler:
         return align(self._fact("receptive_radius"), self._fact("alignment"))
 
     @property
-    def radius_is_exact(self) -> bool:
-        return self.metadata.get("radius_is_exact", True)
+    def far_seeing(self) -> Sequence[str]:
+        return self.metadata.get("far_seeing", ())
 
     @property
     def working_bytes(self) -> int:
@@ -112,12 +113,8 @@ class TFLiteUpscaler:
         if not self.in_tiles:
             return None
         radius = self.metadata.get("receptive_radius", 0)
-        radius = radius if self.radius_is_exact else None
+        radius = None if self.far_seeing else radius
         return FixedTiles(self.size, radius, self.alignment, self.scale)
-
-    def is_exact(self, height: int, width: int) -> bool:
-        """Returns whether an image of this size gets what the whole network gives."""
-        return self.tiles is None or self.tiles.is_exact(height, width)
 
     def _fact(self, key):
         if key not in self.metadata:

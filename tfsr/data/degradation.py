@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tfsr.data.resize import imresize, to_integers
+from tfsr.errors import InputError
 
 NOISES = ("float", "uint8")
 
@@ -337,6 +338,7 @@ def from_table(table: dict | list[dict]) -> Degradation:
 
 def check_scale(degradation: Degradation, scale: int) -> None:
     """Raises a `ValueError` unless networks of `scale` learn from `degradation`."""
+    _check_kind(degradation)
     if degradation.shrinks != (scale > 1):
         wanted = " or ".join(
             kind.name for kind in DEGRADATIONS.values() if kind.shrinks == (scale > 1)
@@ -344,6 +346,14 @@ def check_scale(degradation: Degradation, scale: int) -> None:
         raise ValueError(
             f"a network of x{scale} needs the degradation {wanted}, "
             f"not {degradation.name}."
+        )
+
+
+def _check_kind(degradation):
+    if not isinstance(degradation, Degradation):
+        raise InputError(
+            "`degradation` must be one of tfsr.data, such as JPEG(10). "
+            f"Received: degradation={degradation!r}."
         )
 
 
@@ -372,6 +382,7 @@ def asked_or_own(
     """
     if asked is None:
         return own
+    _check_kind(asked)
     ours = {type(step): step for step in own.steps} if own else {}
     steps = [_set(step, ours.get(type(step), step)) for step in asked.steps]
     return chain([BICUBIC, *steps] if scale > 1 and not asked.shrinks else steps)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfsr import arguments
 from tfsr.data.degradation import (
     BICUBIC,
     Chain,
@@ -90,16 +91,16 @@ class BenchmarkFolder:
         self.channels = channels
         self.rescale = rescale
         self.degradation = degradation
-        self.seed = seed
+        self.seed = arguments.whole("seed", seed, least=0)
         if border is None:
             border = scale if scale > 1 else 0
-        self.border = border
+        self.border = arguments.whole("border", border, least=0)
         self.lr_files = None
         if isinstance(folder, list):
             self.folder = folder[0].parent
             self.hr_files = folder
             return
-        self.folder = Path(folder)
+        self.folder = arguments.path("folder", folder)
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         lr = self.folder / "LR_bicubic" / f"X{scale}"

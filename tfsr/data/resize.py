@@ -6,6 +6,7 @@ round up, not to even.
 """
 
 import math
+from numbers import Real
 
 import numpy as np
 
@@ -25,8 +26,8 @@ def imresize(image: np.ndarray, scale: float) -> np.ndarray:
         raise ValueError(
             f"`image` must be (H, W) or (H, W, C). Received: shape={image.shape}."
         )
-    if not scale > 0:
-        raise ValueError(f"`scale` must be positive. Received: scale={scale}.")
+    if not (isinstance(scale, Real) and scale > 0):
+        raise ValueError(f"`scale` must be positive. Received: scale={scale!r}.")
     rows = _resize_first_axis(image, scale)
     return _resize_first_axis(rows.swapaxes(0, 1), scale).swapaxes(0, 1)
 
