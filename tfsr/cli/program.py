@@ -32,7 +32,7 @@ from tfsr.cli import (
 )
 from tfsr.cli.output import fail
 from tfsr.errors import InputError, NotFiniteError, WorkerLostError
-from tfsr.extras import OF_TRAIN, needs
+from tfsr.extras import MODULES, check, needs
 
 COMMANDS = (
     demo,
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}.")
     except ModuleNotFoundError as error:
-        if error.name not in OF_TRAIN:
+        if error.name not in MODULES:
             raise
         return fail(needs(error.name))
     except MemoryError:
@@ -147,6 +147,8 @@ def _check_targets(options):
             raise InputError(f"{target}: there is no folder {parent}.")
         if not os.access(parent, os.W_OK):
             raise InputError(f"{target}: nothing can be written in {parent}.")
+    if getattr(options, "picture", None):
+        check("matplotlib")
 
 
 class _Parser(argparse.ArgumentParser):
