@@ -447,7 +447,10 @@ def test_a_training_resumes_with_the_same_images(
     [
         (["data.degradation=bicubic"], "[data] sigma is not for"),
         (["data.degradation=fog"], f"one of {', '.join(DEGRADATIONS)}, not 'fog'"),
-        (["model.scale=2"], "a network of x2 needs the degradation bicubic, not noise"),
+        (
+            ["model.scale=2"],
+            "x2 needs the degradation bicubic or resize, not noise",
+        ),
         (["data.sigma=0"], "Received: sigma=0."),
         (["data.exclude=['coffee', 'tea']"], "no image is named tea; see `exclude`"),
     ],
