@@ -121,6 +121,14 @@ def test_a_network_for_photographs_as_they_are(
     assert [step["name"] for step in scored["degradation"]] == [
         *("bicubic", "noise", "jpeg")
     ]
+    files = ("--jpeg", 60, "--metrics", "psnr")
+    scored = report("evaluate", whole, photographs, *files)
+    before = report("evaluate", "bicubic", photographs, "--scale", 2, *files)
+    assert scored["gain"].pop("over") == "bicubic"
+    assert scored["gain"] == pytest.approx(
+        {key: scored["mean"][key] - before["mean"][key] for key in scored["mean"]}
+    )
+    assert "gain" not in before
     file = tmp_path / "x2.tflite"
     verified = report(
         *("convert", whole, "--format", "float32", "-o", file),
@@ -130,6 +138,7 @@ def test_a_network_for_photographs_as_they_are(
     assert verified["degradation"] == task == metadata.read(file)["degradation"]
     code, text, _ = run("evaluate", file, photographs)
     assert code == 0
+    assert "over bicubic" in text.splitlines()[-1]
     assert "x2 from bicubic, noise of sigma 0 to 6 (uint8), JPEG of quality" in text
 
 
