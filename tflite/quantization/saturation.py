@@ -48,9 +48,9 @@ def saturated_patches(channels: int, side: int) -> list[np.ndarray]:
     return [_gray_ramp(channels, side), *fields]
 
 
-def flat_field(color: tuple[int, ...], side: int) -> np.ndarray:
-    """Returns an image of one colour, float32 `(side, side, C)` in [0, 1]."""
-    return np.full((side, side, len(color)), color, np.float32)
+def flat_field(color: tuple[int, ...], height: int, width: int) -> np.ndarray:
+    """Returns an image of one colour, float32 `(height, width, C)` in [0, 1]."""
+    return np.full((height, width, len(color)), color, np.float32)
 
 
 def _gray_ramp(channels, side):
