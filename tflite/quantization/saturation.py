@@ -72,9 +72,9 @@ def saturated_images(channels: int, side: int = 576) -> list[np.ndarray]:
     return [np.uint8(np.rint(255 * image)) for image in images]
 
 
-def flat_field(color: tuple[int, ...], side: int) -> np.ndarray:
-    """Returns an image of one colour, float32 `(side, side, C)` in [0, 1]."""
-    return np.full((side, side, len(color)), color, np.float32)
+def flat_field(color: tuple[int, ...], height: int, width: int) -> np.ndarray:
+    """Returns an image of one colour, float32 `(height, width, C)` in [0, 1]."""
+    return np.full((height, width, len(color)), color, np.float32)
 
 
 def _gray_ramp(channels, side):
