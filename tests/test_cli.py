@@ -393,6 +393,36 @@ def test_the_log_of_a_training_has_no_bar(run, config, tmp_path):
     assert "\b" not in out + err
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("tfsr up", "upscale"),
+        ("tfsr evaluate --prot", "--protocol"),
+        ("tfsr evaluate --jp", "--jpeg"),  # from a table
+        ("tfsr upscale pho", "photo.png"),
+        ("tfsr upscale --model pho", "photo.png"),
+    ],
+)
+def test_the_shell_completes(run, tmp_path, typed, expected):
+    code, script, _ = run("--print-completion", "bash")
+    assert code == 0
+    Path(tmp_path, "photo.png").touch()
+    *before, word = typed.split()
+    complete = f"""
+        COMP_WORDS=({typed}); COMP_CWORD={len(before)}; COMPREPLY=()
+        $(complete -p tfsr | grep -o "_[a-z_]*") tfsr {word} {before[-1]}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script + complete],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{expected}\n"
+
+
 def test_quiet_says_only_results_and_mistakes(run, images, tmp_path):
     model = ["--model", "bicubic", "--scale", "2", "--quiet"]
     out = tmp_path / "large"

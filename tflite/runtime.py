@@ -44,6 +44,10 @@ class TFLiteUpscaler:
         size: tuple[int, int] | None = None,
     ):
         self.metadata = read(file)
+        if compiled := self.metadata.get("compiled"):
+            raise InputError(
+                f"{file}: is compiled for {compiled}, which alone runs it."
+            )
         self.name = named(str(file))
         self.scale = self.metadata["scale"]
         self.depth = format_of(self.metadata, file).depth
@@ -134,9 +138,9 @@ class TFLiteUpscaler:
             raise MemoryError(str(error)) from None
         return _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
 
-    def input_bytes(self, lr: np.ndarray) -> bytes:
-        """Returns an image as the model's input tensor holds it."""
-        return _encode(lr, self._input).tobytes()
+    def input_array(self, lr: np.ndarray) -> np.ndarray:
+        """Returns an image as the model's input tensor holds it, `(1, H, W, C)`."""
+        return _encode(lr, self._input)
 
     def from_bytes(self, content: bytes) -> np.ndarray:
         """Returns the image that the bytes of the model's output tensor mean."""
@@ -165,14 +169,14 @@ def partitions(interpreter: Interpreter) -> int:
     return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
 
 
-def delegated(interpreter: Interpreter) -> int:
-    """Returns how many operators the CPU delegate took.
+def delegated(interpreter: Interpreter) -> set[int]:
+    """Returns the indices of the operators that the CPU delegate took.
 
     They are what lies between inputs and outputs of the delegate's own operators.
     """
     operators = interpreter._get_ops_details()
     producer = {i: op for op in operators[::-1] for i in op["outputs"]}
-    inside = {}
+    inside: set[int] = set()
     for part in operators:
         if part["op_name"] != "DELEGATE":
             continue
@@ -180,9 +184,22 @@ def delegated(interpreter: Interpreter) -> int:
         while open_ends:
             operator = producer.get(open_ends.pop())
             if operator is not None and operator["index"] not in inside:
-                inside[operator["index"]] = operator
+                inside.add(operator["index"])
                 open_ends += set(operator["inputs"]) - border
-    return len(inside)
+    return inside
+
+
+def taken(file: str | Path) -> dict:
+    """Returns what the CPU delegate takes, as `Kind.ask` in `devices.delegates`."""
+    interpreter = TFLiteUpscaler(file).interpreter
+    inside, parts = delegated(interpreter), partitions(interpreter)
+    refused = {
+        op["op_name"]
+        for op in interpreter._get_ops_details()
+        if op["op_name"] != "DELEGATE" and op["index"] not in inside
+    }
+    whole = parts == 1 and not refused
+    return {"parts": parts, "whole": whole, "refused_operators": sorted(refused)}
 
 
 def inspect(file: str | Path) -> dict:
@@ -209,7 +226,7 @@ def inspect(file: str | Path) -> dict:
     return {
         "metadata": upscaler.metadata,
         "operators": dict(Counter(op["op_name"] for op in operators)),
-        "delegated": delegated(interpreter),
+        "delegated": len(delegated(interpreter)),
         "partitions": partitions(interpreter),
         "float_operators": sum(
             not floats.isdisjoint([*op["inputs"], *op["outputs"]]) for op in operators

@@ -15,7 +15,7 @@ from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.upscalers import Upscaler, from_uint8, sees_all, to_uint8
 
 CROP = 96  # HR pixels: side of the crop in the picture
-FIELD = 48  # LR pixels: side of a flat field; its middle third is compared
+FIELD = (48, 48)  # LR pixels: size of a flat field; its middle third is compared
 GAIN = 16  # factor on the difference in the picture
 
 
@@ -24,6 +24,7 @@ def verify(
     original: Upscaler,
     folder: BenchmarkFolder,
     picture: str | Path | None = None,
+    field: tuple[int, int] = FIELD,
 ) -> dict:
     """Returns the report of `tfsr verify`; both models get the same LR.
 
@@ -34,6 +35,7 @@ def verify(
         picture: A `.png` file to write. It shows the crop of the worst image in which
             the two models differ most, beside HR, the difference and, in restoration,
             the input.
+        field: Height and width of the flat fields.
 
     Returns:
         Means in dB: `psnr_float` (original) and `psnr_quantized` (converted) against HR
@@ -75,7 +77,7 @@ def verify(
         **mean,
         "loss_db": mean["psnr_float"] - mean["psnr_quantized"],
         "channel_bias": np.mean(bias, axis=0).tolist(),
-        "flat_field_error": flat_field_error(converted, original),
+        "flat_field_error": flat_field_error(converted, original, field),
         "approximated_images": sum(
             converted.tiles is not None
             and not converted.tiles.is_exact(*image["lr_size"])
@@ -86,20 +88,28 @@ def verify(
     }
 
 
-def flat_field_error(converted: Upscaler, original: Upscaler) -> dict[str, int]:
+def flat_field_error(
+    converted: Upscaler, original: Upscaler, field: tuple[int, int] = FIELD
+) -> dict[str, int]:
     """Returns how far a saturated colour comes out from where the original has it.
+
+    Args:
+        converted: The converted model.
+        original: The model it was made from.
+        field: Height and width of the flat fields.
 
     Returns:
         For each corner of the colour cube, by its name in `CORNERS`, the largest
         difference of the two models on a flat field of it, in 8-bit levels.
     """
     errors = {}
-    side = FIELD * converted.scale // 3
-    middle = slice(side, 2 * side)  # zeros beyond the border reach less far
+    thirds = [side * converted.scale // 3 for side in field]
+    # Zeros beyond the border reach less far than this.
+    middle = tuple(slice(third, 2 * third) for third in thirds)
     for name, color in CORNERS.get(converted.channels, {}).items():
-        field = flat_field(color, FIELD)
+        image = flat_field(color, *field)
         ours, theirs = (
-            to_uint8(upscaler(field))[middle, middle].astype(int)
+            to_uint8(upscaler(image))[middle].astype(int)
             for upscaler in (converted, original)
         )
         errors[name] = int(np.abs(ours - theirs).max())

@@ -183,6 +183,7 @@ def convert(
     in_float: Sequence[str] = (),
     degradation: Degradation | None = None,
     picture: str | Path | None = None,
+    compile: str | None = None,
 ) -> dict:
     """Converts a model to `.tflite` and measures what that loses.
 
@@ -199,10 +200,12 @@ def convert(
         in_float: What int8 leaves in float32, by the names of `tfsr sensitivity`.
         degradation: As for `evaluate`.
         picture: A `.png` file for the crop where both differ most.
+        compile: Also write the file compiled for a delegate, such as `qualcomm:SM8650`.
 
     Returns:
-        `file`, `size_bytes`, what `tfsr verify` reports, and `notes`, one-line remarks;
-        of several sizes `files`, a list of these.
+        `file`, `size_bytes`, what `tfsr verify` reports, `compiled`, the other file if
+        asked for, and `notes`, one-line remarks; of several sizes `files`, a list of
+        these.
 
     Raises:
         InputError: If the model cannot be converted so.
@@ -218,6 +221,7 @@ def convert(
     from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite import conversion
+    from tfsr.tflite.devices import delegates
     from tfsr.tflite.formats import FORMATS
     from tfsr.tflite.quantization.aware import trained_format
     from tfsr.tflite.runtime import TFLiteUpscaler
@@ -236,6 +240,11 @@ def convert(
             verify or photographs(HELD_OUT),
         )
     )
+    if compile:
+        target = delegates.Delegate(compile)
+        target.check()
+        if None in sizes and None in original.model.input.shape[1:3]:
+            raise InputError(f"{compile}: compiles files of fixed size; give --size.")
     written = conversion.convert(
         original.model,
         original.scale,
@@ -261,7 +270,10 @@ def convert(
         converted = TFLiteUpscaler(file)
         report = measure(converted, original, check, drawn)
         facts = {"file": str(file), "size_bytes": file.stat().st_size}
-        more = [*notes, *roughness(converted, report)]
+        if compile:
+            facts["compiled"] = str(delegates.compile(file, target))
+        advice = [f"{file}: {line}" for line in delegates.advice(file)]
+        more = [*notes, *roughness(converted, report), *advice]
         reports.append({**facts, **report, "notes": more})
         notes = []
     return reports[0] if len(reports) == 1 else {"files": reports}

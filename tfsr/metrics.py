@@ -114,9 +114,6 @@ def ifc(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
         sr: `(H, W, 1)` on the scale of 8 bits.
         hr: The ground truth, of the same shape.
         border: Pixels shaved from each side first.
-
-    Raises:
-        InputError: If pyrtools is not installed.
     """
     from tfsr.scoring import information_fidelity
 
