@@ -321,6 +321,8 @@ class DelegatedUpscaler:
         InputError: If the delegate cannot run it; the message has the engine's reason.
     """
 
+    tiles = None  # as its images have the file's size
+
     def __init__(
         self, file: str | Path, delegate: Delegate, images: Sequence[np.ndarray]
     ):
