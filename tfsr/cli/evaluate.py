@@ -90,11 +90,11 @@ def add(command):
 
 def run(options):
     from tfsr.data import images_left_out
-    from tfsr.data.degradation import task_name
-    from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate
+    from tfsr.data.degradation import BICUBIC, task_name
+    from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate, gain
     from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
-    from tfsr.zoo.upscalers import load_upscaler
+    from tfsr.zoo.upscalers import BASELINES, load_upscaler
 
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
@@ -127,12 +127,17 @@ def run(options):
         scored = (*scored, "ifc")
     report = {"model": name, **evaluate(upscaler, folder, scored)}
     report["protocol"].update(name=protocol, self_ensemble=options.self_ensemble)
+    if name not in BASELINES and folder.degradation != BICUBIC and "psnr" in scored:
+        report["gain"] = gain(report, folder)
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
     names = list(report["mean"])
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
     lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
+    if better := report.get("gain"):
+        cells = [f"{better[n]:+.4f}" if n in better else "" for n in names]
+        lines.append([f"over {better['over']}", *cells])
     task = task_name(folder.degradation, folder.scale)
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
     present(

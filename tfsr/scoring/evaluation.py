@@ -64,6 +64,22 @@ def evaluate(
     }
 
 
+def gain(report: dict, folder: BenchmarkFolder) -> dict:
+    """Returns by how much PSNR is better than without a network, in dB.
+
+    Args:
+        report: What `evaluate` returned for `folder`, with PSNR.
+        folder: The images.
+
+    Returns:
+        `over`, the name of the `baseline`, and the difference of the means by key.
+    """
+    before = baseline(folder)
+    means = evaluate(before, folder, ("psnr",))["mean"]
+    levels = {key: report["mean"][key] - mean for key, mean in means.items()}
+    return {"over": before.name, **levels}
+
+
 def default_metrics(folder: BenchmarkFolder) -> tuple[str, ...]:
     """Returns what is scored on a folder if nothing else is asked for."""
     return (*metrics.DEFAULT, *folder.degradation.metrics)
