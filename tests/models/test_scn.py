@@ -249,7 +249,7 @@ def test_bad_levels():
 )
 def test_one_step_reaches_every_weight(builder, arguments):
     arguments = {"scale": 2, **arguments}
-    model = small(builder, **arguments)
+    model = small(builder, gains="authors", **arguments)  # to the coarsest level
     before = [w.copy() for w in model.get_weights()]
     model.compile(optimizer="adam", loss="mae", run_eagerly=True)
     lr, hr = random_lr(4, 8, 8, 3), random_lr(4, *[8 * arguments["scale"]] * 2, 3)
