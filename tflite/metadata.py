@@ -24,16 +24,17 @@ KINDS: dict[str, tuple[tuple[type, ...], int | None]] = {
     "alignment": ((int,), 1),
     "receptive_radius": ((int,), 0),
     "working_bytes": ((int, float), 1),
-    "radius_is_exact": ((bool,), None),
+    "far_seeing": ((list,), None),
     "weights_sha256": ((str,), None),
     "architecture": ((dict,), None),
     "degradation": ((dict, list), None),
     "size": ((list,), None),
+    "compiled": ((str,), None),
 }
 
 
 def attach(content: bytes, facts: dict) -> bytes:
-    """Returns the content of a `.tflite` file with metadata added.
+    """Returns the content of a `.tflite` file with this metadata, and no other of ours.
 
     Args:
         content: Content of a `.tflite` file.
@@ -45,12 +46,27 @@ def attach(content: bytes, facts: dict) -> bytes:
 
     text = json.dumps({"tfsr": facts, "file_sha256": ZEROS.decode()}).encode()
     model = unpack(content)
-    entry = schema.MetadataT()
-    entry.name, entry.buffer = b"tfsr", add_buffer(model, np.frombuffer(text, np.uint8))
-    model.metadata = [*(model.metadata or []), entry]
-    content = pack(model)
-    digest = hashlib.sha256(content).hexdigest().encode()
+    values = np.frombuffer(text, np.uint8)
+    entries = model.metadata or []
+    own = next((entry for entry in entries if entry.name == b"tfsr"), None)
+    if own is None:
+        own = schema.MetadataT()
+        own.name, own.buffer = b"tfsr", add_buffer(model, values)
+        model.metadata = [*entries, own]
+    else:
+        model.buffers[own.buffer].data = values
+    return seal(pack(model))
+
+
+def seal(content: bytes) -> bytes:
+    """Returns a `.tflite` file with metadata of ours and the checksum that it has now.
+
+    Args:
+        content: A file that another program has changed; its metadata is in place.
+    """
     at = content.index(DIGEST, content.index(BEGIN)) + len(DIGEST)
+    blank = content[:at] + ZEROS + content[at + 64 :]
+    digest = hashlib.sha256(blank).hexdigest().encode()
     return content[:at] + digest + content[at + 64 :]
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,10 @@ class TFLiteUpscaler:
         size: tuple[int, int] | None = None,
     ):
         self.metadata = read(file)
+        if compiled := self.metadata.get("compiled"):
+            raise InputError(
+                f"{file}: is compiled for {compiled}, which alone runs it."
+            )
         self.name = named(str(file))
         self.scale = self.metadata["scale"]
         self.depth = format_of(self.metadata, file).depth
@@ -85,8 +90,8 @@ class TFLiteUpscaler:
         return align(self._fact("receptive_radius"), self._fact("alignment"))
 
     @property
-    def radius_is_exact(self) -> bool:
-        return self.metadata.get("radius_is_exact", True)
+    def far_seeing(self) -> Sequence[str]:
+        return self.metadata.get("far_seeing", ())
 
     @property
     def working_bytes(self) -> int:
@@ -112,12 +117,8 @@ class TFLiteUpscaler:
         if not self.in_tiles:
             return None
         radius = self.metadata.get("receptive_radius", 0)
-        radius = radius if self.radius_is_exact else None
+        radius = None if self.far_seeing else radius
         return FixedTiles(self.size, radius, self.alignment, self.scale)
-
-    def is_exact(self, height: int, width: int) -> bool:
-        """Returns whether an image of this size gets what the whole network gives."""
-        return self.tiles is None or self.tiles.is_exact(height, width)
 
     def _fact(self, key):
         if key not in self.metadata:
@@ -137,9 +138,9 @@ class TFLiteUpscaler:
             raise MemoryError(str(error)) from None
         return _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
 
-    def input_bytes(self, lr: np.ndarray) -> bytes:
-        """Returns an image as the model's input tensor holds it."""
-        return _encode(lr, self._input).tobytes()
+    def input_array(self, lr: np.ndarray) -> np.ndarray:
+        """Returns an image as the model's input tensor holds it, `(1, H, W, C)`."""
+        return _encode(lr, self._input)
 
     def from_bytes(self, content: bytes) -> np.ndarray:
         """Returns the image that the bytes of the model's output tensor mean."""
@@ -168,14 +169,14 @@ def partitions(interpreter: Interpreter) -> int:
     return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
 
 
-def delegated(interpreter: Interpreter) -> int:
-    """Returns how many operators the CPU delegate took.
+def delegated(interpreter: Interpreter) -> set[int]:
+    """Returns the indices of the operators that the CPU delegate took.
 
     They are what lies between inputs and outputs of the delegate's own operators.
     """
     operators = interpreter._get_ops_details()
     producer = {i: op for op in operators[::-1] for i in op["outputs"]}
-    inside = {}
+    inside: set[int] = set()
     for part in operators:
         if part["op_name"] != "DELEGATE":
             continue
@@ -183,9 +184,22 @@ def delegated(interpreter: Interpreter) -> int:
         while open_ends:
             operator = producer.get(open_ends.pop())
             if operator is not None and operator["index"] not in inside:
-                inside[operator["index"]] = operator
+                inside.add(operator["index"])
                 open_ends += set(operator["inputs"]) - border
-    return len(inside)
+    return inside
+
+
+def taken(file: str | Path) -> dict:
+    """Returns what the CPU delegate takes, as `Kind.ask` in `devices.delegates`."""
+    interpreter = TFLiteUpscaler(file).interpreter
+    inside, parts = delegated(interpreter), partitions(interpreter)
+    refused = {
+        op["op_name"]
+        for op in interpreter._get_ops_details()
+        if op["op_name"] != "DELEGATE" and op["index"] not in inside
+    }
+    whole = parts == 1 and not refused
+    return {"parts": parts, "whole": whole, "refused_operators": sorted(refused)}
 
 
 def inspect(file: str | Path) -> dict:
@@ -212,7 +226,7 @@ def inspect(file: str | Path) -> dict:
     return {
         "metadata": upscaler.metadata,
         "operators": dict(Counter(op["op_name"] for op in operators)),
-        "delegated": delegated(interpreter),
+        "delegated": len(delegated(interpreter)),
         "partitions": partitions(interpreter),
         "float_operators": sum(
             not floats.isdisjoint([*op["inputs"], *op["outputs"]]) for op in operators

@@ -25,6 +25,7 @@ from tfsr.quiet import import_keras
 
 if typing.TYPE_CHECKING:
     import keras
+    import numpy as np
 
 # In a wheel inside the package, in a clone beside it.
 CONFIGS = [parent / "configs" for parent in Path(__file__).parents[:2]]
@@ -192,6 +193,7 @@ class Config:
     quantize: QuantizeConfig | None = None
     builder: "Callable[[], keras.Model] | None" = None  # if not the model's of `MODELS`
     teacher: Callable | None = None  # of whose outputs is learned, not of HR
+    drawn: Sequence["np.ndarray"] = ()  # HR images that are learned from beside `data`
 
     def build(self) -> "keras.Model":
         """Returns the network to train.

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tfsr.data import ImageCache, ImageSurvey, imresize, read_image
+from tfsr.data.cache import WithDrawn
 from tfsr.errors import InputError
 
 # Builds a cache, saying "ready" first and waiting for a line before it starts. Every
@@ -294,3 +295,22 @@ def test_an_index_of_wrong_content_is_named(photographs, tmp_path, damage):
 def of_first(index, **values):
     index["images"][0]["hr"] |= values
     return index
+
+
+@pytest.mark.parametrize("with_lr", [True, False])
+def test_drawn_images_come_every_so_often(tmp_path, with_lr):
+    (tmp_path / "hr").mkdir()
+    for i in range(6):
+        save(tmp_path / "hr" / f"{i}.png", i)
+    cache = ImageCache([tmp_path / "hr"], (2,), tmp_path / "cache", with_lr=with_lr)
+    drawn = [np.full((9, 8, 3), value, np.uint8) for value in (0, 255)]
+    images = WithDrawn(cache, drawn, every=3)
+    assert len(images) == 6 + 3
+    assert images.shapes(2) == cache.shapes(2) + 3 * [(4, 4, 3)]
+    for position, value in ((6, 0), (7, 255), (8, 0)):
+        pair = images.pair(position, 2)
+        assert pair.hr.shape == (8, 8, 3)
+        assert np.all(pair.hr == value)
+        assert pair.lr.shape == ((4, 4, 3) if with_lr else (8, 8, 3))
+        assert np.all(pair.lr == value)
+    assert images.pair(5, 2).name == cache.pair(5, 2).name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfsr.graph.complexity import mult_adds, params
-from tfsr.layers import CONVS
+from tfsr.layers import CONVS, MultiScaleConv2D
 from tfsr.models import carn, ms3_carn, scales, srresnet
 from tfsr.training import build_model, read_config
 
@@ -46,6 +46,10 @@ def random_lr(*shape):
         ("carn_standard", 35.51, 1.15),
         ("carn_ms3", 15.06, 0.45),
         ("carn_ms3_plus", 23.32, 1.03),
+        # Fig. 5: from MS to MS2 block by block
+        ("srresnet_ms_ms2_4", 17.30, None),
+        ("srresnet_ms_ms2_8", 17.90, None),
+        ("srresnet_ms_ms2_12", 18.51, None),
         # Section 3.3: "the same computational complexity" as W_d=1, the standard
         ("srresnet_w_d2", 42.76, None),
         ("srresnet_w_d2_shared", 42.76, None),
@@ -71,7 +75,7 @@ def test_carn_has_one_more_convolution_than_its_authors():
 
 def test_every_config_has_the_paper_s_settings():
     files = sorted(CONFIGS.glob("*.toml"))
-    assert len(files) == 18
+    assert len(files) == 21
     for file in files:
         config = read_config(file)
         train, scale = config.train, config.model["scale"]
@@ -206,6 +210,41 @@ def test_saved_and_reloaded(tmp_path, builder, conv):
 
 
 @pytest.mark.parametrize("builder", [srresnet, ms3_carn])
+def test_a_convolution_for_each_block(builder):
+    mixed = small(builder, ["ms", "ms2"], blocks=2)
+    ms, ms2 = (small(builder, conv, blocks=2) for conv in ("ms", "ms2"))
+
+    def paths(model):
+        layers = {x.name: x for x in model.layers if isinstance(x, MultiScaleConv2D)}
+        return {name: layer.paths for name, layer in layers.items()}
+
+    expected = {
+        name: paths(ms2 if name.startswith("block_1_") else ms)[name]
+        for name in paths(ms)
+    }
+    if builder is ms3_carn:  # what joins the blocks is no part of them
+        expected["block_1_fuse"] = "none"
+    assert paths(mixed) == expected
+    assert params(ms) < params(mixed) < params(ms2)
+    assert mixed(random_lr(1, 5, 6, 3)).shape == (1, 10, 12, 3)
+
+
+@pytest.mark.parametrize("builder", [srresnet, ms3_carn])
+@pytest.mark.parametrize("conv", ["standard", "ms3", "w_d2"])
+def test_the_start_of_mmsr(builder, conv):
+    model = small(builder, conv, start="mmsr", filters=32)
+    lr = random_lr(2, 8, 8, 3)
+    enlarged = keras.ops.image.resize(lr, (16, 16), interpolation="bilinear")
+    difference = np.abs(model(lr) - enlarged)
+    assert 0 < difference.max() < 0.01
+    kernels = [w for w in model.trainable_weights if w.name == "kernel"]
+    assert not any(np.any(w) for w in model.trainable_weights if w.name == "bias")
+    for kernel in kernels:
+        deviation = 0.1 * (2 / np.prod(kernel.shape[:3])) ** 0.5
+        assert np.std(kernel) == pytest.approx(deviation, rel=0.15)
+
+
+@pytest.mark.parametrize("builder", [srresnet, ms3_carn])
 def test_grayscale(builder):
     model = small(builder, channels=1)
     assert model(random_lr(1, 5, 6, 1)).shape == (1, 10, 12, 1)
@@ -227,6 +266,9 @@ def test_grayscale(builder):
         ({"conv": "ms4"}, r"`conv` must be one of standard, .*conv=ms4\."),
         ({"conv": "ms3", "levels": 5}, r"`levels` must be 1 to 4.*levels=5\."),
         ({"levels": 2}, r"`levels` must be left out for standard.*levels=2\."),
+        ({"conv": ["ms"], "blocks": 2}, r"one for each of the 2 blocks.*conv=\['ms'\]"),
+        ({"conv": ["ms", "w_d2"], "blocks": 2}, r"the same levels in all blocks.*w_d2"),
+        ({"start": "he"}, r"`start` must be one of \('carn', 'mmsr'\).*start=he\."),
     ],
 )
 def test_errors(builder, arguments, message):

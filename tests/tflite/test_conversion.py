@@ -64,7 +64,7 @@ def test_without_lowering_the_converter_calibrates(tmp_path, model, folder):
 
 
 def test_unknown_format_is_named(tmp_path, model, folder):
-    with pytest.raises(ValueError, match="Received: format=int4"):
+    with pytest.raises(InputError, match="--format int4: must be one of float32, "):
         convert(model, 2, "int4", [None], tmp_path / "m.tflite", folder)
     assert not list(tmp_path.iterdir())
 

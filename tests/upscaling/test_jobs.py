@@ -26,9 +26,11 @@ from tfsr.upscaling.jobs import (
     jpeg_quality,
     photos_left_out,
     plan,
+    tile_side,
     upscale,
     upscale_array,
 )
+from tfsr.upscaling.tiling import tiles
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
     KerasUpscaler,
@@ -211,6 +213,34 @@ def test_memory_that_runs_out_halves_the_tile(tmp_path, photo):
     with pytest.raises(InputError, match=r"photo\.png: too little memory"):
         upscale(far, Job(photo, tmp_path / "2.png"), tile=64)
     assert not (tmp_path / "2.png").exists()
+
+
+def test_memory_that_runs_out_in_the_comparison_of_tiles(tmp_path, photo):
+    class Far(BicubicUpscaler):
+        far_seeing = ("norm",)
+        runs = 0
+
+        def __call__(self, lr):
+            self.runs += 1
+            if self.runs == in_tiles + 1:
+                raise MemoryError
+            return super().__call__(lr)
+
+    in_tiles = tiles(*read_photo(photo).color.shape[:2], 64, Far(2).radius)
+    assert in_tiles > 1
+    job = Job(photo, tmp_path / "out.png")
+    out_of_memory, compared = upscale(Far(2), job, tile=64)
+    assert out_of_memory == "memory ran out; went on with tiles of 32 pixels"
+    assert compared.startswith("the network may see the whole image (norm), tiles do")
+    expected = imresize(read_photo(photo).color, 2)
+    np.testing.assert_array_equal(read_photo(job.target).color, expected)
+
+
+def test_a_tile_too_small_says_why():
+    assert tile_side(BicubicUpscaler(2), 7) == 7
+    said = "must have 7 pixels or more, not 6; they overlap by 3 on each side"
+    with pytest.raises(InputError, match=said):
+        tile_side(BicubicUpscaler(2), 6)
 
 
 def test_automatic_tile_follows_the_footprint(monkeypatch):

@@ -13,8 +13,13 @@ import numpy as np
 from tqdm import tqdm
 
 from tfsr import memory
+from tfsr.apart import ApartError
+from tfsr.errors import InputError
+from tfsr.tflite.devices.delegates import Delegate, ask
+from tfsr.tflite.metadata import read
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 
+BENCHMARK_S = 1800.0  # for a delegate to do all runs of a file
 MEASURE = """
 import json, sys
 path, *arguments = json.loads(sys.argv[1])
@@ -62,6 +67,64 @@ def benchmark(
         "device": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
         "results": [contender.report() for contender in contenders],
     }
+
+
+def benchmark_on(
+    files: list[Path], delegate: Delegate, runs: int, warmup: int, software: bool
+) -> dict:
+    """Returns the report of `tfsr benchmark --delegate`, as `benchmark` does.
+
+    The output is copied back in every timed run, as what shows it would want it.
+
+    Args:
+        files: `.tflite` files of fixed size.
+        delegate: What runs them, each in a process of its own.
+        runs: Timed runs of each file.
+        warmup: Runs before the timed ones, not counting the very first.
+        software: Whether to time what only stands for the real delegate.
+
+    Raises:
+        InputError: If the delegate does not take a file whole, or is no real one.
+    """
+    if delegate.kind.measure is None:
+        raise InputError(f"{delegate.name}: times here would say nothing of it.")
+    delegate.check()
+    devices, results = {}, []
+    for file in tqdm(files, desc=delegate.name, disable=None):
+        answer = ask(file, delegate)
+        if answer["taken"] != "whole":
+            reason = answer["reason"] or "it takes a part of it"
+            raise InputError(f"{file}: {delegate.name} does not run it: {reason}.")
+        if answer["software"] and not software:
+            raise InputError(
+                f"{delegate.name}: {answer['device']} is a driver in software, whose "
+                "times say nothing of a GPU; --software-driver times it all the same."
+            )
+        try:
+            times = delegate.kind.measure(
+                Path(file), delegate.option, runs, warmup, BENCHMARK_S
+            )
+        except ApartError as error:
+            raise InputError(f"{file}: {delegate.name} fails: {error}.") from None
+        metadata = read(file)
+        height, width = metadata["size"]
+        results.append(
+            {
+                "file": str(file),
+                "format": metadata["format"],
+                "size": f"{height}x{width}",
+                "threads": 1,
+                "delegate": delegate.name,
+                "load_ms": times["load_ms"],
+                "first_ms": times["first_ms"],
+                **statistics(times["latencies_ms"]),
+                "peak_memory_mb": None,
+                "partitions": answer["parts"],
+                "size_bytes": Path(file).stat().st_size,
+            }
+        )
+        devices[answer["device"]] = None
+    return {"device": ", ".join(map(str, devices)), "results": results}
 
 
 class _Contender:

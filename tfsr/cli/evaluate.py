@@ -16,9 +16,18 @@ from tfsr.cli.arguments import (
 )
 from tfsr.cli.output import columns, present, say
 from tfsr.errors import InputError
-from tfsr.zoo.released import BASELINES
 
-CHANNELS = {"sr_y": 3, "sr_gray": 1, "luma": "y", "color": 3, "gray": 1}  # by protocol
+CHANNELS = {  # by protocol
+    "sr_y": 3,
+    "sr_rgb": 3,
+    "sr_gray": 1,
+    "luma": "y",
+    "color": 3,
+    "gray": 1,
+}
+
+
+DIV2K_BORDER = 6  # pixels that `sr_rgb` shaves beyond the scale
 
 
 def add(command):
@@ -43,7 +52,8 @@ def add(command):
         "--protocol",
         choices=CHANNELS,
         help="what is scored; by default colour or gray as the model has it; luma, of "
-        "bicubic and of luminance networks, rounds nothing",
+        "bicubic and of luminance networks, rounds nothing; sr_rgb, of DIV2K, shaves "
+        "6 pixels more than the scale",
     )
     evaluate.add_argument(
         "--rescale",
@@ -84,7 +94,7 @@ def run(options):
     from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate, gain
     from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
-    from tfsr.zoo.upscalers import load_upscaler
+    from tfsr.zoo.upscalers import BASELINES, load_upscaler
 
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
@@ -93,6 +103,9 @@ def run(options):
     channels = CHANNELS.get(options.protocol)
     luma = "y" if channels == "y" else None
     upscaler = load_upscaler(options.model, options.scale, luma)
+    border = options.border
+    if options.protocol == "sr_rgb" and border is None:
+        border = upscaler.scale + DIV2K_BORDER
     folder = images_to_score(
         upscaler,
         options.folder,
@@ -101,9 +114,9 @@ def run(options):
         options.rescale,
         options.seed,
         options.uint8,
-        options.border,
+        border,
     )
-    _check_protocol(options, folder)
+    protocol = _checked_protocol(options, folder)
     if line := images_left_out(folder.hr_files[0].parent):
         say(line)
     name = upscaler.name
@@ -113,7 +126,7 @@ def run(options):
     if options.ifc and "ifc" not in scored:
         scored = (*scored, "ifc")
     report = {"model": name, **evaluate(upscaler, folder, scored)}
-    report["protocol"]["self_ensemble"] = options.self_ensemble
+    report["protocol"].update(name=protocol, self_ensemble=options.self_ensemble)
     if name not in BASELINES and folder.degradation != BICUBIC and "psnr" in scored:
         report["gain"] = gain(report, folder)
     if options.picture:
@@ -134,14 +147,18 @@ def run(options):
     )
 
 
-def _check_protocol(options, folder):
+def _checked_protocol(options, folder):
+    """Returns the name of the protocol; raises `InputError` if another is asked for."""
     from tfsr.scoring.evaluation import protocol_name
 
     name = protocol_name(folder)
+    if name == "sr_y" and options.protocol == "sr_rgb":
+        return options.protocol  # the same figures at another border
     if options.protocol not in (None, name):
         raise InputError(
             f"--protocol {options.protocol}: {options.model} is scored by {name}."
         )
+    return name
 
 
 def _factor(text):

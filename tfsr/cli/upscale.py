@@ -100,9 +100,9 @@ def _enlarger(photo, scale):
 
 
 def _restore(options):
-    from tfsr.zoo.upscalers import load_upscaler
+    from tfsr.zoo.upscalers import BASELINES, load_upscaler
 
-    if options.model in released.BASELINES:
+    if options.model in BASELINES:
         raise InputError(f"--model {options.model}: restores nothing.")
     _check_exists(options.input)
     if options.model is None:

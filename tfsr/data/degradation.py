@@ -32,6 +32,7 @@ from tfsr.data.parameters import (
     span,
 )
 from tfsr.data.resize import KERNELS, imresize, to_integers
+from tfsr.errors import InputError
 
 Sigma = Annotated[float | list[float], Numbers(0, above=True)]
 
@@ -510,6 +511,7 @@ def _last(field):
 
 def check_scale(degradation: Degradation, scale: int) -> None:
     """Raises a `ValueError` unless networks of `scale` learn from `degradation`."""
+    _check_kind(degradation)
     if degradation.shrinks != (scale > 1):
         wanted = " or ".join(
             kind.name for kind in DEGRADATIONS.values() if kind.shrinks == (scale > 1)
@@ -517,6 +519,14 @@ def check_scale(degradation: Degradation, scale: int) -> None:
         raise ValueError(
             f"a network of x{scale} needs the degradation {wanted}, "
             f"not {degradation.name}."
+        )
+
+
+def _check_kind(degradation):
+    if not isinstance(degradation, Degradation):
+        raise InputError(
+            "`degradation` must be one of tfsr.data, such as JPEG(10). "
+            f"Received: degradation={degradation!r}."
         )
 
 
@@ -546,6 +556,7 @@ def asked_or_own(
     """
     if asked is None:
         return own
+    _check_kind(asked)
     ours = {type(step): step for step in own.steps} if own else {}
     steps = [_set(step, ours.get(type(step), step)) for step in asked.steps]
     return chain([BICUBIC, *steps] if scale > 1 and not asked.shrinks else steps)

@@ -1,6 +1,7 @@
 """LR and HR images of a benchmark folder, as the evaluation protocol wants them."""
 
 import copy
+import dataclasses
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfsr import arguments
 from tfsr.data.degradation import (
     BICUBIC,
     Chain,
@@ -90,16 +92,17 @@ class BenchmarkFolder:
         self.channels = channels
         self.rescale = rescale
         self.degradation = degradation
-        self.seed = seed
+        self.seed = arguments.whole("seed", seed, least=0)
         if border is None:
             border = scale if scale > 1 else 0
-        self.border = border
+        self.border = arguments.whole("border", border, least=0)
+        self.size: tuple[int, int] | None = None
         self.lr_files = None
         if isinstance(folder, list):
             self.folder = folder[0].parent
             self.hr_files = folder
             return
-        self.folder = Path(folder)
+        self.folder = arguments.path("folder", folder)
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         lr = self.folder / "LR_bicubic" / f"X{scale}"
@@ -120,6 +123,12 @@ class BenchmarkFolder:
         part.lr_files = self.lr_files and self.lr_files[:count]
         return part
 
+    def middles(self, size: tuple[int, int]) -> "BenchmarkFolder":
+        """Returns the folder with the middle of every image, `size` of LR pixels."""
+        part = copy.copy(self)
+        part.size = size
+        return part
+
     def __len__(self) -> int:
         return len(self.hr_files)
 
@@ -127,6 +136,26 @@ class BenchmarkFolder:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, i: int) -> Pair:
+        pair = self._whole(i)
+        if self.size is None:
+            return pair
+        height, width = pair.lr.shape[:2]
+        if height < self.size[0] or width < self.size[1]:
+            raise InputError(
+                f"{self.hr_files[i]}: its LR is {height}x{width}, smaller than "
+                f"{self.size[0]}x{self.size[1]}."
+            )
+        top, left = (height - self.size[0]) // 2, (width - self.size[1]) // 2
+
+        def cut(image, scale):
+            rows = slice(top * scale, (top + self.size[0]) * scale)
+            return image[rows, left * scale : (left + self.size[1]) * scale]
+
+        return dataclasses.replace(
+            pair, lr=cut(pair.lr, 1), hr=cut(pair.hr, self.scale)
+        )
+
+    def _whole(self, i):
         file = self.hr_files[i]
         hr = read_image(file, self.channels)
         if self.rescale != 1:

@@ -7,6 +7,7 @@ and halves round up, not to even.
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,8 @@ def imresize(
         raise ValueError(
             f"`image` must be (H, W) or (H, W, C). Received: shape={image.shape}."
         )
-    if not scale > 0:
-        raise ValueError(f"`scale` must be positive. Received: scale={scale}.")
+    if not (isinstance(scale, Real) and scale > 0):
+        raise ValueError(f"`scale` must be positive. Received: scale={scale!r}.")
     how = scale, KERNELS[kernel], antialias
     rows = _resize_first_axis(image, *how)
     return _resize_first_axis(rows.swapaxes(0, 1), *how).swapaxes(0, 1)

@@ -1,7 +1,7 @@
 import keras
 from keras import ops
 
-from tfsr.layers.scale_wise_conv import ScaleWiseConv2D
+from tfsr.layers.scale_wise_conv import PATH_GAIN, ScaleWiseConv2D
 from tfsr.layers.weight_norm_conv import WeightNormConv2D
 
 
@@ -20,6 +20,7 @@ class ScaleWiseBlock(keras.layers.Layer):
         resampling: As for `ScaleWiseConv2D`.
         shared: Whether all levels share their weights.
         outputs: How many levels to compute, from the finest; `None` for all.
+        path_gain: As for `ScaleWiseConv2D`.
 
     Input shape:
         A list of `(B, H_s, W_s, filters)`, the levels.
@@ -40,6 +41,7 @@ class ScaleWiseBlock(keras.layers.Layer):
         resampling="bilinear",
         shared=True,
         outputs=None,
+        path_gain=PATH_GAIN,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -55,6 +57,7 @@ class ScaleWiseBlock(keras.layers.Layer):
         self.resampling = resampling
         self.shared = shared
         self.outputs = outputs
+        self.path_gain = path_gain
         self.conv = ScaleWiseConv2D(
             filters,
             3,
@@ -63,6 +66,7 @@ class ScaleWiseBlock(keras.layers.Layer):
             shared,
             outputs,
             gain,
+            path_gain,
             name="conv",
         )
 
@@ -97,4 +101,5 @@ class ScaleWiseBlock(keras.layers.Layer):
             "resampling": self.resampling,
             "shared": self.shared,
             "outputs": self.outputs,
+            "path_gain": self.path_gain,
         }

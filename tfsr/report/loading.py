@@ -10,8 +10,7 @@ from tfsr.report.models import FLOAT, PTQ, QAT, Model, Run
 from tfsr.tflite.formats import format_of
 from tfsr.upscaling.upscalers import KerasUpscaler
 from tfsr.zoo.loading import load_architecture, weights_sha256
-from tfsr.zoo.released import BASELINES
-from tfsr.zoo.upscalers import load_upscaler
+from tfsr.zoo.upscalers import BASELINES, load_upscaler
 
 
 def load_models(arguments: Sequence[str], scale: int | None = None) -> list[Model]:

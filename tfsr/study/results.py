@@ -12,7 +12,7 @@ from tfsr.metrics import key_of
 from tfsr.scoring.comparison import most_different_places
 from tfsr.scoring.evaluation import baseline, evaluate, psnr
 from tfsr.study.planning import Study, budget
-from tfsr.tables import markdown
+from tfsr.tables import markdown, mult_adds
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -124,7 +124,7 @@ def table(report: dict) -> str:
                 network["name"],
                 " ".join(map(str, network["seeds"])) or "-",
                 f"{network['params'] / 1e3:.0f} K",
-                f"{network['mult_adds'] / 1e9:.2f} G",
+                mult_adds(network["mult_adds"]),
                 *(f"{t['median_ms']:.1f} ({t['ratio']:.2f})" for t in latency.values()),
                 *(_plus_minus(scores.get(name)) for name in report["tests"]),
             ]

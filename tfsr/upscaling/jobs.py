@@ -23,7 +23,7 @@ from tfsr.photos import (
 from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
 from tfsr.photos.opening import image_file, open_image
 from tfsr.upscaling.tiling import align, bands, tiles
-from tfsr.upscaling.upscalers import Upscaler
+from tfsr.upscaling.upscalers import Upscaler, sees_all
 
 REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
 PHOTO_SUFFIXES = (*SUFFIXES, ".gif", *REFUSED)
@@ -163,16 +163,15 @@ def upscale(
         notes.append(f"16-bit photo, but the model has {upscaler.depth} bits")
     photo = bleed_opaque(photo, reach=upscaler.radius)
     layers = [photo.color] if photo.alpha is None else [photo.color, photo.alpha]
-    if upscaler.tiles and not upscaler.tiles.is_exact(*photo.color.shape[:2]):
-        height, width = upscaler.tiles.size
-        notes.append(f"tiles of {height}x{width}, all that the model takes, may show")
     job.target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(job.target.parent, job.target.name)
     while True:
         try:
             rows = _enlarged(upscaler, layers, tile, job.source, progress)
             write_photo(job.target, photo, rows, upscaler.scale)
-            if upscaler.tiles is None and not upscaler.radius_is_exact:
+            if upscaler.tiles:  # which a file may turn out to need
+                return notes + _note_tiles(upscaler, *photo.color.shape[:2])
+            if upscaler.far_seeing:
                 notes += _compare_tiles(upscaler, layers, tile, job.source)
             return notes
         except MemoryError:
@@ -248,7 +247,9 @@ def tile_side(upscaler: Upscaler, asked: int | None = None) -> int:
     tile = asked or max(least, automatic_tile(upscaler.working_bytes, radius))
     if tile < least:
         raise InputError(
-            f"{upscaler.name}: takes tiles of {least} pixels or more, not {tile}."
+            f"{upscaler.name}: tiles must have {least} pixels or more, not {tile}; "
+            f"they overlap by {radius} on each side, as far as an output pixel sees, "
+            "and of smaller ones nothing would be left."
         )
     return tile - tile % step
 
@@ -285,6 +286,16 @@ def jpeg_quality(file: str | Path) -> int | None:
     return None
 
 
+def _note_tiles(upscaler, height, width):
+    """Returns a note on tiles of the one size that an upscaler takes, if they show."""
+    if upscaler.tiles.is_exact(height, width):
+        return []
+    note = "tiles of {}x{}, all that the model takes, may show".format(
+        *upscaler.tiles.size
+    )
+    return [f"{note}: {sees_all(upscaler)}" if upscaler.far_seeing else note]
+
+
 def _compare_tiles(upscaler, layers, tile, name):
     """Returns a note on how much tiles change what a network makes of an image.
 
@@ -307,8 +318,8 @@ def _compare_tiles(upscaler, layers, tile, name):
     if not np.issubdtype(crop[0].dtype, np.floating):
         most /= np.iinfo(crop[0].dtype).max
     return [
-        f"the network may see the whole image, tiles do not: on a crop of {sides[0]}x"
-        f"{sides[1]} tiles of {smaller} pixels differ by up to {255 * most:.1f} of 255"
+        f"{sees_all(upscaler)}, tiles do not: on a crop of {sides[0]}x{sides[1]} tiles "
+        f"of {smaller} pixels differ by up to {255 * most:.1f} of 255"
     ]
 
 

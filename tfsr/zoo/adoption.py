@@ -62,10 +62,7 @@ def adopt(model: keras.Model, name: str) -> keras.Model:
     Raises:
         InputError: If it is not from one image to one image.
     """
-    if not isinstance(model, keras.Model):
-        raise InputError(f"{name}: not a Keras model.")
-    if not getattr(model, "inputs", None):
-        model = _functional(model, name)
+    model = functional(model, name)
     if _is_ours(model):
         return model
     if len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -90,8 +87,21 @@ def _is_ours(model):
     return of_scales or bool(luminance_scales(model))
 
 
-def _functional(model, name):
-    """Returns a subclassed model within a functional one."""
+def functional(model: keras.Model, name: str = "") -> keras.Model:
+    """Returns a subclassed model within a functional one, and others as they are.
+
+    Args:
+        model: A model, built.
+        name: Of its file, for messages; the model's by default.
+
+    Raises:
+        InputError: If it was never built, or runs on no image.
+    """
+    name = name or getattr(model, "name", "`model`")
+    if not isinstance(model, keras.Model):
+        raise InputError(f"{name}: not a Keras model.")
+    if getattr(model, "inputs", None):
+        return model
     shape = model.get_build_config() or {}
     shape = shape.get("input_shape")
     if not shape or len(shape) != 4 or not isinstance(shape[-1], int):

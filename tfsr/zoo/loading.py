@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfsr import extras, files
+from tfsr import files
 from tfsr.errors import InputError
 from tfsr.zoo import released
 
@@ -140,14 +140,10 @@ def import_carn(file: str | Path) -> "keras.Model":
     read off the weights. Only tensors are unpickled, no code.
 
     Raises:
-        InputError: If the file is not such a checkpoint or PyTorch is missing.
+        InputError: If the file is not such a checkpoint.
     """
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise InputError(
-            f"{file}: reading it needs PyTorch: {extras.command('torch')}"
-        ) from None
+    import torch
+
     from tfsr.models import carn
 
     if not Path(file).is_file():

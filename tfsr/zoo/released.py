@@ -12,7 +12,6 @@ from tfsr import files
 from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "released"
-BASELINES = ("bicubic", "input")  # words for what a model is compared with
 MODELS = (".npz", ".tflite")
 ENLARGERS = {2: "carn_m", 3: "carn_m", 4: "carn_m"}  # by scale, the best on Set5
 CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
