@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfsr.config import DataConfig
 from tfsr.data import GaussianNoise, imresize
 from tfsr.errors import InputError
 from tfsr.zoo import released
@@ -97,6 +98,21 @@ def test_what_restores_a_file(folder, smooth):
     )
     assert not found["gray.jpg"].warning
     assert not found["noisy_gray.png"].warning
+
+
+def test_a_network_for_the_channels_of_a_file_is_preferred(folder, monkeypatch):
+    data = {"train": ["x"], "val": "x"}
+    jpeg = {"name": "jpeg", "quality": [5, 95]}
+    monkeypatch.setattr(
+        "tfsr.zoo.choosing.restorers",
+        lambda: {
+            "colors": DataConfig(**data, degradation=jpeg),
+            "gray": DataConfig(**data, degradation={**jpeg, "quality": 10}, channels=1),
+        },
+    )
+    chosen = [restorer_of(name) for name in ("usual.jpg", "gray.jpg")]
+    assert [choice.model for choice in chosen] == ["colors_int8", "gray_int8"]
+    assert not any(choice.warning for choice in chosen)
 
 
 @pytest.mark.parametrize(

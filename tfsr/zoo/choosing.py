@@ -56,7 +56,8 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
 def restorer_of(file: str | Path) -> Choice:
     """Returns the model that restores a file.
 
-    By the quality of a JPEG, else by the noise in the pixels.
+    By the quality of a JPEG, else by the noise in the pixels; of several one for its
+    channels.
 
     Raises:
         InputError: If none suits, or the file cannot be read where its pixels count.
@@ -69,10 +70,15 @@ def restorer_of(file: str | Path) -> Choice:
         level = noise_sigma(read_photo(file).color)
         kind, found = "noise", f"noise of sigma {level:.0f}"
     made_for = restorers()
-    for name, data in made_for.items():
-        if data.task.name == kind and level is not None and data.task.suits(level):
-            model = name if origin.bits == 16 else released.in_8_bits(name)
-            return Choice(model, found, _of_colors(name, data, origin))
+    suited = [
+        name
+        for name, data in made_for.items()
+        if data.task.name == kind and level is not None and data.task.suits(level)
+    ]
+    if suited:
+        name = min(suited, key=lambda n: (made_for[n].channels == 1) != origin.gray)
+        model = name if origin.bits == 16 else released.in_8_bits(name)
+        return Choice(model, found, _of_colors(name, made_for[name], origin))
     known = ", ".join(f"{name} ({data.task})" for name, data in made_for.items())
     raise InputError(
         f"{file}: {found}, which no model of tfsr's is for; choose with --model what "
