@@ -10,6 +10,7 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.pictures import most_different, side_by_side
 from tfsr.scoring.evaluation import psnr
+from tfsr.scoring.grayness import gray_spread
 from tfsr.tflite.quantization.saturation import CORNERS, flat_field
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.upscalers import Upscaler, from_uint8, sees_all, to_uint8
@@ -42,8 +43,9 @@ def verify(
         by the evaluation protocol, and `psnr_between` the two over all channels;
         `loss_db` = `psnr_float` - `psnr_quantized`; `channel_bias`, the mean of
         converted - original for each channel, in 8-bit units; `flat_field_error`, as
-        the function of that name returns it; `worst_image`, the name of the image with
-        the largest loss; `images`, for each image its `name`,
+        the function of that name returns it; `gray_spread`, what
+        `tfsr.scoring.grayness` returns of the converted model; `worst_image`, the name
+        of the image with the largest loss; `images`, for each image its `name`,
         `lr_size` and figures; `approximated_images`, how many of them a file of one
         size takes in tiles or padded, so that it gives less than the network would.
         Also `folder`, `scale` and `degradation`.
@@ -78,6 +80,7 @@ def verify(
         "loss_db": mean["psnr_float"] - mean["psnr_quantized"],
         "channel_bias": np.mean(bias, axis=0).tolist(),
         "flat_field_error": flat_field_error(converted, original, field),
+        "gray_spread": gray_spread(converted),
         "approximated_images": sum(
             converted.tiles is not None
             and not converted.tiles.is_exact(*image["lr_size"])

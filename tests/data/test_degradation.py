@@ -434,6 +434,21 @@ def test_an_image_gets_the_same_noise_in_any_folder_and_order(tmp_path):
     assert np.abs(seeded[0].lr - first[0].lr).max() > 25
 
 
+def test_gray_images_are_degraded_as_gray_for_networks_of_three_channels(tmp_path):
+    Image.fromarray(image(channels=1).squeeze()).save(tmp_path / "a.png")
+    for degradation, scale in (
+        (GaussianNoise(25), 1),
+        (JPEG(10), 1),
+        (BICUBIC, 2),
+        (Chain((BICUBIC, GaussianNoise(5, "uint8"), JPEG(60))), 2),
+    ):
+        kinds = {"degradation": degradation, "seed": 3}
+        (gray,) = BenchmarkFolder(tmp_path, scale, 1, **kinds)
+        (color,) = BenchmarkFolder(tmp_path, scale, 3, **kinds)
+        np.testing.assert_array_equal(color.lr, np.repeat(gray.lr, 3, axis=-1))
+        np.testing.assert_array_equal(color.hr, np.repeat(gray.hr, 3, axis=-1))
+
+
 def test_restoration_uses_no_lr_files(tmp_path):
     (tmp_path / "HR").mkdir()
     (tmp_path / "LR_bicubic" / "X1").mkdir(parents=True)

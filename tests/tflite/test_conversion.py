@@ -109,6 +109,7 @@ def test_verify_measures_loss_and_bias(folder):
     report = verify(Constant([110, 100, 97]), Constant([100, 100, 100]), folder)
     assert report["channel_bias"] == [10, 0, -3]
     assert {*report["flat_field_error"].values()} == {10}
+    assert {*report["gray_spread"].values()} == {13}
     assert [*report["flat_field_error"]][2] == "green"
     error = (10**2 + 3**2) / 3
     assert report["psnr_between"] == pytest.approx(10 * np.log10(255**2 / error))

@@ -1,5 +1,5 @@
-import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.models import carn_m, cmsc, single_scale, srresnet, vdsr
-from tfsr.photos import read_photo, write_photo
+from tfsr.photos import read_photo
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.aware import quantization_aware
 from tfsr.tflite.quantization.integers import IntegerUpscaler
@@ -22,8 +22,6 @@ from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.jobs import (
     Job,
     automatic_tile,
-    has_16_bits,
-    jpeg_quality,
     photos_left_out,
     plan,
     tile_side,
@@ -483,28 +481,30 @@ def test_without_o_the_result_lies_beside(here):
 def test_restore_chooses_only_where_it_can_tell(here, capsys):
     assert main(["restore", "jpeg_10.jpg"]) == 0
     assert Path("jpeg_10_restored.jpg").is_file()
-    for photo in ("photo.png", "jpeg_90.jpg", "."):
-        capsys.readouterr()
+    said = capsys.readouterr().err
+    assert "jpeg_10.jpg: a JPEG of quality 10; by scn_jpeg_10_int8." in said
+    for photo, found in (
+        ("photo.png", r"noise of sigma \d+"),
+        ("jpeg_90.jpg", "a JPEG of quality 90"),
+    ):
         assert main(["restore", photo]) == 2
         said = capsys.readouterr().err
+        assert re.search(f"{photo}: {found}, which no model", said)
         assert "scn_denoise_25 (noise of sigma 25" in said
         assert "scn_jpeg_10 (JPEG of quality 10)" in said
         assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("quality", [15, 30, 50, 75, 95])
-def test_the_quality_of_a_jpeg(here, quality):
-    Image.new("RGB", (8, 8)).save("some.jpg", quality=quality)
-    assert jpeg_quality("some.jpg") == pytest.approx(quality, abs=3)
-    assert jpeg_quality("photo.png") is None
-
-
-def test_which_photos_have_16_bits(here):
-    assert has_16_bits("deep.png")
-    assert not has_16_bits("photo.png")
-    assert not has_16_bits("missing.png")
-    photo = read_photo("photo.png")
-    deep = dataclasses.replace(photo, color=photo.color.astype(np.uint16))
-    for name in ("deep_rgb.png", "deep.tif"):
-        write_photo(Path(name), deep, iter([deep.color]), 1)
-        assert has_16_bits(name)
+def test_of_a_folder_each_file_gets_its_model(here, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "tfsr.zoo.upscalers.load_upscaler", lambda *args, **kwargs: BicubicUpscaler(2)
+    )
+    assert main(["upscale", ".", "-o", "out"]) == 0
+    said = capsys.readouterr().err
+    assert "1 by carn_m.\n" in said
+    assert "3 by carn_m_x2_int8.\n" in said
+    assert said.count("comes out sharper") == 1
+    assert main(["upscale", "photo.png"]) == 0
+    said = capsys.readouterr().err
+    assert "photo.png: a file without loss; by carn_m_x2_int8.\n" in said
+    assert "sharper" not in said

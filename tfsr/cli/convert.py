@@ -231,6 +231,7 @@ def _loss(report):
         f"the original on {report['folder']}: loses {loss_db:.3f} dB; "
         f"{report['psnr_between']:.1f} dB between them; "
         f"mean shift by channel {bias}; worst: {report['worst_image']}{_corner(report)}"
+        f"{_spread(report)}"
     )
 
 
@@ -240,6 +241,14 @@ def _corner(report):
         return ""
     corner = max(errors, key=errors.__getitem__)
     return f"; worst pure colour: {corner}, {errors[corner]} levels off"
+
+
+def _spread(report):
+    spread = report["gray_spread"]
+    if not spread:
+        return ""
+    image = max(spread, key=spread.__getitem__)
+    return f"; a gray {image} comes out with {spread[image]} levels of colour"
 
 
 def _in_tiles(report):

@@ -34,6 +34,7 @@ from tfsr.data.parameters import (
 from tfsr.data.resize import KERNELS, imresize, to_integers
 from tfsr.errors import InputError
 
+SLACK = 5  # of quality, or of 8-bit units: nobody sees such a difference
 Sigma = Annotated[float | list[float], Numbers(0, above=True)]
 
 
@@ -98,6 +99,19 @@ class Degradation:
     def steps(self) -> tuple["Degradation", ...]:
         """What is done one after another: itself, or the parts of a chain."""
         return (self,)
+
+    def suits(self, level: float) -> bool:
+        """Returns whether a network for this restores images of a level well.
+
+        What it has not been trained on it blurs, or leaves in.
+
+        Args:
+            level: Of the parameter that has an option.
+        """
+        if self.option is None:
+            return False
+        low, high = ends(getattr(self, self.option.parameter))
+        return low - SLACK <= level <= high + SLACK
 
     def in_8_bits(self) -> "Degradation":
         """Returns the same with its images clipped and rounded to 8 bits."""
@@ -362,14 +376,6 @@ class JPEG(SameSize):
     def published(self, scale):
         as_usual = self == JPEG(self.quality)
         return f"jpeg {self.quality}" if as_usual else str(self)
-
-    def suits(self, quality: int) -> bool:
-        """Returns whether a network for this restores a file of `quality` well.
-
-        What it has not been trained on it blurs, or leaves blocks in.
-        """
-        low, high = ends(self.quality)
-        return low - 5 <= quality <= high + 5
 
     def __str__(self):
         chroma = "" if self.subsampling == "4:2:0" else either(self.subsampling)

@@ -50,7 +50,9 @@ class BenchmarkFolder:
     For restoration the scale is 1 and LR, always made, has the size of HR. Where a
     degradation begins with bicubic, the rest of it is done to LR, file or made. What is
     random in it comes from the seed and a checksum of the HR pixels, so the same image
-    is degraded alike in any folder and order.
+    is degraded alike in any folder and order. An image with R = G = B is degraded as
+    the gray one it is: a network of three channels sees the noise that one of gray
+    sees, and cannot average it out.
 
     Args:
         folder: Path of the folder, or a list of HR files.
@@ -177,18 +179,33 @@ class BenchmarkFolder:
         if self.rescale != 1:
             hr = imresize(hr, self.rescale)
         hr = crop_to_multiple(hr, self.scale)
-        rng = np.random.default_rng([self.seed, zlib.crc32(hr.tobytes())])
+        seen = _without_copies(hr)
+        rng = np.random.default_rng([self.seed, zlib.crc32(seen.tobytes())])
         if self.lr_files is None:
             if 0 in hr.shape:
                 raise InputError(f"{file}: smaller than the scale {self.scale}.")
             if self.channels == "y":
                 lr = imresize(hr.astype(np.float32), 1 / self.scale)
                 return Pair(file.stem, lr, hr, luma=True)
-            return Pair(file.stem, self.degradation(hr, self.scale, rng), hr)
+            lr = self.degradation(seen, self.scale, rng)
+            return Pair(file.stem, _with_copies(lr, hr), hr)
         lr = read_image(self.lr_files[i], self.channels)
         check_lr_size(self.lr_files[i], lr.shape, hr.shape, self.scale)
         rest = Chain(self.degradation.steps[1:])  # the files are of bicubic
-        return Pair(file.stem, rest(lr, self.scale, rng), hr)
+        lr = rest(_without_copies(lr), self.scale, rng)
+        return Pair(file.stem, _with_copies(lr, hr), hr)
+
+
+def _without_copies(image):
+    """Returns one channel of an image whose channels are alike, others as they are."""
+    alike = image.shape[-1] > 1 and (image == image[..., :1]).all()
+    return image[..., :1] if alike else image
+
+
+def _with_copies(image, hr):
+    """Returns `image` with the channels of `hr`."""
+    alike = image.shape[-1] < hr.shape[-1]
+    return np.repeat(image, hr.shape[-1], axis=-1) if alike else image
 
 
 def lr_files(folder: str | Path, hr_files: list[Path], scale: int) -> list[Path]:

@@ -55,7 +55,7 @@ class Share:
     """The share of the images that something is done to, from 0 to 1."""
 
     def __contains__(self, value: Any) -> bool:
-        return isinstance(value, Real) and 0 <= value <= 1
+        return isinstance(value, Real) and 0 <= float(value) <= 1
 
     def __str__(self):
         return "from 0 to 1"

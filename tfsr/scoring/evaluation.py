@@ -185,7 +185,7 @@ def _protocol(upscaler, folder, names):
 def _degradation(folder):
     """Returns the tables of the degradation, each with the seed of what it draws."""
     tables = [
-        to_table(step) if step.shrinks else {**to_table(step), "seed": folder.seed}
+        to_table(step) if step == BICUBIC else {**to_table(step), "seed": folder.seed}
         for step in folder.degradation.steps
     ]
     return tables if len(tables) > 1 else tables[0]

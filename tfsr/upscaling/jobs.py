@@ -1,13 +1,11 @@
 """Photographs to their enlargement, or restored, files and folders, in tiles."""
 
-import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL.JpegImagePlugin import JpegImageFile
 from tqdm import tqdm
 
 from tfsr.data.resize import imresize
@@ -21,7 +19,6 @@ from tfsr.photos import (
     write_photo,
 )
 from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
-from tfsr.photos.opening import image_file, open_image
 from tfsr.upscaling.tiling import align, bands, tiles
 from tfsr.upscaling.upscalers import Upscaler, sees_all
 
@@ -259,31 +256,6 @@ def automatic_tile(bytes_per_pixel: int, radius: int) -> int:
     budget = min(MEMORY_BUDGET, available_memory() // 2)
     side = int((budget / bytes_per_pixel) ** 0.5)
     return max(2 * radius + 16, min(MAX_TILE, side))
-
-
-def has_16_bits(file: str | Path) -> bool:
-    """Returns whether a photograph has 16 bits a sample; False if it cannot be read."""
-    with contextlib.suppress(InputError), image_file(file) as stream:
-        image = open_image(stream, whole=False)
-        return "16" in f"{image.mode} {image.tile}".partition(";")[2]
-    return False
-
-
-def jpeg_quality(file: str | Path) -> int | None:
-    """Returns the quality of a JPEG file on the scale of the IJG's encoder, 1 to 100.
-
-    Told by the sum of its steps for luma, too high by up to 2 below 20, and None of
-    other files.
-    """
-    with contextlib.suppress(InputError), image_file(file) as stream:
-        image = open_image(stream, whole=False)
-        if isinstance(image, JpegImageFile):
-            steps = sum(image.quantization[0])
-            of_50 = 3688  # their sum in table K.1 of the standard
-            if steps >= of_50:
-                return max(1, round(50 * of_50 / steps))
-            return round(100 - 50 * steps / of_50)
-    return None
 
 
 def _note_tiles(upscaler, height, width):
