@@ -4,7 +4,7 @@ import argparse
 import functools
 from pathlib import Path
 
-from tfsr.cli.arguments import MODEL_HELP, known_model, positive
+from tfsr.cli.arguments import MODEL_HELP, known_model, positive, with_shard
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
 from tfsr.zoo import released
@@ -62,6 +62,7 @@ def _with_files(command, suffix):
         help="of a folder's files; their own by default",
     )
     command.add_argument("--overwrite", action="store_true")
+    with_shard(command, "images of a folder")
 
 
 def _upscale(options):
@@ -151,7 +152,12 @@ def _run(options, upscaler_of):
     from tfsr.upscaling.upscalers import SelfEnsemble
 
     jobs, done = plan(
-        options.input, options.out, options.suffix, options.format, options.overwrite
+        options.input,
+        options.out,
+        options.suffix,
+        options.format,
+        options.overwrite,
+        options.shard,
     )
     if line := photos_left_out(options.input, options.out):
         say(line)

@@ -18,6 +18,7 @@ from tfsr.data.degradation import (
 from tfsr.data.images import list_images, read_image
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
+from tfsr.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,13 @@ class BenchmarkFolder:
         part = copy.copy(self)
         part.hr_files = self.hr_files[:count]
         part.lr_files = self.lr_files and self.lr_files[:count]
+        return part
+
+    def part(self, shard: Shard) -> "BenchmarkFolder":
+        """Returns the folder of the images of one shard."""
+        part = copy.copy(self)
+        part.hr_files = list(shard.of(self.hr_files))
+        part.lr_files = self.lr_files and list(shard.of(self.lr_files))
         return part
 
     def __len__(self) -> int:
