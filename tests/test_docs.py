@@ -55,8 +55,12 @@ def _commands(page):
     """Yields every command of a page that starts with tfsr, as a shell has it."""
     yield from _blocks(page)
     text = page.read_text()
-    inline = re.findall(r"`(tfsr [^`]+)`", re.sub(r"(?ms)^```.*?^```", "", text))
+    inline = re.findall(r"`(tfsr [^`]+)`", _prose(text))
     yield from (" ".join(span.split()) for span in inline)
+
+
+def _prose(text):
+    return re.sub(r"(?ms)^```.*?^```", "", text)
 
 
 def _whole_lines(block):
@@ -169,7 +173,8 @@ def test_files_named_exist(page):
     text = page.read_text()
     named = re.findall(r"\b(?:configs|benchmarks|tests)/[\w/{},.]+?\.(?:toml|py)", text)
     named = itertools.chain.from_iterable(map(_braces, named))
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if ":" not in link]
+    prose = _prose(text)
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", prose) if ":" not in link]
     missing = [n for n in named if n != EXAMPLE and not (ROOT / n).exists()]
     missing += [link for link in links if not (page.parent / link).exists()]
     assert not missing

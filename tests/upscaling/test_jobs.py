@@ -15,6 +15,7 @@ from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.models import carn_m, cmsc, single_scale, srresnet, vdsr
 from tfsr.photos import read_photo
+from tfsr.shards import Shard
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.aware import quantization_aware
 from tfsr.tflite.quantization.integers import IntegerUpscaler
@@ -508,3 +509,18 @@ def test_of_a_folder_each_file_gets_its_model(here, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "photo.png: a file without loss; by carn_m_x2_int8.\n" in said
     assert "sharper" not in said
+
+
+def test_shards_share_the_files_whatever_is_done(tmp_path):
+    source, out = tmp_path / "photos", tmp_path / "large"
+    source.mkdir()
+    out.mkdir()
+    for name in "abcde":
+        (source / f"{name}.png").touch()
+    (out / "a.png").touch()
+    parts = [plan(source, out, shard=Shard(i, 2)) for i in (1, 2)]
+    stems = [[job.source.stem for job in jobs] for jobs, _ in parts]
+    assert stems == [["c", "e"], ["b", "d"]]
+    assert [done for _, done in parts] == [1, 0]
+    with pytest.raises(InputError, match="--shard are for folders"):
+        plan(source / "a.png", tmp_path / "x.png", shard=Shard(1, 2))

@@ -13,10 +13,17 @@ from tfsr.cli.arguments import (
     with_degradation,
     with_json,
     with_metrics,
+    with_shard,
 )
 from tfsr.cli.output import columns, present, say
 from tfsr.errors import InputError
+from tfsr.shards import Shard
 
+# Options that change no score, or are checked by their content.
+NOT_ASKED = (
+    *("run", "makes_folders", "quiet", "json", "picture", "shard"),
+    *("model", "folder"),
+)
 CHANNELS = {  # by protocol
     "sr_y": 3,
     "sr_rgb": 3,
@@ -25,8 +32,6 @@ CHANNELS = {  # by protocol
     "color": 3,
     "gray": 1,
 }
-
-
 DIV2K_BORDER = 6  # pixels that `sr_rgb` shaves beyond the scale
 
 
@@ -87,19 +92,25 @@ def add(command):
         metavar="N",
         help="pixels shaved from each side; by default the scale, none in restoration",
     )
+    with_shard(evaluate, "images")
     with_json(evaluate)
 
 
 def run(options):
     from tfsr.data import images_left_out
     from tfsr.data.degradation import BICUBIC, task_name
-    from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate, gain
+    from tfsr.scoring.evaluation import default_metrics, draw_examples, gain
     from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
     from tfsr.zoo.upscalers import BASELINES, load_upscaler
 
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
+    if options.shard and (options.json in (None, "-") or options.picture):
+        raise InputError(
+            f"--shard {options.shard}: wants --json FILE, beside which the scores of "
+            "all shards are kept, and no --picture."
+        )
     if not Path(options.folder).is_dir():
         raise InputError(f"{options.folder}: not a folder of images.")
     channels = CHANNELS.get(options.protocol)
@@ -127,7 +138,7 @@ def run(options):
     scored = options.metrics or default_metrics(folder)
     if options.ifc and "ifc" not in scored:
         scored = (*scored, "ifc")
-    report = {"model": name, **evaluate(upscaler, folder, scored)}
+    report = {"model": name, **_scores(options, upscaler, folder, scored)}
     report["protocol"].update(name=protocol, self_ensemble=options.self_ensemble)
     if name not in BASELINES and folder.degradation != BICUBIC and "psnr" in scored:
         report["gain"] = gain(report, folder)
@@ -147,6 +158,51 @@ def run(options):
         report,
         f"{name} {task} on {options.folder}{shrunk}\n" + columns(lines),
     )
+
+
+def _scores(options, upscaler, folder, names):
+    """Returns the report on a shard, or on all: of shards scored before, or anew."""
+    from tfsr import files
+    from tfsr.scoring.evaluation import evaluate, join
+
+    def kept(shard, make=None):
+        part = folder.part(shard)
+        subject = _subject(options, upscaler, part, shard)
+        score = make and (lambda: make(upscaler, part, names))
+        return files.kept(shard.file(options.json), subject, score)
+
+    if options.shard:
+        parts = [kept(options.shard, evaluate)]
+        say(f"{options.shard.file(options.json)}: the scores of this shard.")
+        options.json = None
+    elif options.json in (None, "-"):
+        return evaluate(upscaler, folder, names)
+    else:
+        for shards in Shard.beside(options.json):
+            parts = [kept(shard) for shard in shards]
+            if all(parts):
+                say(f"{options.json}: joined from its {len(parts)} shards.")
+                break
+        else:
+            return evaluate(upscaler, folder, names)
+    return {key: value for key, value in join(parts).items() if key != "subject"}
+
+
+def _subject(options, upscaler, part, shard):
+    """Returns what the scores of a shard are of."""
+    from tfsr import files
+
+    model = Path(options.model)
+    file = model / "model.keras" if model.is_dir() else model
+    images = [*part.hr_files, *(part.lr_files or [])]
+    asked = {k: str(v) for k, v in vars(options).items() if k not in NOT_ASKED}
+    return {
+        "shard": str(shard),
+        "model": upscaler.name,
+        "weights": files.sha256(file) if file.is_file() else None,
+        "images": {image.name: files.sha256(image) for image in images},
+        **asked,
+    }
 
 
 def _checked_protocol(options, folder):

@@ -6,7 +6,7 @@ import contextlib
 import functools
 from pathlib import Path
 
-from tfsr.cli.arguments import MODEL_HELP, known_model, positive
+from tfsr.cli.arguments import MODEL_HELP, known_model, positive, with_shard
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
 from tfsr.zoo import released
@@ -64,6 +64,7 @@ def _with_files(command, suffix):
         help="of a folder's files; their own by default",
     )
     command.add_argument("--overwrite", action="store_true")
+    with_shard(command, "images of a folder")
 
 
 def _upscale(options):
@@ -142,7 +143,12 @@ def _run(options, load, choose):
     from tfsr.upscaling.upscalers import SelfEnsemble
 
     jobs, done = plan(
-        options.input, options.out, options.suffix, options.format, options.overwrite
+        options.input,
+        options.out,
+        options.suffix,
+        options.format,
+        options.overwrite,
+        options.shard,
     )
     if line := photos_left_out(options.input, options.out):
         say(line)

@@ -20,6 +20,7 @@ from tfsr.data.degradation import (
 from tfsr.data.images import list_images, read_image
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
+from tfsr.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,13 @@ class BenchmarkFolder:
         """Returns the folder with the middle of every image, `size` of LR pixels."""
         part = copy.copy(self)
         part.size = size
+        return part
+
+    def part(self, shard: Shard) -> "BenchmarkFolder":
+        """Returns the folder of the images of one shard."""
+        part = copy.copy(self)
+        part.hr_files = list(shard.of(self.hr_files))
+        part.lr_files = self.lr_files and list(shard.of(self.lr_files))
         return part
 
     def __len__(self) -> int:

@@ -19,6 +19,7 @@ from tfsr.photos import (
     write_photo,
 )
 from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
+from tfsr.shards import Shard
 from tfsr.upscaling.tiling import align, bands, tiles
 from tfsr.upscaling.upscalers import Upscaler, sees_all
 
@@ -43,6 +44,7 @@ def plan(
     suffix: str = "",
     format: str | None = None,
     overwrite: bool = False,
+    shard: Shard | None = None,
 ) -> tuple[list[Job], int]:
     """Returns what is to be done for a file or a folder with its subfolders.
 
@@ -56,9 +58,10 @@ def plan(
         format: The ending of the files written for a folder; their own by default.
         overwrite: Whether to replace what exists. Without, a folder's files that exist
             are done already, so that an interrupted run goes on.
+        shard: Which of a folder's files are done here, by name; all by default.
 
     Returns:
-        The jobs, and how many files are done already.
+        The jobs, and how many of the files are done already.
 
     Raises:
         InputError: If `source` is missing or empty, if `out` exists (for one file), or
@@ -68,8 +71,10 @@ def plan(
     if not source.exists():
         raise InputError(f"{source}: no such file or folder.")
     if not source.is_dir():
-        if suffix or format:
-            raise InputError(f"{source}: --suffix and --format are for folders.")
+        if suffix or format or shard:
+            raise InputError(
+                f"{source}: --suffix, --format and --shard are for folders."
+            )
         if out.is_dir():
             raise InputError(f"{out}: is a folder; name the file to write.")
         if os.path.lexists(out) and not overwrite:
@@ -88,6 +93,7 @@ def plan(
     if not files:
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
     jobs, origin, all_files = [], dict[Path, Path](), set(files)
+    ours = set(shard.of(files)) if shard else all_files
     for file in files:
         refused = file.suffix.lower() in REFUSED
         ending = file.suffix if refused or not format else f".{format}"
@@ -107,9 +113,9 @@ def plan(
         origin[target] = file
         if target.is_symlink() and not target.exists() and not overwrite:
             raise InputError(f"{target}: a link to nothing; --overwrite replaces it.")
-        if overwrite or not target.is_file():
+        if file in ours and (overwrite or not target.is_file()):
             jobs.append(Job(file, target))
-    return jobs, len(files) - len(jobs)
+    return jobs, len(ours) - len(jobs)
 
 
 def photos_left_out(source: str | Path, out: str | Path) -> str:
