@@ -65,6 +65,14 @@ def test_a_function_named_in_a_keras_file_does_not_run(tmp_path, module, name):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize("name", ["../evil", "assets/../../evil", "/evil", "a\\..\\b"])
+def test_paths_out_of_a_keras_file_are_refused(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "evil.keras", "w") as archive:
+        archive.writestr(name, b"")
+    with pytest.raises(InputError, match=r"evil\.keras: .* a path out of itself"):
+        tfsr.load_model(tmp_path / "evil.keras")
+
+
 def test_a_keras_file_of_another_architecture_is_refused(tmp_path):
     file = tmp_path / "classifier.keras"
     x = keras.Input((32, 32, 3))
