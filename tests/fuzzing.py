@@ -4,6 +4,7 @@ FUZZ=50 pytest tests/test_safety.py tests/photos/test_photo.py -k damaged  runs 
 times as many cases as the tests do by themselves.
 """
 
+import json
 import os
 import struct
 import zlib
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+ODD = (None, True, -1, 0, 2**31, 1e38, "", "../../x", "\udcff", [], {}, [[]])
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
@@ -54,6 +56,24 @@ def survey(
                 error.add_note(f"file {index}, default_rng({(seed, index, case)})")
                 raise
     return counts
+
+
+def mutate_json(data: bytes, rng: np.random.Generator) -> bytes:
+    """Returns JSON with one value replaced by one that has no sense there."""
+    value = json.loads(data)
+    places = []
+
+    def visit(inside):
+        keys = inside if isinstance(inside, dict) else range(len(inside))
+        for key in keys:
+            places.append((inside, key))
+            if isinstance(inside[key], dict | list):
+                visit(inside[key])
+
+    visit(value)
+    inside, key = places[rng.integers(len(places))]
+    inside[key] = ODD[rng.integers(len(ODD))]
+    return json.dumps(value).encode()
 
 
 def mutate_graph(content: bytes, rng: np.random.Generator) -> bytes:

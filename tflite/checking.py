@@ -196,6 +196,7 @@ def _check_model(model):
         _within(entry.buffer, model.buffers, "buffer of metadata")
     (graph,) = model.subgraphs
     tensors, operators = graph.tensors or [], graph.operators or []
+    _check_names(model, graph)
     for i, tensor in enumerate(tensors):
         _check_tensor(model, tensor, f"tensor {i}")
     for what, ends in (("input", graph.inputs), ("output", graph.outputs)):
@@ -219,6 +220,23 @@ def _check_model(model):
     for i in graph.outputs:
         if i not in known:
             raise _Fault(f"output {i} that nothing computes")
+
+
+def _check_names(model, graph):
+    """LiteRT's Python interface stops at names that are not UTF-8."""
+    signatures = model.signatureDefs or []
+    ends = [end for s in signatures for end in [*(s.inputs or []), *(s.outputs or [])]]
+    for name in (
+        graph.name,
+        *(tensor.name for tensor in graph.tensors or []),
+        *(code.customCode for code in model.operatorCodes),
+        *(signature.signatureKey for signature in signatures),
+        *(end.name for end in ends),
+    ):
+        try:
+            (name or b"").decode()
+        except UnicodeDecodeError:
+            raise _Fault(f"a name that is not UTF-8, {name[:40]!r}") from None
 
 
 def _within(index, of, what):

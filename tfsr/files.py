@@ -93,9 +93,12 @@ def sha256(file: str | Path) -> str:
 
 
 def write_text(file: str | Path, text: str) -> None:
-    """Writes `text` to `file`; if that fails, leaves `file` as it was."""
+    """Writes `text` in UTF-8; if that fails, leaves `file` as it was.
+
+    Of names that are not UTF-8, what has no letter is written as `\\udcff`.
+    """
     with replacing(file) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(file: str | Path, value: dict) -> None:

@@ -93,6 +93,7 @@ def become(name, custom=None):
         (of_tensor(LR, type=99), "tensor 0 of type 99"),
         (of_tensor(MAPS, isVariable=True), "tensor 3 is sparse or a variable"),
         (of_tensor(LR, shape=[1, 8000, 8000, 1]), "input 0 of 64000000 values"),
+        (of_tensor(SR, name=b"sr\xff"), r"a name that is not UTF-8, b'sr\\xff'"),
         (of_quantization(KERNEL, scale=[1.0] * 11), "has 11 scales and 12 zero"),
         (of_quantization(KERNEL, zeroPoint=[0] * 3), "12 scales and 3 zero points"),
         (of_quantization(KERNEL, quantizedDimension=4), "channels of tensor 1: 4"),

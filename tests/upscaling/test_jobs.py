@@ -309,6 +309,19 @@ def test_plan_refuses_two_files_for_one(tmp_path):
         plan(tmp_path, tmp_path / "out", format="webp")
 
 
+def test_what_is_not_written_gives_way(tmp_path):
+    for name in ("a.heic", "a.jpg", "b.avif", "c.gif", "c.png"):
+        (tmp_path / name).touch()
+
+    def targets(format=None):
+        jobs, _ = plan(tmp_path, tmp_path / "out", format=format)
+        return [job.target.name for job in jobs]
+
+    assert targets() == ["a.png", "a.jpg", "b.png", "c.gif.png", "c.png"]
+    webp = ["a.heic.webp", "a.webp", "b.webp", "c.gif.webp", "c.webp"]
+    assert targets("webp") == webp
+
+
 def test_a_folder_goes_on_past_a_bad_file(tmp_path, capsys, photo):
     folder = tmp_path / "folder"
     folder.mkdir()

@@ -9,6 +9,7 @@ from pathlib import Path
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive, with_shard
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
+from tfsr.photos.folders import READ_ONLY
 from tfsr.zoo import released
 
 
@@ -125,7 +126,7 @@ def _beside(source, suffix):
         source = source.resolve()
     if source.is_dir():
         return str(source.with_name(f"{source.name}{suffix}"))
-    ending = ".png" if source.suffix.lower() == ".gif" else source.suffix
+    ending = ".png" if source.suffix.lower() in READ_ONLY else source.suffix
     return str(source.with_name(f"{source.stem}{suffix}{ending}"))
 
 

@@ -109,9 +109,8 @@ def _model(name, sources, scale):
     if not format_of(facts, source).is_float:
         kind = QAT if facts.get("quantization_aware") else PTQ
     architecture = facts.get("architecture") or load_architecture(source)
-    return Model(
-        name, runs, kind, facts["weights_sha256"], architecture, file=Path(source)
-    )
+    weights = facts.get("weights_sha256") or files.sha256(source)
+    return Model(name, runs, kind, weights, architecture, file=Path(source))
 
 
 def _run(source, scale):

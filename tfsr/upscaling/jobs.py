@@ -18,13 +18,12 @@ from tfsr.photos import (
     read_photo,
     write_photo,
 )
-from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
+from tfsr.photos.folders import READ_ONLY, SUFFIXES, is_hidden, left_out
 from tfsr.shards import Shard
 from tfsr.upscaling.tiling import align, bands, tiles
 from tfsr.upscaling.upscalers import Upscaler, sees_all
 
-REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
-PHOTO_SUFFIXES = (*SUFFIXES, ".gif", *REFUSED)
+PHOTO_SUFFIXES = (*SUFFIXES, *READ_ONLY)
 MAX_TILE = 1024  # LR pixels; larger ones save little overlap
 MEMORY_BUDGET = 2**30  # bytes for the tile, or half of what is free if that is less
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -48,8 +47,9 @@ def plan(
 ) -> tuple[list[Job], int]:
     """Returns what is to be done for a file or a folder with its subfolders.
 
-    What is hidden and linked subfolders are left alone; still GIFs become PNGs, of
-    which one beside a PNG of its name keeps its ending too: `logo.gif.png`.
+    What is hidden and linked subfolders are left alone. What can be read and not
+    written becomes a PNG; where another file takes its name, it keeps its ending too:
+    `logo.gif.png`.
 
     Args:
         source: A file or a folder of images.
@@ -92,16 +92,18 @@ def plan(
     )
     if not files:
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
-    jobs, origin, all_files = [], dict[Path, Path](), set(files)
-    ours = set(shard.of(files)) if shard else all_files
+    jobs, origin = [], dict[Path, Path]()
+    ours = set(shard.of(files) if shard else files)
+    taken = {
+        file.with_suffix(f".{format}" if format else file.suffix)
+        for file in files
+        if file.suffix.lower() not in READ_ONLY
+    }
     for file in files:
-        refused = file.suffix.lower() in REFUSED
-        ending = file.suffix if refused or not format else f".{format}"
-        stem = file.stem
-        if ending.lower() == ".gif":  # which can be read, not written
-            ending = ".png"
-            if file.with_suffix(ending) in all_files:  # logo.gif beside logo.png
-                stem = file.name
+        read_only = file.suffix.lower() in READ_ONLY
+        ending = f".{format}" if format else ".png" if read_only else file.suffix
+        keeps = read_only and file.with_suffix(ending) in taken
+        stem = file.name if keeps else file.stem  # logo.gif beside logo.png
         relative = file.relative_to(source)
         target = out / relative.with_name(f"{stem}{suffix}{ending}")
         if target in origin:

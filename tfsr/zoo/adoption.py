@@ -2,7 +2,7 @@
 
 import re
 import zipfile
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import keras
 import numpy as np
@@ -26,6 +26,7 @@ def read_keras(file: str | Path) -> keras.Model:
     if Path(file).suffix != ".keras" or not zipfile.is_zipfile(file):
         raise InputError(f"{file}: not a .keras file.")
     try:
+        _check_paths(file)
         loaded = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # on damaged files Keras raises nearly anything
         if "Lambda" in str(error):
@@ -47,6 +48,15 @@ def read_keras(file: str | Path) -> keras.Model:
     loaded = adopt(loaded, str(file))
     _keep_names(loaded)
     return loaded
+
+
+def _check_paths(file):
+    """Raises a `ValueError` if unpacking the file would write beside it."""
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            path = PureWindowsPath(name)  # knows both kinds of slashes
+            if path.anchor or ".." in path.parts:
+                raise ValueError(f"it holds {name!r}, a path out of itself")
 
 
 def adopt(model: keras.Model, name: str) -> keras.Model:

@@ -34,7 +34,7 @@ def find(model: str | Path) -> Path:
     if not found or Path(model).exists():
         return Path(model)
     (file,) = found
-    if files.sha256(file) != _digests().get(file.name):
+    if files.sha256(file) != digests().get(file.name):
         raise InputError(f"{file}: damaged; its checksum does not match.")
     return file
 
@@ -104,6 +104,7 @@ def write_digests() -> None:
     files.write_text(FOLDER / "SHA256SUMS", "".join(lines))
 
 
-def _digests():
+def digests() -> dict[str, str]:
+    """Returns the SHA-256 of all released files by name, as hexadecimals."""
     lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
     return {name: digest for digest, name in (line.split("  ") for line in lines)}
