@@ -38,8 +38,7 @@ def random_lr(*shape):
         ("srresnet_ms2_without_hl", 18.74, 1.21),
         ("srresnet_ms2", 20.78, 1.59),
         ("srresnet_1_branch", 25.85, 0.56),
-        ("srresnet_ms3", 17.16, 0.52),
-        ("srresnet_ms3", 17.16, 0.51),
+        ("srresnet_ms3", 17.16, (0.51, 0.52)),
         ("srresnet_ms3_3_levels", 18.19, 0.71),
         ("srresnet_ms3_4_levels", 18.48, 1.00),
         ("srresnet_ms3_plus", 28.98, 1.19),
@@ -60,7 +59,8 @@ def test_figures_of_the_paper(config, mult_adds_g, params_m):
     model = build_model(read_config(file).model, file)
     assert round(mult_adds(model, 128, 128) / 1e9, 2) == mult_adds_g
     if params_m is not None:
-        assert abs(params(model) / 1e6 - params_m) < 0.01
+        error = np.abs(params(model) / 1e6 - np.array(params_m))
+        assert (error < 0.01).all()
 
 
 def test_carn_has_one_more_convolution_than_its_authors():
@@ -93,19 +93,18 @@ def test_every_scale(builder, conv, scale):
     assert model(random_lr(1, 7, 9, 3)).shape == (1, 7 * scale, 9 * scale, 3)
 
 
-@pytest.mark.parametrize("size", [(9, 13), (1, 6)])
 @pytest.mark.parametrize(
     ("conv", "levels"),
     [("ms2", 2), ("ms3", 3), ("ms3", 4), ("multigrid", 3), ("w_d2_d2u2", None)],
 )
-def test_odd_sizes_are_padded_and_cropped(conv, levels, size):
+def test_odd_sizes_are_padded_and_cropped(conv, levels):
     model = small(srresnet, conv, scale=3, levels=levels)
     multiple = 2 ** ((levels or 2) - 1)
-    x = random_lr(2, *size, 3)
-    h, w = size
-    missing = ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0))
-    expected = model(np.pad(x, missing, mode="edge"))[:, : 3 * h, : 3 * w]
-    np.testing.assert_allclose(model(x), expected, atol=1e-6)
+    for h, w in ((9, 13), (1, 6)):
+        x = random_lr(2, h, w, 3)
+        missing = ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0))
+        expected = model(np.pad(x, missing, mode="edge"))[:, : 3 * h, : 3 * w]
+        np.testing.assert_allclose(model(x), expected, atol=1e-6)
 
 
 def relu(levels):
@@ -199,12 +198,12 @@ def test_saved_and_reloaded(tmp_path, builder, conv):
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
-    again = small(builder, conv)
-    again.set_weights([np.zeros_like(w) for w in again.get_weights()])
-    again.load_weights(tmp_path / "model.weights.h5")
     lr = random_lr(1, 5, 7, 3)
-    np.testing.assert_array_equal(reloaded(lr), model(lr))
-    np.testing.assert_array_equal(again(lr), model(lr))
+    expected = np.asarray(model(lr))
+    np.testing.assert_array_equal(reloaded(lr), expected)
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    model.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(model(lr), expected)
 
 
 @pytest.mark.parametrize("builder", [srresnet, ms3_carn])

@@ -100,6 +100,7 @@ def test_lr_is_degraded_after_it_is_made(report, photographs):
     assert scored["images"][0]["psnr_rgb"] == pytest.approx(expected)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_network_for_photographs_as_they_are(
     run, report, write_config, photographs, tmp_path
 ):
@@ -416,6 +417,7 @@ def train(run, folder, out, *overrides):
     return run("train", folder / "config.toml", "--out", out, "--json", *sets)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("task", "channels"), [(NOISE, 1), (BLIND_JPEG, 3)])
 def test_a_training_resumes_with_the_same_images(
     run, report, make_restorer, photographs, tmp_path, task, channels

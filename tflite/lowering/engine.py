@@ -37,14 +37,27 @@ def lower(
 
 
 def rewrite(graph: Graph, rule: Callable) -> Graph:
-    """Returns `graph` with `rule` applied wherever it fits."""
+    """Returns `graph` with `rule` applied wherever it fits; if nowhere, itself."""
+
+    def replaced(node, *args):
+        return rule(node.operation, *args) if args else None
 
     def call(node, *args, **kwargs):
-        replacement = rule(node.operation, *args) if args else None
+        replacement = replaced(node, *args)
         if replacement is None:
             return node.operation(*args, **kwargs)
         return replacement
 
+    fits = False
+
+    def look(node, *args, **kwargs):
+        nonlocal fits
+        fits = fits or replaced(node, *args) is not None
+        return node.outputs
+
+    graph.run(graph.inputs, look)
+    if not fits:  # most rules: a copy of each layer call costs more than a look
+        return graph
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
     return Graph(inputs, graph.run(inputs, call))
 

@@ -114,6 +114,8 @@ def test_every_rule_is_exact(lr, name):
         expected = run(graph, lr)
         lowered = [rewrite(graph, rule) for rule in rules]
         for rewritten in (*lowered, functools.reduce(rewrite, EXACT, graph)):
+            if rewritten is graph:  # no operation fits the rule
+                continue
             error = np.abs(run(rewritten, lr) - expected).max()
             assert error <= 1e-5 * np.abs(expected).max()
 
