@@ -1,5 +1,6 @@
-"""Every form of operator that files of ours have, on each engine against this CPU.
+"""Every form of operator that files of ours have, on each engine.
 
+The float file on this CPU is what the others are held against.
 All forms are outputs of one file, since the GPU's engine takes seconds to start.
 """
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from tfsr.apart import ApartError
 from tfsr.tables import markdown
 from tfsr.tflite.devices.delegates import WRONG_FORMS, Delegate, forms
 from tfsr.tflite.flatbuffer import pack, unpack
@@ -17,10 +19,11 @@ SIDE, CHANNELS = 12, 8
 ENGINES = ("gpu", "qualcomm:SM8650")
 # Of the range of an output: float16 on Hexagon, and steps of 8 bits.
 TOLERANCE = {
+    ("cpu", "int8"): 0.05,
     ("gpu", "float32"): 1e-4,
-    ("gpu", "int8"): 0.02,
+    ("gpu", "int8"): 0.05,
     ("qualcomm:SM8650", "float32"): 0.01,
-    ("qualcomm:SM8650", "int8"): 0.02,
+    ("qualcomm:SM8650", "int8"): 0.05,
 }
 # What an engine takes and computes wrongly, as `WRONG_FORMS` has it.
 WRONG = {
@@ -91,14 +94,14 @@ def network(x):
         "sum with one of a constant": x + tf.constant(rng.normal(size=8), tf.float32),
         "difference": x - wide[..., :8],
         "product with a number": x * 0.7,
-        "clipped": tf.clip_by_value(wide, 0.0, 1.0),
-        "leaky ReLU": tf.nn.leaky_relu(wide, 0.2),
+        "clipped": tf.clip_by_value(conv(x, 1, 4), 0.0, 1.0),
+        "leaky ReLU": tf.nn.leaky_relu(conv(x, 1, 4), 0.2),
         "bilinear x2": tf.image.resize(x, (2 * SIDE, 2 * SIDE)),
     }
 
 
-def save(file, bits):
-    """Writes all forms as one file; returns their names."""
+def save(file, bits, lr):
+    """Writes all forms as one file, calibrated on `lr`; returns their names."""
     import tensorflow as tf
 
     names = []
@@ -106,7 +109,7 @@ def save(file, bits):
     def run(x):
         found = network(x)
         names[:] = found
-        return [*found.values()]
+        return {f"{i:02}": y for i, y in enumerate(found.values())}  # by their names
 
     spec = tf.TensorSpec((1, SIDE, SIDE, CHANNELS), tf.float32)
     function = tf.function(run, input_signature=[spec]).get_concrete_function()
@@ -114,12 +117,9 @@ def save(file, bits):
         [function], trackable_obj=tf.Module()
     )
     if bits == "int8":
-        rng = np.random.default_rng(2)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = lambda: (
-            [rng.random((1, SIDE, SIDE, CHANNELS), np.float32)] for _ in range(4)
-        )
+        converter.representative_dataset = lambda: [[lr]]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
         model = unpack(converter.convert())
@@ -164,49 +164,53 @@ def on_cpu(file, lr):
     return [interpreter.get_tensor(entry["index"]) for entry in details]
 
 
-def outputs_of(delegate, file, lr, count):
-    """Returns what each of a file's outputs is on a delegate, flat."""
+def on_delegate(delegate, file, lr, sizes):
+    """Returns the outputs of a file, flat, in order; infinite where it crashes."""
     folder = file.parent
     np.save(folder / "lr.npy", lr[None])
 
-    def run(file):
+    def run(file, size):
         sr = folder / "sr.npy"
-        delegate.kind.run(file, delegate.option, folder / "lr.npy", sr, 120)
+        try:
+            delegate.kind.run(file, delegate.option, folder / "lr.npy", sr, 120)
+        except ApartError:
+            return np.full(size, np.inf)
         return np.load(sr).ravel()
 
     if delegate.name == "gpu":
-        return run(file)
+        return np.split(run(file, sum(sizes)), np.cumsum(sizes)[:-1])
     # ONNX Runtime does not find the names of so many outputs.
-    return np.concatenate([run(alone(file, i, folder)) for i in range(count)])
+    return [run(alone(file, i, folder), size) for i, size in enumerate(sizes)]
 
 
 def test_every_form_is_computed_as_on_the_cpu(tmp_path):
     lr = np.random.default_rng(0).random((1, SIDE, SIDE, CHANNELS), np.float32)
-    errors, names = {}, []
     delegates = [Delegate(name) for name in ENGINES]
     here = [delegate for delegate in delegates if not delegate.kind.missing()]
-    for bits in ("float32", "int8") if here else ():
-        file = tmp_path / f"{bits}.tflite"
-        names = save(file, bits)
-        expected = on_cpu(file, lr)
-        ends = np.cumsum([values.size for values in expected])[:-1]
-        for delegate in here:
-            found = np.split(outputs_of(delegate, file, lr, len(names)), ends)
-            for form, ours, theirs in zip(names, found, expected, strict=True):
-                error = np.abs(ours - theirs.ravel()).max() / np.ptp(theirs)
-                errors[delegate.name, bits, form] = error
-    if not errors:
+    if not here:
         pytest.skip(f"no engine is here: {delegates[0].kind.missing()}")
-    columns = sorted({key[:2] for key in errors})
-    rows = [[name, *(f"{errors[*c, name]:.1e}" for c in columns)] for name in names]
-    print(markdown(["error of the range", *map(" ".join, columns)], rows))
+    files = {bits: tmp_path / f"{bits}.tflite" for bits in ("float32", "int8")}
+    names, _ = (save(file, bits, lr) for bits, file in files.items())
+    expected = [values.ravel() for values in on_cpu(files["float32"], lr)]
+    sizes = [values.size for values in expected]
+    found = {("cpu", "int8"): on_cpu(files["int8"], lr)}
+    for delegate in here:
+        for bits, file in files.items():
+            found[delegate.name, bits] = on_delegate(delegate, file, lr, sizes)
+    errors = {
+        (*column, name): np.abs(ours.ravel() - theirs).max() / np.ptp(theirs)
+        for column, outputs in found.items()
+        for name, ours, theirs in zip(names, outputs, expected, strict=True)
+    }
+    rows = [[name, *(f"{errors[*c, name]:.1e}" for c in found)] for name in names]
+    print(markdown(["error of the range", *map(" ".join, found)], rows))
     wrong = {key for key, error in errors.items() if error > TOLERANCE[key[:2]]}
     assert wrong == {key for key in WRONG if key in errors}
 
 
 def test_known_wrong_forms_are_found(tmp_path):
     file = tmp_path / "forms.tflite"
-    save(file, "int8")
+    save(file, "int8", np.zeros((1, SIDE, SIDE, CHANNELS), np.float32))
     found = [
         (entry.delegate, form.shapes[0][-1])
         for form in forms(file.read_bytes())
