@@ -8,7 +8,7 @@ import pytest
 from tfsr import apart
 from tfsr.errors import InputError
 from tfsr.tflite import export, metadata
-from tfsr.tflite.devices import delegates, gpu
+from tfsr.tflite.devices import delegates, gpu, verification
 from tfsr.tflite.devices.delegates import DELEGATES, Delegate, Kind, advice, ask
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT
@@ -143,19 +143,30 @@ def test_a_driver_that_is_none(here, files, monkeypatch, tmp_path):
     assert "there is no Vulkan driver" in answer["reason"]
 
 
-def test_a_file_of_open_size_is_refused_in_one_line(
-    run, engine, files, keras_file, photographs
-):
-    delegate = engine("os:abort", open_size=False)
-    answer = ask(files[1], delegate)
+def test_a_file_of_open_size_is_refused(engine, files):
+    answer = ask(files[1], engine("os:abort", open_size=False))
     assert answer["taken"] == "refused"
     assert answer["reason"].startswith("its size is open")
+
+
+def test_a_file_of_open_size_is_verified_as_a_small_one(
+    report, engine, files, keras_file, photographs, monkeypatch
+):
+    monkeypatch.setattr(verification, "SMALL", SIZE)
+
+    def run(file, option, lr, sr, seconds):
+        local = TFLiteUpscaler(file)
+        assert local.size == SIZE
+        images = [local(image[0])[None] for image in np.load(lr)]
+        np.save(sr, np.stack(images))
+        return {"device": "Small"}
+
+    engine(run=run)
     command = ("verify", files[1], "--against", keras_file, "--images", photographs)
-    code, _, err = run(*command, "--delegate", "fake")
-    assert code == 2
-    assert err.count("\n") == 1
-    assert "its size is open" in err
-    assert "--size" in err
+    verified = report(*command, "--delegate", "fake")
+    assert verified["device"] == "Small"
+    assert abs(verified["loss_db"]) < 1e-3
+    assert {tuple(image["lr_size"]) for image in verified["images"]} == {SIZE}
 
 
 def facts_of(tmp_path, file, **facts):
