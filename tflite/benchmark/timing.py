@@ -82,7 +82,8 @@ def benchmark_on(
     if delegate.kind.measure is None:
         raise InputError(f"{delegate.name}: times here would say nothing of it.")
     delegate.check()
-    devices, results = {}, []
+    devices: list[str] = []
+    results = []
     for file in tqdm(files, desc=delegate.name, disable=None):
         answer = ask(file, delegate)
         if answer["taken"] != "whole":
@@ -116,8 +117,9 @@ def benchmark_on(
                 "size_bytes": Path(file).stat().st_size,
             }
         )
-        devices[answer["device"]] = None
-    return {"device": ", ".join(map(str, devices)), "results": results}
+        if answer["device"] not in devices:
+            devices.append(answer["device"])
+    return {"device": ", ".join(devices), "results": results}
 
 
 class _Contender:

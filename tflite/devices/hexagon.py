@@ -25,6 +25,7 @@ LICENCE = (
 )
 PLUGIN = Path("vendors") / "qualcomm" / "compiler"
 PROGRAM = Path("tools") / "apply_plugin_main"
+FAILURE = re.compile(r"^ERROR: \[\S+\] (.+)$", re.MULTILINE)  # of LiteRT's plugin
 ERROR = re.compile(r"\[ ERROR \]\s*(?:<E> )?(.+)")
 
 
@@ -108,6 +109,7 @@ def child_run(compiled: str, lr: str, sr: str) -> None:
         devices, {"backend_path": onnxruntime_qnn.get_qnn_htp_path()}
     )
     session = onnxruntime.InferenceSession(model, options)
+    session.disable_fallback()
     outputs = []
     for image in np.load(lr):
         values = session.run(wanted, {given: image})
@@ -127,8 +129,11 @@ def _as_onnx(content):
     (dispatch,) = graph.operators
     facts = flexbuffers.Loads(bytes(dispatch.customOptions))
     begin = facts["bytecode_offset"]
-    ends = [_value_info(graph.tensors[i]) for i in (*graph.inputs, *graph.outputs)]
-    lr, *sr = ends
+    ends = [*dispatch.inputs, *dispatch.outputs]
+    lr, *sr = (_value_info(graph.tensors[i]) for i in ends)
+    wanted = [graph.tensors[i].name.decode() for i in graph.outputs]
+    # Without these, ONNX Runtime goes by an order of its own.
+    names = ";".join(f"{end.name}={end.name}" for end in (lr, *sr))
     node = helper.make_node(
         "EPContext",
         [lr.name],
@@ -138,6 +143,7 @@ def _as_onnx(content):
         embed_mode=1,
         source="QNN",
         partition_name=facts["name"],
+        io_name_overrides=names,
         ep_cache_context=content[begin : begin + facts["bytecode_size"]],
     )
     sets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
@@ -146,7 +152,7 @@ def _as_onnx(content):
         opset_imports=sets,
         ir_version=10,
     )
-    return model.SerializeToString(), lr.name, [end.name for end in sr]
+    return model.SerializeToString(), lr.name, wanted
 
 
 def _value_info(tensor):
@@ -191,7 +197,11 @@ def _apply(routine, file, soc, out, seconds):
             f"--libs={_litert() / PLUGIN}",
             f"--o={Path(out).absolute()}",
         ]
-        return apart.run(command, seconds, {"LD_LIBRARY_PATH": path})
+        try:
+            return apart.run(command, seconds, {"LD_LIBRARY_PATH": path})
+        except apart.ApartError as error:
+            said = FAILURE.findall(error.log)
+            raise apart.ApartError(said[-1], error.log) if said else error from None
 
 
 @contextmanager

@@ -1,17 +1,22 @@
 """What a file loses where it runs: on a GPU or an NPU instead of this CPU."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from tfsr.data import BenchmarkFolder
-from tfsr.errors import InputError
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
+from tfsr.tflite.metadata import attach, read
 from tfsr.tflite.quantization.saturation import CORNERS, flat_field
+from tfsr.tflite.resizing import at_size
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.tflite.verification import verify
+from tfsr.upscaling.tiling import align
 from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
+
+SMALL = (32, 48)  # LR pixels: of files of open size
 
 
 def on_delegate(
@@ -23,10 +28,11 @@ def on_delegate(
 ) -> dict:
     """Returns what `verify` does, of a file that a delegate runs.
 
-    Images are cut to their middle, of the file's size: engines in software are slow.
+    Images are cut to their middle, of the file's size: engines in software are slow. A
+    file of open size runs as one of `SMALL`.
 
     Args:
-        file: A `.tflite` file of fixed size.
+        file: A `.tflite` file of ours.
         delegate: What runs it.
         original: The float model it was made from.
         folder: The images.
@@ -37,16 +43,22 @@ def on_delegate(
         `notes`, one-line remarks.
 
     Raises:
-        InputError: If the file is of open size or the delegate does not run it.
+        InputError: If the delegate does not run the file.
     """
+    facts = read(file)
+    if facts.get("size"):
+        return _of_fixed_size(file, delegate, original, folder, picture)
+    size = [align(side, facts.get("alignment", 1)) for side in SMALL]
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / Path(file).name
+        content = at_size(Path(file).read_bytes(), *size)
+        copy.write_bytes(attach(content, {**facts, "size": size}))
+        return _of_fixed_size(copy, delegate, original, folder, picture)
+
+
+def _of_fixed_size(file, delegate, original, folder, picture):
     local = TFLiteUpscaler(file)
-    size = local.metadata.get("size")
-    if not size:
-        raise InputError(
-            f"{file}: its size is open, and {delegate.name} wants a fixed one; convert "
-            "it with --size 32x48."
-        )
-    height, width = size
+    height, width = local.size
     cut = folder.middles((height, width))
     pairs = list(cut)
     images = [from_uint8(pair.lr) for pair in pairs]
@@ -61,7 +73,7 @@ def on_delegate(
     mean = float(np.mean(on_cpu))
     report |= {"psnr_on_cpu": mean, "device": converted.device}
     report["notes"] = [
-        f"{converted.name}: runs on {converted.device}, on the middle {height}x{width} "
-        f"of {len(pairs)} images; on the CPU it has {mean:.3f} dB."
+        f"{Path(file).name}: runs on {converted.device}, on the middle "
+        f"{height}x{width} of {len(pairs)} images; on the CPU it has {mean:.3f} dB."
     ]
     return report

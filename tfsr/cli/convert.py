@@ -207,7 +207,8 @@ def _delegates(names):
     from tfsr.tflite.devices.delegates import Delegate
 
     delegates = [Delegate(name) for name in names]
-    for notice in {d.kind.notice: None for d in delegates if d.kind.notice}:
+    here = [d.kind for d in delegates if d.kind.notice and not d.kind.missing()]
+    for notice in dict.fromkeys(kind.notice for kind in here):
         say(f"{notice}.")
     return delegates
 
