@@ -59,6 +59,7 @@ from keras.src.ops.numpy import (
     Pad,
     Power,
     Reciprocal,
+    Repeat,
     Round,
     Sign,
     Split,

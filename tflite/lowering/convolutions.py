@@ -1,0 +1,120 @@
+"""Rules that make one convolution of several, or another of one."""
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfsr.graph import operations as op
+from tfsr.layers import GroupedConv2D
+from tfsr.tflite.lowering.engine import (
+    convolution,
+    is_linear,
+    name_of,
+    producer,
+    read_once,
+    weights_of,
+    with_weights,
+)
+
+MAX_ZEROS = 2.25  # weights of a shuffled convolution for one of a transposed one
+
+
+def pointwise_after_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """k' * (k * x + b) + b' = (k' k) * x + (k' b + b') for a 1x1 convolution k'.
+
+    It applies where k' k has no more weights than both.
+    """
+    if not _is_dense(operation) or operation.kernel_size != 1:
+        return None
+    conv, x = producer(args[0])
+    if not (_is_dense(conv) or _is_dense_layer(conv)) or not read_once(args[0]):
+        return None
+    (first, bias), (second, more) = weights_of(conv), weights_of(operation)
+    kernel = first @ second[0, 0]
+    if kernel.size > first.size + second.size:
+        return None
+    return with_weights(conv, kernel, bias @ second[0, 0] + more)(x)
+
+
+def pointwise_before_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """k * (k' * x) + b = (k k') * x + b for a 1x1 convolution k' without bias.
+
+    With a bias it would not be so at the border, where k reads zeros. It applies where
+    k k' has no more weights than both.
+    """
+    if not _is_dense(operation):
+        return None
+    conv, x = producer(args[0])
+    pointwise = _is_dense(conv) and conv.kernel_size == 1
+    if not pointwise or not read_once(args[0]):
+        return None
+    (first, before), (second, bias) = weights_of(conv), weights_of(operation)
+    kernel = np.einsum("cm,yxmf->yxcf", first[0, 0], second)
+    if before.any() or kernel.size > first.size + second.size:
+        return None
+    return with_weights(operation, kernel, bias)(x)
+
+
+def transposed_as_shuffle(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """k * x = shuffle(k' * x) for a transposed k of stride s; k' has s^2 its filters.
+
+    Along an axis, the output s q + r sums the taps t = r + p - s d of the inputs q + d,
+    where "same" padding cuts p = (k - s) // 2 outputs off. So k' has at d, for each r,
+    the tap t, and zeros where k has none (Shi et al., "Is the deconvolution layer the
+    same as a convolutional layer?", https://arxiv.org/abs/1609.07009).
+    """
+    if type(operation) is not layers.Conv2DTranspose or not is_linear(operation):
+        return None
+    (k, other), (s, step) = operation.kernel_size, operation.strides
+    plain = {*operation.dilation_rate} == {1} and operation.output_padding is None
+    if k != other or s != step or s == 1 or not plain:
+        return None
+    if operation.padding == "valid" and k > s:  # whose output is larger
+        return None
+    kernel, bias = weights_of(operation)
+    cut = max(k - s, 0) // 2
+    reach = max((s - 1 + cut) // s, (k - 1 - cut) // s)
+    side = 2 * reach + 1
+    if side**2 * s**2 > MAX_ZEROS * k**2:
+        return None
+    low = np.zeros((side, side, kernel.shape[3], s, s, kernel.shape[2]))
+    for i, j in np.ndindex(s, s):
+        for dy, dx in np.ndindex(side, side):
+            y, x = (r + cut - s * (d - reach) for r, d in ((i, dy), (j, dx)))
+            if 0 <= y < k and 0 <= x < k:
+                low[dy, dx, :, i, j] = kernel[y, x].T
+    low = low.reshape(side, side, kernel.shape[3], -1)
+    conv = convolution(name_of(operation), low, np.tile(bias, s**2))
+    return keras.ops.depth_to_space(conv(*args), s)
+
+
+def unused_channels(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """(k * x + b)[i:j] = k[i:j] * x + b[i:j], if nothing reads the other channels."""
+    if not isinstance(operation, op.GetItem):
+        return None
+    y, key = args
+    conv, x = producer(y)
+    if not _is_dense(conv) or not read_once(y) or not isinstance(key, tuple | list):
+        return None
+    *whole, channels = key
+    of_channels = len(key) == 4 or Ellipsis in whole
+    if not of_channels or any(part not in (Ellipsis, slice(None)) for part in whole):
+        return None
+    if not isinstance(channels, slice):
+        return None
+    kernel, bias = weights_of(conv)
+    return with_weights(conv, kernel[..., channels], bias[channels])(x)
+
+
+def _is_dense(conv):
+    return isinstance(conv, GroupedConv2D) and conv.groups == 1
+
+
+def _is_dense_layer(conv):
+    return type(conv) is layers.Conv2D and conv.groups == 1 and is_linear(conv)
