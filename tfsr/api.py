@@ -201,7 +201,7 @@ def convert(
     from tfsr.tflite import conversion
     from tfsr.tflite.formats import FORMATS
     from tfsr.tflite.quantization.aware import trained_format
-    from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
     from tfsr.tflite.verification import roughness
     from tfsr.tflite.verification import verify as measure
     from tfsr.upscaling.upscalers import KerasUpscaler
@@ -259,7 +259,8 @@ def convert(
         converted = TFLiteUpscaler(file)
         report = measure(converted, original, check, drawn)
         facts = {"file": str(file), "size_bytes": file.stat().st_size}
-        more = [*notes, *roughness(converted, report)]
+        unasked = [] if in_float else left_in_float(converted)
+        more = [*notes, *unasked, *roughness(converted, report)]
         reports.append({**facts, **report, "notes": more})
         notes = []
     return reports[0] if len(reports) == 1 else {"files": reports}

@@ -55,6 +55,7 @@ AS_OPERATIONS: dict[type, Callable] = {
     layers.LeakyReLU: lambda layer, x: ops.leaky_relu(x, layer.negative_slope),
     layers.Softmax: lambda layer, x: ops.softmax(x, layer.axis),
     op.Silu: lambda operation, x: x * ops.sigmoid(x),
+    op.Square: lambda operation, x: x * x,
     op.HardSigmoid: lambda operation, x: ops.clip(x * (1 / 6) + 0.5, 0.0, 1.0),
     **dict.fromkeys(  # they do something in training alone
         (

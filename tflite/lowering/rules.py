@@ -162,17 +162,17 @@ def pool_in_convolution(operation: keras.Operation, *args) -> keras.KerasTensor 
 
 
 def pool_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """mean(x) = k * x for s x s pixels and a depthwise k of stride s, all 1 / s^2.
+    """mean(x) = k * x for n x n pixels and a depthwise k, all 1 / n^2.
 
     The 8-bit delegate has no average pooling, and in float32 this is faster.
     """
-    if not _is_block_mean(operation):
+    if not _is_mean(operation):
         return None
     (x,) = args
-    s = operation.pool_size[0]
-    kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
+    n, stride = operation.pool_size[0], operation.strides
+    kernel = np.full((n, n, x.shape[-1], 1), 1 / n**2)
     layer = keras.layers.DepthwiseConv2D(
-        s, strides=s, use_bias=False, trainable=False, name=name_of(operation)
+        n, strides=stride, use_bias=False, trainable=False, name=name_of(operation)
     )
     return built(layer, x, [kernel])(x)
 
@@ -509,12 +509,17 @@ def _is_pointwise(operation):
     return conv and operation.kernel_size == operation.groups == 1
 
 
-def _is_block_mean(operation):
+def _is_mean(operation):
+    """Returns whether an operation is the mean of square windows, each a whole one."""
     if not isinstance(operation, keras.layers.AveragePooling2D):
         return False
     height, width = operation.pool_size
-    whole = operation.strides == operation.pool_size and operation.padding == "valid"
-    return whole and height == width
+    strides = {*operation.strides}
+    return operation.padding == "valid" and height == width and len(strides) == 1
+
+
+def _is_block_mean(operation):
+    return _is_mean(operation) and operation.strides == operation.pool_size
 
 
 def _shuffled(x):

@@ -102,8 +102,8 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
         if bounds is None and (is_sum or keras.ops.is_tensor(first)):  # in float32
             real = keras.tree.map_structure(_real, args)
             return keras.ops.convert_to_tensor(operation(*real, **kwargs))
-        if type(operation) in INTERPOLATE:
-            return INTERPOLATE[type(operation)](operation, *args)
+        if type(operation) in MIXING:
+            return MIXING[type(operation)](operation, *args)
         if moves(node):
             return _move(operation, *args, **kwargs)
         if is_convolution(operation):
@@ -273,7 +273,25 @@ def _interpolate(values, sizes):
     return ((values + (1 << 21)) >> 22).astype(np.float32)
 
 
-INTERPOLATE = {keras.layers.UpSampling2D: _upsample, BilinearResize: _resize}
+def _average(pool, x):
+    """Returns means of windows, each of the integers of a file, halves away from 0."""
+    levels = tf.constant(x.values + x.zero_point, tf.float64)
+    ones = np.ones((*pool.pool_size, levels.shape[-1], 1))
+    sums, counts = (
+        tf.nn.depthwise_conv2d(y, ones, (1, *pool.strides, 1), pool.padding.upper())
+        for y in (levels, tf.ones_like(levels))
+    )
+    sums, counts = sums.numpy(), counts.numpy()
+    means = np.sign(sums) * ((np.abs(sums) + counts // 2) // counts)
+    return dataclasses.replace(x, values=np.float32(means - x.zero_point))
+
+
+# Of moves, those that mix values.
+MIXING = {
+    keras.layers.AveragePooling2D: _average,
+    keras.layers.UpSampling2D: _upsample,
+    BilinearResize: _resize,
+}
 
 
 def _real(x):
