@@ -111,6 +111,7 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "nearest x3": lambda x: layers.AveragePooling2D(3)(layers.UpSampling2D(3)(x)),
     "bilinear": lambda x: halved(layers.UpSampling2D(interpolation="bilinear")(x)),
     "resizing": lambda x: halved(ops.image.resize(x, (2 * SIDE, 2 * SIDE))),
+    "Resizing": lambda x: halved(layers.Resizing(2 * SIDE, 2 * SIDE)(x)),
     "zero padding": lambda x: layers.Conv2D(4, 3)(layers.ZeroPadding2D()(x)),
     "reflected padding": lambda x: layers.Conv2D(4, 3)(
         ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
@@ -179,57 +180,58 @@ class Outcome:
         return f"{self.apart} level{'s' * (self.apart > 1)} in {self.unequal:.1%}"
 
 
-def network(construct: Callable) -> keras.Model:
-    """Returns a network, from image to image, with a construct between convolutions."""
-    keras.utils.set_random_seed(0)
-    sides = SIDE if _is_of_one_size(construct) else None
-    lr = keras.Input((sides, sides, 3))
-    x = construct(layers.Conv2D(FILTERS, 3, padding="same", name="head")(lr))
-    return keras.Model(lr, layers.Conv2D(3, 3, padding="same", name="tail")(x) + lr)
-
-
-def _is_of_one_size(construct):
-    return "SIDE" in construct.__code__.co_names
-
-
-def images(folder: Path, count: int = 2) -> BenchmarkFolder:
-    """Returns a folder of smooth images of `SIDE` pixels, to restore from noise."""
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        walk = rng.standard_normal((SIDE, SIDE, 3)).cumsum(0).cumsum(1)
-        low, high = walk.min(), walk.max()
-        pixels = to_uint8((walk - low) / (high - low))
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-    return BenchmarkFolder(folder, 1, degradation=in_8_bits(GaussianNoise(10)))
-
-
-def outcome(construct: Callable, folder: BenchmarkFolder, scratch: Path) -> Outcome:
-    """Returns what becomes of a construct.
+def network(constructs: list[Callable]) -> keras.Model:
+    """Returns a network from image to image, with a convolution before each construct.
 
     Args:
-        construct: One of `CONSTRUCTS`.
-        folder: What `images` returned.
-        scratch: Folder for the file that is written.
+        constructs: Values of `CONSTRUCTS`.
     """
-    model = network(construct)
-    file, size = scratch / "int8.tflite", [(SIDE, SIDE)]
-    patches = [np.float32(pair.lr / 255) for pair in folder]
+    keras.utils.set_random_seed(0)
+    fixed = any("SIDE" in construct.__code__.co_names for construct in constructs)
+    sides = SIDE if fixed else None
+    x = lr = keras.Input((sides, sides, 3))
+    for construct in constructs:
+        x = construct(layers.Conv2D(FILTERS, 3, padding="same")(x))
+    return keras.Model(lr, layers.Conv2D(3, 3, padding="same")(x) + lr)
+
+
+def patches() -> list[np.ndarray]:
+    """Returns smooth images, float32 `(SIDE, SIDE, 3)` in [0, 1]."""
+    rng = np.random.default_rng(0)
+    walks = rng.standard_normal((2, SIDE, SIDE, 3)).cumsum(1).cumsum(2)
+    low, high = walks.min(), walks.max()
+    return [np.float32((walk - low) / (high - low)) for walk in walks]
+
+
+def outcome(model: keras.Model, scratch: Path) -> Outcome:
+    """Returns what becomes of a network, which is converted, measured and trained.
+
+    Args:
+        model: What `network` returned.
+        scratch: Folder for what is written.
+    """
+    images, file, size = patches(), scratch / "int8.tflite", [(SIDE, SIDE)]
+    for i, image in enumerate(images):
+        Image.fromarray(to_uint8(image)).save(scratch / f"{i}.png")
+    noise = in_8_bits(GaussianNoise(10))
+    folder = BenchmarkFolder(scratch, 1, degradation=noise)
     convert(model, 1, "int8", size, file, folder)
-    measure_sensitivity(model, 1, folder, patches)
-    aware = quantization_aware(model, patches)
-    train(aware, np.stack(patches))
+    measure_sensitivity(model, 1, folder, images)
+    aware = quantization_aware(model, images)
+    train(aware, np.stack(images))
     convert(aware, 1, "int8", size, file, folder)
     simulated, run = IntegerUpscaler(aware, 1), TFLiteUpscaler(file)
-    apart = np.concatenate(
-        [np.abs(to_uint8(simulated(x)).astype(int) - to_uint8(run(x))) for x in patches]
-    )
+    both = [[to_uint8(x).astype(int) for x in map(f, images)] for f in (simulated, run)]
     facts = inspect(file)
     return Outcome(
-        facts["operators"],
-        facts["float_operators"],
-        int(apart.max()),
-        float(np.mean(apart > 0)),
+        facts["operators"], facts["float_operators"], *differences(*map(np.array, both))
     )
+
+
+def differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, float]:
+    """Returns the largest difference of integers and the share of those that differ."""
+    apart = np.abs(ours.astype(int) - theirs)
+    return int(apart.max()), float(np.mean(apart > 0))
 
 
 def train(model: keras.Model, x: np.ndarray, steps: int = 2) -> None:
@@ -249,10 +251,9 @@ def main():
     print("| operator | arithmetic | simulated against the file | TFLite's operators |")
     print("| --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = images(Path(scratch))
         for name in options.names or CONSTRUCTS:
             try:
-                found = outcome(CONSTRUCTS[name], folder, Path(scratch))
+                found = outcome(network([CONSTRUCTS[name]]), Path(scratch))
                 names = ", ".join(found.operators)
                 row = f"{found.arithmetic} | {found.simulated} | {names}"
             except Exception as error:  # one more row of the table

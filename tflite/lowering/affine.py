@@ -14,6 +14,7 @@ from tfsr.graph import operations as op
 from tfsr.layers import ChannelShift, GroupedConv2D
 from tfsr.tflite.lowering.engine import (
     built,
+    is_input,
     is_linear,
     name_of,
     node_of,
@@ -81,7 +82,7 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
     """a x + s = k * x + s for a depthwise 1x1 convolution k of a.
 
     In 8 bits it rounds once, and each channel has a step of its own. A product with one
-    number and a sum with constants stay: they are no worse.
+    number stays, and a shift of the input, for which `center_input` sees.
     """
     found = _affine(operation, args)
     if found is None:
@@ -89,8 +90,8 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
     y, a, s = found
     x, factor, shift = _chain(y)
     factor, shift = a * factor, a * shift + s
-    of_one = (factor == factor[0]).all()
-    if (factor == 1).all() or (of_one and not shift.any()):
+    of_one_number = (factor == factor[0]).all() and not shift.any()
+    if of_one_number or ((factor == 1).all() and is_input(x)):
         return None
     layer = layers.DepthwiseConv2D(1, name=name_of(operation))
     return built(layer, x, [factor[None, None, :, None], shift])(x)

@@ -12,6 +12,7 @@ from tfsr.tflite.lowering.engine import (
     name_of,
     producer,
     read_once,
+    values_of,
     weights_of,
     with_weights,
 )
@@ -19,6 +20,7 @@ from tfsr.tflite.lowering.engine import (
 # What 16 filters cost at a time, the runtime's tile. A multiply-add of a transposed
 # convolution took about twice as long as an ordinary one's (int8, one thread, AVX-512).
 TILE, TRANSPOSED_COST = 16, 2
+MAX_CHANNELS_TWICE = 64
 
 
 def pointwise_after_convolution(
@@ -97,6 +99,33 @@ def transposed_as_shuffle(
     low = low.reshape(side, side, channels, -1)
     conv = convolution(name_of(operation), low, np.tile(bias, s**2))
     return keras.ops.depth_to_space(conv(*args), s)
+
+
+def slopes_as_two_relus(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """k' * prelu(k * x + b) = [k', -a k'] * relu([k, -k] * x + [b, -b]).
+
+    For prelu(y) = relu(y) - a relu(-y) has a slope a for each channel. The 8-bit
+    delegate takes no PReLU, and a ReLU costs it nothing; up to 64 channels the twice
+    as large convolutions are no slower than it.
+    """
+    if not _is_dense(operation):
+        return None
+    prelu, y = producer(args[0])
+    if type(prelu) is not layers.PReLU:
+        return None
+    conv, x = producer(y)
+    if not _is_dense(conv) or not read_once(y) or not read_once(args[0]):
+        return None
+    slopes = values_of(prelu.alpha)
+    if slopes.shape[:-1] != (1, 1):
+        return None
+    if y.shape[-1] > MAX_CHANNELS_TWICE:
+        return None
+    (first, bias), (second, more) = weights_of(conv), weights_of(operation)
+    first, bias = (np.concatenate([w, -w], axis=-1) for w in (first, bias))
+    second = np.concatenate([second, -slopes[..., None] * second], axis=2)
+    both = keras.ops.relu(with_weights(conv, first, bias)(x))
+    return with_weights(operation, second, more)(both)
 
 
 def unused_channels(operation: keras.Operation, *args) -> keras.KerasTensor | None:

@@ -42,6 +42,12 @@ def _same(layer, x):
     return x
 
 
+def _resized(layer, x):
+    if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio or layer.antialias:
+        return None
+    return ops.image.resize(x, (layer.height, layer.width), layer.interpolation)
+
+
 AS_OPERATIONS: dict[type, Callable] = {
     layers.Add: _joined(ops.add),
     layers.Multiply: _joined(ops.multiply),
@@ -53,6 +59,7 @@ AS_OPERATIONS: dict[type, Callable] = {
     ),
     layers.Activation: lambda layer, x: _activated(layer.activation, x),
     layers.LeakyReLU: lambda layer, x: ops.leaky_relu(x, layer.negative_slope),
+    layers.Resizing: _resized,
     layers.Softmax: lambda layer, x: ops.softmax(x, layer.axis),
     op.Silu: lambda operation, x: x * ops.sigmoid(x),
     op.Square: lambda operation, x: x * x,
@@ -78,7 +85,7 @@ def layer_as_operations(operation: keras.Operation, *args) -> keras.KerasTensor 
     are nothing after training.
     """
     write = AS_OPERATIONS.get(type(operation))
-    if write is None or operator_of(operation) is None:
+    if write is None or _has_a_stranger_s_activation(operation):
         return None
     return write(operation, *args)
 
@@ -115,7 +122,7 @@ def activation_apart(operation: keras.Operation, *args) -> keras.KerasTensor | N
     """a(k * x + b) is a convolution, and an activation a of it."""
     if type(operation) not in CONVOLUTIONS or is_linear(operation):
         return None
-    if operator_of(operation) is None:
+    if _has_a_stranger_s_activation(operation):
         return None
     config = {**operation.get_config(), "activation": None, "name": name_of(operation)}
     layer = type(operation).from_config(config)
@@ -178,6 +185,11 @@ def _activated(activation, x):
     operation, before = producer(y)
     write = None if y is x else AS_OPERATIONS.get(type(operation))
     return write(operation, before) if write else y
+
+
+def _has_a_stranger_s_activation(operation):
+    """Returns whether an activation is not Keras' own, so it may do anything."""
+    return hasattr(operation, "activation") and operator_of(operation) is None
 
 
 PLAIN = (

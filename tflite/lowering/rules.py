@@ -30,6 +30,7 @@ from tfsr.tflite.lowering.affine import (
 from tfsr.tflite.lowering.convolutions import (
     pointwise_after_convolution,
     pointwise_before_convolution,
+    slopes_as_two_relus,
     transposed_as_shuffle,
     unused_channels,
 )
@@ -466,6 +467,7 @@ FOR_INT8 = (
     pool_in_convolution,
     pool_as_dense_convolution,
     *_RULES,
+    slopes_as_two_relus,
     affine_as_depthwise,
 )
 

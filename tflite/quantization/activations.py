@@ -10,7 +10,7 @@ import numpy as np
 from tfsr.errors import InputError
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import SUMS, clip_bounds, is_relu, operator_of
+from tfsr.graph.operators import MOVES, SUMS, clip_bounds, is_relu, operator_of
 from tfsr.layers import ChannelShift, GroupedConv2D
 from tfsr.tflite.lowering.engine import is_input, name_of, weights_of
 
@@ -311,9 +311,13 @@ def moves(node: Any) -> bool:
 
     TFLite then demands the same quantization of its inputs and outputs.
     """
+    if isinstance(node.operation, MOVES):
+        return True
     known = operator_of(node.operation)
     if isinstance(node.operation, op.Maximum | op.Minimum):  # perhaps with a constant
         return len(node.input_tensors) == 2
+    if isinstance(node.operation, op.Resize):
+        return node.operation.interpolation in ("nearest", "bilinear")
     return known is not None and known.moves
 
 

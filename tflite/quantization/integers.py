@@ -102,9 +102,9 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
         if bounds is None and (is_sum or keras.ops.is_tensor(first)):  # in float32
             real = keras.tree.map_structure(_real, args)
             return keras.ops.convert_to_tensor(operation(*real, **kwargs))
-        if type(operation) in MIXING:
-            return MIXING[type(operation)](operation, *args)
         if moves(node):
+            if type(operation) in MIXING:
+                return MIXING[type(operation)](operation, *args)
             return _move(operation, *args, **kwargs)
         if is_convolution(operation):
             pending = _convolve(operation, *args)
@@ -258,6 +258,13 @@ def _resize(operation, x):
     return dataclasses.replace(x, values=keras.ops.convert_to_numpy(resized))
 
 
+def _resize_to(operation, x):
+    """Returns a map resized to a number of pixels, as `_upsample` does."""
+    if operation.interpolation == "nearest":
+        return _move(operation, x)
+    return dataclasses.replace(x, values=_interpolate(x.values, operation.size))
+
+
 def _interpolate(values, sizes):
     values = np.asarray(values).astype(np.int64)
     for axis, size in ((2, sizes[1]), (1, sizes[0])):
@@ -291,6 +298,7 @@ MIXING = {
     keras.layers.AveragePooling2D: _average,
     keras.layers.UpSampling2D: _upsample,
     BilinearResize: _resize,
+    op.Resize: _resize_to,
 }
 
 

@@ -286,3 +286,19 @@ OPERATORS: dict[type, Operator] = {
 }
 SUMS = (op.Add, layers.Add)
 CONCATENATIONS = (op.Concatenate, layers.Concatenate)
+# Moves whose reach is probed, as it follows from all of them together.
+MOVES = (
+    layers.Flatten,
+    layers.Permute,
+    layers.Reshape,
+    op.BroadcastTo,
+    op.ExpandDims,
+    op.Flip,
+    op.Moveaxis,
+    op.Reshape,
+    op.Roll,
+    op.Squeeze,
+    op.Stack,
+    op.Swapaxes,
+    op.Transpose,
+)

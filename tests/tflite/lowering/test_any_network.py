@@ -102,7 +102,8 @@ def test_zeros_at_the_border_are_not_shifted():
     def build(x):
         return conv(4)(layers.Rescaling(2.0, -0.5)(ops.relu(x)))
 
-    assert lowered(build) == f"Relu ChannelShift {CONV}"
+    assert lowered(build, EXACT) == f"Relu ChannelShift {CONV}"
+    assert lowered(build) == f"Relu DepthwiseConv2D {CONV}"
 
 
 def test_a_scale_in_front_of_no_convolution_is_one_operation():
@@ -179,3 +180,17 @@ def test_channels_that_nothing_reads_are_not_computed():
         return y[..., :4] + y[..., 4:]
 
     assert lowered(split) == f"{CONV} GetItem GetItem Add"
+
+
+def test_slopes_are_two_relus_in_8_bits():
+    def prelu(channels):
+        start = keras.initializers.RandomUniform(-0.1, 0.3)
+        return lambda x: conv(4)(
+            layers.PReLU(shared_axes=[1, 2], alpha_initializer=start)(
+                conv(channels)(x - 0.5)
+            )
+        )
+
+    assert lowered(prelu(8)).endswith(f"{CONV} Relu {CONV}")
+    assert lowered(prelu(8), EXACT).endswith(f"{CONV} PReLU {CONV}")
+    assert lowered(prelu(65)).endswith(f"{CONV} PReLU {CONV}")
