@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[3]
 script = runpy.run_path(str(ROOT / "benchmarks" / "operators.py"))
 CONSTRUCTS, network, SIDE = (script[key] for key in ("CONSTRUCTS", "network", "SIDE"))
 IN_FLOAT = {"ELU", "softplus", "std", "layer normalization", "group normalization"}
-APART = {"hard swish"}
+APART = {"hard swish", "attention"}  # a level or a few
 
 
 @pytest.mark.parametrize("name", CONSTRUCTS)
@@ -39,11 +39,12 @@ def test_each_operator_is_what_the_table_says(name):
     interpreter.invoke()
     file = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     assert len(np.unique(file)) > 10
-    apart, share = script["differences"](run_integers(graph, ranges, pixels), file)
-    assert apart == 0 or (name in APART and share < 0.3)
+    apart, _ = script["differences"](run_integers(graph, ranges, pixels), file)
+    assert apart <= (4 if name in APART else 0)
 
 
-def test_all_in_one_network_are_converted_measured_and_trained(tmp_path):
-    constructs = [CONSTRUCTS[name] for name in CONSTRUCTS]
-    found = script["outcome"](network(constructs), tmp_path)
-    assert len(found.operators) > 20
+def test_operators_in_one_network_are_converted_measured_and_trained(tmp_path):
+    names = ("PReLU", "transposed 3x3", "gate of channels", "std", "pooling 3x3")
+    found = script["outcome"](network([CONSTRUCTS[name] for name in names]), tmp_path)
+    assert {"TRANSPOSE_CONV", "LOGISTIC", "SQRT"} <= found.operators.keys()
+    assert found.apart == 0
