@@ -70,6 +70,9 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
         layers.Conv2DTranspose(4, 3, strides=2, padding="same")(x)
     ),
     "transposed 2x2": lambda x: halved(layers.Conv2DTranspose(4, 2, strides=2)(x)),
+    "transposed, wide": lambda x: halved(
+        layers.Conv2DTranspose(32, 3, strides=2, padding="same")(x)
+    ),
     "dense": lambda x: layers.Dense(4)(x),
     "PReLU": lambda x: layers.PReLU(
         shared_axes=[1, 2], alpha_initializer=keras.initializers.RandomUniform(0, 0.3)

@@ -44,7 +44,7 @@ def test_each_operator_is_what_the_table_says(name):
 
 
 def test_operators_in_one_network_are_converted_measured_and_trained(tmp_path):
-    names = ("PReLU", "transposed 3x3", "gate of channels", "std", "pooling 3x3")
+    names = ("PReLU", "transposed, wide", "gate of channels", "std", "pooling 3x3")
     found = script["outcome"](network([CONSTRUCTS[name] for name in names]), tmp_path)
     assert {"TRANSPOSE_CONV", "LOGISTIC", "SQRT"} <= found.operators.keys()
     assert found.apart == 0
