@@ -104,7 +104,7 @@ def convert(
     elif chosen.is_float:
         build = _saved(model, chosen, lowering)
     elif chosen.stock and not lowering:
-        patches = _cropped(calibration_patches(calibration), least)
+        patches = _fitted(calibration_patches(calibration), model)
         build = _stock(model, chosen, patches)
     else:
         patches = calibration_patches(calibration)
@@ -128,8 +128,18 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
     return Path(file).with_stem(f"{Path(file).stem}_{label}")
 
 
-def _cropped(patches, multiple):
-    """Returns patches whose sides are multiples of what a network's levels need."""
+def _fitted(patches, model):
+    """Returns patches that a model takes: of its one size, repeated where too small.
+
+    Or with sides that are multiples of what its levels need.
+    """
+    own, multiple = tuple(model.input.shape[1:3]), alignment(model)
+    if None not in own:
+        rows, columns = map(np.arange, own)
+        return [
+            np.take(np.take(patch, rows, 0, mode="wrap"), columns, 1, mode="wrap")
+            for patch in patches
+        ]
     if multiple > CALIBRATION_SIZE:
         return patches
     patches = [
@@ -161,9 +171,9 @@ def _stock(model, format: Format, patches):
 def _calibrated(model, format: Format, patches, lowering, in_float):
     """Returns a function from height and width to the bytes of a file."""
     lowered = _lowering(model, format, lowering, in_float)
-    graph, ranges, multiple = lowered(), {}, alignment(model)
+    graph, ranges = lowered(), {}
     if format.bits:
-        every = _cropped(with_saturated(patches), multiple)
+        every = _fitted(with_saturated(patches), model)
         samples = activations.observe(graph, every)
         ranges = activations.ranges(graph, samples, format.load("ranges"))
         ranges = activations.leave_out(graph, ranges, in_float)
@@ -172,7 +182,7 @@ def _calibrated(model, format: Format, patches, lowering, in_float):
         return math.prod(conv.kernel.shape) >= format.smallest_kernel
 
     rounded = simulate(graph, ranges, format.bits or 8, is_rounded)
-    shift = output_shift(graph, rounded, _cropped(patches, multiple))
+    shift = output_shift(graph, rounded, _fitted(patches, model))
     save, given = format.load("save"), [ranges] if format.bits else []
 
     def build(height, width):
@@ -207,7 +217,9 @@ def output_shift(
         quantized: The `call` that runs it quantized.
         patches: LR images.
     """
-    filter_of = _filter_of_each_value(graph, CALIBRATION_SIZE)
+    own = graph.inputs[0].shape[1:3]
+    sides = [side or CALIBRATION_SIZE for side in own]
+    filter_of = _filter_of_each_value(graph, sides)
     if filter_of is None:
         return None
     sums = np.zeros(last_convolution(graph).filters)
@@ -223,7 +235,7 @@ def output_shift(
     return sums / counts
 
 
-def _filter_of_each_value(graph, side):
+def _filter_of_each_value(graph, sides):
     """Returns which filter of the last convolution gives each value of the output.
 
     None if a value is of several, or of one that something else follows.
@@ -237,7 +249,7 @@ def _filter_of_each_value(graph, side):
             return args[0]
         return run_node(node, *args, **kwargs)
 
-    zeros = keras.ops.zeros((1, side, side, graph.inputs[0].shape[-1]))
+    zeros = keras.ops.zeros((1, *sides, graph.inputs[0].shape[-1]))
     numbers = np.arange(last.filters)
     numbered = _run(add_to_last_bias(graph, numbers), zeros, unclipped)
     numbered = numbered - _run(graph, zeros, unclipped)

@@ -307,23 +307,45 @@ def inspect(file: str | Path) -> dict:
     """
     opened = TFLiteFile(file)
     interpreter = opened.interpreter
+    return {
+        "metadata": opened.metadata,
+        "operators": dict(Counter(op["op_name"] for op in _operators(interpreter))),
+        "delegated": len(delegated(interpreter)),
+        "partitions": partitions(interpreter),
+        "float_operators": in_float(interpreter).total(),
+    }
+
+
+def in_float(interpreter: Any) -> Counter:
+    """Returns how many operators of each name read or write floating-point numbers."""
     floats = {
         tensor["index"]
         for tensor in interpreter.get_tensor_details()
         if np.issubdtype(tensor["dtype"], np.floating)
     }
-    operators = [
-        op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"
+    return Counter(
+        op["op_name"]
+        for op in _operators(interpreter)
+        if not floats.isdisjoint([*op["inputs"], *op["outputs"]])
+    )
+
+
+def left_in_float(upscaler: TFLiteUpscaler) -> list[str]:
+    """Returns a remark on what computes in float32 in a file of 8-bit pixels."""
+    if upscaler.depth != 8:
+        return []
+    names = in_float(upscaler.interpreter).keys() - {"QUANTIZE", "DEQUANTIZE"}
+    if not names:
+        return []
+    return [
+        f"{upscaler.name}: {', '.join(sorted(names))} in float32, where TFLite has no "
+        "8 bits, or its converter none here."
     ]
-    return {
-        "metadata": opened.metadata,
-        "operators": dict(Counter(op["op_name"] for op in operators)),
-        "delegated": len(delegated(interpreter)),
-        "partitions": partitions(interpreter),
-        "float_operators": sum(
-            not floats.isdisjoint([*op["inputs"], *op["outputs"]]) for op in operators
-        ),
-    }
+
+
+def _operators(interpreter):
+    every = interpreter._get_ops_details()
+    return [op for op in every if op["op_name"] != "DELEGATE"]
 
 
 def _refusal(error, where=""):

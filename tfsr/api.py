@@ -224,7 +224,7 @@ def convert(
     from tfsr.tflite.devices import delegates
     from tfsr.tflite.formats import FORMATS
     from tfsr.tflite.quantization.aware import trained_format
-    from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
     from tfsr.tflite.verification import roughness
     from tfsr.tflite.verification import verify as measure
     from tfsr.upscaling.upscalers import KerasUpscaler
@@ -272,8 +272,9 @@ def convert(
         facts = {"file": str(file), "size_bytes": file.stat().st_size}
         if compile:
             facts["compiled"] = str(delegates.compile(file, target))
+        unasked = [] if in_float else left_in_float(converted)
         advice = [f"{file}: {line}" for line in delegates.advice(file)]
-        more = [*notes, *roughness(converted, report), *advice]
+        more = [*notes, *unasked, *roughness(converted, report), *advice]
         reports.append({**facts, **report, "notes": more})
         notes = []
     return reports[0] if len(reports) == 1 else {"files": reports}

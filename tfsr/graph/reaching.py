@@ -236,6 +236,11 @@ def tile(operation: Any, node: Any, reach: Reach) -> Reach:
     return reach if set(spatial) <= {1} else reach.unbounded()
 
 
+def repeat(operation: Any, node: Any, reach: Reach) -> Reach:
+    """Along the channels each pixel by itself."""
+    return reach if operation.axis in (-1, 3) else reach.unbounded()
+
+
 def slicing(operation: Any, node: Any, reach: Reach) -> Reach:
     """Slicing moves pixels by the slice's start; its step lowers the resolution."""
     slices = _slices(node)
