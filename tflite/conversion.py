@@ -12,7 +12,13 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.errors import InputError
 from tfsr.files import replacing
-from tfsr.graph.footprint import alignment, receptive_radius, taps, working_values
+from tfsr.graph.footprint import (
+    alignment,
+    far_seeing,
+    receptive_radius,
+    taps,
+    working_values,
+)
 from tfsr.graph.graph import Graph, run_node
 from tfsr.graph.operators import clip_bounds
 from tfsr.models import single_scale
@@ -60,25 +66,23 @@ def convert(
         architecture: For the file to tell; see `load_architecture`.
 
     Raises:
-        InputError: If there is no such activation, or a size is too small for levels.
-        ValueError: If the model lacks the scale, the format is unknown, or `in_float`
-            is not for it.
+        InputError: If there is no such format or activation, the format or `in_float`
+            is not for the model, or a size is too small for levels.
+        ValueError: If the model lacks the scale.
     """
     if format not in FORMATS:
-        raise ValueError(
-            f"`format` must be one of {', '.join(FORMATS)}. Received: format={format}."
-        )
+        raise InputError(f"--format {format}: must be one of {', '.join(FORMATS)}.")
     chosen, trained = FORMATS[format], trained_format(model)
     if trained not in (None, format):
-        raise ValueError(
-            f"`format` must be {trained}, which `model` was trained for. "
-            f"Received: format={format}."
+        raise InputError(
+            f"{model.name}: was trained for {trained}; --format {format} is for float "
+            "models."
         )
     if in_float and (not chosen.in_float or not lowering or trained):
         allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
-        raise ValueError(
-            f"`in_float` is for float models in {allowed} with lowering. "
-            f"Received: in_float={in_float}, format={format}."
+        raise InputError(
+            f"{model.name}: --in-float is for float models in --format {allowed}, with "
+            "lowering."
         )
     model = single_scale(model, scale)
     least = alignment(model)
@@ -275,7 +279,7 @@ def _facts(model, scale, format, degradation, in_float, architecture):
         **({"in_float": list(in_float)} if in_float else {}),
         "input": f"{format.ends} {color} {PIXELS[format.ends]}",
         "receptive_radius": UNKNOWN_REACH if radius is None else radius,
-        "radius_is_exact": radius is not None,
+        "far_seeing": far_seeing(model),
         "one_size": None not in model.input.shape[1:3],
         "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.

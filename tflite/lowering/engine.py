@@ -38,20 +38,37 @@ def lower(
 
 
 def rewrite(graph: Graph, rule: Callable) -> Graph:
-    """Returns `graph` with `rule` applied wherever it fits."""
+    """Returns `graph` with `rule` applied wherever it fits; if nowhere, itself."""
 
     readers = Counter(id(x) for x in graph.outputs)
     for node in graph.nodes:
         readers.update({id(x) for x in node.input_tensors})
 
-    def call(node, *args, **kwargs):
-        results = rule(node.operation, *args) if args else None
-        if results is None:
-            results = node.operation(*args, **kwargs)
+    def replaced(node, *args):
+        return rule(node.operation, *args) if args else None
+
+    def counted(node, results):
         for before, x in zip(node.outputs, keras.tree.flatten(results), strict=True):
             x._tfsr_readers = max(readers[id(before)], getattr(x, "_tfsr_readers", 0))
         return results
 
+    def call(node, *args, **kwargs):
+        replacement = replaced(node, *args)
+        if replacement is None:
+            replacement = node.operation(*args, **kwargs)
+        return counted(node, replacement)
+
+    fits = False
+
+    def look(node, *args, **kwargs):
+        nonlocal fits
+        counted(node, node.outputs)
+        fits = fits or replaced(node, *args) is not None
+        return node.outputs
+
+    graph.run(graph.inputs, look)
+    if not fits:  # most rules: a copy of each layer call costs more than a look
+        return graph
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
     return Graph(inputs, graph.run(inputs, call))
 

@@ -87,7 +87,8 @@ def least_squares(values: np.ndarray) -> tuple[float, float]:
     """Returns the range for which 8 bits have the least squared error on the values.
 
     It clips rare large values if the finer steps gain more on all others. The search
-    tries a grid of shrunken `min_max` ranges on a histogram of the values.
+    tries a grid of shrunken `min_max` ranges on a histogram of the values. It leaves
+    out those that clip more than the rounding to `min_max` costs.
     """
     low, high = min_max(values)
     if low == high:
@@ -95,9 +96,7 @@ def least_squares(values: np.ndarray) -> tuple[float, float]:
     counts, edges = np.histogram(values, BINS, (low, high))
     centers = (edges[1:] + edges[:-1]) / 2
     shares = np.linspace(0.2, 1, 41)
-    candidates = [
-        (low * a, high * b) for a in (shares if low < 0 else (1.0,)) for b in shares
-    ]
+    lows, highs = low * (shares if low < 0 else shares[-1:]), high * shares
 
     def squared_error(bounds):
         step = (bounds[1] - bounds[0]) / 255
@@ -105,6 +104,17 @@ def least_squares(values: np.ndarray) -> tuple[float, float]:
         levels = np.clip(np.round(centers / step) + zero_point, 0, 255)
         return np.dot(counts, ((levels - zero_point) * step - centers) ** 2)
 
+    def clipped(excess):
+        return np.maximum(excess, 0) ** 2 @ counts
+
+    # The integer nearest to 0 moves a range by up to half a step.
+    half = (high - low) / 255 / 2
+    least = np.add.outer(
+        clipped(lows[:, None] - half - centers),
+        clipped(centers - highs[:, None] - half),
+    )
+    worth_trying = least <= squared_error((low, high)) * (1 + 1e-9)
+    candidates = [(lows[i], highs[j]) for i, j in np.argwhere(worth_trying)]
     return min(candidates, key=squared_error)
 
 

@@ -118,6 +118,8 @@ def test_every_rule_is_exact(lr, name):
         lowered = [rewrite(graph, rule) for rule in rules]
         lowered = [g for g in lowered if structure(g) != structure(graph)]
         for rewritten in (*lowered, functools.reduce(rewrite, EXACT, graph)):
+            if rewritten is graph:  # no operation fits the rule
+                continue
             error = np.abs(run(rewritten, lr) - expected).max()
             assert error <= 1e-5 * np.abs(expected).max()
 
