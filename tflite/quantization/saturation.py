@@ -69,7 +69,7 @@ def saturated_images(channels: int, side: int = 576) -> list[np.ndarray]:
         edge = rng.random((count, count)) < 0.25
         colors[edge, rng.integers(channels, size=edge.sum())] = rng.random(edge.sum())
         images.append(_fields(colors, side))
-    return [np.uint8(np.rint(255 * image)) for image in images]
+    return [np.rint(255 * image).astype(np.uint8) for image in images]
 
 
 def flat_field(color: tuple[int, ...], height: int, width: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from PIL.JpegImagePlugin import JpegImageFile
 
 from tfsr.errors import InputError
-from tfsr.photos.opening import HEIF, image_file, open_image
+from tfsr.photos.opening import AVIF, HEIC, image_file, open_image
 
 # Steps for luma, of Annex K of ITU-T T.81: the IJG's of quality 50.
 TABLE_K_1 = (
@@ -48,7 +48,7 @@ def origin_of(file: str | Path) -> Origin:
     """Returns what a file tells; that of 8 bits without loss if it cannot be read."""
     with contextlib.suppress(InputError), image_file(file) as stream:
         stream.seek(4)
-        if stream.read(8) in HEIF:
+        if stream.read(8) in (*HEIC, *AVIF):
             return Origin(lossy="HEIC or AVIF file")
         image = open_image(stream, whole=False)
         deep = "16" in f"{image.mode} {image.tile}".partition(";")[2]
