@@ -15,7 +15,7 @@ from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FOR_INT8
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.integers import run_integers
-from tfsr.tflite.runtime import in_float
+from tfsr.tflite.runtime import TFLiteUpscaler, in_float, left_in_float
 from tfsr.upscaling.upscalers import to_uint8
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +44,11 @@ def test_each_operator_is_what_the_table_says(name):
 
 
 def test_operators_in_one_network_are_converted_measured_and_trained(tmp_path):
-    names = ("PReLU", "transposed, wide", "gate of channels", "std", "pooling 3x3")
+    names = ("PReLU", "transposed, wide", "gate of channels", "std", "stack")
     found = script["outcome"](network([CONSTRUCTS[name] for name in names]), tmp_path)
     assert {"TRANSPOSE_CONV", "LOGISTIC", "SQRT"} <= found.operators.keys()
     assert found.apart == 0
+    (note,) = left_in_float(TFLiteUpscaler(tmp_path / "int8.tflite"))
+    assert "SQRT" in note
+    assert "QUANTIZE" not in note
+    assert "CONV_2D" not in note
