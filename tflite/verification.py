@@ -10,12 +10,13 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.pictures import most_different, side_by_side
 from tfsr.scoring.evaluation import psnr
+from tfsr.scoring.grayness import gray_spread
 from tfsr.tflite.quantization.saturation import CORNERS, flat_field
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
+from tfsr.upscaling.upscalers import Upscaler, from_uint8, sees_all, to_uint8
 
 CROP = 96  # HR pixels: side of the crop in the picture
-FIELD = 48  # LR pixels: side of a flat field; its middle third is compared
+FIELD = (48, 48)  # LR pixels: size of a flat field; its middle third is compared
 GAIN = 16  # factor on the difference in the picture
 
 
@@ -24,6 +25,7 @@ def verify(
     original: Upscaler,
     folder: BenchmarkFolder,
     picture: str | Path | None = None,
+    field: tuple[int, int] = FIELD,
 ) -> dict:
     """Returns the report of `tfsr verify`; both models get the same LR.
 
@@ -34,15 +36,19 @@ def verify(
         picture: A `.png` file to write. It shows the crop of the worst image in which
             the two models differ most, beside HR, the difference and, in restoration,
             the input.
+        field: Height and width of the flat fields.
 
     Returns:
         Means in dB: `psnr_float` (original) and `psnr_quantized` (converted) against HR
         by the evaluation protocol, and `psnr_between` the two over all channels;
         `loss_db` = `psnr_float` - `psnr_quantized`; `channel_bias`, the mean of
         converted - original for each channel, in 8-bit units; `flat_field_error`, as
-        the function of that name returns it; `worst_image`, the name of the image with
-        the largest loss; `images`, for each image its `name`,
-        `lr_size` and figures. Also `folder`, `scale` and `degradation`.
+        the function of that name returns it; `gray_spread`, what
+        `tfsr.scoring.grayness` returns of the converted model; `worst_image`, the name
+        of the image with the largest loss; `images`, for each image its `name`,
+        `lr_size` and figures; `approximated_images`, how many of them a file of one
+        size takes in tiles or padded, so that it gives less than the network would.
+        Also `folder`, `scale` and `degradation`.
     """
     images, bias = [], []
     worst: tuple = ()
@@ -73,26 +79,40 @@ def verify(
         **mean,
         "loss_db": mean["psnr_float"] - mean["psnr_quantized"],
         "channel_bias": np.mean(bias, axis=0).tolist(),
-        "flat_field_error": flat_field_error(converted, original),
+        "flat_field_error": flat_field_error(converted, original, field),
+        "gray_spread": gray_spread(converted),
+        "approximated_images": sum(
+            converted.tiles is not None
+            and not converted.tiles.is_exact(*image["lr_size"])
+            for image in images
+        ),
         "worst_image": worst[0]["name"],
         "images": images,
     }
 
 
-def flat_field_error(converted: Upscaler, original: Upscaler) -> dict[str, int]:
+def flat_field_error(
+    converted: Upscaler, original: Upscaler, field: tuple[int, int] = FIELD
+) -> dict[str, int]:
     """Returns how far a saturated colour comes out from where the original has it.
+
+    Args:
+        converted: The converted model.
+        original: The model it was made from.
+        field: Height and width of the flat fields.
 
     Returns:
         For each corner of the colour cube, by its name in `CORNERS`, the largest
         difference of the two models on a flat field of it, in 8-bit levels.
     """
     errors = {}
-    side = FIELD * converted.scale // 3
-    middle = slice(side, 2 * side)  # zeros beyond the border reach less far
+    thirds = [side * converted.scale // 3 for side in field]
+    # Zeros beyond the border reach less far than this.
+    middle = tuple(slice(third, 2 * third) for third in thirds)
     for name, color in CORNERS.get(converted.channels, {}).items():
-        field = flat_field(color, FIELD)
+        image = flat_field(color, *field)
         ours, theirs = (
-            to_uint8(upscaler(field))[middle, middle].astype(int)
+            to_uint8(upscaler(image))[middle].astype(int)
             for upscaler in (converted, original)
         )
         errors[name] = int(np.abs(ours - theirs).max())
@@ -106,15 +126,21 @@ def roughness(converted: TFLiteUpscaler, report: dict) -> list[str]:
         converted: The file.
         report: What `verify` returned of it.
     """
-    images = report["images"]
-    rough = sum(not converted.is_exact(*image["lr_size"]) for image in images)
+    rough, count = report["approximated_images"], len(report["images"])
     if not rough:
         return []
     height, width = converted.size
+    if converted.far_seeing:
+        return [
+            f"{converted.name}: {sees_all(converted)}, the file {height}x{width} "
+            f"pixels: {rough} of {count} images have other sizes, and what the network "
+            "makes of them whole, the file makes of tiles; loss and shift have that in "
+            "them; convert for the size of your images."
+        ]
     return [
-        f"{converted.name}: {rough} of {len(images)} images are padded to "
-        f"{height}x{width} or come in tiles that overlap by less than the network "
-        "sees; the loss has that in it."
+        f"{converted.name}: {rough} of {count} images are padded to {height}x{width} "
+        "or come in tiles that overlap by less than the network sees; the loss has "
+        "that in it."
     ]
 
 

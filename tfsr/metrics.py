@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tfsr.arguments import whole
 from tfsr.errors import InputError
 
 
@@ -129,6 +130,7 @@ def window_sums(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _shave(sr, hr, border):
+    border = whole("border", border, least=0)
     if sr.shape != hr.shape or sr.ndim != 3:
         raise ValueError(
             "`sr` and `hr` must both be (H, W, C). "

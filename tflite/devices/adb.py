@@ -11,6 +11,8 @@ EXIT = "tfsr-exit:"  # printed before the exit code, which old phones do not ret
 ANSWER_S = 60  # time limit of commands that do not compute
 COPY_S = 600
 
+NO_SERIAL = "(no serial number)"  # what adb calls a phone that tells none
+
 # The states in which `adb devices` lists a phone that cannot be used, with advice.
 STATES = {
     "unauthorized": "unauthorized; accept the prompt about USB debugging on the phone.",
@@ -108,9 +110,7 @@ class Adb:
         if done.returncode:
             raise AdbError(f"adb: cannot list phones ({_reason(done)}).")
         _, _, listed = done.stdout.partition("List of devices attached")
-        states = dict(
-            line.split(maxsplit=1) for line in listed.splitlines() if line.strip()
-        )
+        states = _states(listed)
         if not states:
             raise AdbError(
                 "adb: no phone; connect one by USB and allow USB debugging in its "
@@ -122,7 +122,9 @@ class Adb:
         serial = serial or next(iter(states))
         if serial not in states:
             raise AdbError(f"{serial}: no such phone; adb has {names}.")
-        state = states[serial].strip()
+        state = states[serial]
+        if serial == NO_SERIAL and state == "device":
+            raise AdbError("adb: a phone without a serial number; restart the phone.")
         if state != "device":
             known = next((s for s in STATES if state.startswith(s)), None)
             advice = STATES.get(known, f"is in state {state!r}; start Android on it.")
@@ -145,6 +147,20 @@ class Adb:
             raise AdbTimeoutError(
                 f"adb {' '.join(arguments[:3])}: no answer within {timeout_s:g} s."
             ) from None
+
+
+def _states(listed):
+    """Returns the states that `adb devices` lists, by the phones' serial numbers.
+
+    A tab stands between them. The serial of a phone found by wireless may hold spaces
+    and brackets, and a USB device that may not be opened can have none.
+    """
+    states = {}
+    for line in listed.splitlines():
+        serial, tab, state = line.rpartition("\t")
+        if tab:
+            states[serial.strip() or NO_SERIAL] = state.strip()
+    return states
 
 
 def _reason(done, text=None):

@@ -191,7 +191,7 @@ class _Model:
         image = options.image or photographs(HELD_OUT)[0]
         pixels = read_image(image, self.upscaler.channels)
         lr = from_uint8(_fit(pixels, height, width))
-        self.input_bytes = self.upscaler.input_bytes(lr)
+        self.input_bytes = self.upscaler.input_array(lr).tobytes()
         self.sr = to_uint8(self.upscaler(lr))
 
     def psnr(self, output):

@@ -35,6 +35,16 @@ def add(command):
     benchmark.add_argument(
         "-o", "--out", metavar="DIR", help="folder for JSON, CSV, Markdown and pictures"
     )
+    benchmark.add_argument(
+        "--delegate",
+        metavar="D",
+        help="run on this machine's gpu, or gpu:float32, instead of its CPU",
+    )
+    benchmark.add_argument(
+        "--software-driver",
+        action="store_true",
+        help="time a GPU that is none, which says nothing of real ones",
+    )
     with_json(benchmark)
     phone = benchmark.add_argument_group("on a phone (see tflite/README.md)")
     phone.add_argument("--android", action="store_true", help="on a phone, over adb")
@@ -73,8 +83,21 @@ def run(options):
     if options.out:
         check("matplotlib")
     from tfsr.tflite.benchmark.profiling import profile
-    from tfsr.tflite.benchmark.timing import benchmark
+    from tfsr.tflite.benchmark.timing import benchmark, benchmark_on
+    from tfsr.tflite.devices.delegates import Delegate
 
+    if options.delegate not in (None, "cpu"):
+        if options.profile or options.threads:
+            raise InputError("--delegate: takes neither --profile nor --threads.")
+        report = benchmark_on(
+            options.files,
+            Delegate(options.delegate),
+            options.runs,
+            options.warmup,
+            options.software_driver,
+        )
+        _present(options, report)
+        return 0
     threads = options.threads or [1]
     report = benchmark(
         options.files, threads, options.runs, options.warmup, options.size

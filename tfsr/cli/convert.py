@@ -62,6 +62,11 @@ def add(command):
     convert.add_argument(
         "--max-loss", type=float, metavar="DB", help="exit with 1 above this loss"
     )
+    convert.add_argument(
+        "--compile",
+        metavar="qualcomm:SOC",
+        help="write it compiled for that NPU too, beside the plain file",
+    )
     with_degradation(convert)
     _with_picture(convert)
     convert.add_argument("-o", "--out", required=True, metavar="FILE.tflite")
@@ -74,11 +79,22 @@ def add(command):
     )
     verify.add_argument("--images", required=True, metavar="FOLDER")
     verify.add_argument("--max-loss", type=float, metavar="DB")
+    verify.add_argument(
+        "--delegate",
+        default="cpu",
+        metavar="D",
+        help="where it runs: cpu, gpu, gpu:float32 or qualcomm:SOC (as SM8650)",
+    )
     _with_picture(verify)
     with_json(verify)
 
     inspect = command("inspect", _inspect, "What a converted model is and runs.")
     inspect.add_argument("file", type=known_model, metavar="FILE.tflite")
+    inspect.add_argument(
+        "--delegates",
+        metavar="LIST",
+        help="say what each of them takes: cpu, gpu, qualcomm:SOC (as SM8650)",
+    )
     with_json(inspect)
 
 
@@ -94,6 +110,7 @@ def _with_picture(command):
 def _convert(options):
     from tfsr.api import convert
 
+    _delegates([options.compile] if options.compile else [])
     report = convert(
         options.model,
         options.out,
@@ -106,6 +123,7 @@ def _convert(options):
         options.in_float,
         degradation_asked(options),
         options.picture,
+        options.compile,
     )
     reports = report.get("files", [report])
     for of_file in reports:
@@ -114,10 +132,14 @@ def _convert(options):
     lines = [
         f"{r['file']}: {r['size_bytes'] / 1000:.0f} KB, {_loss(r)}" for r in reports
     ]
+    lines += [f"{r['compiled']}: compiled" for r in reports if "compiled" in r]
     present(options, report, "\n".join(lines))
     code = max(_check(r["file"], r, options.max_loss) for r in reports)
     if code:
-        say(f"{options.out}: kept; longer training loses less, and so may --calibrate.")
+        advice = "; longer training loses less, and so may --calibrate"
+        if FORMATS[options.format].is_float:
+            advice = ""  # what differs are the sizes, or a limit that none meets
+        say(f"{options.out}: kept{advice}.")
     return code
 
 
@@ -125,10 +147,13 @@ def _verify(options):
     from tfsr.data import BenchmarkFolder
     from tfsr.data.degradation import in_8_bits
     from tfsr.scoring.images import task_to_score
+    from tfsr.tflite.devices.verification import on_delegate
     from tfsr.tflite.runtime import TFLiteUpscaler
     from tfsr.tflite.verification import roughness, verify
     from tfsr.zoo.upscalers import load_upscaler
 
+    (delegate,) = _delegates([options.delegate])
+    delegate.check()
     converted = TFLiteUpscaler(options.file)
     scale, channels = converted.scale, converted.channels
     original = load_upscaler(options.against, scale)
@@ -139,18 +164,27 @@ def _verify(options):
         )
     task = in_8_bits(task_to_score(converted))
     folder = BenchmarkFolder(options.images, scale, channels, degradation=task)
-    report = verify(converted, original, folder, options.picture)
-    for note in roughness(converted, report):
+    if delegate.kind.run is None:
+        report = verify(converted, original, folder, options.picture)
+        notes = roughness(converted, report)
+    else:
+        report = on_delegate(options.file, delegate, original, folder, options.picture)
+        notes = report.pop("notes")
+    for note in notes:
         say(note)
+    report["delegate"] = delegate.name
     present(options, report, f"{options.file}: {_loss(report)}")
     return _check(options.file, report, options.max_loss)
 
 
 def _inspect(options):
     from tfsr.data.degradation import from_table
+    from tfsr.tflite.devices.delegates import ask
     from tfsr.tflite.runtime import inspect
 
+    delegates = _delegates(options.delegates.split(",") if options.delegates else [])
     report = inspect(options.file)
+    report["delegates"] = {d.name: ask(options.file, d) for d in delegates}
     metadata = {**report["metadata"]}
     metadata["size"] = metadata["size"] or "dynamic"
     if "degradation" in metadata:
@@ -163,7 +197,31 @@ def _inspect(options):
         f"{sum(report['operators'].values())}; partitions: {report['partitions']}",
         f"operators in floating point: {report['float_operators']}",
     ]
+    for name, answer in report["delegates"].items():
+        facts += [f"{name}: {_taken(answer)}", *answer["advice"]]
     present(options, report, "\n".join(facts))
+
+
+def _delegates(names):
+    """Returns delegates by name, after what their users must know is said."""
+    from tfsr.tflite.devices.delegates import Delegate
+
+    delegates = [Delegate(name) for name in names]
+    here = [d.kind for d in delegates if d.kind.notice and not d.kind.missing()]
+    for notice in dict.fromkeys(kind.notice for kind in here):
+        say(f"{notice}.")
+    return delegates
+
+
+def _taken(answer):
+    """Returns in one line what a delegate takes of a file."""
+    parts = f"{answer['parts']} part{'s' * (answer['parts'] != 1)}"
+    said = parts if answer["taken"] == "parts" else answer["taken"]
+    if answer["device"]:
+        said += f", on {answer['device']}"
+    if answer["refused_operators"]:
+        said += f"; leaves out {', '.join(answer['refused_operators'])}"
+    return f"{said}: {answer['reason']}" if answer["reason"] else said
 
 
 def _loss(report):
@@ -174,6 +232,7 @@ def _loss(report):
         f"the original on {report['folder']}: loses {loss_db:.3f} dB; "
         f"{report['psnr_between']:.1f} dB between them; "
         f"mean shift by channel {bias}; worst: {report['worst_image']}{_corner(report)}"
+        f"{_spread(report)}"
     )
 
 
@@ -185,13 +244,26 @@ def _corner(report):
     return f"; worst pure colour: {corner}, {errors[corner]} levels off"
 
 
+def _spread(report):
+    spread = report["gray_spread"]
+    if not spread:
+        return ""
+    image = max(spread, key=spread.__getitem__)
+    return f"; a gray {image} comes out with {spread[image]} levels of colour"
+
+
+def _in_tiles(report):
+    rough, count = report["approximated_images"], len(report["images"])
+    return f", with {rough} of {count} images in tiles or padded" if rough else ""
+
+
 def _check(file, report, max_loss):
     """Returns the exit code of a verification."""
     shift = max(report["channel_bias"], key=abs)
     if abs(shift) > MAX_SHIFT:
         return fail(
             f"{file}: a colour channel is shifted by {shift:.2f} of 255, above "
-            f"{MAX_SHIFT}.",
+            f"{MAX_SHIFT}{_in_tiles(report)}.",
             1,
         )
     errors = report["flat_field_error"]

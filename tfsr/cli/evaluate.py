@@ -24,7 +24,15 @@ NOT_ASKED = (
     *("run", "makes_folders", "quiet", "json", "picture", "shard"),
     *("model", "folder"),
 )
-CHANNELS = {"sr_y": 3, "sr_gray": 1, "luma": "y", "color": 3, "gray": 1}  # by protocol
+CHANNELS = {  # by protocol
+    "sr_y": 3,
+    "sr_rgb": 3,
+    "sr_gray": 1,
+    "luma": "y",
+    "color": 3,
+    "gray": 1,
+}
+DIV2K_BORDER = 6  # pixels that `sr_rgb` shaves beyond the scale
 
 
 def add(command):
@@ -34,7 +42,9 @@ def add(command):
         type=known_model,
         help=f"{MODEL_HELP}, or the words bicubic or input for what it betters",
     )
-    evaluate.add_argument("folder", help="images, or HR/ and LR_bicubic/X2, X3, X4")
+    evaluate.add_argument(
+        "folder", help="images, or HR/ and LR/ or LR_bicubic/X2, X3, X4"
+    )
     evaluate.add_argument("--scale", type=positive)
     with_degradation(evaluate)
     evaluate.add_argument(
@@ -49,7 +59,8 @@ def add(command):
         "--protocol",
         choices=CHANNELS,
         help="what is scored; by default colour or gray as the model has it; luma, of "
-        "bicubic and of luminance networks, rounds nothing",
+        "bicubic and of luminance networks, rounds nothing; sr_rgb, of DIV2K, shaves "
+        "6 pixels more than the scale",
     )
     evaluate.add_argument(
         "--rescale",
@@ -87,11 +98,11 @@ def add(command):
 
 def run(options):
     from tfsr.data import images_left_out
-    from tfsr.data.degradation import task_name
-    from tfsr.scoring.evaluation import default_metrics, draw_examples
+    from tfsr.data.degradation import BICUBIC, task_name
+    from tfsr.scoring.evaluation import default_metrics, draw_examples, gain
     from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
-    from tfsr.zoo.upscalers import load_upscaler
+    from tfsr.zoo.upscalers import BASELINES, load_upscaler
 
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
@@ -105,6 +116,9 @@ def run(options):
     channels = CHANNELS.get(options.protocol)
     luma = "y" if channels == "y" else None
     upscaler = load_upscaler(options.model, options.scale, luma)
+    border = options.border
+    if options.protocol == "sr_rgb" and border is None:
+        border = upscaler.scale + DIV2K_BORDER
     folder = images_to_score(
         upscaler,
         options.folder,
@@ -113,9 +127,9 @@ def run(options):
         options.rescale,
         options.seed,
         options.uint8,
-        options.border,
+        border,
     )
-    _check_protocol(options, folder)
+    protocol = _checked_protocol(options, folder)
     if line := images_left_out(folder.hr_files[0].parent):
         say(line)
     name = upscaler.name
@@ -125,13 +139,18 @@ def run(options):
     if options.ifc and "ifc" not in scored:
         scored = (*scored, "ifc")
     report = {"model": name, **_scores(options, upscaler, folder, scored)}
-    report["protocol"]["self_ensemble"] = options.self_ensemble
+    report["protocol"].update(name=protocol, self_ensemble=options.self_ensemble)
+    if name not in BASELINES and folder.degradation != BICUBIC and "psnr" in scored:
+        report["gain"] = gain(report, folder)
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
     names = list(report["mean"])
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
     lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
+    if better := report.get("gain"):
+        cells = [f"{better[n]:+.4f}" if n in better else "" for n in names]
+        lines.append([f"over {better['over']}", *cells])
     task = task_name(folder.degradation, folder.scale)
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
     present(
@@ -186,14 +205,18 @@ def _subject(options, upscaler, part, shard):
     }
 
 
-def _check_protocol(options, folder):
+def _checked_protocol(options, folder):
+    """Returns the name of the protocol; raises `InputError` if another is asked for."""
     from tfsr.scoring.evaluation import protocol_name
 
     name = protocol_name(folder)
+    if name == "sr_y" and options.protocol == "sr_rgb":
+        return options.protocol  # the same figures at another border
     if options.protocol not in (None, name):
         raise InputError(
             f"--protocol {options.protocol}: {options.model} is scored by {name}."
         )
+    return name
 
 
 def _factor(text):

@@ -33,6 +33,7 @@ from tfsr.cli import (
 from tfsr.cli.output import fail
 from tfsr.errors import InputError, NotFiniteError, WorkerLostError
 from tfsr.extras import MODULES, check, needs
+from tfsr.files import check_target
 
 COMMANDS = (
     demo,
@@ -135,18 +136,12 @@ def _check_targets(options):
         target = getattr(options, key, None)
         if target in (None, "-"):
             continue
-        parent = Path(target).absolute().parent
-        if key == "out" and options.makes_folders:
-            # Commands with --overwrite write folders or files, and check themselves.
-            if Path(target).is_file() and not hasattr(options, "overwrite"):
-                raise InputError(f"{target}: is a file; name a folder.")
-            parent = next(p for p in Path(target).absolute().parents if p.exists())
-        elif Path(target).is_dir():
-            raise InputError(f"{target}: is a folder; name the file to write.")
-        if not parent.is_dir():
-            raise InputError(f"{target}: there is no folder {parent}.")
-        if not os.access(parent, os.W_OK):
-            raise InputError(f"{target}: nothing can be written in {parent}.")
+        makes_folders = key == "out" and options.makes_folders
+        # Commands with --overwrite write folders or files, and check themselves.
+        checks_itself = hasattr(options, "overwrite")
+        if makes_folders and Path(target).is_file() and not checks_itself:
+            raise InputError(f"{target}: is a file; name a folder.")
+        check_target(target, makes_folders)
     if getattr(options, "picture", None):
         check("matplotlib")
 

@@ -61,6 +61,22 @@ def evaluate(
     }
 
 
+def gain(report: dict, folder: BenchmarkFolder) -> dict:
+    """Returns by how much PSNR is better than without a network, in dB.
+
+    Args:
+        report: What `evaluate` returned for `folder`, with PSNR.
+        folder: The images.
+
+    Returns:
+        `over`, the name of the `baseline`, and the difference of the means by key.
+    """
+    before = baseline(folder)
+    means = evaluate(before, folder, ("psnr",))["mean"]
+    levels = {key: report["mean"][key] - mean for key, mean in means.items()}
+    return {"over": before.name, **levels}
+
+
 def join(parts: Sequence[dict]) -> dict:
     """Returns the report on a folder from those on its shards, as JSON has them."""
     images = [
@@ -182,7 +198,7 @@ def _protocol(upscaler, folder, names):
 def _degradation(folder):
     """Returns the tables of the degradation, each with the seed of what it draws."""
     tables = [
-        to_table(step) if step.shrinks else {**to_table(step), "seed": folder.seed}
+        to_table(step) if step == BICUBIC else {**to_table(step), "seed": folder.seed}
         for step in folder.degradation.steps
     ]
     return tables if len(tables) > 1 else tables[0]

@@ -79,3 +79,45 @@ def test_the_environment_may_choose(script, monkeypatch):
     monkeypatch.setenv("ANDROID_SERIAL", "b")
     with pytest.raises(AdbError, match=r"^b: no such phone; adb has a"):
         Adb()
+
+
+LISTED = """
+if [ "$1" = devices ]; then
+    printf 'List of devices attached\\n%b\\n' '{}'; exit
+fi
+echo "$2"; echo tfsr-exit:0"""
+WIRELESS = "adb-R5CT10-x1Y2z3 (2)._adb-tls-connect._tcp [new]"
+
+
+def test_a_wireless_phone_has_spaces_and_brackets_in_its_name(script):
+    script(LISTED.format(f"{WIRELESS}\\tdevice"))
+    adb = Adb()
+    assert adb.serial == WIRELESS
+    assert adb.shell("true") == (0, f"{WIRELESS}\n")
+
+
+def test_a_wireless_phone_among_others(script):
+    script(LISTED.format(f"{WIRELESS}\\tdevice\\nR5CT10\\toffline"))
+    assert Adb(WIRELESS).serial == WIRELESS
+    with pytest.raises(AdbError, match=r"^R5CT10: offline; reconnect the cable"):
+        Adb("R5CT10")
+    with pytest.raises(AdbError, match=r"several phones .adb-R5CT10.*_tcp \[new\], R5"):
+        Adb()
+
+
+@pytest.mark.parametrize("serial", ["", "(no serial number)"])
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("device", r"^adb: a phone without a serial number; restart the phone\.$"),
+        (
+            "no permissions (user in plugdev group; are your udev rules wrong?); "
+            "see [http://developer.android.com/tools/device.html]",
+            r"^\(no serial number\): no permission to use the USB device; see adb's",
+        ),
+    ],
+)
+def test_a_phone_without_a_serial_number(script, serial, state, message):
+    script(LISTED.format(f"{serial}\\t{state}"))
+    with pytest.raises(AdbError, match=message):
+        Adb()

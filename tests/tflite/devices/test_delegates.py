@@ -1,0 +1,312 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfsr import apart
+from tfsr.errors import InputError
+from tfsr.tflite import export, metadata
+from tfsr.tflite.devices import delegates, gpu, verification
+from tfsr.tflite.devices.delegates import DELEGATES, Delegate, Kind, advice, ask
+from tfsr.tflite.lowering.engine import lower
+from tfsr.tflite.lowering.rules import EXACT
+from tfsr.tflite.runtime import TFLiteUpscaler
+
+SIZE = (24, 32)
+
+
+@pytest.fixture(scope="module")
+def network():
+    import keras
+
+    from tfsr.models import sesr
+
+    keras.utils.set_random_seed(0)
+    return sesr(2, filters=4, blocks=1, expanded=8)
+
+
+@pytest.fixture(scope="module")
+def keras_file(network, tmp_path_factory):
+    file = tmp_path_factory.mktemp("keras") / "net.keras"
+    network.save(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def files(network, tmp_path_factory):
+    """A file of fixed size and one of open size, both in float32."""
+    folder = tmp_path_factory.mktemp("files")
+    facts: dict = {"scale": 2, "format": "float32"}
+    fixed, of_open_size = folder / "fixed.tflite", folder / "open.tflite"
+    for size, file in ((SIZE, fixed), (None, of_open_size)):
+        content = export.float32(lower(network, EXACT, *(size or ())))
+        facts["size"] = size and list(size)
+        file.write_bytes(metadata.attach(content, facts))
+    return fixed, of_open_size
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """Makes a delegate `fake` whose engine does what the arguments say."""
+
+    def make(function=None, *arguments, **more):
+        def ask(*_):
+            seconds = 1 if function == "time:sleep" else 60
+            return apart.call(function, *arguments, seconds=seconds)[0]
+
+        kind = Kind("fake", "", **{"ask": ask, "run": ask, **more})
+        monkeypatch.setitem(DELEGATES, "fake", kind)
+        return Delegate("fake")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "name", ["", "npu", "cpu:1", "gpu:", "gpu:x", "qualcomm", "a:"]
+)
+def test_names_of_no_delegate(name):
+    with pytest.raises(
+        InputError, match=rf"^{name}: no delegate; choose from cpu, gpu"
+    ):
+        Delegate(name)
+
+
+def test_names_of_delegates():
+    assert Delegate("gpu:float32").option == "float32"
+    assert Delegate("qualcomm:SM8650").option == "SM8650"
+    assert Delegate("cpu").kind.run is None
+
+
+def test_the_cpu_takes_all(files):
+    answer = ask(files[0], Delegate("cpu"))
+    assert (answer["taken"], answer["parts"]) == ("whole", 1)
+    assert answer["refused_operators"] == []
+
+
+FAULTS = {
+    "aborts": (("os:abort",), r"^it crashed \(SIGABRT\)$"),
+    "hangs": (("time:sleep", 60), r"^no answer within 1 s$"),
+    "throws": (("builtins:int", "x"), r"^invalid literal for int"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_engines_that_fail_are_one_line(engine, files, fault):
+    arguments, reason = FAULTS[fault]
+    answer = ask(files[0], engine(*arguments))
+    assert answer["taken"] == "refused"
+    with pytest.raises(InputError, match=reason):
+        raise InputError(answer["reason"])
+
+
+def test_verify_on_an_engine_that_aborts(run, engine, files, keras_file, photographs):
+    engine("os:abort")
+    command = ("verify", files[0], "--against", keras_file, "--images", photographs)
+    code, out, err = run(*command, "--delegate", "fake")
+    assert (code, out) == (2, "")
+    expected = f"tfsr: {files[0]}: fake does not run it: it crashed (SIGABRT).\n"
+    assert err.endswith(expected)
+
+
+def test_what_is_not_installed_is_named(run, report, engine, files, monkeypatch):
+    engine(missing=lambda: "pip install it", notice="read its licence")
+    found = report("inspect", files[0], "--delegates", "fake,cpu")["delegates"]
+    assert [*found] == ["fake", "cpu"]
+    assert found["fake"]["taken"] == "unavailable"
+    assert found["fake"]["reason"] == "pip install it"
+    for command in ("verify", "benchmark"):
+        more = ("--against", "x.keras", "--images", "x") if command == "verify" else ()
+        code, _, err = run(command, files[0], "--delegate", "fake", *more)
+        assert code == 2
+        assert "licence" not in err
+
+
+def test_without_a_driver_chromium_is_named(files, monkeypatch, tmp_path):
+    for name in gpu.NAMES_A_DRIVER:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(gpu, "INSTALLED", [])
+    monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none.json")
+    answer = ask(files[0], Delegate("gpu"))
+    assert answer["taken"] == "unavailable"
+    assert "no Vulkan driver" in answer["reason"]
+    assert "apt install chromium" in answer["reason"]
+
+
+def test_a_driver_that_is_none(here, files, monkeypatch, tmp_path):
+    gpu = here("gpu")
+    monkeypatch.setenv("VK_ICD_FILENAMES", str(tmp_path / "none.json"))
+    monkeypatch.setenv("VK_DRIVER_FILES", str(tmp_path / "none.json"))
+    answer = ask(files[0], gpu)
+    assert answer["taken"] == "refused"
+    assert "there is no Vulkan driver" in answer["reason"]
+
+
+def test_a_file_of_open_size_is_refused(engine, files):
+    answer = ask(files[1], engine("os:abort", open_size=False))
+    assert answer["taken"] == "refused"
+    assert answer["reason"].startswith("its size is open")
+
+
+def test_a_file_of_open_size_is_verified_as_a_small_one(
+    report, engine, files, keras_file, photographs, monkeypatch
+):
+    monkeypatch.setattr(verification, "SMALL", SIZE)
+
+    def run(file, option, lr, sr, seconds):
+        local = TFLiteUpscaler(file)
+        assert local.size == SIZE
+        images = [local(image[0])[None] for image in np.load(lr)]
+        np.save(sr, np.stack(images))
+        return {"device": "Small"}
+
+    engine(run=run)
+    command = ("verify", files[1], "--against", keras_file, "--images", photographs)
+    verified = report(*command, "--delegate", "fake")
+    assert verified["device"] == "Small"
+    assert abs(verified["loss_db"]) < 1e-3
+    assert {tuple(image["lr_size"]) for image in verified["images"]} == {SIZE}
+
+
+def facts_of(tmp_path, file, **facts):
+    """Returns a copy of a file with other facts."""
+    copy = tmp_path / "copy.tflite"
+    facts = {**metadata.read(file), **facts}
+    copy.write_bytes(metadata.attach(file.read_bytes(), facts))
+    assert metadata.read(copy) == facts
+    return copy
+
+
+def test_advice_names_whom_it_is_for(tmp_path, files):
+    assert advice(files[0]) == []
+    (line,) = advice(files[1])
+    assert line.startswith("gpu and qualcomm would refuse a file of open size")
+    dynamic = facts_of(tmp_path, files[0], format="dynamic_int8")
+    assert advice(dynamic) == [
+        "qualcomm would take dynamic_int8 in parts; give --format int8."
+    ]
+    assert advice(dynamic, [Delegate("gpu")]) == []
+    wide = facts_of(tmp_path, files[0], format="int16x8")
+    assert advice(wide, [Delegate("qualcomm:SM8650")]) == [
+        "qualcomm:SM8650 would take int16x8 in parts or not at all; give --format int8."
+    ]
+
+
+LOG = """INFO: [environment.cc:36] Creating LiteRT environment with options
+I0000 00:00:1 12595 environment.cc:532] Selected adapter: SwiftShader Device \
+(Subzero), arch=swiftshader, vendor=google, backend=Vulkan, adapterType=CPU / Software
+ERROR: Following operations are not supported by GPU delegate:
+CONV_2D: Tensor type(INT16) is not supported. BiasAdd;Conv2D;BiasAdd/bias1
+CONV_2D: Tensor type(INT16) is not supported. Pad
+DEQUANTIZE: Unsupported dequantization type.
+5 operations will run on the GPU, and the remaining 23 operations will run on the CPU.
+INFO: Created TensorFlow Lite XNNPACK delegate for CPU.
+"""
+
+
+def test_what_a_log_of_the_gpu_says():
+    assert gpu.parse(LOG, whole=False) == {
+        "parts": 1,
+        "whole": False,
+        "refused_operators": ["CONV_2D", "DEQUANTIZE"],
+        "reason": "CONV_2D: Tensor type(INT16) is not supported.",
+    }
+    none = LOG.replace("5 operations will run", "No operations will run")
+    assert gpu.parse(none, whole=False)["parts"] == 0
+    assert gpu.adapter(LOG) == {
+        "device": "SwiftShader Device (Subzero)",
+        "software": True,
+    }
+    real = LOG.replace("CPU / Software", "Discrete GPU")
+    assert gpu.adapter(real)["software"] is False
+
+
+def test_the_gpu_loses_nothing(here, report, files, keras_file, photographs):
+    here("gpu")
+    found = report("inspect", files[0], "--delegates", "gpu")["delegates"]["gpu"]
+    assert (found["taken"], found["parts"]) == ("whole", 1)
+    command = ("verify", files[0], "--against", keras_file, "--images", photographs)
+    verified = report(*command, "--delegate", "gpu:float32")
+    assert verified["delegate"] == "gpu:float32"
+    assert verified["device"] == found["device"]
+    assert abs(verified["loss_db"]) < 1e-3
+    assert verified["psnr_between"] == "inf" or verified["psnr_between"] > 60
+    assert verified["psnr_on_cpu"] == pytest.approx(
+        verified["psnr_quantized"], abs=0.01
+    )
+    assert max(verified["flat_field_error"].values()) <= 1
+    assert all(image["lr_size"] == list(SIZE) for image in verified["images"])
+
+
+def test_times_of_a_driver_in_software_want_a_flag(here, run, engine, files):
+    of_software = {
+        "whole": True,
+        "parts": 1,
+        "refused_operators": [],
+        "reason": None,
+        "device": "Slow",
+        "software": True,
+    }
+    engine(ask=lambda *_: of_software, measure=gpu.measure)
+    code, _, err = run("benchmark", files[0], "--delegate", "fake")
+    assert code == 2
+    assert "fake: Slow is a driver in software, whose times say nothing" in err
+    here("gpu")
+    command = ("benchmark", files[0], "--delegate", "gpu", "--software-driver")
+    code, out, err = run(*command, "--runs", "2", "--json")
+    assert code == 0, err
+    (result,) = json.loads(out)["results"]
+    assert result["delegate"] == "gpu"
+    assert result["runs"] == 2
+    assert 0 < result["min_ms"] <= result["median_ms"]
+
+
+@pytest.mark.parametrize("delegate", ["qualcomm:SM8650", "fake"])
+def test_what_has_no_times(run, engine, files, delegate):
+    engine()
+    code, _, err = run("benchmark", files[0], "--delegate", delegate)
+    assert code == 2
+    assert f"{delegate}: times here would say nothing of it." in err
+
+
+def test_a_compiled_file_has_our_metadata(engine, files, tmp_path):
+    def append(file, option, out, seconds):
+        out.write_bytes(Path(file).read_bytes() + b"bytecode")
+
+    file = tmp_path / "m.tflite"
+    shutil.copy(files[0], file)
+    made = delegates.compile(file, engine(compile=append))
+    assert made.parent == tmp_path
+    assert made.read_bytes().endswith(b"bytecode")
+    assert metadata.read(made) == {**metadata.read(file), "compiled": "fake"}
+    with pytest.raises(InputError, match=r"is compiled for fake, which alone runs it"):
+        TFLiteUpscaler(made)
+
+
+def test_nothing_is_compiled_for_the_gpu(files):
+    with pytest.raises(InputError, match=r"^gpu: nothing is compiled for it"):
+        delegates.compile(files[0], Delegate("gpu"))
+
+
+def test_compiling_wants_a_fixed_size(run, engine, keras_file, tmp_path):
+    engine(compile=lambda *_: None)
+    command = ("convert", keras_file, "--format", "int8", "--compile", "fake")
+    code, _, err = run(*command, "-o", tmp_path / "m.tflite")
+    assert code == 2
+    assert "fake: compiles files of fixed size; give --size." in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_middle_of_images(photographs):
+    from tfsr.data import BenchmarkFolder
+
+    folder = BenchmarkFolder(photographs, 2)
+    whole, middle = folder[0], folder.middles((10, 12))[0]
+    assert middle.lr.shape == (10, 12, 3)
+    top, left = ((n - m) // 2 for n, m in zip(whole.lr.shape, (10, 12), strict=False))
+    np.testing.assert_array_equal(
+        middle.hr, whole.hr[2 * top : 2 * top + 20, 2 * left : 2 * left + 24]
+    )
+    with pytest.raises(InputError, match=r"its LR is 30x35, smaller than 40x12"):
+        folder.middles((40, 12))[0]

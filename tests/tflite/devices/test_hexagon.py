@@ -1,0 +1,70 @@
+"""Qualcomm's compiler and emulator, where their user has installed them."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from tfsr.errors import InputError
+from tfsr.tflite.devices import delegates
+from tfsr.tflite.devices.delegates import advice, ask
+from tfsr.tflite.lowering import rules
+
+small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
+NPU = "qualcomm:SM8650"
+
+
+@pytest.fixture(scope="module")
+def keras_file(tmp_path_factory):
+    file = tmp_path_factory.mktemp("ms3") / "ms3.keras"
+    small("ms3_carn", 2).save(file)
+    return file
+
+
+@pytest.fixture
+def convert(here, report, keras_file, tmp_path, photographs):
+    """Converts a small MS3-Conv network to int8; returns the report."""
+    here(NPU)
+
+    def run(*more):
+        out = tmp_path / "m.tflite"
+        images = ("--calibrate", photographs, "--verify", photographs)
+        command = ("convert", keras_file, "--format", "int8", "--size", "24x28")
+        return report(*command, *images, "-o", out, *more)
+
+    return run
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_the_pooling_of_few_channels(
+    convert, report, run, keras_file, photographs, monkeypatch, mended
+):
+    """As a depthwise convolution it is -128 everywhere, as up to commit bf24593."""
+    if not mended:
+        kept = [r for r in rules.FOR_INT8 if r != rules.pool_as_dense_convolution]
+        monkeypatch.setattr(rules, "FOR_INT8", tuple(kept))
+    file = convert()["file"]
+    assert ask(file, delegates.Delegate(NPU))["taken"] == "whole"
+    command = ("verify", file, "--against", keras_file, "--images", photographs)
+    code, out, err = run(*command, "--delegate", NPU, "--max-loss", "0.1")
+    warned = [line for line in advice(file) if "computes wrongly" in line]
+    assert (code == 0, warned == []) == (mended, mended), out + err
+
+
+def test_the_compiled_file_beside_the_plain_one(convert, tmp_path):
+    made = convert("--compile", NPU)
+    assert made["compiled"] == str(tmp_path / "m_SM8650.tflite")
+    compiled = Path(made["compiled"]).read_bytes()
+    assert compiled.find(b"qnn_partition_0") > 0
+    assert delegates.read(made["compiled"])["compiled"] == NPU
+
+
+def test_a_processor_that_is_none(convert):
+    file = convert()["file"]
+    answer = ask(file, delegates.Delegate("qualcomm:SM1"))
+    assert (answer["taken"], answer["reason"]) == (
+        "refused",
+        "Unexpected SoC model: SM1",
+    )
+    with pytest.raises(InputError, match=r"does not compile it: Unexpected SoC model"):
+        delegates.compile(file, delegates.Delegate("qualcomm:SM1"))

@@ -1,0 +1,352 @@
+"""What runs `.tflite` files here, as a phone would: an entry of `DELEGATES` each.
+
+What is known of them beforehand is data too: `ADVICE`, and `WRONG_FORMS` of operators
+that an engine takes and computes wrongly.
+"""
+
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
+
+from tfsr import apart
+from tfsr.errors import InputError
+from tfsr.files import replacing
+from tfsr.tflite.devices import gpu, hexagon
+from tfsr.tflite.flatbuffer import unpack
+from tfsr.tflite.metadata import attach, seal
+from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+
+SECONDS = 120.0  # for an engine to take a file, or to run one image
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of delegate.
+
+    Attributes:
+        example: How `--delegate` names it.
+        option: What may stand after the colon, as a regular expression.
+        ask: Gets a file, the option and a deadline in seconds. Returns `parts`, how
+            many parts of the graph it takes; `whole`, whether that is all of it; and
+            `refused_operators` with the engine's own `reason`; `device`, if known.
+        run: Gets a file, the option, a `.npy` file of inputs, one of outputs to write,
+            and a deadline. Returns `device`. None if `TFLiteUpscaler` runs it.
+        measure: Gets a file, the option, numbers of timed runs and of those before,
+            and a deadline. Returns `load_ms`, `first_ms` and `latencies_ms`. None if
+            times on this machine say nothing.
+        compile: Gets a file, the option, the file to write and a deadline. None if
+            files are not compiled before they run.
+        missing: Returns what to install before it can run; None if it can.
+        open_size: Whether it takes a file of open size.
+        notice: What its user must know, in one line.
+    """
+
+    example: str
+    option: str
+    ask: Callable[[Path, str, float], dict]
+    run: Callable[[Path, str, Path, Path, float], dict] | None = None
+    measure: Callable[[Path, str, int, int, float], dict] | None = None
+    compile: Callable[[Path, str, Path, float], None] | None = None
+    missing: Callable[[], str | None] = lambda: None
+    open_size: bool = True
+    notice: str | None = None
+
+
+def _ask_cpu(file, option, seconds):
+    value, _ = apart.call("tfsr.tflite.runtime:taken", str(file), seconds=seconds)
+    return {**value, "reason": None}
+
+
+DELEGATES = {
+    "cpu": Kind("cpu", "", _ask_cpu),
+    "gpu": Kind(
+        "gpu or gpu:float32",
+        "(float32)?",
+        gpu.ask,
+        gpu.run,
+        gpu.measure,
+        missing=gpu.missing,
+        # It says that it takes such a file, but at 1x1 alone.
+        open_size=False,
+    ),
+    "qualcomm": Kind(
+        "qualcomm:SM8650",
+        r"[A-Z]+\d+[A-Z0-9]*",
+        hexagon.ask,
+        hexagon.run,
+        compile=hexagon.compile,
+        missing=hexagon.missing,
+        notice=hexagon.LICENCE,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What is bad for some delegates, and what would be better.
+
+    Attributes:
+        against: The delegates, keys of `DELEGATES`.
+        applies: Whether a file with this metadata has it.
+        text: Ends the line that names them.
+    """
+
+    against: tuple[str, ...]
+    applies: Callable[[dict], bool]
+    text: str
+
+
+ADVICE = (
+    Advice(
+        ("gpu", "qualcomm"),
+        lambda facts: not facts.get("size"),
+        "refuse a file of open size or take it in parts; give --size HxW",
+    ),
+    Advice(
+        ("qualcomm",),
+        lambda facts: facts["format"] == "dynamic_int8",
+        "take dynamic_int8 in parts; give --format int8",
+    ),
+    Advice(
+        ("cpu", "gpu", "qualcomm"),
+        lambda facts: facts["format"] == "int16x8",
+        "take int16x8 in parts or not at all; give --format int8",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """An operator of a file: its name, options, and the tensors that it reads."""
+
+    name: str
+    options: Any
+    shapes: list[tuple[int, ...]]
+    is_int8: bool
+
+
+@dataclass(frozen=True)
+class WrongForm:
+    """A form of operator that an engine takes and computes wrongly.
+
+    `tests/tflite/devices/test_forms.py` shows each.
+    """
+
+    delegate: str
+    what: str
+    matches: Callable[[Form], bool]
+
+
+WRONG_FORMS = (
+    WrongForm(
+        "qualcomm",
+        "a depthwise convolution of 2x2 with stride 2 on up to 4 channels in 8 bits, "
+        "of which every output is the smallest value",
+        lambda form: (
+            form.name == "DEPTHWISE_CONV_2D"
+            and form.is_int8
+            and form.shapes[1][1:3] == (2, 2)
+            and form.options.strideW == form.options.strideH == 2
+            and form.shapes[0][-1] <= 4
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Delegate:
+    """A delegate by its name, such as `qualcomm:SM8650`.
+
+    Raises:
+        InputError: If there is none of the name.
+    """
+
+    name: str
+
+    def __post_init__(self):
+        kind, _, option = self.name.partition(":")
+        known = DELEGATES.get(kind)
+        if known and re.fullmatch(known.option, option) and self.name[-1] != ":":
+            return
+        examples = ", ".join(kind.example for kind in DELEGATES.values())
+        raise InputError(f"{self.name}: no delegate; choose from {examples}.")
+
+    @property
+    def kind(self) -> Kind:
+        return DELEGATES[self.name.partition(":")[0]]
+
+    @property
+    def option(self) -> str:
+        return self.name.partition(":")[2]
+
+    def check(self) -> None:
+        """Checks that it can run here.
+
+        Raises:
+            InputError: If something must be installed before.
+        """
+        missing = self.kind.missing()
+        if missing:
+            raise InputError(f"{self.name}: cannot run here: {missing}.")
+
+
+def ask(file: str | Path, delegate: Delegate) -> dict:
+    """Returns what a delegate takes of a file.
+
+    Returns:
+        `taken`, "whole", "parts", "refused" or "unavailable"; `parts`, how many;
+        `refused_operators`, their names; `reason`, one line, the engine's own where it
+        refuses; `device`, what runs it, and `software`, whether that only stands for
+        the real one, if known; `advice`, lines on what would be better.
+    """
+    metadata = facts_of(file)
+    kind = delegate.kind
+    found = {
+        "taken": "refused",
+        "parts": 0,
+        "refused_operators": [],
+        "reason": None,
+        "device": None,
+        "software": None,
+        "advice": advice(file, [delegate]),
+    }
+    missing = kind.missing()
+    if missing:
+        return {**found, "taken": "unavailable", "reason": missing}
+    if not kind.open_size and not metadata.get("size"):
+        return {**found, "reason": "its size is open, and the engine would fix it"}
+    try:
+        answer = kind.ask(Path(file), delegate.option, SECONDS)
+    except apart.ApartError as error:
+        return {**found, "reason": str(error)}
+    taken = "whole" if answer["whole"] else "parts" if answer["parts"] else "refused"
+    known = {key: answer[key] for key in found.keys() & answer.keys()}
+    return {**found, **known, "taken": taken}
+
+
+def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> list[str]:
+    """Returns lines on what is bad in a file, and for which delegates.
+
+    Args:
+        file: A `.tflite` file of ours.
+        delegates: Those to think of; all by default.
+    """
+    metadata = facts_of(file)
+    asked = [*DELEGATES] if delegates is None else [d.name for d in delegates]
+    names = {name.partition(":")[0]: name for name in asked}
+    lines = []
+    for entry in ADVICE:
+        against = [names[kind] for kind in entry.against if kind in names]
+        if against and entry.applies(metadata):
+            lines.append(f"{' and '.join(against)} would {entry.text}.")
+    for form in forms(Path(file).read_bytes()):
+        for wrong in WRONG_FORMS:
+            if wrong.delegate in names and wrong.matches(form):
+                line = (
+                    f"{names[wrong.delegate]} computes wrongly what is in it: "
+                    f"{wrong.what}; convert the network anew."
+                )
+                lines += [] if line in lines else [line]
+    return lines
+
+
+def forms(content: bytes) -> list[Form]:
+    """Returns the operators of a `.tflite` file, in order."""
+    names = {number: name for name, number in vars(BuiltinOperator).items()}
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    found = []
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        tensors = [graph.tensors[i] for i in operator.inputs if i >= 0]
+        shapes = [() if t.shape is None else tuple(map(int, t.shape)) for t in tensors]
+        found.append(
+            Form(
+                names[max(code.builtinCode, code.deprecatedBuiltinCode)],
+                operator.builtinOptions,
+                shapes,
+                tensors[0].type == TensorType.INT8,
+            )
+        )
+    return found
+
+
+def compile(file: str | Path, delegate: Delegate) -> Path:
+    """Writes a file compiled for a delegate beside it; returns the new file.
+
+    Its name gets the option before its ending, as `FILE_SM8650.tflite`; its metadata is
+    the file's, and `compiled`, the delegate's name.
+
+    Raises:
+        InputError: If the compiler fails, or nothing is compiled for the delegate.
+    """
+    if delegate.kind.compile is None:
+        raise InputError(f"{delegate.name}: nothing is compiled for it beforehand.")
+    target = Path(file).with_stem(f"{Path(file).stem}_{delegate.option}")
+    facts = {**facts_of(file), "compiled": delegate.name}
+    with tempfile.TemporaryDirectory() as folder:
+        plain, out = (Path(folder) / f"{n}.tflite" for n in ("plain", "compiled"))
+        plain.write_bytes(attach(Path(file).read_bytes(), facts))
+        try:
+            delegate.kind.compile(plain, delegate.option, out, SECONDS)
+        except apart.ApartError as error:
+            raise InputError(
+                f"{file}: {delegate.name} does not compile it: {error}."
+            ) from None
+        with replacing(target) as temporary:
+            temporary.write_bytes(seal(out.read_bytes()))
+    return target
+
+
+class DelegatedUpscaler:
+    """A file that has run on a delegate, on all images at once: engines start slowly.
+
+    Called with one of the images, it returns what the delegate made of it.
+
+    Args:
+        file: A `.tflite` file of ours of fixed size.
+        delegate: What runs it.
+        images: Float32 `(H, W, C)` in [0, 1], of the file's size.
+
+    Attributes:
+        device: What ran it.
+
+    Raises:
+        InputError: If the delegate cannot run it; the message has the engine's reason.
+    """
+
+    tiles = None  # as its images have the file's size
+
+    def __init__(
+        self, file: str | Path, delegate: Delegate, images: Sequence[np.ndarray]
+    ):
+        run = delegate.kind.run
+        if run is None:
+            raise ValueError(
+                f"`delegate` must be another than the CPU. Received: {delegate}."
+            )
+        self._local = local = TFLiteUpscaler(file)
+        self.name, self.scale, self.channels = local.name, local.scale, local.channels
+        distinct = {image.tobytes(): image for image in images}
+        seconds = SECONDS + len(distinct) * SECONDS / 4
+        with tempfile.TemporaryDirectory() as folder:
+            lr, sr = (Path(folder) / f"{name}.npy" for name in ("lr", "sr"))
+            np.save(lr, np.stack([local.input_array(i) for i in distinct.values()]))
+            try:
+                ran = run(Path(file), delegate.option, lr, sr, seconds)
+            except apart.ApartError as error:
+                raise InputError(
+                    f"{file}: {delegate.name} does not run it: {error}."
+                ) from None
+            outputs = np.load(sr)
+        self.device = ran["device"]
+        self._outputs = dict(zip(distinct, outputs, strict=True))
+
+    def __call__(self, lr: np.ndarray) -> np.ndarray:
+        return self._local.from_bytes(self._outputs[lr.tobytes()].tobytes())

@@ -1,0 +1,79 @@
+"""What a file loses where it runs: on a GPU or an NPU instead of this CPU."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from tfsr.data import BenchmarkFolder
+from tfsr.scoring.evaluation import psnr
+from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
+from tfsr.tflite.metadata import attach, read
+from tfsr.tflite.quantization.saturation import CORNERS, flat_field
+from tfsr.tflite.resizing import at_size
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.verification import verify
+from tfsr.upscaling.tiling import align
+from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
+
+SMALL = (32, 48)  # LR pixels: of files of open size
+
+
+def on_delegate(
+    file: str | Path,
+    delegate: Delegate,
+    original: Upscaler,
+    folder: BenchmarkFolder,
+    picture: str | Path | None = None,
+) -> dict:
+    """Returns what `verify` does, of a file that a delegate runs.
+
+    Images are cut to their middle, of the file's size: engines in software are slow. A
+    file of open size runs as one of `SMALL`.
+
+    Args:
+        file: A `.tflite` file of ours.
+        delegate: What runs it.
+        original: The float model it was made from.
+        folder: The images.
+        picture: As for `verify`.
+
+    Returns:
+        Also `psnr_on_cpu`, what the file has on this CPU; `device`, what ran it; and
+        `notes`, one-line remarks.
+
+    Raises:
+        InputError: If the delegate does not run the file.
+    """
+    facts = read(file)
+    if facts.get("size"):
+        return _of_fixed_size(file, delegate, original, folder, picture)
+    size = [align(side, facts.get("alignment", 1)) for side in SMALL]
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / Path(file).name
+        content = at_size(Path(file).read_bytes(), *size)
+        copy.write_bytes(attach(content, {**facts, "size": size}))
+        return _of_fixed_size(copy, delegate, original, folder, picture)
+
+
+def _of_fixed_size(file, delegate, original, folder, picture):
+    local = TFLiteUpscaler(file)
+    height, width = local.size
+    cut = folder.middles((height, width))
+    pairs = list(cut)
+    images = [from_uint8(pair.lr) for pair in pairs]
+    colors = CORNERS.get(local.channels, {}).values()
+    fields = [flat_field(color, height, width) for color in colors]
+    converted = DelegatedUpscaler(file, delegate, [*images, *fields])
+    report = verify(converted, original, cut, picture, (height, width))
+    on_cpu = [
+        psnr(to_uint8(local(lr)), pair.hr, cut.border)
+        for lr, pair in zip(images, pairs, strict=True)
+    ]
+    mean = float(np.mean(on_cpu))
+    report |= {"psnr_on_cpu": mean, "device": converted.device}
+    report["notes"] = [
+        f"{Path(file).name}: runs on {converted.device}, on the middle "
+        f"{height}x{width} of {len(pairs)} images; on the CPU it has {mean:.3f} dB."
+    ]
+    return report
