@@ -79,6 +79,29 @@ def quick_to_compile():
 
 
 @pytest.fixture(scope="session")
+def leave_untraced():
+    """Has networks trained without a trace of the step, by a `MonkeyPatch`.
+
+    The trace takes longer than the few steps of a tiny network. It is left out where a
+    test is of what is around the steps: images, files, logs and messages.
+    """
+
+    def leave(patch):
+        import keras
+
+        untraced = functools.partialmethod(keras.Model.compile, run_eagerly=True)
+        patch.setattr(keras.Model, "compile", untraced)
+
+    return leave
+
+
+@pytest.fixture
+def untraced(monkeypatch, leave_untraced):
+    """Has networks trained without a trace of the step."""
+    leave_untraced(monkeypatch)
+
+
+@pytest.fixture(scope="session")
 def write_config(photographs):
     """Writes the config of a tiny training on the photographs; returns its file.
 

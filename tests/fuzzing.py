@@ -4,6 +4,7 @@ FUZZ=50 pytest tests/test_safety.py tests/photos/test_photo.py -k damaged  runs 
 times as many cases as the tests do by themselves.
 """
 
+import json
 import os
 import struct
 import zlib
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+ODD = (None, True, -1, 0, 2**31, 1e38, "", "../../x", "\udcff", [], {}, [[]])
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
@@ -30,6 +32,7 @@ def survey(
     cases: int,
     seed: int,
     allowed: type[Exception],
+    mutate: Callable[[bytes, np.random.Generator], bytes] = mutate,
 ) -> dict[str, int]:
     """Calls `use` on `cases` mutations of each file of `corpus`, times `FUZZ`.
 
@@ -53,6 +56,92 @@ def survey(
                 error.add_note(f"file {index}, default_rng({(seed, index, case)})")
                 raise
     return counts
+
+
+def mutate_json(data: bytes, rng: np.random.Generator) -> bytes:
+    """Returns JSON with one value replaced by one that has no sense there."""
+    value = json.loads(data)
+    places = []
+
+    def visit(inside):
+        keys = inside if isinstance(inside, dict) else range(len(inside))
+        for key in keys:
+            places.append((inside, key))
+            if isinstance(inside[key], dict | list):
+                visit(inside[key])
+
+    visit(value)
+    inside, key = places[rng.integers(len(places))]
+    inside[key] = ODD[rng.integers(len(ODD))]
+    return json.dumps(value).encode()
+
+
+def mutate_graph(content: bytes, rng: np.random.Generator) -> bytes:
+    """Returns a `.tflite` file with one to three numbers or lists of its graph changed.
+
+    The file is whole as a FlatBuffer; its metadata, if it has any, has a checksum.
+    """
+    from tfsr.tflite import metadata
+    from tfsr.tflite.flatbuffer import pack, unpack
+
+    while True:
+        model = unpack(content)
+        parts = list(_parts(model))
+        for _ in range(rng.integers(1, 4)):
+            part = parts[rng.integers(len(parts))]
+            field = sorted(vars(part))[rng.integers(len(vars(part)))]
+            value = vars(part)[field]
+            if isinstance(value, int | float):
+                setattr(part, field, _number(value, rng))
+            elif isinstance(value, list | np.ndarray) and len(value):
+                setattr(part, field, _list(value, rng))
+        try:
+            changed = pack(model)
+        except Exception:  # beyond what the field can hold
+            continue
+        return metadata.seal(changed) if metadata.BEGIN in changed else changed
+
+
+def _parts(model):
+    """Yields what a model is made of, each with its fields."""
+    (graph,) = model.subgraphs
+    yield from (graph, *model.buffers, *model.operatorCodes)
+    for tensor in graph.tensors:
+        yield tensor
+        if tensor.quantization is not None:
+            yield tensor.quantization
+    for operator in graph.operators:
+        yield operator
+        if operator.builtinOptions is not None and vars(operator.builtinOptions):
+            yield operator.builtinOptions
+
+
+def _number(value, rng):
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, float):
+        return float(rng.choice([0, -1, 1e-38, 1e38, np.inf, np.nan]))
+    return int(
+        rng.choice([-1, 0, 1, 2, 3, 127, value + 1, value - 1, 2**16, 2**31 - 1])
+    )
+
+
+def _list(values, rng):
+    """Returns a list shorter, longer or with one entry changed."""
+    values, at = list(values), rng.integers(len(values))
+    if not np.isscalar(values[at]):
+        return values[:at] if rng.random() < 0.5 else [*values, values[at]]
+    if rng.random() < 0.3:
+        return np.array(values[:at])
+    if rng.random() < 0.3:
+        return np.array([*values, values[at]])
+    kind = np.asarray(values).dtype
+    changed = np.array(values)
+    number = _number(np.asarray(values)[at].item(), rng)
+    if kind.kind in "iu":
+        number = np.clip(number, np.iinfo(kind).min, np.iinfo(kind).max)
+    changed[at] = number
+    return changed
 
 
 def flip(data, rng):

@@ -62,6 +62,9 @@ def test_summary_counts_as_the_paper(run):
     report = json.loads(out)
     assert report["output"] == [40, 80, 3]
     assert report["mult_adds"] == x4["mult_adds"] * 10 * 20 // (180 * 320)
+    _, out, _ = run("summary", "carn_m", "--scale", "4", "--size", "5x10")
+    expected = report["mult_adds"] / 4e6
+    assert f" {expected:.2f} M mult-adds for 40x20 output" in out
 
 
 def test_summary_of_a_name_with_other_arguments(run):
@@ -192,9 +195,7 @@ def test_a_shifted_colour_is_1_and_the_file_kept(run, tmp_path, images):
     command = ("convert", other, "--format", "float32", *options, "--max-loss", -10)
     code, _, err = run(*command)
     assert (code, file.exists()) == (1, True)
-    assert err.endswith(
-        f"{file}: kept; longer training loses less, and so may --calibrate.\n"
-    )
+    assert err.endswith(f"{file}: kept.\n")
 
 
 def test_a_saturated_colour_that_comes_out_another_is_1(run, tmp_path, images):
@@ -390,6 +391,36 @@ def test_the_log_of_a_training_has_no_bar(run, config, tmp_path):
     assert "1/1 - " in err
     assert "\r" not in out + err
     assert "\b" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("tfsr up", "upscale"),
+        ("tfsr evaluate --prot", "--protocol"),
+        ("tfsr evaluate --jp", "--jpeg"),  # from a table
+        ("tfsr upscale pho", "photo.png"),
+        ("tfsr upscale --model pho", "photo.png"),
+    ],
+)
+def test_the_shell_completes(run, tmp_path, typed, expected):
+    code, script, _ = run("--print-completion", "bash")
+    assert code == 0
+    Path(tmp_path, "photo.png").touch()
+    *before, word = typed.split()
+    complete = f"""
+        COMP_WORDS=({typed}); COMP_CWORD={len(before)}; COMPREPLY=()
+        $(complete -p tfsr | grep -o "_[a-z_]*") tfsr {word} {before[-1]}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "-c", script + complete],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == f"{expected}\n"
 
 
 def test_quiet_says_only_results_and_mistakes(run, images, tmp_path):

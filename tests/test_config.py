@@ -191,6 +191,10 @@ def test_overrides_of_the_model(write):
             "data.exclude=a",
             r"\[data\] exclude must be a list of texts .*, not 'a'",
         ),
+        (
+            "data.train_lr=['a', 'b']",
+            "train_lr must name a folder for each one",
+        ),
         ("data.sigma=x", r"\[data\] sigma must be a number or a list of numbers, not"),
         ("data.sigma=['a']", r"sigma must be a number or a list of numbers, not \['a"),
         ("data.quality=9.5", r"quality must be an integer or a list of integers, not"),

@@ -1,6 +1,7 @@
 """What README and docs show: commands parse, files exist, code runs."""
 
 import itertools
+import json
 import re
 import shlex
 import shutil
@@ -13,11 +14,17 @@ from PIL import Image
 
 import tfsr
 from tfsr.cli.program import _parser
+from tfsr.zoo import catalogue
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = "configs/espcn/espcn.toml"  # for the reader to write
 BLANKS = {"S": "2", "Q": "10", "SIGMA": "25"}  # for the reader to fill in
-# The README's trainings on small images, and what a test elsewhere runs.
+# In this order a reader may type what they show, from a photo to a report.
+HOW_TO = [ROOT / "README.md"] + [
+    ROOT / "docs" / f"{name}.md"
+    for name in ("photos", "training", "convert", "research", "report")
+]
+# Their trainings on small images, and what a test elsewhere runs.
 SHORT = [
     *("--set", "train.epochs=1", "--set", "train.steps_per_epoch=1"),
     *("--set", "train.batch=1", "--set", "train.patch=8"),
@@ -48,8 +55,12 @@ def _commands(page):
     """Yields every command of a page that starts with tfsr, as a shell has it."""
     yield from _blocks(page)
     text = page.read_text()
-    inline = re.findall(r"`(tfsr [^`]+)`", re.sub(r"(?ms)^```.*?^```", "", text))
+    inline = re.findall(r"`(tfsr [^`]+)`", _prose(text))
     yield from (" ".join(span.split()) for span in inline)
+
+
+def _prose(text):
+    return re.sub(r"(?ms)^```.*?^```", "", text)
 
 
 def _whole_lines(block):
@@ -115,12 +126,12 @@ def reader(tmp_path, monkeypatch, photographs):
 
 
 @pytest.mark.usefixtures("no_memory_measured")
-def test_the_readme_runs(reader, run):
+def test_the_readme_and_the_how_to_run(reader, run):
     litert_js = ROOT / "node_modules"
     if litert_js.is_dir():
         Path("node_modules").symlink_to(litert_js)
     done = []
-    for command in _blocks(ROOT / "README.md"):
+    for command in itertools.chain.from_iterable(map(_blocks, HOW_TO)):
         words = _words(command)
         if skipped := ELSEWHERE.keys() & {*words}:
             done += skipped
@@ -131,8 +142,30 @@ def test_the_readme_runs(reader, run):
         assert code == 0, f"{command}\n{err}"
         done.append(words[0])
     assert {*ELSEWHERE, "upscale", "train", "study", "convert", "report"} <= {*done}
-    for picture in ("photo_x2.png", "large", "restored.png", "report/index.html"):
+    photos = ("photo_x2.jpg", "photo_x2.png", "large", "restored.png")
+    for picture in (*photos, "report/index.html"):
         assert Path(picture).exists()
+
+
+def test_the_table_of_the_readme():
+    """Its figures are those of `tfsr models`, its times those of the cards."""
+    released = {model["name"]: model for model in catalogue.models()["released"]}
+    text = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.M)
+    assert len(rows) == 5
+    for name, row in rows:
+        _, quality, time, size = row.split(" | ")
+        images, before, after, ms, of = re.fullmatch(
+            r"(\w+), (\S+) to (\S+) dB\|(\d+) ms, (\w+)", f"{quality}|{time}"
+        ).groups()
+        model = released[name]
+        assert float(after) == model["psnr_y"][images]
+        assert size == f"{model['size_bytes'] / 1000:.0f} KB"
+        network = re.sub(r"(_x\d)?_int8$", "", name)
+        card = (ROOT / "tfsr" / "released" / f"{network}.md").read_text()
+        scale = f" x{model['scale']}" if model["scale"] > 1 else ""
+        assert re.search(rf"^\| {images}{scale} \| \w+ {before} dB \|", card, re.M)
+        assert re.search(rf"^\| {of}{scale} \| \d+ ms \| {ms} ms \|", card, re.M)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -140,7 +173,8 @@ def test_files_named_exist(page):
     text = page.read_text()
     named = re.findall(r"\b(?:configs|benchmarks|tests)/[\w/{},.]+?\.(?:toml|py)", text)
     named = itertools.chain.from_iterable(map(_braces, named))
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if ":" not in link]
+    prose = _prose(text)
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", prose) if ":" not in link]
     missing = [n for n in named if n != EXAMPLE and not (ROOT / n).exists()]
     missing += [link for link in links if not (page.parent / link).exists()]
     assert not missing
@@ -204,6 +238,24 @@ def test_the_python_page_runs(reader):
     assert {"upscale", "convert", "evaluate", "benchmark", "load_model"} <= names
     with Image.open("photo.png") as before, Image.open("large.png") as after:
         assert after.size == tuple(2 * side for side in before.size)
+
+
+@pytest.mark.usefixtures("no_memory_measured")
+def test_the_notebook_runs(tmp_path, monkeypatch, capsys):
+    """Cell by cell, with the numbers of the first cell made small."""
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "docs" / "start.ipynb").read_text())
+    cells = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code"]
+    names = {}
+    exec("".join(cells[0]), names)
+    assert names.keys() >= {"EPOCHS", "STEPS", "FILTERS", "SIDE"}
+    names.update(EPOCHS=1, STEPS=1, FILTERS=8, SIDE=48)
+    for cell in cells[1:]:
+        exec("".join(cell), names)
+    out = capsys.readouterr().out
+    assert re.search(r"^small.keras .*'psnr_y'", out, re.M)
+    assert re.search(r"^8 bits lose \S+ dB; \d+ KB$", out, re.M)
+    assert names["images"][0].shape == names["images"][2].shape == names["hr"].shape
 
 
 def test_every_public_name_is_on_the_python_page():

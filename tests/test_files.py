@@ -169,3 +169,8 @@ def test_what_an_older_version_kept_is_made_again(tmp_path):
     files.write_json(file, {"subject": {"a": 1}, "count": 1})
     assert files.kept(file, {"a": 1}) == {}
     assert files.kept(file, {"a": 1}, lambda: {"count": 2})["count"] == 2
+
+
+def test_names_that_are_not_utf_8_stop_no_report(tmp_path):
+    files.write_text(tmp_path / "a.html", "caf\u00e9 \udcff")
+    assert (tmp_path / "a.html").read_bytes() == "caf\u00e9 \\udcff".encode()

@@ -1,7 +1,10 @@
-"""int8 files need neither TensorFlow nor what else only training uses."""
+"""int8 files need neither TensorFlow nor what else comes with an extra."""
 
+import ast
+import configparser
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +23,7 @@ class Blocked:
         if name.split(".")[0] in BLOCKED:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-BLOCKED = ("scipy", *sys.argv.pop(1).split(","))
+BLOCKED = sys.argv.pop(1).split(",")
 sys.meta_path.insert(0, Blocked())
 from tfsr.cli import main
 sys.exit(main(sys.argv[1:]))
@@ -29,7 +32,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.fixture
 def without(tmp_path, photographs):
-    """Runs a command in a new process that cannot import what training needs."""
+    """Runs a command in a new process that cannot import what extras bring."""
     with Image.open(photographs / "coffee.png") as photo:
         crop = photo.convert("RGB").crop((0, 0, 60, 40))
     crop.save(tmp_path / "photo.png")
@@ -37,7 +40,7 @@ def without(tmp_path, photographs):
     crop.save(tmp_path / "images" / "photo.png")
 
     def run(*arguments):
-        command = [sys.executable, "-c", WITHOUT, ",".join(extras.OF_TRAIN)]
+        command = [sys.executable, "-c", WITHOUT, ",".join(extras.MODULES)]
         paths = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run(
             [*command, *arguments],
@@ -81,6 +84,53 @@ def test_what_needs_tensorflow_says_what_to_install(without, command):
     assert done.stderr == (
         f"tfsr: this needs TensorFlow and Keras: pip install -e '{ROOT}[train]'\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "missing", "extra"),
+    [
+        ("evaluate carn_m_x2_int8 images --ifc", "SciPy", "ifc"),
+        ("evaluate carn_m_x2_int8 images --picture a.png", "Matplotlib", "train"),
+        ("benchmark carn_m_x2_int8 -o timed", "Matplotlib", "train"),
+    ],
+)
+def test_an_option_says_what_to_install_before_work(without, command, missing, extra):
+    done = without(*command.split())
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"tfsr: this needs {missing}: pip install -e '{ROOT}[{extra}]'\n"
+    )
+
+
+def test_what_is_imported_is_declared():
+    """In the base, or in the extra that the message names."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+
+    def names(requirements):
+        lines = requirements.strip().splitlines()
+        return {re.split(r"[\[>=]", line)[0].replace("-", "_") for line in lines}
+
+    base = names(parser["options"]["install_requires"])
+    brought = {
+        extra: names(requirements)
+        for extra, requirements in parser["options.extras_require"].items()
+    }
+    imported = set()
+    for file in [*ROOT.glob("tfsr/**/*.py"), *ROOT.glob("tflite/**/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.partition(".")[0])
+    others = imported - {*sys.stdlib_module_names, "tfsr", "jax"}  # if it is there
+    packages = {"PIL": "pillow", "google": "protobuf", "skimage": "scikit_image"}
+    assert {packages.get(name, name) for name in others - {*extras.MODULES}} == base
+    for module in others & {*extras.MODULES} - {"scipy"}:  # with pyrtools
+        package, extra = packages.get(module, module), extras.MODULES[module][1]
+        assert package in brought[extra] - base, module
+    assert "tfsr" in brought["dev"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from tfsr.pictures import curves, most_different, scatter, side_by_side
+from tfsr.pictures import curves, most_different, scatter, series, side_by_side
 
 
 def test_most_different_finds_the_square():
@@ -76,3 +76,18 @@ def test_a_label_keeps_its_colour(tmp_path, figures):
     assert [list(line.get_xdata()) for line in end.lines] == [[2], [2], [2, 3]]
     means = [bar[0].get_ydata()[0] for bar in points.axes[0].containers]
     assert means == [3.5, 5]
+
+
+@pytest.mark.parametrize("name", ["$x^{$", "a $5 b $6", "half \udcff", "\x1b[31m"])
+def test_names_are_written_letter_by_letter(tmp_path, figures, name):
+    """Matplotlib would read a formula between dollars, and stop at a wrong one."""
+    crop = np.zeros((6, 6, 3), np.uint8)
+    side_by_side(tmp_path / "a.png", [{name: crop}])
+    curves(tmp_path / "b.png", "step", "PSNR", {name: [([1, 2], [3, 4])]})
+    scatter(tmp_path / "c.png", name, "PSNR", {name: {name: (1, [2, 3])}})
+    series(tmp_path / "d.png", name, "gain", {name: [([1, 2], [3, 4])]})
+    assert len(figures) == 4
+    title = figures[0].axes[0].title
+    shown, is_formula = title._preprocess_math(title.get_text())
+    assert not is_formula
+    assert shown.replace("\\udcff", "\udcff").replace("\\x1b", "\x1b") == name

@@ -50,6 +50,7 @@ def test_every_command(name, files, tmp_path, write_config, photographs, photo, 
     of_gate = 128 if name == "imdn" else 0
     assert code == 0
     assert json.loads(text)["mult_adds"] == per_pixel * 32**2 + of_gate
+    assert bool(json.loads(text)["far_seeing"]) == (name == "imdn")
 
     config = write_config(
         tmp_path / "stranger.toml",
@@ -253,14 +254,18 @@ def test_resizing_to_a_number_of_pixels_is_of_one_size(tmp_path, photo, run):
 
 def test_a_file_that_cannot_be_resized_comes_in_tiles(tmp_path, photo, run):
     lr = keras.Input((24, 32, 3))
-    x = layers.GroupNormalization(3)(layers.Conv2D(12, 3, padding="same")(lr))
+    x = layers.Conv2D(12, 3, padding="same")(lr)
+    x = layers.GroupNormalization(3, name="norm")(x)
     keras.Model(lr, ops.depth_to_space(x, 2)).save(tmp_path / "norm.keras")
     tflite = tmp_path / "norm.tflite"
     convert = ("convert", tmp_path / "norm.keras", "--format", "float32")
     code, _, error = run(*convert, "--size", "24x32", "-o", tflite)
     assert code in (0, 1), error  # tiles of what sees the whole shift colours
+    assert "may see the whole image (norm), the file 24x32 pixels: 2 of 2" in error
+    assert (code == 0) or "above 0.5, with 2 of 2 images in tiles or padded." in error
     code, _, error = run("upscale", photo, "--model", tflite, "-o", tmp_path / "o.png")
     assert code == 0, error
+    assert "may show: the network may see the whole image (norm)" in error
 
 
 def test_what_is_no_model_is_refused_in_a_line():

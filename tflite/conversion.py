@@ -12,7 +12,13 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.errors import InputError
 from tfsr.files import replacing
-from tfsr.graph.footprint import alignment, receptive_radius, taps, working_values
+from tfsr.graph.footprint import (
+    alignment,
+    far_seeing,
+    receptive_radius,
+    taps,
+    working_values,
+)
 from tfsr.graph.graph import Graph, run_node
 from tfsr.graph.operators import clip_bounds
 from tfsr.models import single_scale
@@ -60,25 +66,23 @@ def convert(
         architecture: For the file to tell; see `load_architecture`.
 
     Raises:
-        InputError: If there is no such activation, or a size is too small for levels.
-        ValueError: If the model lacks the scale, the format is unknown, or `in_float`
-            is not for it.
+        InputError: If there is no such format or activation, the format or `in_float`
+            is not for the model, or a size is too small for levels.
+        ValueError: If the model lacks the scale.
     """
     if format not in FORMATS:
-        raise ValueError(
-            f"`format` must be one of {', '.join(FORMATS)}. Received: format={format}."
-        )
+        raise InputError(f"--format {format}: must be one of {', '.join(FORMATS)}.")
     chosen, trained = FORMATS[format], trained_format(model)
     if trained not in (None, format):
-        raise ValueError(
-            f"`format` must be {trained}, which `model` was trained for. "
-            f"Received: format={format}."
+        raise InputError(
+            f"{model.name}: was trained for {trained}; --format {format} is for float "
+            "models."
         )
     if in_float and (not chosen.in_float or not lowering or trained):
         allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
-        raise ValueError(
-            f"`in_float` is for float models in {allowed} with lowering. "
-            f"Received: in_float={in_float}, format={format}."
+        raise InputError(
+            f"{model.name}: --in-float is for float models in --format {allowed}, with "
+            "lowering."
         )
     model = single_scale(model, scale)
     least = alignment(model)
@@ -100,7 +104,7 @@ def convert(
     elif chosen.is_float:
         build = _saved(model, chosen, lowering)
     elif chosen.stock and not lowering:
-        patches = _cropped(calibration_patches(calibration), least)
+        patches = _fitted(calibration_patches(calibration), model)
         build = _stock(model, chosen, patches)
     else:
         patches = calibration_patches(calibration)
@@ -124,8 +128,18 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
     return Path(file).with_stem(f"{Path(file).stem}_{label}")
 
 
-def _cropped(patches, multiple):
-    """Returns patches whose sides are multiples of what a network's levels need."""
+def _fitted(patches, model):
+    """Returns patches that a model takes: of its one size, repeated where too small.
+
+    Or with sides that are multiples of what its levels need.
+    """
+    own, multiple = tuple(model.input.shape[1:3]), alignment(model)
+    if None not in own:
+        rows, columns = map(np.arange, own)
+        return [
+            np.take(np.take(patch, rows, 0, mode="wrap"), columns, 1, mode="wrap")
+            for patch in patches
+        ]
     if multiple > CALIBRATION_SIZE:
         return patches
     patches = [
@@ -157,9 +171,9 @@ def _stock(model, format: Format, patches):
 def _calibrated(model, format: Format, patches, lowering, in_float):
     """Returns a function from height and width to the bytes of a file."""
     lowered = _lowering(model, format, lowering, in_float)
-    graph, ranges, multiple = lowered(), {}, alignment(model)
+    graph, ranges = lowered(), {}
     if format.bits:
-        every = _cropped(with_saturated(patches), multiple)
+        every = _fitted(with_saturated(patches), model)
         samples = activations.observe(graph, every)
         ranges = activations.ranges(graph, samples, format.load("ranges"))
         ranges = activations.leave_out(graph, ranges, in_float)
@@ -168,7 +182,7 @@ def _calibrated(model, format: Format, patches, lowering, in_float):
         return math.prod(conv.kernel.shape) >= format.smallest_kernel
 
     rounded = simulate(graph, ranges, format.bits or 8, is_rounded)
-    shift = output_shift(graph, rounded, _cropped(patches, multiple))
+    shift = output_shift(graph, rounded, _fitted(patches, model))
     save, given = format.load("save"), [ranges] if format.bits else []
 
     def build(height, width):
@@ -203,7 +217,9 @@ def output_shift(
         quantized: The `call` that runs it quantized.
         patches: LR images.
     """
-    filter_of = _filter_of_each_value(graph, CALIBRATION_SIZE)
+    own = graph.inputs[0].shape[1:3]
+    sides = [side or CALIBRATION_SIZE for side in own]
+    filter_of = _filter_of_each_value(graph, sides)
     if filter_of is None:
         return None
     sums = np.zeros(last_convolution(graph).filters)
@@ -219,7 +235,7 @@ def output_shift(
     return sums / counts
 
 
-def _filter_of_each_value(graph, side):
+def _filter_of_each_value(graph, sides):
     """Returns which filter of the last convolution gives each value of the output.
 
     None if a value is of several, or of one that something else follows.
@@ -233,7 +249,7 @@ def _filter_of_each_value(graph, side):
             return args[0]
         return run_node(node, *args, **kwargs)
 
-    zeros = keras.ops.zeros((1, side, side, graph.inputs[0].shape[-1]))
+    zeros = keras.ops.zeros((1, *sides, graph.inputs[0].shape[-1]))
     numbers = np.arange(last.filters)
     numbered = _run(add_to_last_bias(graph, numbers), zeros, unclipped)
     numbered = numbered - _run(graph, zeros, unclipped)
@@ -263,7 +279,7 @@ def _facts(model, scale, format, degradation, in_float, architecture):
         **({"in_float": list(in_float)} if in_float else {}),
         "input": f"{format.ends} {color} {PIXELS[format.ends]}",
         "receptive_radius": UNKNOWN_REACH if radius is None else radius,
-        "radius_is_exact": radius is not None,
+        "far_seeing": far_seeing(model),
         "one_size": None not in model.input.shape[1:3],
         "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.

@@ -1,36 +1,42 @@
 """Metadata in the `.tflite` files of `tfsr convert`, with a checksum of the file.
 
 The metadata is JSON in a buffer of the model that is named `tfsr`. Its `file_sha256` is
-the digest of the file with zeros in place of the digest. A damaged TFLite file can
-crash the runtime, which checks nothing, so the digest is checked before. What the
-metadata says of a model is in `conversion._facts`.
+the digest of the file with zeros in place of the digest. It tells damage, but not who
+made a file: anybody can compute it. What the metadata says of a model is in
+`conversion._facts`; of files that others made, `derive` tells it.
 """
 
 import hashlib
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tfsr.errors import InputError
+from tfsr.upscaling.tiling import UNKNOWN_REACH
+from tfsr.zoo import released
 
 BEGIN = b'{"tfsr": '
 DIGEST = b'"file_sha256": "'
 ZEROS = b"0" * 64
-# Of the facts that are relied on, the types, and the least value of numbers.
-KINDS: dict[str, tuple[tuple[type, ...], int | None]] = {
-    "scale": ((int,), 1),
+# Of the facts that are relied on, the types, and the least and most of numbers.
+KINDS: dict[str, tuple[tuple[type, ...], tuple[int, int] | None]] = {
+    "scale": ((int,), (1, 64)),
     "format": ((str,), None),
-    "alignment": ((int,), 1),
-    "receptive_radius": ((int,), 0),
-    "working_bytes": ((int, float), 1),
-    "radius_is_exact": ((bool,), None),
+    "alignment": ((int,), (1, 2**12)),
+    "receptive_radius": ((int,), (0, 2**16)),
+    "working_bytes": ((int, float), (1, 2**40)),
+    "far_seeing": ((list,), None),
     "weights_sha256": ((str,), None),
     "architecture": ((dict,), None),
     "degradation": ((dict, list), None),
     "size": ((list,), None),
     "compiled": ((str,), None),
 }
+PEAKS = (1, 255)  # what white may be in files of others
+_written: set[str] = set()  # digests of what this process has made
 
 
 def attach(content: bytes, facts: dict) -> bytes:
@@ -55,7 +61,9 @@ def attach(content: bytes, facts: dict) -> bytes:
         model.metadata = [*entries, own]
     else:
         model.buffers[own.buffer].data = values
-    return seal(pack(model))
+    content = seal(pack(model))
+    _written.add(hashlib.sha256(content).hexdigest())
+    return content
 
 
 def seal(content: bytes) -> bytes:
@@ -70,24 +78,30 @@ def seal(content: bytes) -> bytes:
     return content[:at] + digest + content[at + 64 :]
 
 
-def read(file: str | Path) -> dict:
-    """Returns the metadata of a `.tflite` file made by `tfsr convert`.
+def is_trusted(content: bytes) -> bool:
+    """Returns whether a file comes with tfsr or was made by this process."""
+    digest = hashlib.sha256(content).hexdigest()
+    return digest in _written or digest in released.digests().values()
+
+
+def read(file: str | Path) -> dict | None:
+    """Returns the metadata of a `.tflite` file; None if another program made it.
 
     Raises:
-        InputError: If the file is missing, damaged or made by another program.
+        InputError: If the file is missing, damaged or no TFLite model.
     """
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file.")
     content = Path(file).read_bytes()
+    if content[4:8] != b"TFL3":
+        raise InputError(f"{file}: not a TFLite model, or damaged.")
     begin = content.find(BEGIN)
-    at = content.find(DIGEST, begin) + len(DIGEST)
-    if begin < 0 or at < len(DIGEST) or content[4:8] != b"TFL3":
-        raise InputError(
-            f"{file}: not a TFLite model made by tfsr convert, or damaged."
-        )
-    blank = content[:at] + ZEROS + content[at + 64 :]
-    digest = hashlib.sha256(blank).hexdigest().encode()
-    if content[at : at + 64] != digest:
+    at = content.find(DIGEST, max(begin, 0)) + len(DIGEST)
+    if begin < 0 and at < len(DIGEST):
+        return None
+    if begin < 0 or at < len(DIGEST):
+        raise InputError(f"{file}: damaged; half of its metadata is missing.")
+    if seal(content) != content:
         raise InputError(f"{file}: damaged; its checksum does not match.")
     try:
         facts = json.loads(content[begin : at + 66])["tfsr"]
@@ -103,11 +117,100 @@ def _check(facts):
     for key in ("scale", "format"):
         if key not in facts:
             raise ValueError(f"no {key}")
-    for key, (kind, least) in KINDS.items():
+    for key, (kind, bounds) in KINDS.items():
         value = facts.get(key)
         if value is None and key not in ("scale", "format"):
             continue
-        if type(value) not in kind or (least is not None and value < least):
+        low, high = bounds or (None, None)
+        if type(value) not in kind or (bounds and not low <= value <= high):
             wanted = " or ".join(k.__name__ for k in kind)
-            at_least = "" if least is None else f" of {least} or more"
-            raise ValueError(f"{key} must be {wanted}{at_least}, not {value!r}")
+            within = f" of {low} to {high}" if bounds else ""
+            raise ValueError(f"{key} must be {wanted}{within}, not {value!r}")
+
+
+def derive(
+    inputs: list[dict], outputs: list[dict], tensors: list[dict], is_dynamic: bool
+) -> dict:
+    """Returns what a file tells by its shapes and types, in the words of `read`.
+
+    Of a graph that is not from image to image it returns `format`, `size` and `reason`,
+    which says why. `peaks` are the numbers of white in and out.
+
+    Args:
+        inputs: LiteRT's details of the inputs, for the size that the graph is run at.
+        outputs: Of the outputs.
+        tensors: Of all tensors.
+        is_dynamic: Whether the file takes images of any size.
+    """
+    size = None if is_dynamic else [int(n) for n in inputs[0]["shape"][1:3]]
+    facts = {"format": _format(inputs[0], tensors), "size": size}
+    try:
+        (lr,), (sr,) = inputs, outputs
+    except ValueError:
+        ends = f"{len(inputs)} inputs and {len(outputs)} outputs"
+        return {**facts, "reason": f"has {ends}, not one of each"}
+    shapes = f"takes {_by(lr['shape'])} and gives {_by(sr['shape'])}"
+    if len(lr["shape"]) != 4 or len(sr["shape"]) != 4:
+        return {**facts, "reason": f"{shapes}, not an image from an image"}
+    batch, height, width, channels = (int(n) for n in lr["shape"])
+    scale = max(1, int(sr["shape"][1]) // height)
+    wanted = [1, height * scale, width * scale, channels]
+    if batch != 1 or channels not in (1, 3) or list(sr["shape"]) != wanted:
+        return {
+            **facts,
+            "reason": f"{shapes}, not 1xHxWxC with 1 or 3 channels, each side times "
+            "the same whole number",
+        }
+    peaks = [_peak(lr), _peak(sr)]
+    if None in peaks:
+        return {
+            **facts,
+            "reason": "its pixels are neither floats nor integers from 0 to about 1 or "
+            "255 by their quantization",
+        }
+    widest = max(math.prod(map(int, t["shape"])) for t in tensors)
+    return {
+        **facts,
+        "scale": scale,
+        "peaks": peaks,
+        "alignment": 1,
+        "receptive_radius": UNKNOWN_REACH,
+        "far_seeing": ["its operators"],
+        "working_bytes": 16 * max(1, widest // (height * width)),
+        "one_size": True,
+    }
+
+
+def _format(lr, tensors):
+    """Returns the format of ours that a graph's types are nearest to."""
+    if np.issubdtype(lr["dtype"], np.integer):
+        return "int8"
+    kinds = {np.dtype(tensor["dtype"]).name for tensor in tensors}
+    formats = {"int16": "int16x8", "int8": "dynamic_int8", "float16": "float16"}
+    return next((formats[kind] for kind in formats if kind in kinds), "float32")
+
+
+def quantization_of(details: dict) -> tuple[float, int]:
+    """Returns scale and zero point of integers; those without any are what they are."""
+    quant_scale, zero_point = details["quantization"]
+    return (quant_scale, zero_point) if quant_scale else (1.0, 0)
+
+
+def _peak(details: dict) -> Any:
+    """Returns the number that white is in a tensor, one of `PEAKS`; None if neither."""
+    if details["dtype"] == np.float32:
+        return 1
+    if not np.issubdtype(details["dtype"], np.integer):
+        return None
+    quant_scale, zero_point = quantization_of(details)
+    bounds = np.iinfo(details["dtype"])
+    low, high = ((n - zero_point) * quant_scale for n in (bounds.min, bounds.max))
+    symmetric = details["dtype"] == np.int16  # has no zero point
+    for peak in PEAKS:
+        if 0.75 < high / peak < 1.5 and (symmetric or -0.5 < low / peak < 0.25):
+            return peak
+    return None
+
+
+def _by(shape):
+    return "x".join(str(int(n)) for n in shape) or "a number"

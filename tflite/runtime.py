@@ -1,18 +1,22 @@
 """A `.tflite` file as an upscaler, without TensorFlow."""
 
+import math
 import os
+import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from tfsr.data.degradation import BICUBIC, Degradation, from_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.formats import format_of
-from tfsr.tflite.metadata import read
+from tfsr.tflite.interpreters import interpreter_of
+from tfsr.tflite.metadata import derive, quantization_of, read
 from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
 from tfsr.upscaling.upscalers import as_floats
 from tfsr.zoo.released import named
@@ -20,20 +24,21 @@ from tfsr.zoo.released import named
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
 
 
-class TFLiteUpscaler:
-    """Runs a TFLite model on the CPU; quantizes and dequantizes where it must.
-
-    A model of fixed size runs at other sizes too. One that resizes between its levels,
-    pads its size to a multiple of its coarsest pixels, or is of one size in Keras too,
-    takes the image in tiles of its size (see `FixedTiles`).
+class TFLiteFile:
+    """A `.tflite` file of any program and purpose, ready to run.
 
     Args:
         file: The `.tflite` file.
         threads: CPU threads; all by default.
         size: Height and width to begin with, if the model's own are dynamic.
 
+    Attributes:
+        metadata: What the file tells, or for one of another program its shapes.
+        size: Height and width of the input that it is ready for.
+        load_ms: How long LiteRT took to read the file and to get ready.
+
     Raises:
-        InputError: If the file was not made by `tfsr convert` or is damaged.
+        InputError: If the file is damaged or LiteRT cannot run it.
     """
 
     def __init__(
@@ -42,31 +47,111 @@ class TFLiteUpscaler:
         threads: int | None = None,
         size: tuple[int, int] | None = None,
     ):
-        self.metadata = read(file)
-        if compiled := self.metadata.get("compiled"):
+        facts = read(file)
+        if compiled := (facts or {}).get("compiled"):
             raise InputError(
                 f"{file}: is compiled for {compiled}, which alone runs it."
             )
         self.name = named(str(file))
+        self.is_ours = facts is not None
+        try:
+            self.interpreter = interpreter_of(file, threads or os.cpu_count() or 1)
+            started = time.perf_counter()
+            self._input, *_ = self.interpreter.get_input_details()
+            shape = [int(n) for n in self._input["shape_signature"]]
+            is_map = len(shape) == 4
+            is_dynamic = is_map and -1 in shape[1:3]
+            self.channels = shape[3] if is_map else None
+            self._own_size = tuple(shape[1:3]) if is_map and not is_dynamic else None
+            if is_dynamic:
+                self._resize(size or DYNAMIC_START)
+            else:
+                self._get_ready(self._own_size)
+            self.load_ms = (time.perf_counter() - started) * 1e3
+            if not self.is_ours:  # only a run tells the sizes of some outputs
+                self.fill(np.random.default_rng(0))
+                self.interpreter.invoke()
+        except InputError:
+            raise
+        except (ValueError, RuntimeError) as error:
+            at = f" at {size[0]}x{size[1]}" if size else ""
+            raise InputError(f"{file}: {_refusal(error, at)}") from None
+        self.metadata: dict = facts or derive(
+            self.interpreter.get_input_details(),
+            self.interpreter.get_output_details(),
+            self.interpreter.get_tensor_details(),
+            is_dynamic,
+        )
+
+    @property
+    def shown_size(self) -> str:
+        """Height x width of the input, or what else its shape is."""
+        sides = self.size if self.channels else self._input["shape"]
+        return "x".join(str(int(n)) for n in sides)
+
+    @property
+    def values(self) -> int:
+        """How many numbers the inputs have."""
+        inputs = self.interpreter.get_input_details()
+        return sum(math.prod(map(int, lr["shape"])) for lr in inputs)
+
+    def fill(self, rng: np.random.Generator) -> None:
+        """Fills the inputs with noise, for timing."""
+        for details in self.interpreter.get_input_details():
+            noise = rng.random(tuple(details["shape"]), np.float32)
+            self.interpreter.set_tensor(details["index"], _encode(noise, details))
+
+    def _resize(self, size):
+        self._ready_for = None
+        self.interpreter.resize_tensor_input(
+            self._input["index"], (1, *size, self.channels)
+        )
+        self._get_ready(size)
+
+    def _get_ready(self, size):
+        with quiet_stderr():  # LiteRT announces its CPU delegate
+            self.interpreter.allocate_tensors()
+        self._input, *_ = self.interpreter.get_input_details()
+        self._output, *_ = self.interpreter.get_output_details()
+        self._ready_for = self.size = size and tuple(size)
+
+
+class TFLiteUpscaler(TFLiteFile):
+    """Runs a TFLite model on the CPU; quantizes and dequantizes where it must.
+
+    A model of fixed size runs at other sizes too. One that resizes between its levels,
+    pads its size to a multiple of its coarsest pixels, is of one size in Keras too, or
+    comes from another program, takes the image in tiles of its size (see `FixedTiles`).
+
+    Args:
+        file: The `.tflite` file.
+        threads: CPU threads; all by default.
+        size: Height and width to begin with, if the model's own are dynamic.
+
+    Raises:
+        InputError: If the file is damaged or not of a network from image to image.
+    """
+
+    def __init__(
+        self,
+        file: str | Path,
+        threads: int | None = None,
+        size: tuple[int, int] | None = None,
+    ):
+        super().__init__(file, threads, size)
+        reason = self.metadata.get("reason")
+        if self.channels not in (1, 3):
+            reason = reason or f"takes images of {self.channels} channels, not 1 or 3"
+        if reason:
+            raise InputError(f"{file}: {reason}; tfsr inspect and benchmark take it.")
         self.scale = self.metadata["scale"]
         self.depth = format_of(self.metadata, file).depth
         self.alignment = self.metadata.get("alignment", 1)
-        try:
-            self.interpreter = Interpreter(
-                str(file), num_threads=threads or os.cpu_count()
-            )
-            (self._input,) = self.interpreter.get_input_details()
-            height, width, self.channels = map(int, self._input["shape_signature"][1:])
-            dynamic = height < 0
-            operators = {op["op_name"] for op in self.interpreter._get_ops_details()}
-            pads = any(side % self.alignment for side in (height, width))
-            resizes = "RESIZE_BILINEAR" in operators or self.metadata.get("one_size")
-            self.in_tiles = not dynamic and bool(pads or resizes)
-            self._own_size = None if dynamic else (height, width)
-            self._resize(self._own_size or size or DYNAMIC_START)
-        except (ValueError, RuntimeError) as error:
-            at = f" at {size[0]}x{size[1]}" if size else ""
-            raise InputError(f"{file}: LiteRT cannot run it{at} ({error}).") from None
+        self.peaks = self.metadata.get("peaks", (1, 1))
+        operators = {op["op_name"] for op in self.interpreter._get_ops_details()}
+        pads = any(side % self.alignment for side in self.size)
+        resizes = "RESIZE_BILINEAR" in operators or self.metadata.get("one_size")
+        self.in_tiles = bool(self._own_size and (pads or resizes))
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         lr = as_floats(lr)
@@ -89,8 +174,8 @@ class TFLiteUpscaler:
         return align(self._fact("receptive_radius"), self._fact("alignment"))
 
     @property
-    def radius_is_exact(self) -> bool:
-        return self.metadata.get("radius_is_exact", True)
+    def far_seeing(self) -> Sequence[str]:
+        return self.metadata.get("far_seeing", ())
 
     @property
     def working_bytes(self) -> int:
@@ -116,12 +201,8 @@ class TFLiteUpscaler:
         if not self.in_tiles:
             return None
         radius = self.metadata.get("receptive_radius", 0)
-        radius = radius if self.radius_is_exact else None
+        radius = None if self.far_seeing else radius
         return FixedTiles(self.size, radius, self.alignment, self.scale)
-
-    def is_exact(self, height: int, width: int) -> bool:
-        """Returns whether an image of this size gets what the whole network gives."""
-        return self.tiles is None or self.tiles.is_exact(height, width)
 
     def _fact(self, key):
         if key not in self.metadata:
@@ -134,45 +215,44 @@ class TFLiteUpscaler:
         try:
             if lr.shape[:2] != self._ready_for:
                 self._resize(lr.shape[:2])
-            self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
+            self.interpreter.set_tensor(self._input["index"], self._encoded(lr))
             self.interpreter.invoke()
-        except RuntimeError as error:  # the file is whole, so the memory was not enough
+        except RuntimeError as error:
             self._ready_for = None
+            if not self.is_ours:
+                raise InputError(f"{self.name}: {_refusal(error)}") from None
+            # The file is whole, so the memory was not enough.
             raise MemoryError(str(error)) from None
-        return _decode(self.interpreter.get_tensor(self._output["index"]), self._output)
+        sr = self.interpreter.get_tensor(self._output["index"])
+        height, width = (side * self.scale for side in lr.shape[:2])
+        if sr.shape != (1, height, width, self.channels):
+            raise InputError(
+                f"{self.name}: gives {sr.shape} for x{self.scale} of {lr.shape}."
+            )
+        return self._decoded(sr)
 
     def input_array(self, lr: np.ndarray) -> np.ndarray:
         """Returns an image as the model's input tensor holds it, `(1, H, W, C)`."""
-        return _encode(lr, self._input)
+        return self._encoded(lr)
 
     def from_bytes(self, content: bytes) -> np.ndarray:
         """Returns the image that the bytes of the model's output tensor mean."""
         output = np.frombuffer(content, self._output["dtype"])
-        return _decode(output.reshape(self._output["shape"]), self._output)
+        return self._decoded(output.reshape(self._output["shape"]))
 
-    def fill(self, rng: np.random.Generator) -> None:
-        """Fills the input with noise, for timing."""
-        lr = rng.random((*self.size, self.channels), np.float32)
-        self.interpreter.set_tensor(self._input["index"], _encode(lr, self._input))
+    def _encoded(self, lr):
+        return _encode(lr[None], self._input, self.peaks[0])
 
-    def _resize(self, size):
-        self._ready_for = None
-        self.interpreter.resize_tensor_input(
-            self._input["index"], (1, *size, self.channels)
-        )
-        with quiet_stderr():  # LiteRT announces its CPU delegate
-            self.interpreter.allocate_tensors()
-        (self._input,) = self.interpreter.get_input_details()
-        (self._output,) = self.interpreter.get_output_details()
-        self._ready_for = self.size = tuple(size)
+    def _decoded(self, sr):
+        return _decode(sr[0], self._output, self.peaks[1])
 
 
-def partitions(interpreter: Interpreter) -> int:
+def partitions(interpreter: Any) -> int:
     """Returns the number of parts of the graph that the CPU delegate took."""
     return sum(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
 
 
-def delegated(interpreter: Interpreter) -> set[int]:
+def delegated(interpreter: Any) -> set[int]:
     """Returns the indices of the operators that the CPU delegate took.
 
     They are what lies between inputs and outputs of the delegate's own operators.
@@ -194,7 +274,7 @@ def delegated(interpreter: Interpreter) -> set[int]:
 
 def taken(file: str | Path) -> dict:
     """Returns what the CPU delegate takes, as `Kind.ask` in `devices.delegates`."""
-    interpreter = TFLiteUpscaler(file).interpreter
+    interpreter = TFLiteFile(file).interpreter
     inside, parts = delegated(interpreter), partitions(interpreter)
     refused = {
         op["op_name"]
@@ -203,6 +283,15 @@ def taken(file: str | Path) -> dict:
     }
     whole = parts == 1 and not refused
     return {"parts": parts, "whole": whole, "refused_operators": sorted(refused)}
+
+
+def facts_of(file: str | Path) -> dict:
+    """Returns a file's metadata, or what the shapes of another program's file tell.
+
+    Raises:
+        InputError: If the file is damaged or LiteRT cannot run it.
+    """
+    return read(file) or TFLiteFile(file).metadata
 
 
 def inspect(file: str | Path) -> dict:
@@ -214,40 +303,69 @@ def inspect(file: str | Path) -> dict:
         or write floating-point numbers.
 
     Raises:
-        InputError: If the file was not made by `tfsr convert` or is damaged.
+        InputError: If the file is damaged or LiteRT cannot run it.
     """
-    upscaler = TFLiteUpscaler(file)
-    interpreter = upscaler.interpreter
+    opened = TFLiteFile(file)
+    interpreter = opened.interpreter
+    return {
+        "metadata": opened.metadata,
+        "operators": dict(Counter(op["op_name"] for op in _operators(interpreter))),
+        "delegated": len(delegated(interpreter)),
+        "partitions": partitions(interpreter),
+        "float_operators": in_float(interpreter).total(),
+    }
+
+
+def in_float(interpreter: Any) -> Counter:
+    """Returns how many operators of each name read or write floating-point numbers."""
     floats = {
         tensor["index"]
         for tensor in interpreter.get_tensor_details()
         if np.issubdtype(tensor["dtype"], np.floating)
     }
-    operators = [
-        op for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"
-    ]
-    return {
-        "metadata": upscaler.metadata,
-        "operators": dict(Counter(op["op_name"] for op in operators)),
-        "delegated": len(delegated(interpreter)),
-        "partitions": partitions(interpreter),
-        "float_operators": sum(
-            not floats.isdisjoint([*op["inputs"], *op["outputs"]]) for op in operators
-        ),
-    }
-
-
-def _encode(lr, details):
-    if details["dtype"] == np.float32:
-        return lr[None]
-    quant_scale, zero_point = details["quantization"]
-    return to_integers(
-        lr[None] / np.float64(quant_scale) + zero_point, details["dtype"]
+    return Counter(
+        op["op_name"]
+        for op in _operators(interpreter)
+        if not floats.isdisjoint([*op["inputs"], *op["outputs"]])
     )
 
 
-def _decode(sr, details):
+def left_in_float(upscaler: TFLiteUpscaler) -> list[str]:
+    """Returns a remark on what computes in float32 in a file of 8-bit pixels."""
+    if upscaler.depth != 8:
+        return []
+    names = in_float(upscaler.interpreter).keys() - {"QUANTIZE", "DEQUANTIZE"}
+    if not names:
+        return []
+    return [
+        f"{upscaler.name}: {', '.join(sorted(names))} in float32, where TFLite has no "
+        "8 bits, or its converter none here."
+    ]
+
+
+def _operators(interpreter):
+    every = interpreter._get_ops_details()
+    return [op for op in every if op["op_name"] != "DELEGATE"]
+
+
+def _refusal(error, where=""):
+    return f"LiteRT cannot run it{where} ({' '.join(str(error).split())})."
+
+
+def _encode(values, details, peak=1):
+    """Returns floats, of which 1 means `peak`, as a tensor of the graph holds them."""
+    if np.issubdtype(details["dtype"], np.floating):
+        return values.astype(details["dtype"], copy=False)
+    quant_scale, zero_point = quantization_of(details)
+    return to_integers(
+        values * np.float32(peak) / np.float64(quant_scale) + zero_point,
+        details["dtype"],
+    )
+
+
+def _decode(values, details, peak=1):
+    """Returns the floats that a tensor of the graph means, of which `peak` is 1."""
     if details["dtype"] == np.float32:
-        return sr[0]
-    quant_scale, zero_point = details["quantization"]
-    return (sr[0].astype(np.float32) - zero_point) * np.float32(quant_scale)
+        return values
+    quant_scale, zero_point = quantization_of(details)
+    return (values.astype(np.float32) - zero_point) * np.float32(quant_scale / peak)

@@ -10,9 +10,10 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.pictures import most_different, side_by_side
 from tfsr.scoring.evaluation import psnr
+from tfsr.scoring.grayness import gray_spread
 from tfsr.tflite.quantization.saturation import CORNERS, flat_field
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
+from tfsr.upscaling.upscalers import Upscaler, from_uint8, sees_all, to_uint8
 
 CROP = 96  # HR pixels: side of the crop in the picture
 FIELD = (48, 48)  # LR pixels: size of a flat field; its middle third is compared
@@ -42,9 +43,12 @@ def verify(
         by the evaluation protocol, and `psnr_between` the two over all channels;
         `loss_db` = `psnr_float` - `psnr_quantized`; `channel_bias`, the mean of
         converted - original for each channel, in 8-bit units; `flat_field_error`, as
-        the function of that name returns it; `worst_image`, the name of the image with
-        the largest loss; `images`, for each image its `name`,
-        `lr_size` and figures. Also `folder`, `scale` and `degradation`.
+        the function of that name returns it; `gray_spread`, what
+        `tfsr.scoring.grayness` returns of the converted model; `worst_image`, the name
+        of the image with the largest loss; `images`, for each image its `name`,
+        `lr_size` and figures; `approximated_images`, how many of them a file of one
+        size takes in tiles or padded, so that it gives less than the network would.
+        Also `folder`, `scale` and `degradation`.
     """
     images, bias = [], []
     worst: tuple = ()
@@ -76,6 +80,12 @@ def verify(
         "loss_db": mean["psnr_float"] - mean["psnr_quantized"],
         "channel_bias": np.mean(bias, axis=0).tolist(),
         "flat_field_error": flat_field_error(converted, original, field),
+        "gray_spread": gray_spread(converted),
+        "approximated_images": sum(
+            converted.tiles is not None
+            and not converted.tiles.is_exact(*image["lr_size"])
+            for image in images
+        ),
         "worst_image": worst[0]["name"],
         "images": images,
     }
@@ -116,15 +126,21 @@ def roughness(converted: TFLiteUpscaler, report: dict) -> list[str]:
         converted: The file.
         report: What `verify` returned of it.
     """
-    images = report["images"]
-    rough = sum(not converted.is_exact(*image["lr_size"]) for image in images)
+    rough, count = report["approximated_images"], len(report["images"])
     if not rough:
         return []
     height, width = converted.size
+    if converted.far_seeing:
+        return [
+            f"{converted.name}: {sees_all(converted)}, the file {height}x{width} "
+            f"pixels: {rough} of {count} images have other sizes, and what the network "
+            "makes of them whole, the file makes of tiles; loss and shift have that in "
+            "them; convert for the size of your images."
+        ]
     return [
-        f"{converted.name}: {rough} of {len(images)} images are padded to "
-        f"{height}x{width} or come in tiles that overlap by less than the network "
-        "sees; the loss has that in it."
+        f"{converted.name}: {rough} of {count} images are padded to {height}x{width} "
+        "or come in tiles that overlap by less than the network sees; the loss has "
+        "that in it."
     ]
 
 

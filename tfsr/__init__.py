@@ -5,8 +5,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tfsr import data, layers, metrics, models, tflite, training
-    from tfsr.api import benchmark, convert, evaluate, load_model, train, upscale
-    from tfsr.graph.complexity import mult_adds, params
+    from tfsr.api import (
+        benchmark,
+        convert,
+        evaluate,
+        load_model,
+        mult_adds,
+        params,
+        train,
+        upscale,
+    )
     from tfsr.models import MODELS
     from tfsr.zoo.upscalers import load_upscaler
 
@@ -38,8 +46,8 @@ _HOMES = {
     "evaluate": "tfsr.api",
     "load_model": "tfsr.api",
     "load_upscaler": "tfsr.zoo.upscalers",
-    "mult_adds": "tfsr.graph.complexity",
-    "params": "tfsr.graph.complexity",
+    "mult_adds": "tfsr.api",
+    "params": "tfsr.api",
     "train": "tfsr.api",
     "upscale": "tfsr.api",
 }

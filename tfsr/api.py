@@ -4,12 +4,13 @@ Keras and TensorFlow are imported inside, where something needs them.
 """
 
 from collections.abc import Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfsr import arguments
 from tfsr.data.degradation import Degradation, in_8_bits
 from tfsr.errors import InputError
+from tfsr.files import check_target
 from tfsr.quiet import import_keras
 from tfsr.zoo import released
 from tfsr.zoo.upscalers import load_upscaler
@@ -42,6 +43,8 @@ def load_model(name: str | Path, scale: int | None = None) -> "keras.Model":
         raise InputError(
             f"`name` must be a model's name or a path. Received: name={name!r}."
         )
+    if scale is not None:
+        arguments.whole("scale", scale)
     import_keras()
     from tfsr.models import scales, single_scale
     from tfsr.zoo.loading import load_model
@@ -62,8 +65,8 @@ def upscale(
     """Returns an image enlarged, or restored, in its own kind.
 
     Large images are taken in tiles, whose results are those of the whole, unless the
-    upscaler's `radius_is_exact` is False. A model given by name is loaded by every
-    call; `load_upscaler` loads it once for many.
+    upscaler is `far_seeing`, of the whole image. A model given by name is loaded by
+    every call; `load_upscaler` loads it once for many.
 
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
@@ -83,6 +86,9 @@ def upscale(
 
     image = np.asarray(image)
     check_image(image)
+    for argument, value in {"scale": scale, "tile": tile}.items():
+        if value is not None:
+            arguments.whole(argument, value)
     if model is None:
         model = released.enlarger(scale or min(released.ENLARGERS))
     return upscale_array(load_upscaler(model, scale, smallest=True), image, tile)
@@ -109,11 +115,18 @@ def train(
         InputError: If config or data cannot be used, or `out` holds another run.
         NotFiniteError: If the training diverges.
     """
+    out, overrides = arguments.path("out", out), arguments.texts("overrides", overrides)
+    check_target(out, new_folders=True)
     import_keras()
-    from tfsr.training import read_config, train
+    from tfsr.training import Config, read_config, train
 
     if isinstance(config, str | Path):
-        config = read_config(config, list(overrides))
+        config = read_config(config, overrides)
+    if not isinstance(config, Config):
+        raise InputError(
+            "`config` must be a TOML file or what tfsr.training.read_config returned. "
+            f"Received: {type(config).__name__}."
+        )
     if config.quantize:
         raise InputError(f"{config.source}: has [quantize]; see tfsr quantize-train.")
     return train(config, out, callbacks=callbacks)
@@ -132,7 +145,7 @@ def evaluate(
 
     Args:
         model: As for `load_upscaler`.
-        folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`.
+        folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`, or `HR/` and `LR/`.
         scale: One of the model's scales; needed if it has several.
         degradation: What a model restores from, such as `tfsr.data.JPEG(10)`; done to
             LR where it enlarges; by default what it was trained on.
@@ -151,6 +164,8 @@ def evaluate(
     from tfsr.scoring.evaluation import evaluate
     from tfsr.scoring.images import images_to_score
 
+    if metrics is not None:
+        metrics = arguments.texts("metrics", metrics)
     upscaler = load_upscaler(model, scale)
     images = images_to_score(upscaler, folder, degradation, seed=seed, border=border)
     return {"model": upscaler.name, **evaluate(upscaler, images, metrics)}
@@ -197,6 +212,10 @@ def convert(
     """
     if not str(out).endswith(".tflite"):
         raise InputError(f"{out}: the output must end in .tflite.")
+    for target in (out, picture):
+        if target is not None:
+            check_target(target)
+    in_float, sizes = arguments.texts("in_float", in_float), _sizes(size)
     original = load_upscaler(model, scale)
     from tfsr.data import BenchmarkFolder
     from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
@@ -205,45 +224,22 @@ def convert(
     from tfsr.tflite.devices import delegates
     from tfsr.tflite.formats import FORMATS
     from tfsr.tflite.quantization.aware import trained_format
-    from tfsr.tflite.runtime import TFLiteUpscaler
+    from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
     from tfsr.tflite.verification import roughness
     from tfsr.tflite.verification import verify as measure
     from tfsr.upscaling.upscalers import KerasUpscaler
     from tfsr.zoo.loading import load_architecture
 
-    name, channels = original.name, original.channels
     if not isinstance(original, KerasUpscaler):
-        raise InputError(f"{name}: must be a Keras model to be converted.")
-    trained_for = trained_format(original.model)
-    if trained_for not in (None, format):
-        raise InputError(
-            f"{name}: was trained for {trained_for}; --format {format} is for float "
-            "models."
-        )
-    if format not in FORMATS:
-        raise InputError(f"--format {format}: must be one of {', '.join(FORMATS)}.")
-    chosen = FORMATS[format]
-    if in_float and (not chosen.in_float or not lowering or trained_for):
-        allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
-        raise InputError(
-            f"{name}: --in-float is for float models in --format {allowed}, with "
-            "lowering."
-        )
+        raise InputError(f"{original.name}: must be a Keras model to be converted.")
     task = in_8_bits(task_to_score(original, degradation))
     calibration, check = (
-        BenchmarkFolder(images, original.scale, channels, degradation=task)
+        BenchmarkFolder(images, original.scale, original.channels, degradation=task)
         for images in (
             calibrate or photographs(TRAINING),
             verify or photographs(HELD_OUT),
         )
     )
-    notes = []
-    if chosen.bits and not (calibrate or trained_for):
-        notes.append(
-            "warning: calibrating on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less."
-        )
-    sizes = _sizes(size)
     if compile:
         target = delegates.Delegate(compile)
         target.check()
@@ -260,6 +256,12 @@ def convert(
         in_float,
         load_architecture(model) if isinstance(model, str | Path) else None,
     )
+    notes = []
+    if FORMATS[format].bits and not (calibrate or trained_format(original.model)):
+        notes.append(
+            "warning: calibrated on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less."
+        )
     reports = []
     for file, of_size in zip(written, sizes, strict=True):
         drawn = picture
@@ -270,8 +272,9 @@ def convert(
         facts = {"file": str(file), "size_bytes": file.stat().st_size}
         if compile:
             facts["compiled"] = str(delegates.compile(file, target))
+        unasked = [] if in_float else left_in_float(converted)
         advice = [f"{file}: {line}" for line in delegates.advice(file)]
-        more = [*notes, *roughness(converted, report), *advice]
+        more = [*notes, *unasked, *roughness(converted, report), *advice]
         reports.append({**facts, **report, "notes": more})
         notes = []
     return reports[0] if len(reports) == 1 else {"files": reports}
@@ -279,8 +282,11 @@ def convert(
 
 def _sizes(size: Any) -> list[Size | None]:
     """Returns one size or several as a list; None is any size."""
-    one = size is None or isinstance(size[0], Integral)
-    return [s and (int(s[0]), int(s[1])) for s in ([size] if one else size)]
+    several = isinstance(size, list | tuple) and any(
+        s is None or isinstance(s, list | tuple) for s in size
+    )
+    sizes = size if several else [size]
+    return [s if s is None else arguments.size("size", s) for s in sizes]
 
 
 def benchmark(
@@ -308,6 +314,42 @@ def benchmark(
     """
     from tfsr.tflite.benchmark.timing import benchmark
 
-    files = [files] if isinstance(files, str | Path) else files
-    found = [released.find(file) for file in files]
-    return benchmark(found, list(threads), runs, warmup, size)
+    found = [released.find(file) for file in arguments.paths("files", files)]
+    return benchmark(
+        found,
+        arguments.wholes("threads", threads),
+        arguments.whole("runs", runs),
+        arguments.whole("warmup", warmup, least=0),
+        arguments.size("size", size),
+    )
+
+
+def params(model: "keras.Model") -> int:
+    """Returns the number of trainable parameters of a Keras model that is built.
+
+    Collapsible convolutions count as what they collapse to.
+    """
+    from tfsr.graph import complexity
+    from tfsr.zoo.adoption import functional
+
+    return complexity.params(functional(model))
+
+
+def mult_adds(model: "keras.Model", height: int, width: int) -> int:
+    """Returns the multiply-accumulates of a model for one image.
+
+    They are those of `tfsr summary`: biases, activations and additions are free.
+
+    Args:
+        model: A Keras model, built.
+        height: Height of the input.
+        width: Width of the input.
+
+    Raises:
+        InputError: If it is a subclassed model that cannot run on such images.
+    """
+    from tfsr.graph import complexity
+    from tfsr.zoo.adoption import functional
+
+    height, width = arguments.size("size", (height, width))
+    return complexity.mult_adds(functional(model), height, width)

@@ -16,6 +16,7 @@ from tfsr.data.degradation import (
     BICUBIC,
     DEGRADATIONS,
     Degradation,
+    after_bicubic,
     from_table,
     to_table,
 )
@@ -25,6 +26,7 @@ from tfsr.quiet import import_keras
 
 if typing.TYPE_CHECKING:
     import keras
+    import numpy as np
 
 # In a wheel inside the package, in a clone beside it.
 CONFIGS = [parent / "configs" for parent in Path(__file__).parents[:2]]
@@ -50,6 +52,7 @@ class DataConfig:
 
     train: list[str]
     val: str
+    train_lr: list[str] = field(default_factory=list)  # of LR files, one for each
     val_images: int | None = None  # the first so many; all by default
     cache: str = "cache"
     channels: int | str = 3  # "y" for luma, as luminance networks see it
@@ -73,9 +76,21 @@ class DataConfig:
         for table in self.degradation if is_list else [self.degradation]:
             _check_types(table)
         task = self.task
+        self._check_train_lr(task)
         if self.channels == "y" and task != BICUBIC:
             raise ValueError(
                 f'channels = "y" needs degradation = "bicubic", not {task}.'
+            )
+
+    def _check_train_lr(self, task):
+        if not self.train_lr:
+            return
+        if len(self.train_lr) != len(self.train):
+            raise ValueError("train_lr must name a folder for each one of train.")
+        if self.downscale or self.channels == "y" or after_bicubic(task) is None:
+            raise ValueError(
+                'train_lr must be without downscale, channels = "y" and a degradation '
+                "that does not begin with bicubic, which all make LR of HR."
             )
 
     @property
@@ -192,6 +207,7 @@ class Config:
     quantize: QuantizeConfig | None = None
     builder: "Callable[[], keras.Model] | None" = None  # if not the model's of `MODELS`
     teacher: Callable | None = None  # of whose outputs is learned, not of HR
+    drawn: Sequence["np.ndarray"] = ()  # HR images that are learned from beside `data`
 
     def build(self) -> "keras.Model":
         """Returns the network to train.

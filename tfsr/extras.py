@@ -1,25 +1,36 @@
-"""What comes with the extra `train`, and the command that adds one to this copy."""
+"""What comes with the extras, and the command that adds one to this copy."""
 
 import contextlib
+import importlib.util
 import json
 from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-OF_TRAIN = {  # modules by name, and what a message calls them
-    "filelock": "filelock",
-    "jinja2": "Jinja2",
-    "keras": "TensorFlow and Keras",
-    "matplotlib": "Matplotlib",
-    "skimage": "scikit-image",
-    "tensorflow": "TensorFlow",
-    "tomli_w": "tomli-w",
+MODULES = {  # what a message calls them, and the extra that they come with
+    "filelock": ("filelock", "train"),
+    "jinja2": ("Jinja2", "train"),
+    "keras": ("TensorFlow and Keras", "train"),
+    "matplotlib": ("Matplotlib", "train"),
+    "pyrtools": ("pyrtools", "ifc"),
+    "scipy": ("SciPy", "ifc"),
+    "skimage": ("scikit-image", "train"),
+    "tensorflow": ("TensorFlow", "train"),
+    "tomli_w": ("tomli-w", "train"),
+    "torch": ("PyTorch", "torch"),
 }
 
 
+def check(module: str) -> None:
+    """Raises a `ModuleNotFoundError`, before any work, if a module is missing."""
+    if importlib.util.find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+
 def needs(module: str) -> str:
-    """Returns one line on how to install a module of `OF_TRAIN`, which is missing."""
-    return f"this needs {OF_TRAIN[module]}: {command('train')}"
+    """Returns one line on how to install a module of `MODULES`, which is missing."""
+    name, extra = MODULES[module]
+    return f"this needs {name}: {command(extra)}"
 
 
 def command(extra: str) -> str:

@@ -68,6 +68,24 @@ def _digits(name):
     return f"{zlib.crc32(os.fsencode(name)):08x}"
 
 
+def check_target(target: str | Path, new_folders: bool = False) -> None:
+    """Raises an `InputError` if `target` cannot be written.
+
+    Args:
+        target: The file, or what is written in folders that are made.
+        new_folders: Whether folders are made for it, so that only the nearest one that
+            exists counts.
+    """
+    parents = Path(target).absolute().parents
+    parent = next(p for p in parents if p.exists()) if new_folders else parents[0]
+    if not new_folders and Path(target).is_dir():
+        raise InputError(f"{target}: is a folder; name the file to write.")
+    if not parent.is_dir():
+        raise InputError(f"{target}: there is no folder {parent}.")
+    if not os.access(parent, os.W_OK):
+        raise InputError(f"{target}: nothing can be written in {parent}.")
+
+
 def sha256(file: str | Path) -> str:
     """Returns the SHA-256 of a file as 64 hexadecimal digits."""
     with open(file, "rb") as stream:
@@ -75,9 +93,12 @@ def sha256(file: str | Path) -> str:
 
 
 def write_text(file: str | Path, text: str) -> None:
-    """Writes `text` to `file`; if that fails, leaves `file` as it was."""
+    """Writes `text` in UTF-8; if that fails, leaves `file` as it was.
+
+    Of names that are not UTF-8, what has no letter is written as `\\udcff`.
+    """
     with replacing(file) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(file: str | Path, value: dict) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tfsr.arguments import whole
 from tfsr.errors import InputError
 
 
@@ -113,9 +114,6 @@ def ifc(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
         sr: `(H, W, 1)` on the scale of 8 bits.
         hr: The ground truth, of the same shape.
         border: Pixels shaved from each side first.
-
-    Raises:
-        InputError: If pyrtools is not installed.
     """
     from tfsr.scoring import information_fidelity
 
@@ -132,6 +130,7 @@ def window_sums(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _shave(sr, hr, border):
+    border = whole("border", border, least=0)
     if sr.shape != hr.shape or sr.ndim != 3:
         raise ValueError(
             "`sr` and `hr` must both be (H, W, C). "

@@ -3,6 +3,9 @@
 Names are checked by this table before Keras is loaded; `tfsr.MODELS` has the builders.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 NETWORKS = {
     "carn": "tfsr.models.carn:carn",
     "carn_m": "tfsr.models.carn:carn_m",
@@ -16,3 +19,10 @@ NETWORKS = {
     "srresnet": "tfsr.models.srresnet:srresnet",
     "vdsr": "tfsr.models.vdsr:vdsr",
 }
+
+
+class Builders(dict[str, Callable[..., Any]]):
+    """Builders by the names of their networks; of another name it says which it has."""
+
+    def __missing__(self, name: object) -> Callable[..., Any]:
+        raise KeyError(f"{name!r} is no network; there are {', '.join(self)}")

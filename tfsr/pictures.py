@@ -8,10 +8,20 @@ import numpy as np
 
 from tfsr.files import replacing
 from tfsr.metrics import window_sums
+from tfsr.terminal import printable
 
 GRAY = (0.55, 0.55, 0.55)
 LIGHT_GRAY = (0.8, 0.8, 0.8)
 HOLLOW = {"fmt": "D", "markerfacecolor": "white", "markersize": 5}
+
+
+def plain(name: str) -> str:
+    """Returns a name for Matplotlib to write letter by letter.
+
+    A formula between dollars would stop it, and so would half a letter, which names
+    have that are not UTF-8.
+    """
+    return printable(name, keep="\n").replace("$", r"\$")
 
 
 def side_by_side(
@@ -35,7 +45,7 @@ def side_by_side(
     for axes_row, row in zip(grid, rows, strict=True):
         for axes, (title, crop) in zip(axes_row, row.items(), strict=False):
             axes.imshow(crop.squeeze(), cmap="gray", vmin=0, vmax=255)
-            axes.set_title(title, fontsize=9)
+            axes.set_title(plain(title), fontsize=9)
             axes.set_axis_on()  # frames crops that are as white as the page
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_color(LIGHT_GRAY)
@@ -80,7 +90,7 @@ def curves(
     for (label, pairs), colour in zip(lines.items(), _colours(lines), strict=True):
         for i, (x, y) in enumerate(pairs):
             style = {"color": colour, "lw": 1.2, "marker": ".", "ms": 4}
-            whole.plot(x, y, label=None if i else label, **style)
+            whole.plot(x, y, label=None if i else plain(label), **style)
             half = np.searchsorted(x, last / 2)
             end.plot(x[half:], y[half:], **style)
     whole.set(xlabel=xlabel, ylabel=ylabel)
@@ -131,7 +141,7 @@ def scatter(
         if published:
             axes.set_xscale("log")
             _write_plainly(axes.xaxis)
-        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.set(xlabel=plain(xlabel), ylabel=ylabel, title=plain(title))
         axes.margins(0.15)
         axes.grid(alpha=0.3)
     figure.draw_without_rendering()  # fixes the positions of the axes
@@ -169,9 +179,9 @@ def series(
     drawn = zip(lines.items(), _colours(lines), sizes, strict=True)
     for (name, pairs), colour, size in drawn:
         for i, (x, y) in enumerate(pairs):
-            label = None if i else name
+            label = None if i else plain(name)
             axes.plot(x, y, style, color=colour, lw=1.2, ms=size, label=label)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.set(xlabel=plain(xlabel), ylabel=ylabel)
     if xlabel == "epoch":
         axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
     if "(log)" in ylabel:
@@ -208,7 +218,7 @@ def _place_labels(axes, points, colours):
     for label, x, values, colour in shown:
         point = (x, np.mean(values))
         style = {"textcoords": "offset points", "ha": "center", "va": "center"}
-        text = axes.annotate(label, point, (0, 0), fontsize=8, **style)
+        text = axes.annotate(plain(label), point, (0, 0), fontsize=8, **style)
         text.set_color([0.6 * c for c in colour])  # dark enough to read
         box = text.get_window_extent().get_points()  # lower left, upper right
         offset = _free_place(box, axes.bbox.get_points(), np.array(taken))

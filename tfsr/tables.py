@@ -1,6 +1,11 @@
-"""Tables as text."""
+"""Tables and what stands in them, as text."""
 
 from collections.abc import Iterable
+
+
+def mult_adds(count: int) -> str:
+    """Returns a number of mult-adds in billions, "1.25 G", or in millions, "3.26 M"."""
+    return f"{count / 1e9:.2f} G" if count >= 1e8 else f"{count / 1e6:.2f} M"
 
 
 def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tfsr.data import ImageCache, ImageSurvey, imresize, read_image
+from tfsr.data.cache import WithDrawn
 from tfsr.errors import InputError
 
 # Builds a cache, saying "ready" first and waiting for a line before it starts. Every
@@ -72,6 +73,32 @@ def check_pairs(cache, folder):
 
 def test_pairs_are_those_of_the_files(photographs, tmp_path):
     check_pairs(ImageCache([photographs], (2, 3, 4), tmp_path / "cache"), photographs)
+
+
+def test_lr_files_are_kept_as_they_are(tmp_path):
+    hr, lr = tmp_path / "hr", tmp_path / "lr"
+    hr.mkdir()
+    lr.mkdir()
+    for seed, (name, height) in enumerate({"a": 20, "b": 13}.items()):
+        save(hr / f"{name}.png", seed, height)
+        for s, ending in ((2, ""), (3, "x3")):
+            save(lr / f"{name}{ending}.png", 9 * s + seed, height // s, 24 // s)
+    made = ImageCache([hr], (2, 3), tmp_path)
+    cache = ImageCache([hr], (2, 3), tmp_path, lr_folders=[lr])
+    assert cache.folder != made.folder
+    for i, name in enumerate("ab"):
+        for s, ending in ((2, ""), (3, "x3")):
+            pair = cache.pair(i, s)
+            np.testing.assert_array_equal(pair.hr, made.pair(i, s).hr)
+            expected = read_image(lr / f"{name}{ending}.png")
+            np.testing.assert_array_equal(pair.lr, expected)
+    save(lr / "b.png", 0, 7, 12)
+    for kind, arguments in ((ImageCache, [tmp_path]), (ImageSurvey, [])):
+        with pytest.raises(InputError, match=r"b\.png: 7x12 where HR asks for 6x12"):
+            kind([hr], (2,), *arguments, lr_folders=[lr])
+    (lr / "b.png").unlink()
+    with pytest.raises(InputError, match=r"bx2\.png: missing"):
+        ImageCache([hr], (2,), tmp_path, lr_folders=[lr])
 
 
 def test_grayscale(photographs, tmp_path):
@@ -294,3 +321,22 @@ def test_an_index_of_wrong_content_is_named(photographs, tmp_path, damage):
 def of_first(index, **values):
     index["images"][0]["hr"] |= values
     return index
+
+
+@pytest.mark.parametrize("with_lr", [True, False])
+def test_drawn_images_come_every_so_often(tmp_path, with_lr):
+    (tmp_path / "hr").mkdir()
+    for i in range(6):
+        save(tmp_path / "hr" / f"{i}.png", i)
+    cache = ImageCache([tmp_path / "hr"], (2,), tmp_path / "cache", with_lr=with_lr)
+    drawn = [np.full((9, 8, 3), value, np.uint8) for value in (0, 255)]
+    images = WithDrawn(cache, drawn, every=3)
+    assert len(images) == 6 + 3
+    assert images.shapes(2) == cache.shapes(2) + 3 * [(4, 4, 3)]
+    for position, value in ((6, 0), (7, 255), (8, 0)):
+        pair = images.pair(position, 2)
+        assert pair.hr.shape == (8, 8, 3)
+        assert np.all(pair.hr == value)
+        assert pair.lr.shape == ((4, 4, 3) if with_lr else (8, 8, 3))
+        assert np.all(pair.lr == value)
+    assert images.pair(5, 2).name == cache.pair(5, 2).name

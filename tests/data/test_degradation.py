@@ -6,8 +6,11 @@ from tfsr.data import (
     JPEG,
     BenchmarkFolder,
     Bicubic,
+    Blur,
     Chain,
     GaussianNoise,
+    PoissonNoise,
+    Resize,
     imresize,
 )
 from tfsr.data.degradation import (
@@ -64,6 +67,107 @@ def test_blind_noise_draws_a_sigma_for_each_image():
     assert np.mean(sigmas) == pytest.approx(27.5, abs=5)
 
 
+@pytest.mark.parametrize("kind", [GaussianNoise, PoissonNoise])
+def test_gray_noise_is_the_same_in_all_channels(kind):
+    hr = image(60, 60).astype(np.float32)
+
+    def spread(gray):  # of the noise over the channels, by image
+        noise = kind(10, gray=gray)
+        found = [noise(hr, 1, rng(seed)) - hr for seed in range(30)]
+        return np.ptp(found, axis=-1).max(axis=(1, 2))
+
+    assert spread(0).min() > 20
+    assert spread(1).max() < 1e-3
+    assert 5 < np.sum(spread(0.5) < 1e-3) < 25
+
+
+def test_poisson_noise_grows_with_brightness():
+    levels = np.repeat([0, 64, 255], 20_000).astype(np.uint8)
+    hr = levels.reshape(300, 200, 1)
+    noise = PoissonNoise(8)(hr, 1, rng()) - hr
+    dark, middle, white = np.split(noise.ravel(), 3)
+    assert not dark.any()
+    assert np.std(middle) == pytest.approx(8 * (64 / 255) ** 0.5, rel=0.03)
+    assert np.std(white) == pytest.approx(8, rel=0.03)
+    assert np.mean(white) == pytest.approx(0, abs=0.2)
+
+
+def spot(blur, seed=0):
+    """Returns what becomes of a white pixel, and its covariance, in pixels squared."""
+    hr = np.zeros((61, 61, 1), np.float32)
+    hr[30, 30] = 255
+    weights = blur(hr, 1, rng(seed))[..., 0] / 255
+    y, x = np.mgrid[-30:31, -30:31]
+    places = np.stack([y.ravel(), x.ravel()])
+    return weights, np.cov(places, aweights=np.maximum(weights.ravel(), 0), ddof=0)
+
+
+def test_blur_is_a_gaussian_alike_in_all_directions():
+    weights, covariance = spot(Blur(2))
+    assert weights.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(covariance, 4 * np.eye(2), atol=0.15)
+    np.testing.assert_allclose(weights, weights.T, atol=1e-6)
+
+
+def test_blur_has_a_direction_where_it_is_narrower_across():
+    blur, turns = Blur(3, ratio=0.5), []
+    for seed in range(20):
+        variances, axes = np.linalg.eigh(spot(blur, seed)[1])
+        np.testing.assert_allclose(variances, [1.5**2, 3**2], rtol=0.1)
+        turns.append(np.arctan2(*axes[:, 1]) % np.pi)
+    assert np.histogram(turns, 3, (0, np.pi))[0].min() > 2
+
+
+def test_blur_keeps_flat_fields_and_the_type():
+    for dtype in (np.uint8, np.float32):
+        flat = np.full((20, 15, 3), 201, dtype)
+        blurred = Blur(1.5)(flat, 1, rng())
+        assert blurred.dtype == dtype
+        np.testing.assert_allclose(blurred, flat, atol=1e-4)
+    sharp = image(seed=5)
+    floats = Blur(1.5)(sharp.astype(np.float32), 1, rng())
+    np.testing.assert_allclose(Blur(1.5)(sharp, 1, rng()), floats, atol=0.501)
+
+
+def test_resize_draws_a_kernel_and_whether_it_widens():
+    hr = image(60, 90)
+    of = {k: imresize(hr, 1 / 3, k).tobytes() for k in ("bicubic", "bilinear", "area")}
+    for kernel, expected in of.items():
+        assert Resize(kernel)(hr, 3, rng()).tobytes() == expected
+    drawn = [Resize(list(of))(hr, 3, rng(seed)).tobytes() for seed in range(30)]
+    assert set(drawn) == set(of.values())
+    sharp = imresize(hr, 1 / 3, "bilinear", antialias=False).tobytes()
+    assert Resize("bilinear", antialias=0)(hr, 3, rng()).tobytes() == sharp
+    half = Resize("bilinear", antialias=0.5)
+    drawn = {half(hr, 3, rng(seed)).tobytes() for seed in range(30)}
+    assert drawn == {sharp, of["bilinear"]}
+    assert Resize("area", antialias=0)(hr, 3, rng()).tobytes() == of["area"]
+    np.testing.assert_allclose(
+        Resize("area")(hr.astype(float), 3, rng()),
+        hr.reshape(20, 3, 30, 3, 3).mean(axis=(1, 3)),
+    )
+
+
+def test_a_probability_leaves_images_as_they_are():
+    hr = image()
+    for degradation in (JPEG(30, probability=0.25), Blur(1, probability=0.25)):
+        results = [degradation(hr, 1, rng(seed)) for seed in range(80)]
+        done = [not np.array_equal(result, hr) for result in results]
+        assert 8 < sum(done) < 32
+    certain = JPEG([30, 90], probability=1)(hr, 1, rng(3))
+    np.testing.assert_array_equal(certain, JPEG([30, 90])(hr, 1, rng(3)))
+
+
+def test_chroma_is_kept_or_halved():
+    hr = image()
+    low, high = (JPEG(90, subsampling=s) for s in ("4:2:0", "4:4:4"))
+    assert psnr(high(hr, 1, rng()), hr) > psnr(low(hr, 1, rng()), hr) + 1
+    np.testing.assert_array_equal(low(hr, 1, rng()), JPEG(90)(hr, 1, rng()))
+    drawn = JPEG(90, subsampling=["4:2:0", "4:4:4"])
+    results = {drawn(hr, 1, rng(seed)).tobytes() for seed in range(20)}
+    assert results == {d(hr, 1, rng()).tobytes() for d in (low, high)}
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_is_that_of_a_file(tmp_path, channels):
     hr = image(channels=channels)
@@ -84,7 +188,8 @@ def test_blind_jpeg_draws_a_quality_for_each_image():
 def test_a_patch_of_jpeg_is_cut_from_the_whole_file(channels, quality):
     hr = image(118, 131, channels)
     whole = JPEG(quality)(hr, 1, rng()).astype(int)
-    for y, x in ((0, 0), (33, 17), (16, 32), (118 - 24, 131 - 24), (47, 1)):
+    places = ((0, 0), (33, 17), (16, 32), (118 - 24, 131 - 24), (47, 1), (18, 6))
+    for y, x in places:
         patch = degraded_patch(JPEG(quality), hr, y, x, 24, rng())
         np.testing.assert_array_equal(patch, whole[y : y + 24, x : x + 24])
 
@@ -102,6 +207,11 @@ EXAMPLES = [
     JPEG(10),
     JPEG([10, 40]),
     Chain((BICUBIC, GaussianNoise([0, 10]), JPEG([30, 95]))),
+    Resize(["bicubic", "area"], antialias=0.8),
+    Blur([0.2, 2], ratio=[0.5, 1], probability=0.5),
+    PoissonNoise(4, gray=0.4),
+    JPEG([30, 95], subsampling=["4:2:0", "4:4:4"], probability=0.85),
+    GaussianNoise([0, 6], "uint8", gray=1, probability=0.3),
 ]
 
 
@@ -117,6 +227,12 @@ def test_tables_name_what_is_needed():
         "noise": "float",
     }
     assert to_table(JPEG([10, 40])) == {"name": "jpeg", "quality": [10, 40]}
+    assert to_table(JPEG(5, subsampling="4:4:4", probability=0.5)) == {
+        "name": "jpeg",
+        "quality": 5,
+        "subsampling": "4:4:4",
+        "probability": 0.5,
+    }
     assert [str(d) for d in EXAMPLES] == [
         "bicubic",
         "noise of sigma 25 (float)",
@@ -124,8 +240,13 @@ def test_tables_name_what_is_needed():
         "JPEG of quality 10",
         "JPEG of quality 10 to 40",
         "bicubic, noise of sigma 0 to 10 (float), JPEG of quality 30 to 95",
+        "bicubic or area (antialiased in 0.8)",
+        "blur of sigma 0.2 to 2 (0.5 to 1 across; in 0.5)",
+        "Poisson noise of sigma 4 (float; gray in 0.4)",
+        "JPEG of quality 30 to 95 (4:2:0 or 4:4:4; in 0.85)",
+        "noise of sigma 0 to 6 (uint8; gray; in 0.3)",
     ]
-    assert to_table(EXAMPLES[-1]) == [
+    assert to_table(EXAMPLES[5]) == [
         {"name": "bicubic"},
         {"name": "noise", "sigma": [0, 10], "noise": "float"},
         {"name": "jpeg", "quality": [30, 95]},
@@ -139,7 +260,7 @@ def test_tables_name_what_is_needed():
         ({"quality": 10}, "one of bicubic, .*, not None"),
         ({"name": ["jpeg"]}, r"one of bicubic, .*, not \['jpeg'\]"),
         ([], r"a table or more, not \[\]"),
-        ([{"name": "jpeg", "sigma": 5}], '"jpeg"; allowed: quality'),
+        ([{"name": "jpeg", "sigma": 5}], '"jpeg"; allowed: quality, probability, sub'),
         ([{"name": "bicubic"}] * 2, r"may shrink\. Received: bicubic, bicubic\."),
         ({"name": "noise"}, 'degradation = "noise" needs sigma'),
         ({"name": "jpeg", "sigma": 5}, 'sigma is not for degradation = "jpeg"'),
@@ -152,6 +273,15 @@ def test_tables_name_what_is_needed():
         ({"name": "noise", "sigma": 5, "noise": "int"}, r"Received: noise=int\."),
         ({"name": "jpeg", "quality": 0}, r"Received: quality=0\."),
         ({"name": "jpeg", "quality": [10, 101]}, r"Received: quality=\[10, 101\]\."),
+        ({"name": "jpeg", "quality": "x"}, r"from 1 to 100, or .* quality=x\."),
+        ({"name": "jpeg", "quality": 9, "subsampling": "4:2:2"}, r"4:4:4\. .*=4:2:2\."),
+        ({"name": "jpeg", "quality": 9, "subsampling": []}, r"subsampling=\[\]\."),
+        ({"name": "noise", "sigma": 5, "gray": 2}, r"from 0 to 1\. Received: gray=2\."),
+        ({"name": "blur", "sigma": 5, "probability": -1}, r"probability=-1\."),
+        ({"name": "blur", "sigma": 21}, r"above 0 and at most 20, .*sigma=21\."),
+        ({"name": "blur", "sigma": 1, "ratio": [0.5, 2]}, r"ratio=\[0.5, 2\]\."),
+        ({"name": "resize", "kernel": "lanczos"}, r"one of bicubic, .* kernel=lanczos"),
+        ([{"name": "bicubic"}, {"name": "resize", "kernel": "area"}], "may shrink"),
     ],
 )
 def test_wrong_tables(table, message):
@@ -163,9 +293,9 @@ def test_wrong_tables(table, message):
     ("degradation", "scale", "message"),
     [
         (Bicubic(), 1, "x1 needs the degradation noise or .*, not bicubic"),
-        (JPEG(10), 2, "x2 needs the degradation bicubic, not jpeg"),
-        (Chain((GaussianNoise(5), JPEG(10))), 2, "bicubic, not noise, jpeg"),
-        (Chain((BICUBIC, JPEG(10))), 1, "noise or jpeg, not bicubic, jpeg"),
+        (JPEG(10), 2, "x2 needs the degradation bicubic or resize, not jpeg"),
+        (Chain((GaussianNoise(5), JPEG(10))), 2, "bicubic or .*, not noise, jpeg"),
+        (Chain((BICUBIC, JPEG(10))), 1, "noise or .*, not bicubic, jpeg"),
     ],
 )
 def test_a_scale_and_its_degradations(degradation, scale, message):
@@ -189,11 +319,22 @@ def test_a_chain_draws_anew():
     assert drawn[0] == drawn[2] != drawn[1]
 
 
+def test_a_second_round_is_steps_listed_again():
+    round_one = Blur(1.5, probability=0.5), JPEG([30, 90], probability=0.5)
+    twice = Chain((*round_one, Resize(["bicubic", "area"]), *round_one))
+    assert from_table(to_table(twice)) == twice
+    for seed in range(10):
+        assert twice(image(60, 90), 3, rng(seed)).shape == (20, 30, 3)
+
+
 STEPS = [
     (BICUBIC, JPEG(30)),
     (JPEG(30), BICUBIC),
     (JPEG(80), BICUBIC, JPEG(30)),
     (JPEG(80), JPEG(30)),
+    (Blur(1.2, ratio=0.5), Resize("bilinear"), JPEG(30)),
+    (Resize("bicubic", antialias=0), Blur(0.7)),
+    (Blur([0.5, 2]), JPEG(80), Resize("area"), JPEG(30)),
 ]
 
 
@@ -231,6 +372,14 @@ def test_what_a_chain_tells_of_its_steps():
         (BICUBIC, Chain((BICUBIC, JPEG(30))), 2, BICUBIC),
         (Chain((JPEG(30), BICUBIC)), BICUBIC, 2, Chain((JPEG(30), BICUBIC))),
         (GaussianNoise(5), GaussianNoise(25, "uint8"), 1, GaussianNoise(5, "uint8")),
+        (GaussianNoise(5), GaussianNoise([0, 9], gray=0.4), 1, GaussianNoise(5)),
+        (JPEG(60), JPEG([5, 95], probability=0.8), 1, JPEG(60)),
+        (
+            JPEG(60),
+            Chain((Blur(1), Resize("area"), JPEG([30, 95], subsampling="4:4:4"))),
+            2,
+            Chain((BICUBIC, JPEG(60, subsampling="4:4:4"))),
+        ),
         (
             Chain((GaussianNoise(5), JPEG(60))),
             Chain((BICUBIC, GaussianNoise([0, 9], "uint8"))),
@@ -283,6 +432,21 @@ def test_an_image_gets_the_same_noise_in_any_folder_and_order(tmp_path):
     np.testing.assert_array_equal(elsewhere.lr, first[2].lr)
     seeded = restoration_folder(tmp_path / "a", GaussianNoise(25), seed=1)
     assert np.abs(seeded[0].lr - first[0].lr).max() > 25
+
+
+def test_gray_images_are_degraded_as_gray_for_networks_of_three_channels(tmp_path):
+    Image.fromarray(image(channels=1).squeeze()).save(tmp_path / "a.png")
+    for degradation, scale in (
+        (GaussianNoise(25), 1),
+        (JPEG(10), 1),
+        (BICUBIC, 2),
+        (Chain((BICUBIC, GaussianNoise(5, "uint8"), JPEG(60))), 2),
+    ):
+        kinds = {"degradation": degradation, "seed": 3}
+        (gray,) = BenchmarkFolder(tmp_path, scale, 1, **kinds)
+        (color,) = BenchmarkFolder(tmp_path, scale, 3, **kinds)
+        np.testing.assert_array_equal(color.lr, np.repeat(gray.lr, 3, axis=-1))
+        np.testing.assert_array_equal(color.hr, np.repeat(gray.hr, 3, axis=-1))
 
 
 def test_restoration_uses_no_lr_files(tmp_path):

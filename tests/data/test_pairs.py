@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.data import BenchmarkFolder, imresize
+from tfsr.data import JPEG, BenchmarkFolder, imresize
 from tfsr.errors import InputError
 
 
@@ -85,6 +85,28 @@ def test_rescaled_images_come_before_the_crop_and_without_files(benchmark, resca
 def test_rescaling_only_shrinks(benchmark, rescale):
     with pytest.raises(ValueError, match=rf"Received: rescale={rescale}\."):
         BenchmarkFolder(benchmark, 2, rescale=rescale)
+
+
+def test_a_folder_of_lr_is_used(benchmark):
+    a, b = noise(6, 9, seed=1), noise(6, 8, seed=2)
+    (benchmark / "LR").mkdir()
+    Image.fromarray(a).save(benchmark / "LR" / "a.png")
+    Image.fromarray(b).save(benchmark / "LR" / "bx2.webp", lossless=True)
+    folder = BenchmarkFolder(benchmark, 2)
+    for pair, lr in zip(folder, (a, b), strict=True):
+        np.testing.assert_array_equal(pair.lr, lr)
+    with pytest.raises(InputError, match=r"LR/bx3\.png: missing"):
+        BenchmarkFolder(benchmark, 3)
+    for said, arguments in (
+        ("LR is made of HR here", {"rescale": 0.5}),
+        ("LR is made of HR here", {"channels": "y"}),
+        ("LR is made of HR here", {"degradation": JPEG(10), "scale": 1}),
+    ):
+        with pytest.raises(InputError, match=f"LR: is not used, as {said}"):
+            BenchmarkFolder(benchmark, **{"scale": 2, **arguments})
+    add_lr(benchmark, 2, a=a, b=b)
+    with pytest.raises(InputError, match=r"LR: is not used, as there is .*X2 too"):
+        BenchmarkFolder(benchmark, 2)
 
 
 def test_a_missing_lr_file_is_an_error(benchmark):

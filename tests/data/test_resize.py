@@ -61,6 +61,22 @@ def test_integers_are_rounded_after_each_pass_and_floats_are_not():
     assert 0 < np.abs(integers - floats).max() <= 12
 
 
+@pytest.mark.parametrize(
+    ("kernel", "antialias", "weights"),
+    [
+        ("bilinear", True, [1 / 8, 3 / 8, 3 / 8, 1 / 8]),
+        ("bilinear", False, [0, 1 / 2, 1 / 2, 0]),
+        ("area", True, [0, 1 / 2, 1 / 2, 0]),
+        ("area", False, [0, 0, 1, 0]),
+    ],
+)
+def test_other_kernels_at_one_half(kernel, antialias, weights):
+    image = np.random.default_rng(0).random((12, 1))
+    result = imresize(np.repeat(image, 12, axis=1), 1 / 2, kernel, antialias)
+    expected = [np.dot(weights, image[i : i + 4, 0]) for i in range(1, 9, 2)]
+    np.testing.assert_allclose(result[1:-1], np.tile(expected, (6, 1)).T)
+
+
 def test_floats_may_overshoot_and_keep_their_type():
     image = np.zeros((8, 8), np.float32)
     image[:, 4:] = 1

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.data import JPEG, Chain, GaussianNoise, ImageCache, PatchSampler
+from tfsr.data import (
+    JPEG,
+    Blur,
+    Chain,
+    GaussianNoise,
+    ImageCache,
+    PatchSampler,
+    Resize,
+)
 from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 
@@ -213,3 +221,16 @@ def test_a_chain_is_drawn_anew_and_repeated_by_the_step(make_cache):
         assert not np.array_equal(sampler[5][0][key], batch)
         shares = [sampler.share(4, part, 3)[0][key] for part in range(3)]
         np.testing.assert_array_equal(np.concatenate(shares), batch)
+
+
+def test_a_batch_is_of_one_type_whichever_patches_have_noise(make_cache):
+    noise, file = GaussianNoise(5, probability=0.5), JPEG([30, 95], probability=0.5)
+    chain = Chain((Blur([0.2, 2]), Resize(["area", "bicubic"]), noise, file))
+    sampler = PatchSampler(make_cache(ramp(60, 60), with_lr=False), 12, 1, 0, chain)
+    batches = [sampler.draw(step, 0, 1) for step in range(8)]
+    assert {lr.dtype.name for lr, _ in batches} == {"float32"}
+    assert {hr.dtype.name for _, hr in batches} == {"uint8"}
+    whole = [np.array_equal(lr, np.round(lr)) for lr, _ in batches]
+    assert 0 < sum(whole) < 8
+    again = PatchSampler(sampler.images, 12, 1, 0, chain).draw(5, 0, 1)
+    np.testing.assert_array_equal(again[0], batches[5][0])

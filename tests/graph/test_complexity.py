@@ -2,7 +2,7 @@ import keras
 import pytest
 
 from tfsr.graph.complexity import mult_adds, params
-from tfsr.layers import GroupedConv2D, ResidualEBlock, Upsampler
+from tfsr.layers import CollapsibleConv2D, GroupedConv2D, ResidualEBlock, Upsampler
 from tfsr.models import carn_m, single_scale
 
 
@@ -35,6 +35,13 @@ def test_frozen_weights_are_not_counted():
     conv.trainable = False
     model = keras.Model(x, GroupedConv2D(4, 3)(conv(x)))
     assert params(model) == 9 * 4 * 4 + 4
+
+
+def test_a_frozen_collapsible_convolution_is_not_counted():
+    x = keras.Input((None, None, 4))
+    frozen, trained = CollapsibleConv2D(4, expanded=16), CollapsibleConv2D(4)
+    frozen.trainable = False
+    assert params(keras.Model(x, trained(frozen(x)))) == 9 * 4 * 4 + 4
 
 
 def test_stock_convolutions_count():

@@ -74,6 +74,37 @@ def test_nested_models_are_opened(lr):
     np.testing.assert_allclose(graph.run([lr], run)[0], inner(lr), atol=1e-5)
 
 
+class Twice(keras.layers.Layer):
+    """A stranger's block of two inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = keras.layers.Conv2D(3, 3, padding="same")
+
+    def build(self, first_shape, second_shape):
+        self.conv.build(first_shape)
+
+    def call(self, first, second):
+        return self.conv(first) + self.conv(second)
+
+
+def test_a_block_that_gets_one_tensor_twice_is_opened():
+    x, block = keras.Input((None, None, 3)), Twice()
+    nodes = inline(keras.Model(x, block(x, x))).nodes
+    assert sum(node.operation is block.conv for node in nodes) == 2
+
+
+def test_a_fault_of_ours_is_not_taken_for_the_stranger_s(monkeypatch):
+    def faulty(*args, **kwargs):
+        raise ZeroDivisionError
+
+    x = keras.Input((None, None, 3))
+    model = keras.Model(x, Twice()(x, x))
+    monkeypatch.setattr(np, "allclose", faulty)
+    with pytest.raises(ZeroDivisionError):
+        inline(model)
+
+
 def test_the_size_can_be_fixed():
     graph = inline(build(carn_m, 4, groups=2), 6, 9)
     assert graph.inputs[0].shape == (None, 6, 9, 3)

@@ -180,6 +180,7 @@ def test_gradients_are_finite_differences(float64, arguments):
     with tf.GradientTape() as tape:
         value = loss()
     gradients = tape.gradient(value, variables)
+    traced = tf.function(loss)
     # Each gradient is measured along a direction of its own. TensorFlow's bilinear
     # resizing is in float32 and wants a large step, a maximum wants a small one.
     size, rtol = (1e-2, 1e-3) if layer.up == "bilinear" else (1e-6, 1e-6)
@@ -188,7 +189,7 @@ def test_gradients_are_finite_differences(float64, arguments):
         sides = []
         for sign in (1, -1):
             variable.assign(start + sign * step)
-            sides.append(float(loss()))
+            sides.append(float(traced()))
         variable.assign(start)
         slope = float(tf.reduce_sum(gradient * step))
         np.testing.assert_allclose(slope, (sides[0] - sides[1]) / 2, rtol=rtol)
@@ -232,6 +233,34 @@ def test_contract(check_layer, arguments):
     check_layer(layer, channels=4, count=3, step=2)
 
 
-def test_a_tensor_is_no_list():
-    with pytest.raises(ValueError, match=r"list of tensors.*Received: a tensor"):
-        MultiScaleConv2D((4, 4))(keras.Input((8, 8, 3)))
+@pytest.mark.parametrize(
+    ("arguments", "fan_in"),
+    [({}, 2 * 9 * 64), ({"intra": "shared", "path_kernel_size": 1}, 10 * 64)],
+    ids=str,
+)
+def test_a_sum_starts_as_one_convolution(arguments, fan_in):
+    keras.utils.set_random_seed(0)
+    layer = MultiScaleConv2D((64, 64), **arguments)
+    layer.build([(None, None, None, 64)] * 2)
+    limit = fan_in**-0.5
+    for conv in layer.convs:
+        paths = conv.name in ("conv_0_1", "conv_1_0")
+        kernel, bias = (np.abs(w).max() for w in conv.get_weights())
+        assert 0.97 * limit < kernel <= limit
+        assert bias == 0 if paths else 0.8 * limit < bias <= limit
+
+
+def test_a_level_without_a_convolution_of_its_own_gets_one_bias():
+    layer = MultiScaleConv2D((4, 4, 4))
+    layer.build([(None, None, None, 3)] * 2)
+    biased = {conv.name for conv in layer.convs if np.any(conv.get_weights()[1])}
+    assert biased == {"conv_0_0", "conv_1_1", "conv_1_2"}
+
+
+def test_other_initial_values():
+    layer = MultiScaleConv2D((4, 4), initializer="ones")
+    layer.build([(None, None, None, 3)] * 2)
+    for conv in layer.convs:
+        kernel, bias = conv.get_weights()
+        assert (kernel == 1).all()
+        assert not bias.any()

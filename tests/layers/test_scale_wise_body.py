@@ -50,9 +50,33 @@ def test_levels_that_nothing_sees_are_left_out():
     np.testing.assert_array_equal(few(x), many(x))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "within", "between"),
+    [
+        ({}, 0.25, 0.1 * 3**-0.5),
+        ({"gains": "authors"}, 0.5, 3**-0.5),
+        ({"levels": 1}, 0.5, None),
+    ],
+    ids=str,
+)
+def test_initial_gains(arguments, within, between):
+    body = ScaleWiseBody(4, 4, **arguments)
+    body.build((None, None, None, 4))
+    for block in body.blocks:
+        np.testing.assert_allclose(block.conv.within[0].length, within)
+        for path in block.conv.between.values():
+            np.testing.assert_allclose(path.length, between, rtol=1e-6)
+        assert bool(block.conv.between) == (between is not None)
+
+
+def test_gains_are_known():
+    with pytest.raises(ValueError, match=r"`gains` must be one.*Received: gains=1\."):
+        ScaleWiseBody(4, 4, gains=1)
+
+
 @pytest.mark.parametrize("call", [{"levels": 4}, {"levels": 2}, {"ratio": "3/4"}])
 def test_runs_on_other_pyramids(call):
-    body = ScaleWiseBody(4, 3)
+    body = ScaleWiseBody(4, 3, gains="authors")  # paths that are felt
     twin = ScaleWiseBody(4, 3, **call)
     x = features()
     before, expected = body(x), twin(x)

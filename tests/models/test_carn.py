@@ -42,6 +42,17 @@ def test_params_of_the_paper(builder, arguments, params_k):
     assert round(complexity.params(builder(**arguments)) / 1e3) == params_k
 
 
+def test_initial_values_of_the_paper():
+    model = carn_m(2, initializer="input_channels")
+    for weight in model.trainable_weights:
+        if weight.name == "kernel" and "fuse" not in weight.path:
+            bound = (3 if "head" in weight.path else 64) ** -0.5
+            assert 0.97 * bound < np.abs(weight).max() <= bound
+    message = r"`initializer` must be None or .*Received: initializer=he_normal\."
+    with pytest.raises(ValueError, match=message):
+        carn(initializer="he_normal")
+
+
 # Table 1, in 1e9, for an HR image of 1280x720.
 @pytest.mark.parametrize(
     ("name", "scale", "printed"),

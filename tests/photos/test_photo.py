@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
@@ -513,6 +513,79 @@ def test_metadata_that_does_not_fit_is_noted(tmp_path):
     assert notes == ["ICC left out, which does not fit in WEBP"]
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_a_png_says_of_its_colours_is_kept(dtype, tmp_path):
+    """Gamma 1 and the primaries of Rec. 2020 look other than sRGB."""
+    gamma = struct.pack(">I", 100_000)
+    primaries = struct.pack(
+        ">8I", 31270, 32900, 70800, 29200, 17000, 79700, 13100, 4600
+    )
+    chunks = {b"cICP": bytes((9, 16, 0, 1)), b"gAMA": gamma, b"cHRM": primaries}
+    extra = b"".join(png_chunk(name, content) for name, content in chunks.items())
+    depth = 8 * np.dtype(dtype).itemsize
+    photo = read_bytes(tmp_path, png(noise(3, dtype), 2, depth, extra))
+    assert photo.png_colors == chunks
+    assert write_photo(tmp_path / "sr.png", photo) == []
+    again = read_photo(tmp_path / "sr.png")
+    assert again.png_colors == chunks
+    np.testing.assert_array_equal(again.color, photo.color)
+    with Image.open(tmp_path / "sr.png") as pillow:
+        assert pillow.info["gamma"] == 1.0
+    (*_, note) = check_writable(tmp_path / "sr.jpg", photo)
+    assert note == "cICP left out, which JPEG has not: colours may look other"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lost"),
+    [
+        ({b"gAMA": struct.pack(">I", 100_000)}, "gAMA"),
+        ({b"gAMA": struct.pack(">I", 45455)}, ""),  # as sRGB
+        ({b"gAMA": struct.pack(">I", 100_000), b"sRGB": b"\0"}, ""),  # sRGB decides
+    ],
+)
+def test_colours_that_are_lost_are_said(chunks, lost, tmp_path):
+    notes = check_writable(tmp_path / "sr.tif", Photo(noise(3), png_colors=chunks))
+    said = [f"{lost} left out, which TIFF has not: colours may look other"]
+    assert notes == (said if lost else [])
+
+
+def test_a_profile_takes_the_place_of_srgb(tmp_path):
+    colors = {b"sRGB": b"\0", b"gAMA": struct.pack(">I", 45455)}
+    write_photo(tmp_path / "sr.png", Photo(noise(3), icc=SRGB, png_colors=colors))
+    again = read_photo(tmp_path / "sr.png")
+    assert (again.icc, set(again.png_colors)) == (SRGB, {b"gAMA"})
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow has no AVIF")
+def test_avif_is_read(tmp_path):
+    ramp = np.linspace(0, 255, 64).astype(np.uint8)
+    pixels = np.broadcast_to(ramp[None, :, None], (48, 64, 3))
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    data = encode(
+        Image.fromarray(pixels),
+        "AVIF",
+        quality=100,
+        subsampling="4:4:4",
+        icc_profile=SRGB,
+        exif=exif,
+    )
+    photo = read_bytes(tmp_path, data)
+    assert photo.color.shape == (64, 48, 3)
+    assert np.abs(photo.color.astype(int) - np.rot90(pixels, -1)).max() < 6
+    assert photo.icc == SRGB
+    with pytest.raises(InputError, match=r"lr: .*\Z"):
+        read_bytes(tmp_path, data[: len(data) // 2])
+
+
+def test_heic_is_read(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="comes with tfsr[heic]")
+    pixels = np.full((64, 48, 3), (200, 90, 30), np.uint8)
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(tmp_path / "a.heic")
+    photo = read_photo(tmp_path / "a.heic")
+    assert np.abs(photo.color.astype(int) - pixels).max() < 6
+
+
 def test_xmp_is_noted(tmp_path):
     data = encode(Image.fromarray(noise(3)), "WEBP", xmp=b"<x/>")
     assert read_bytes(tmp_path, data).notes == ["XMP and IPTC metadata left out"]
@@ -588,7 +661,10 @@ def test_a_profile_is_kept_if_it_fits_what_is_written(mode, space, suffix, tmp_p
 REFUSED = {
     "empty": (b"", "the file is empty"),
     "text": (b"no image at all\n" * 9, "not an image of a supported kind"),
-    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC or AVIF; save it as JPEG"),
+    "heic": (
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+        "HEIC, (which needs pillow-heif: |but damaged)",
+    ),
     "float": (tiff(np.zeros((4, 4), np.float32)), "floating-point pixels"),
     "float rgb": (
         tiff(np.zeros((4, 4, 3), np.float32), photometric="rgb"),

@@ -12,7 +12,7 @@ TILE = (40, 48)  # LR pixels, smaller than what the tests upscale
 
 
 @pytest.fixture(scope="session")
-def runs(write_config, photographs, tmp_path_factory):
+def runs(write_config, photographs, tmp_path_factory, leave_untraced):
     """A folder of runs and files; do not write into it.
 
     `small`, trained in two steps, and of it `small_int8.tflite` of fixed size,
@@ -28,7 +28,9 @@ def runs(write_config, photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     training = {"steps_per_epoch": 1, "learning_rate": 1e-2}
     config = write_config(folder / "small.toml", train=training)
-    train(read_config(config), folder / "small")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_untraced(patch)
+        train(read_config(config), folder / "small")
     model = tfsr.load_model(folder / "small")
     images = BenchmarkFolder(photographs, 2)
     for name, size in (("int8", TILE), ("dynamic", None)):

@@ -131,3 +131,17 @@ def test_the_border_asked_for(report, photographs):
     sr = np.round(BicubicUpscaler(2)(from_uint8(pair.lr)) * 255)
     expected = metrics.psnr(sr, pair.hr, border=5)
     assert scored["images"][0]["psnr_rgb"] == pytest.approx(expected)
+
+
+def test_the_protocol_of_div2k(report, run, photographs):
+    command = ("evaluate", "bicubic", photographs, "--scale", 2)
+    scored = report(*command, "--protocol", "sr_rgb")
+    assert (scored["protocol"]["name"], scored["protocol"]["border"]) == ("sr_rgb", 8)
+    assert scored["mean"] == report(*command, "--border", 8)["mean"]
+    closer = report(*command, "--protocol", "sr_rgb", "--border", 3)["protocol"]
+    assert (closer["name"], closer["border"]) == ("sr_rgb", 3)
+    code, _, err = run(
+        "evaluate", "input", photographs, "--protocol", "sr_rgb", "--jpeg", 10
+    )
+    assert code == 2
+    assert "--protocol sr_rgb: input is scored by color." in err

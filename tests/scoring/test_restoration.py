@@ -100,6 +100,7 @@ def test_lr_is_degraded_after_it_is_made(report, photographs):
     assert scored["images"][0]["psnr_rgb"] == pytest.approx(expected)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_network_for_photographs_as_they_are(
     run, report, write_config, photographs, tmp_path
 ):
@@ -121,6 +122,14 @@ def test_a_network_for_photographs_as_they_are(
     assert [step["name"] for step in scored["degradation"]] == [
         *("bicubic", "noise", "jpeg")
     ]
+    files = ("--jpeg", 60, "--metrics", "psnr")
+    scored = report("evaluate", whole, photographs, *files)
+    before = report("evaluate", "bicubic", photographs, "--scale", 2, *files)
+    assert scored["gain"].pop("over") == "bicubic"
+    assert scored["gain"] == pytest.approx(
+        {key: scored["mean"][key] - before["mean"][key] for key in scored["mean"]}
+    )
+    assert "gain" not in before
     file = tmp_path / "x2.tflite"
     verified = report(
         *("convert", whole, "--format", "float32", "-o", file),
@@ -130,6 +139,7 @@ def test_a_network_for_photographs_as_they_are(
     assert verified["degradation"] == task == metadata.read(file)["degradation"]
     code, text, _ = run("evaluate", file, photographs)
     assert code == 0
+    assert "over bicubic" in text.splitlines()[-1]
     assert "x2 from bicubic, noise of sigma 0 to 6 (uint8), JPEG of quality" in text
 
 
@@ -407,6 +417,7 @@ def train(run, folder, out, *overrides):
     return run("train", folder / "config.toml", "--out", out, "--json", *sets)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("task", "channels"), [(NOISE, 1), (BLIND_JPEG, 3)])
 def test_a_training_resumes_with_the_same_images(
     run, report, make_restorer, photographs, tmp_path, task, channels
@@ -447,7 +458,10 @@ def test_a_training_resumes_with_the_same_images(
     [
         (["data.degradation=bicubic"], "[data] sigma is not for"),
         (["data.degradation=fog"], f"one of {', '.join(DEGRADATIONS)}, not 'fog'"),
-        (["model.scale=2"], "a network of x2 needs the degradation bicubic, not noise"),
+        (
+            ["model.scale=2"],
+            "x2 needs the degradation bicubic or resize, not noise",
+        ),
         (["data.sigma=0"], "Received: sigma=0."),
         (["data.exclude=['coffee', 'tea']"], "no image is named tea; see `exclude`"),
     ],

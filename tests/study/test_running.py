@@ -51,7 +51,7 @@ def draw_nothing(patch):
 
 
 @pytest.fixture(scope="module")
-def interrupted(configs, tmp_path_factory):
+def interrupted(configs, tmp_path_factory, leave_untraced):
     """The folder of a study killed in its fourth training."""
     out = tmp_path_factory.mktemp("studies") / "killed"
     trained = []
@@ -66,6 +66,7 @@ def interrupted(configs, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "train", train_three)
         draw_nothing(patch)
+        leave_untraced(patch)
         with pytest.raises(KeyboardInterrupt):
             running.run(planning.plan([configs], out, [0, 1], size=SIZE), latency=False)
     assert trained == ["narrow/seed_0", "wide/seed_0", "narrow/seed_1"]
@@ -73,7 +74,7 @@ def interrupted(configs, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(interrupted, configs):
+def finished(interrupted, configs, leave_untraced):
     """The same study, resumed to its end, and what `run` returned."""
     before = {
         file: file.stat().st_mtime_ns
@@ -87,6 +88,7 @@ def finished(interrupted, configs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timing, "peak_memory_mb", Mock(return_value=None))
         draw_nothing(patch)
+        leave_untraced(patch)
         report = running.run(planned)
     results.write(planned, report)
     for file, time in before.items():  # finished runs are left as they were
@@ -194,6 +196,7 @@ def test_latency_is_timed_once_in_one_run(finished, monkeypatch):
             running.time_networks(other)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_networks_of_luma_are_timed_in_colour(write_config, tmp_path, monkeypatch):
     config = write_config(
         tmp_path / "vdsr.toml",
@@ -210,6 +213,7 @@ def test_networks_of_luma_are_timed_in_colour(write_config, tmp_path, monkeypatc
     assert "patches of 8x8 HR pixels" in (tmp_path / "study/study.md").read_text()
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_run_equals_the_same_training_alone(finished, configs, tmp_path):
     planned, _ = finished
     train(read_config(configs / "wide.toml", ["train.seed=1"]), tmp_path / "alone")
@@ -230,6 +234,9 @@ def test_other_test_folders_need_no_training(finished, photographs, tmp_path):
     scored = planned.out / "wide" / "seed_1" / "other_x2.json"
     by_seed = report["networks"][1]["psnr"]["other"]["by_seed"]
     assert json.loads(scored.read_text())["mean"]["psnr_y"] == by_seed[1]
+    shutil.copy(photographs / "rocket.png", other / "coffee.png")
+    changed = results.report(planning.plan(sources, planned.out, [0, 1], tests=[other]))
+    assert changed["networks"][1]["psnr"]["other"]["by_seed"][1] != by_seed[1]
     assert report["size"] == (360, 640)  # for an output of 1280x720
     assert report["networks"][0]["mult_adds"] == complexity.mult_adds(
         carn_m(2, filters=4, blocks=1, units=1, groups=2), 360, 640

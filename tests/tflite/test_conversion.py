@@ -64,7 +64,7 @@ def test_without_lowering_the_converter_calibrates(tmp_path, model, folder):
 
 
 def test_unknown_format_is_named(tmp_path, model, folder):
-    with pytest.raises(ValueError, match="Received: format=int4"):
+    with pytest.raises(InputError, match="--format int4: must be one of float32, "):
         convert(model, 2, "int4", [None], tmp_path / "m.tflite", folder)
     assert not list(tmp_path.iterdir())
 
@@ -97,7 +97,7 @@ def test_calibration_takes_saturated_colours(photographs, channels):
 
 def test_verify_measures_loss_and_bias(folder):
     class Constant:
-        scale, channels = 2, 3
+        scale, channels, tiles = 2, 3, None
 
         def __init__(self, value):
             self.value = np.array(value, np.float32) / 255
@@ -109,6 +109,7 @@ def test_verify_measures_loss_and_bias(folder):
     report = verify(Constant([110, 100, 97]), Constant([100, 100, 100]), folder)
     assert report["channel_bias"] == [10, 0, -3]
     assert {*report["flat_field_error"].values()} == {10}
+    assert {*report["gray_spread"].values()} == {13}
     assert [*report["flat_field_error"]][2] == "green"
     error = (10**2 + 3**2) / 3
     assert report["psnr_between"] == pytest.approx(10 * np.log10(255**2 / error))
@@ -124,7 +125,7 @@ def test_verify_measures_loss_and_bias(folder):
 
 def test_the_picture_is_the_worst_crop(tmp_path, folder):
     class Black:
-        scale, channels = 2, 3
+        scale, channels, tiles = 2, 3, None
 
         def __call__(self, lr):
             return np.zeros((2 * lr.shape[0], 2 * lr.shape[1], 3), np.float32)

@@ -178,7 +178,7 @@ def test_a_fixed_size_takes_other_images_in_tiles(tmp_path, of_file, resampling,
     upscaler = load(tmp_path, content, **facts)
     sr = upscaler(lr)
     assert sr.shape == expected.shape
-    assert upscaler.is_exact(*size) == np.allclose(sr, expected, atol=1e-4)
+    assert upscaler.tiles.is_exact(*size) == np.allclose(sr, expected, atol=1e-4)
     # At the right and at the bottom the image is padded otherwise.
     border = 0 if size == of_file else 12
     inside = tuple(slice(2 * (side - border)) for side in size)

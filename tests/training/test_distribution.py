@@ -25,6 +25,16 @@ from tfsr.cli import main
 sys.exit(main(["train", *sys.argv[1:]]))
 """
 
+# Its collective operations must not be taken for those of the training before.
+TRAIN_THEN_DRY_RUN = """
+import sys
+from tfsr.cli import main
+arguments = ["train", *sys.argv[1:]]
+assert main(arguments) == 0
+arguments[arguments.index("--out") + 1] += "_of_another"
+sys.exit(main([*arguments, "--set", "model.filters=4", "--dry-run"]))
+"""
+
 DRY_RUNS = """
 import sys
 from tfsr.cli import main
@@ -168,10 +178,10 @@ def assert_equal_runs(out, reference):
 def test_mirrored_equals_one_device(config, one_device, tmp_path):
     out = tmp_path / "run"
     strategy = ("--set", "train.strategy=mirrored")
-    code, _, errors = finish(
-        start(TWO_DEVICES + TRAIN, config, "--out", out, *strategy)
-    )
+    program = TWO_DEVICES + TRAIN_THEN_DRY_RUN
+    code, output, errors = finish(start(program, config, "--out", out, *strategy))
     assert code == 0, errors
+    assert " steps of " in output
     assert_equal_runs(out, one_device)
 
 

@@ -87,6 +87,16 @@ def test_a_run_folder_holds_all_its_files(run, make_config):
         assert min(curve.size) > 300
 
 
+def test_lr_files_are_those_that_the_config_names(make_config, tmp_path, photographs):
+    lr = tmp_path / "lr"
+    lr.mkdir()
+    shutil.copy(photographs / "coffee.png", lr)
+    config = make_config(data__train_lr=[str(lr)])
+    for start in (dry_run, train):
+        with pytest.raises(InputError, match=r"lr/astronautx2\.png: missing"):
+            start(config, tmp_path / "run")
+
+
 def test_the_log_has_a_row_an_epoch(run):
     rows = read_log(run[0])
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -253,7 +263,7 @@ def test_durations(seconds, text):
 
 @pytest.mark.parametrize("at_once", [1, 6])
 def test_the_time_to_go_is_said(make_config, tmp_path, capsys, at_once):
-    options = {"train__epochs": 1, "train__steps_per_epoch": 12}
+    options = {"model__scale": 2, "train__epochs": 1, "train__steps_per_epoch": 12}
     config = make_config(train__steps_per_execution=at_once, **options)
     train(config, tmp_path / "run")
     said = re.findall(
@@ -264,6 +274,7 @@ def test_the_time_to_go_is_said(make_config, tmp_path, capsys, at_once):
     assert left == pytest.approx(step if at_once == 1 else 0, abs=0.6)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_fine_tuning_begins_with_what_fits(
     run, make_config, tmp_path, monkeypatch, capsys
 ):
@@ -305,6 +316,7 @@ def test_fine_tuning_from_what_does_not_fit(run, make_config, tmp_path):
         train(make_config(train__init_from="nowhere"), tmp_path / "run")
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_resumed_run_needs_no_more_what_it_began_with(run, make_config, tmp_path):
     start = shutil.copytree(run[0], tmp_path / "start")
     config = {"train__init_from": start}
@@ -371,6 +383,7 @@ def test_a_dry_run_finds_what_would_stop_a_training(
         dry_run(make_config(**overrides), tmp_path / "run")
 
 
+@pytest.mark.usefixtures("untraced")
 def test_memory_that_does_not_suffice_is_named(make_config, tmp_path, monkeypatch):
     class ResourceExhaustedError(Exception):
         """As TensorFlow's is named."""
@@ -396,6 +409,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     ("kilobytes", "file"), [(0, "log.csv"), (100, "backup/epoch_000003.weights.h5")]
 )
@@ -423,6 +437,7 @@ def test_a_full_disk_leaves_the_last_state(
     assert train(longer, out)["epochs"] == EPOCHS + 1
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_validation_image_that_disappears_is_named(
     photographs, make_config, tmp_path, monkeypatch
 ):
@@ -507,6 +522,7 @@ def break_weights(value):
     return Break
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -526,6 +542,7 @@ def test_a_diverged_epoch_writes_nothing(
     assert {f.name for f in (tmp_path / "run").iterdir()} == {"config.toml", "run.lock"}
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_kill_after_the_state_loses_no_best_weights(
     run, make_config, tmp_path, monkeypatch
 ):
@@ -575,6 +592,7 @@ def test_a_config_that_only_looks_different_resumes(run, make_config, capsys):
     assert (run[0] / "config.toml").read_text() == config.text
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_run_goes_on_at_another_rate(run, make_config, tmp_path, capsys):
     out = shutil.copytree(run[0], tmp_path / "run")
     constant = {"train__schedule": '{name = "constant"}'}

@@ -1,5 +1,5 @@
-import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +14,8 @@ from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.models import carn_m, cmsc, single_scale, srresnet, vdsr
-from tfsr.photos import read_photo, write_photo
+from tfsr.photos import read_photo
+from tfsr.shards import Shard
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.aware import quantization_aware
 from tfsr.tflite.quantization.integers import IntegerUpscaler
@@ -22,13 +23,13 @@ from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.jobs import (
     Job,
     automatic_tile,
-    has_16_bits,
-    jpeg_quality,
     photos_left_out,
     plan,
+    tile_side,
     upscale,
     upscale_array,
 )
+from tfsr.upscaling.tiling import tiles
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
     KerasUpscaler,
@@ -213,6 +214,34 @@ def test_memory_that_runs_out_halves_the_tile(tmp_path, photo):
     assert not (tmp_path / "2.png").exists()
 
 
+def test_memory_that_runs_out_in_the_comparison_of_tiles(tmp_path, photo):
+    class Far(BicubicUpscaler):
+        far_seeing = ("norm",)
+        runs = 0
+
+        def __call__(self, lr):
+            self.runs += 1
+            if self.runs == in_tiles + 1:
+                raise MemoryError
+            return super().__call__(lr)
+
+    in_tiles = tiles(*read_photo(photo).color.shape[:2], 64, Far(2).radius)
+    assert in_tiles > 1
+    job = Job(photo, tmp_path / "out.png")
+    out_of_memory, compared = upscale(Far(2), job, tile=64)
+    assert out_of_memory == "memory ran out; went on with tiles of 32 pixels"
+    assert compared.startswith("the network may see the whole image (norm), tiles do")
+    expected = imresize(read_photo(photo).color, 2)
+    np.testing.assert_array_equal(read_photo(job.target).color, expected)
+
+
+def test_a_tile_too_small_says_why():
+    assert tile_side(BicubicUpscaler(2), 7) == 7
+    said = "must have 7 pixels or more, not 6; they overlap by 3 on each side"
+    with pytest.raises(InputError, match=said):
+        tile_side(BicubicUpscaler(2), 6)
+
+
 def test_automatic_tile_follows_the_footprint(monkeypatch):
     monkeypatch.setattr("tfsr.upscaling.jobs.available_memory", lambda: 2**33)
     assert automatic_tile(2**30, 21) == 58
@@ -278,6 +307,19 @@ def test_plan_refuses_two_files_for_one(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"a\.webp: would be written for both"):
         plan(tmp_path, tmp_path / "out", format="webp")
+
+
+def test_what_is_not_written_gives_way(tmp_path):
+    for name in ("a.heic", "a.jpg", "b.avif", "c.gif", "c.png"):
+        (tmp_path / name).touch()
+
+    def targets(format=None):
+        jobs, _ = plan(tmp_path, tmp_path / "out", format=format)
+        return [job.target.name for job in jobs]
+
+    assert targets() == ["a.png", "a.jpg", "b.png", "c.gif.png", "c.png"]
+    webp = ["a.heic.webp", "a.webp", "b.webp", "c.gif.webp", "c.webp"]
+    assert targets("webp") == webp
 
 
 def test_a_folder_goes_on_past_a_bad_file(tmp_path, capsys, photo):
@@ -453,28 +495,45 @@ def test_without_o_the_result_lies_beside(here):
 def test_restore_chooses_only_where_it_can_tell(here, capsys):
     assert main(["restore", "jpeg_10.jpg"]) == 0
     assert Path("jpeg_10_restored.jpg").is_file()
-    for photo in ("photo.png", "jpeg_90.jpg", "."):
-        capsys.readouterr()
+    said = capsys.readouterr().err
+    assert "jpeg_10.jpg: a JPEG of quality 10; by scn_jpeg_10_int8." in said
+    for photo, found in (
+        ("photo.png", r"noise of sigma \d+"),
+        ("jpeg_90.jpg", "a JPEG of quality 90"),
+    ):
         assert main(["restore", photo]) == 2
         said = capsys.readouterr().err
+        assert re.search(f"{photo}: {found}, which no model", said)
         assert "scn_denoise_25 (noise of sigma 25" in said
         assert "scn_jpeg_10 (JPEG of quality 10)" in said
         assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("quality", [15, 30, 50, 75, 95])
-def test_the_quality_of_a_jpeg(here, quality):
-    Image.new("RGB", (8, 8)).save("some.jpg", quality=quality)
-    assert jpeg_quality("some.jpg") == pytest.approx(quality, abs=3)
-    assert jpeg_quality("photo.png") is None
+def test_of_a_folder_each_file_gets_its_model(here, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "tfsr.zoo.upscalers.load_upscaler", lambda *args, **kwargs: BicubicUpscaler(2)
+    )
+    assert main(["upscale", ".", "-o", "out"]) == 0
+    said = capsys.readouterr().err
+    assert "1 by carn_m.\n" in said
+    assert "3 by carn_m_x2_int8.\n" in said
+    assert said.count("comes out sharper") == 1
+    assert main(["upscale", "photo.png"]) == 0
+    said = capsys.readouterr().err
+    assert "photo.png: a file without loss; by carn_m_x2_int8.\n" in said
+    assert "sharper" not in said
 
 
-def test_which_photos_have_16_bits(here):
-    assert has_16_bits("deep.png")
-    assert not has_16_bits("photo.png")
-    assert not has_16_bits("missing.png")
-    photo = read_photo("photo.png")
-    deep = dataclasses.replace(photo, color=photo.color.astype(np.uint16))
-    for name in ("deep_rgb.png", "deep.tif"):
-        write_photo(Path(name), deep, iter([deep.color]), 1)
-        assert has_16_bits(name)
+def test_shards_share_the_files_whatever_is_done(tmp_path):
+    source, out = tmp_path / "photos", tmp_path / "large"
+    source.mkdir()
+    out.mkdir()
+    for name in "abcde":
+        (source / f"{name}.png").touch()
+    (out / "a.png").touch()
+    parts = [plan(source, out, shard=Shard(i, 2)) for i in (1, 2)]
+    stems = [[job.source.stem for job in jobs] for jobs, _ in parts]
+    assert stems == [["c", "e"], ["b", "d"]]
+    assert [done for _, done in parts] == [1, 0]
+    with pytest.raises(InputError, match="--shard are for folders"):
+        plan(source / "a.png", tmp_path / "x.png", shard=Shard(1, 2))

@@ -30,7 +30,7 @@ class Nearest:
     depth = 24
     alignment = 1
     radius = 0
-    radius_is_exact = True
+    far_seeing = ()
     working_bytes = 64
     task = BICUBIC
     tiles = None
@@ -136,7 +136,7 @@ def test_every_upscaler_is_one(tmp_path, photographs):
         assert isinstance(upscaler, Upscaler)
         assert upscaler.radius % upscaler.alignment == 0
         assert upscaler.working_bytes > 0
-        assert upscaler.radius_is_exact
+        assert not upscaler.far_seeing
     ours, integers, converted, *_ = upscalers
     assert integers.radius >= ours.radius == converted.radius > 0
     assert ours.task == converted.task == BICUBIC

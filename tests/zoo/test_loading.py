@@ -1,5 +1,7 @@
 import json
 import os
+import sys
+import types
 import zipfile
 
 import keras
@@ -142,6 +144,8 @@ def without(*names):
         lambda state: {**state, "exit.bias": state["exit.bias"][:2]},
         lambda state: {**state, "b1.b1.body.0.weight": state["exit.bias"]},
         lambda state: {**state, "b2.c1.body.0.weight": state["exit.weight"]},
+        lambda state: {**state, "exit.bias": state["exit.bias"][:0]},
+        lambda state: {**state, 5: state["exit.bias"]},
         without("exit.weight"),
         without("b2.b1.body.4.weight"),
         without("upsample.up3.body.0.bias"),
@@ -154,6 +158,8 @@ def without(*names):
         "bias_shape",
         "dimensions",
         "kernel_shape",
+        "no_values",
+        "no_name",
         "no_exit",
         "no_pointwise",
         "one_scale_missing",
@@ -164,6 +170,37 @@ def test_other_checkpoints_are_named(tmp_path, torch, damage):
     torch.save(damage(random_state(torch, 8, 2, True)), file)
     with pytest.raises(InputError, match=r"other\.pth: not a .*checkpoint"):
         import_carn(file)
+
+
+class Tensor(np.ndarray):
+    """As much of PyTorch's as is used."""
+
+    def float(self):
+        return self
+
+    def numpy(self):
+        return np.asarray(self)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((8, 0, 3, 3), r"b1\.b1\.body\.0\.weight is empty"),
+        ((0, 8, 3, 3), r"b1\.b1\.body\.0\.weight is empty"),
+        ((2**20, 1, 1, 1), "its widths do not fit"),  # 16 TB of other kernels
+    ],
+)
+def test_widths_without_sense_are_named(tmp_path, monkeypatch, shape, message):
+    state = {
+        "b1.b1.body.0.weight": np.zeros(shape, np.float32).view(Tensor),
+        "b1.b1.body.4.weight": np.zeros((8, 8, 1, 1), np.float32).view(Tensor),
+        "c1.body.0.weight": np.zeros((8, 16, 1, 1), np.float32).view(Tensor),
+    }
+    fake = types.SimpleNamespace(load=lambda file, **options: state)
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    (tmp_path / "m.pth").touch()
+    with pytest.raises(InputError, match=rf"m\.pth: not a .*checkpoint \({message}"):
+        import_carn(tmp_path / "m.pth")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x02", b"PK\3\4"])

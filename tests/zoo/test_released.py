@@ -13,9 +13,11 @@ from tfsr.data import BenchmarkFolder, GaussianNoise
 from tfsr.data.embedded import TRAINING, photographs
 from tfsr.errors import InputError
 from tfsr.models import MODELS, carn_m
+from tfsr.scoring.grayness import gray_spread
 from tfsr.tflite.conversion import convert
 from tfsr.zoo import catalogue, released
 from tfsr.zoo.loading import load_architecture, load_degradation, save_arrays
+from tfsr.zoo.upscalers import load_upscaler
 
 SMALL = {"filters": 8, "blocks": 1, "units": 1}
 
@@ -127,6 +129,22 @@ def test_every_model_that_comes_along_is_whole():
             assert file.with_suffix(".md").exists()
         assert load_architecture(name)["name"] in MODELS
     assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 15e6
+
+
+# Largest spread of the models that were trained before gray was asked to stay gray, and
+# 2 levels for other processors; the spread of all others is 1 at most.
+COLORED = {
+    "carn_m_x2_int8": 38,
+    "carn_m_x3_int8": 45,
+    "carn_m_x4_int8": 55,
+    "ms3_int8": 89,
+}
+
+
+@pytest.mark.parametrize("name", [n for n in released.names() if n.endswith("_int8")])
+def test_gray_stays_gray(name):
+    spread = gray_spread(load_upscaler(name))
+    assert max(spread.values(), default=0) <= COLORED.get(name, 1)
 
 
 def test_the_index_is_that_of_the_cards():

@@ -16,11 +16,12 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfsr.quiet import quiet_stderr
+from tfsr.tflite.checking import BUILTIN
 from tfsr.tflite.flatbuffer import pack, unpack
-from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.interpreters import GuardedInterpreter, child_of
+from tfsr.tflite.runtime import TFLiteFile
 
 ACTIVATION = {n: name for name, n in vars(schema.ActivationFunctionType).items()}
-BUILTIN = {n: name for name, n in vars(schema.BuiltinOperator).items()}
 
 
 def profile(
@@ -43,12 +44,18 @@ def profile(
         fully connected); `kinds`, the sums by kind.
 
     Raises:
-        InputError: If the file was not made by `tfsr convert` or is damaged.
+        InputError: If the file is damaged or LiteRT cannot run it.
     """
-    upscaler = TFLiteUpscaler(file, threads, size)
-    upscaler.fill(np.random.default_rng(0))
-    (lr,) = upscaler.interpreter.get_input_details()
-    inputs = {lr["index"]: upscaler.interpreter.get_tensor(lr["index"])}
+    opened = TFLiteFile(file, threads, size)
+    if isinstance(opened.interpreter, GuardedInterpreter):
+        child = child_of(str(file), 100 * opened.values)
+        here = "tfsr.tflite.benchmark.profiling:profile"
+        return child.run(here, str(file), threads, size, runs)
+    opened.fill(np.random.default_rng(0))
+    inputs = {
+        lr["index"]: opened.interpreter.get_tensor(lr["index"])
+        for lr in opened.interpreter.get_input_details()
+    }
     different: dict[tuple, IsolatedOperator] = {}
     counts: Counter[tuple] = Counter()
     graph = IsolatedOperators(Path(file).read_bytes(), inputs)
@@ -57,9 +64,9 @@ def profile(
         counts[operator.signature] += 1
     whole_ms: list[float] = []
     operator_ms: dict[tuple, list[float]] = {name: [] for name in different}
-    upscaler.interpreter.invoke()
+    opened.interpreter.invoke()
     for _ in range(runs):  # in turns, so that a drift of the machine affects all alike
-        whole_ms.append(_latency_ms(upscaler.interpreter))
+        whole_ms.append(_latency_ms(opened.interpreter))
         for signature, operator in different.items():
             if not operator.constant:
                 operator.interpreter.invoke()  # brings its input into the cache
@@ -72,11 +79,10 @@ def profile(
         }
         for signature, operator in different.items()
     ]
-    height, width = upscaler.size
     return {
         "file": str(file),
-        "format": upscaler.metadata["format"],
-        "size": f"{height}x{width}",
+        "format": opened.metadata["format"],
+        "size": opened.shown_size,
         "threads": threads,
         "delegate": "xnnpack",
         "whole_ms": float(np.median(whole_ms)),

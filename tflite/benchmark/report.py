@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfsr.files import replacing, write_json, write_text
+from tfsr.pictures import plain
 from tfsr.tables import markdown
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def latency_figure(report: dict) -> "Figure":
         axes.errorbar(middle, y, xerr=error, color="0.2", capsize=3, linewidth=1)
         axes.text(high, y, f"  {_rounded(middle, 1)}", va="center", fontsize=9)
     labels = [
-        f"{Path(r['file']).name}\n{_threads(r['threads'])}, {r['delegate']}"
+        plain(f"{Path(r['file']).name}\n{_threads(r['threads'])}, {r['delegate']}")
         for r in results
     ]
     axes.set_yticks(range(len(results)), labels, fontsize=8)
@@ -132,7 +133,7 @@ def latency_figure(report: dict) -> "Figure":
     axes.margins(x=0.12)
     axes.set_xlim(left=0)
     axes.set_xlabel("ms: median, whisker from minimum to 95th percentile")
-    axes.set_title(report["device"], fontsize=9, loc="left")
+    axes.set_title(plain(report["device"]), fontsize=9, loc="left")
     _declutter(axes)
     return figure
 
@@ -155,15 +156,17 @@ def profile_figure(profiles: list[dict]) -> "Figure":
             rate = f", {row['gmac_per_s']:.0f} GMAC/s" if row["gmac_per_s"] else ""
             note = f"  {_percent(row['share'])}{rate}"
             axes.text(row["total_ms"], y, note, va="center", fontsize=8)
-        axes.set_yticks(range(len(rows)), map(_operator_label, rows), fontsize=8)
+        axes.set_yticks(
+            range(len(rows)), map(plain, map(_operator_label, rows)), fontsize=8
+        )
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.margins(x=0.25)
         axes.set_xlim(left=0)
         axes.set_xlabel("ms, all of a kind and shape together")
         whole, alone = profile["whole_ms"], profile["operators_ms"]
         axes.set_title(
-            f"{Path(profile['file']).name}, {_threads(profile['threads'])}, "
-            f"{profile['delegate']}\nwhole model {_rounded(whole, 1)} ms, "
+            f"{plain(Path(profile['file']).name)}, {_threads(profile['threads'])}, "
+            f"{plain(profile['delegate'])}\nwhole model {_rounded(whole, 1)} ms, "
             f"sum of its operators {_rounded(alone, 1)} ms",
             fontsize=9,
             loc="left",
@@ -175,7 +178,7 @@ def profile_figure(profiles: list[dict]) -> "Figure":
 def _operator_label(row):
     what = row["detail"] or row["name"].rpartition("/")[2]
     what = what if len(what) <= 44 else f"{what[:42]}..."
-    return f"{row['count']} {row['kind']}  {what}"
+    return plain(f"{row['count']} {row['kind']}  {what}")
 
 
 def _operator_rows(profiles):

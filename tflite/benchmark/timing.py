@@ -1,10 +1,9 @@
 """Latency and memory of TFLite models on this machine."""
 
 import contextlib
-import json
+import math
 import os
 import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,19 +13,13 @@ from tqdm import tqdm
 
 from tfsr import memory
 from tfsr.apart import ApartError
+from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.tflite.devices.delegates import Delegate, ask
-from tfsr.tflite.metadata import read
-from tfsr.tflite.runtime import TFLiteUpscaler, partitions
+from tfsr.tflite.interpreters import child_of
+from tfsr.tflite.runtime import TFLiteFile, facts_of, partitions
 
 BENCHMARK_S = 1800.0  # for a delegate to do all runs of a file
-MEASURE = """
-import json, sys
-path, *arguments = json.loads(sys.argv[1])
-sys.path[:] = path
-from tfsr.tflite.benchmark.timing import print_memory
-print_memory(*arguments)
-"""
 
 
 def benchmark(
@@ -107,7 +100,7 @@ def benchmark_on(
             )
         except ApartError as error:
             raise InputError(f"{file}: {delegate.name} fails: {error}.") from None
-        metadata = read(file)
+        metadata = facts_of(file)
         height, width = metadata["size"]
         results.append(
             {
@@ -135,31 +128,28 @@ class _Contender:
     def __init__(self, file, threads, size):
         self.file = Path(file)
         self.threads = threads
-        started = time.perf_counter()
-        self.upscaler = TFLiteUpscaler(file, threads, size)
-        self.load_ms = (time.perf_counter() - started) * 1e3
-        self.upscaler.fill(np.random.default_rng(0))
+        self.model = TFLiteFile(file, threads, size)
+        self.model.fill(np.random.default_rng(0))
         self.first_ms = self.run()
         self.latencies_ms = []
 
     def run(self):
         started = time.perf_counter()
-        self.upscaler.interpreter.invoke()
+        self.model.interpreter.invoke()
         return (time.perf_counter() - started) * 1e3
 
     def report(self):
-        height, width = self.upscaler.size
         return {
             "file": str(self.file),
-            "format": self.upscaler.metadata["format"],
-            "size": f"{height}x{width}",
+            "format": self.model.metadata["format"],
+            "size": self.model.shown_size,
             "threads": self.threads,
             "delegate": "xnnpack",
-            "load_ms": self.load_ms,
+            "load_ms": self.model.load_ms,
             "first_ms": self.first_ms,
             **statistics(self.latencies_ms),
-            "peak_memory_mb": peak_memory_mb(self.file, self.threads, (height, width)),
-            "partitions": partitions(self.upscaler.interpreter),
+            "peak_memory_mb": peak_memory_mb(self.file, self.threads, self.model.size),
+            "partitions": partitions(self.model.interpreter),
             "size_bytes": self.file.stat().st_size,
         }
 
@@ -187,7 +177,7 @@ def statistics(latencies_ms: list[float]) -> dict:
 
 
 def peak_memory_mb(
-    file: str | Path, threads: int, size: tuple[int, int]
+    file: str | Path, threads: int, size: tuple[int, int] | None
 ) -> float | None:
     """Returns how many MB loading and running a model once adds to the peak memory.
 
@@ -203,24 +193,21 @@ def peak_memory_mb(
     """
     if memory.peak_memory_mb() is None or not sys.executable:
         return None
-    # Not by `multiprocessing`, which would run the caller's script once more.
-    arguments = json.dumps([sys.path, str(file), threads, *size])
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, arguments], capture_output=True, text=True
-    )
-    if done.returncode:
-        reason = (done.stderr.splitlines() or ["it was killed."])[-1]
-        raise MemoryError(f"{file}: measuring its memory failed: {reason}")
-    return float(done.stdout.splitlines()[-1])
+    run = "tfsr.tflite.benchmark.timing:memory_of_first_run"
+    try:
+        child = child_of(str(file), 3 * math.prod(size or ()))
+        return child.run(run, str(file), threads, size)
+    except ChildError as error:
+        raise MemoryError(f"measuring its memory failed: {error}") from None
 
 
-def print_memory(file: str, threads: int, height: int, width: int) -> None:
-    """Prints what `peak_memory_mb` returns, of a process that has done nothing else."""
+def memory_of_first_run(file: str, threads: int, size: tuple[int, int] | None) -> float:
+    """Returns what `peak_memory_mb` does, of a process that has done nothing else."""
     before = memory.peak_memory_mb() or 0
-    upscaler = TFLiteUpscaler(file, threads, (height, width))
-    upscaler.fill(np.random.default_rng(0))
-    upscaler.interpreter.invoke()
-    print((memory.peak_memory_mb() or 0) - before)
+    model = TFLiteFile(file, threads, size)
+    model.fill(np.random.default_rng(0))
+    model.interpreter.invoke()
+    return (memory.peak_memory_mb() or 0) - before
 
 
 def _processor():

@@ -99,8 +99,9 @@ def tiling(file: str | Path) -> dict:
     """
     upscaler = TFLiteUpscaler(file, threads=1)
     facts = upscaler.metadata
-    if format_of(facts, file).ends != "uint8":
-        raise InputError(f"{file}: takes {facts['input']}; the browser wants int8.")
+    if not upscaler.is_ours or format_of(facts, file).ends != "uint8":
+        takes = facts.get("input", "pixels of its own")
+        raise InputError(f"{file}: takes {takes}; the browser wants int8.")
     step, radius = facts["alignment"], facts["receptive_radius"]
     radius += -radius % step
     size = facts["size"] or DYNAMIC_TILE

@@ -19,8 +19,8 @@ from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.tflite.devices import gpu, hexagon
 from tfsr.tflite.flatbuffer import unpack
-from tfsr.tflite.metadata import attach, read, seal
-from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.metadata import attach, seal
+from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
 
 SECONDS = 120.0  # for an engine to take a file, or to run one image
 
@@ -205,7 +205,7 @@ def ask(file: str | Path, delegate: Delegate) -> dict:
         refuses; `device`, what runs it, and `software`, whether that only stands for
         the real one, if known; `advice`, lines on what would be better.
     """
-    metadata = read(file)
+    metadata = facts_of(file)
     kind = delegate.kind
     found = {
         "taken": "refused",
@@ -237,7 +237,7 @@ def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> lis
         file: A `.tflite` file of ours.
         delegates: Those to think of; all by default.
     """
-    metadata = read(file)
+    metadata = facts_of(file)
     asked = [*DELEGATES] if delegates is None else [d.name for d in delegates]
     names = {name.partition(":")[0]: name for name in asked}
     lines = []
@@ -289,7 +289,7 @@ def compile(file: str | Path, delegate: Delegate) -> Path:
     if delegate.kind.compile is None:
         raise InputError(f"{delegate.name}: nothing is compiled for it beforehand.")
     target = Path(file).with_stem(f"{Path(file).stem}_{delegate.option}")
-    facts = {**read(file), "compiled": delegate.name}
+    facts = {**facts_of(file), "compiled": delegate.name}
     with tempfile.TemporaryDirectory() as folder:
         plain, out = (Path(folder) / f"{n}.tflite" for n in ("plain", "compiled"))
         plain.write_bytes(attach(Path(file).read_bytes(), facts))
@@ -320,6 +320,8 @@ class DelegatedUpscaler:
     Raises:
         InputError: If the delegate cannot run it; the message has the engine's reason.
     """
+
+    tiles = None  # as its images have the file's size
 
     def __init__(
         self, file: str | Path, delegate: Delegate, images: Sequence[np.ndarray]

@@ -6,6 +6,7 @@ what an argument was computed from, so a rule matches a pattern backwards from i
 operation. Operations that the new output does not need drop out of the graph.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -37,16 +38,44 @@ def lower(
 
 
 def rewrite(graph: Graph, rule: Callable) -> Graph:
-    """Returns `graph` with `rule` applied wherever it fits."""
+    """Returns `graph` with `rule` applied wherever it fits; if nowhere, itself."""
+
+    readers = Counter(id(x) for x in graph.outputs)
+    for node in graph.nodes:
+        readers.update({id(x) for x in node.input_tensors})
+
+    def replaced(node, *args):
+        return rule(node.operation, *args) if args else None
+
+    def counted(node, results):
+        for before, x in zip(node.outputs, keras.tree.flatten(results), strict=True):
+            x._tfsr_readers = max(readers[id(before)], getattr(x, "_tfsr_readers", 0))
+        return results
 
     def call(node, *args, **kwargs):
-        replacement = rule(node.operation, *args) if args else None
+        replacement = replaced(node, *args)
         if replacement is None:
-            return node.operation(*args, **kwargs)
-        return replacement
+            replacement = node.operation(*args, **kwargs)
+        return counted(node, replacement)
 
+    fits = False
+
+    def look(node, *args, **kwargs):
+        nonlocal fits
+        counted(node, node.outputs)
+        fits = fits or replaced(node, *args) is not None
+        return node.outputs
+
+    graph.run(graph.inputs, look)
+    if not fits:  # most rules: a copy of each layer call costs more than a look
+        return graph
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
     return Graph(inputs, graph.run(inputs, call))
+
+
+def read_once(x: keras.KerasTensor) -> bool:
+    """Returns whether one operation alone reads `x`, so that it can replace `x`."""
+    return getattr(x, "_tfsr_readers", 1) == 1
 
 
 def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
@@ -86,13 +115,14 @@ def convolution(
     return built(layer, keras.Input((None, None, channels * groups)), [kernel, bias])
 
 
-def name_of(layer: keras.layers.Layer) -> str:
+def name_of(operation: keras.Operation) -> str:
     """Returns a layer's name after those of the layers around it: `block_0.conv_1`.
 
-    Rules give it to the layers that replace this one. A layer without weights has no
-    path, so its name is its class's.
+    Rules give it to the layers that replace this one. What has no weights has no path,
+    so its name is its class's.
     """
-    return (layer.path or type(layer).__name__).replace("/", ".")
+    path = getattr(operation, "path", None)
+    return (path or type(operation).__name__).replace("/", ".")
 
 
 def is_input(x: keras.KerasTensor) -> bool:
@@ -127,15 +157,36 @@ def built(
 
 
 def with_weights(
-    conv: GroupedConv2D, kernel: np.ndarray, bias: np.ndarray
-) -> GroupedConv2D:
-    """Returns a copy of `conv` with other weights."""
-    return convolution(name_of(conv), kernel, bias, conv.groups)
+    conv: keras.layers.Layer, kernel: np.ndarray, bias: np.ndarray
+) -> keras.layers.Layer:
+    """Returns a copy of a built convolution `conv` with other weights."""
+    if isinstance(conv, GroupedConv2D):
+        return convolution(name_of(conv), kernel, bias, conv.groups)
+    config = {**conv.get_config(), "use_bias": True, "name": name_of(conv)}
+    if "filters" in config:
+        config["filters"] = len(bias)
+    channels = conv.input_spec.axes[-1]
+    layer = type(conv).from_config(config)
+    return built(layer, keras.Input((None, None, channels)), [kernel, bias])
 
 
 def weights_of(conv: keras.layers.Layer) -> list[np.ndarray]:
-    """Returns kernel and bias of a convolution in float64."""
-    return [values_of(conv.kernel), values_of(conv.bias)]
+    """Returns kernel and bias of a convolution in float64; 0 where it has no bias."""
+    kernel = values_of(conv.kernel)
+    if conv.bias is not None:
+        return [kernel, values_of(conv.bias)]
+    filters = kernel.shape[-1]
+    if isinstance(conv, keras.layers.DepthwiseConv2D):
+        filters *= kernel.shape[-2]
+    elif isinstance(conv, keras.layers.Conv2DTranspose):
+        filters = kernel.shape[-2]
+    return [kernel, np.zeros(filters)]
+
+
+def is_linear(layer: keras.layers.Layer) -> bool:
+    """Returns whether a layer with weights has no activation of its own."""
+    activation = getattr(layer, "activation", None)
+    return activation is None or activation is keras.activations.linear
 
 
 def values_of(weight: Any) -> np.ndarray:

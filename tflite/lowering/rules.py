@@ -22,6 +22,18 @@ from tfsr.layers import (
 )
 from tfsr.layers.bicubic_enlarge import mirror
 from tfsr.layers.luma import BLACK, WEIGHTS
+from tfsr.tflite.lowering.affine import (
+    affine_after_convolution,
+    affine_as_depthwise,
+    affine_before_convolution,
+)
+from tfsr.tflite.lowering.convolutions import (
+    pointwise_after_convolution,
+    pointwise_before_convolution,
+    slopes_as_two_relus,
+    transposed_as_shuffle,
+    unused_channels,
+)
 from tfsr.tflite.lowering.engine import (
     built,
     convolution,
@@ -33,20 +45,10 @@ from tfsr.tflite.lowering.engine import (
     weights_of,
     with_weights,
 )
+from tfsr.tflite.lowering.plain import PLAIN
 
 MAX_FILTERS_IN_BLOCKS = 4
 MAX_CHANNELS_POOLED_DENSELY = 4
-
-
-def shift_into_bias(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """(k * x + b) + s = k * x + (b + s) for a constant s."""
-    if not isinstance(operation, ChannelShift):
-        return None
-    conv, x = producer(args[0])
-    if not isinstance(conv, GroupedConv2D):
-        return None
-    kernel, bias = weights_of(conv)
-    return with_weights(conv, kernel, bias + np.array(operation.offset))(x)
 
 
 def fold_kernels(operation: keras.Operation, *args) -> keras.KerasTensor | None:
@@ -57,33 +59,6 @@ def fold_kernels(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     if not isinstance(operation, WeightNormConv2D | CollapsibleConv2D):
         return None
     return with_weights(operation, *weights_of(operation))(*args)
-
-
-def fold_batch_normalization(
-    operation: keras.Operation, *args
-) -> keras.KerasTensor | None:
-    """g (k * x + b - m) / d + a = (g k / d) * x + (g (b - m) / d + a).
-
-    Mean m, deviation d, scale g and offset a are constants after training.
-    """
-    if not isinstance(operation, keras.layers.BatchNormalization):
-        return None
-    conv, x = producer(args[0])
-    if not isinstance(conv, GroupedConv2D):
-        return None
-    kernel, bias = weights_of(conv)
-    mean, variance, scale, offset = (
-        0.0 if w is None else values_of(w)
-        for w in (
-            operation.moving_mean,
-            operation.moving_variance,
-            operation.gamma,
-            operation.beta,
-        )
-    )
-    factor = (scale if operation.scale else 1) / np.sqrt(variance + operation.epsilon)
-    bias = (bias - mean) * factor + offset
-    return with_weights(conv, kernel * factor, bias)(x)
 
 
 def luma_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
@@ -101,17 +76,42 @@ def copies_as_convolution(
 ) -> keras.KerasTensor | None:
     """[x, x, x] = k * x for a 1x1 convolution k of zeros and ones.
 
-    The 8-bit delegate copies 16 small inputs in four times the time.
+    So are `tile` and `repeat` of channels. The 8-bit delegate copies 16 small inputs in
+    four times the time, and does not take tiles.
     """
-    if not isinstance(operation, CONCATENATIONS) or operation.axis != -1:
+    found = _copied(operation, args)
+    if found is None:
         return None
-    if len(args[0]) == 1 or len({id(x) for x in args[0]}) > 1:
-        return None
-    x = args[0][0]
-    kernel = np.tile(np.eye(x.shape[-1]), len(args[0]))[None, None]
-    conv = convolution(name_of(operation), kernel, np.zeros(kernel.shape[-1]))
+    x, order = found
+    kernel = np.eye(x.shape[-1])[None, None, :, order]
+    conv = convolution(name_of(operation), kernel, np.zeros(len(order)))
     conv.trainable = False
     return conv(x)
+
+
+def _copied(operation, args):
+    """Returns x and the order in which its channels are copied; else None."""
+    (x, *others) = args[0] if isinstance(args[0], list | tuple) else [args[0]]
+    if isinstance(operation, CONCATENATIONS):
+        copies = 1 + len(others)
+        if operation.axis not in (-1, 3) or any(other is not x for other in others):
+            return None
+    elif isinstance(operation, op.Tile):
+        *pixels, copies = np.ravel(operation.repeats)
+        if {*pixels} - {1}:
+            return None
+    elif isinstance(operation, op.Repeat):
+        copies = operation.repeats
+        if operation.axis not in (-1, 3) or not isinstance(copies, int):
+            return None
+    else:
+        return None
+    if copies == 1 or len(x.shape) != 4:
+        return None
+    channels = np.arange(x.shape[-1])
+    if isinstance(operation, op.Repeat):
+        return x, np.repeat(channels, copies)
+    return x, np.tile(channels, copies)
 
 
 def enlarge_as_convolution(
@@ -143,19 +143,6 @@ def subtract_nothing(operation: keras.Operation, *args) -> keras.KerasTensor | N
     return x if added is y else None
 
 
-def factor_into_convolution(
-    operation: keras.Operation, *args
-) -> keras.KerasTensor | None:
-    """c (k * x) = (c k) * x for a number c."""
-    if not isinstance(operation, op.Multiply) or not isinstance(args[1], float):
-        return None
-    conv, x = producer(args[0])
-    if not isinstance(conv, GroupedConv2D):
-        return None
-    kernel, bias = weights_of(conv)
-    return with_weights(conv, args[1] * kernel, args[1] * bias)(x)
-
-
 def pool_in_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """k * mean(x) = k' * x for a 1x1 convolution k of the means of s x s pixels.
 
@@ -176,17 +163,17 @@ def pool_in_convolution(operation: keras.Operation, *args) -> keras.KerasTensor 
 
 
 def pool_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """mean(x) = k * x for s x s pixels and a depthwise k of stride s, all 1 / s^2.
+    """mean(x) = k * x for n x n pixels and a depthwise k, all 1 / n^2.
 
     The 8-bit delegate has no average pooling, and in float32 this is faster.
     """
-    if not _is_block_mean(operation):
+    if not _is_mean(operation):
         return None
     (x,) = args
-    s = operation.pool_size[0]
-    kernel = np.full((s, s, x.shape[-1], 1), 1 / s**2)
+    n, stride = operation.pool_size[0], operation.strides
+    kernel = np.full((n, n, x.shape[-1], 1), 1 / n**2)
     layer = keras.layers.DepthwiseConv2D(
-        s, strides=s, use_bias=False, trainable=False, name=name_of(operation)
+        n, strides=stride, use_bias=False, trainable=False, name=name_of(operation)
     )
     return built(layer, x, [kernel])(x)
 
@@ -441,25 +428,28 @@ def shift_out_of_convolution(
     if not isinstance(operation, GroupedConv2D):
         return None
     shift, x = producer(args[0])
-    if not isinstance(shift, ChannelShift) or is_input(x):
+    if not isinstance(shift, ChannelShift) or not _is_shifted_input(x):
         return None
     kernel, bias = weights_of(operation)
     bias = bias + np.einsum("yxcf,c->f", kernel, np.array(shift.offset))
     return with_weights(operation, kernel, bias)(x)
 
 
-EXACT = (
+_RULES = (
     slopes_as_one,
     clip_before_shuffle,
     fold_kernels,
-    fold_batch_normalization,
+    affine_after_convolution,
+    affine_before_convolution,
     average_in_convolutions,
     subtract_nothing,
-    factor_into_convolution,
     luma_as_convolution,
     copies_as_convolution,
     enlarge_as_convolution,
-    shift_into_bias,
+    transposed_as_shuffle,
+    unused_channels,
+    pointwise_after_convolution,
+    pointwise_before_convolution,
     pool_as_convolution,
     stride_in_convolution,
     convolve_before_shuffle,
@@ -467,13 +457,18 @@ EXACT = (
     shuffle_at_once,
     concatenate_onto,
 )
+EXACT = (*PLAIN, *_RULES)
 FOR_INT8 = (
+    *PLAIN,
+    affine_before_convolution,
     center_input,
     shift_after_pool,
     shift_out_of_convolution,
     pool_in_convolution,
     pool_as_dense_convolution,
-    *EXACT,
+    *_RULES,
+    slopes_as_two_relus,
+    affine_as_depthwise,
 )
 
 
@@ -503,17 +498,30 @@ def _has_even_sides(x):
     return keeps_sides and _has_even_sides(before)
 
 
+def _is_shifted_input(x):
+    """Returns whether `x` is the input shifted by `center_input`, perhaps pooled."""
+    operation, before = producer(x)
+    if _is_block_mean(operation):
+        return _is_shifted_input(before)
+    return isinstance(operation, ChannelShift) and is_input(before)
+
+
 def _is_pointwise(operation):
     conv = isinstance(operation, GroupedConv2D)
     return conv and operation.kernel_size == operation.groups == 1
 
 
-def _is_block_mean(operation):
+def _is_mean(operation):
+    """Returns whether an operation is the mean of square windows, each a whole one."""
     if not isinstance(operation, keras.layers.AveragePooling2D):
         return False
     height, width = operation.pool_size
-    whole = operation.strides == operation.pool_size and operation.padding == "valid"
-    return whole and height == width
+    strides = {*operation.strides}
+    return operation.padding == "valid" and height == width and len(strides) == 1
+
+
+def _is_block_mean(operation):
+    return _is_mean(operation) and operation.strides == operation.pool_size
 
 
 def _shuffled(x):

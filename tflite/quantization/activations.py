@@ -2,13 +2,15 @@
 
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from tfsr.errors import InputError
+from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import SUMS, clip_bounds, is_relu, operator_of
+from tfsr.graph.operators import MOVES, SUMS, clip_bounds, is_relu, operator_of
 from tfsr.layers import ChannelShift, GroupedConv2D
 from tfsr.tflite.lowering.engine import is_input, name_of, weights_of
 
@@ -16,6 +18,11 @@ from tfsr.tflite.lowering.engine import is_input, name_of, weights_of
 Samples = dict[int, np.ndarray]
 Ranges = dict[int, tuple[float, float]]
 
+FIXED = {  # the only ranges in which TFLite has these, steps of 1 / 256 and 1 / 128
+    op.Sigmoid: (0.0, 255 / 256),
+    op.Softmax: (0.0, 255 / 256),
+    op.Tanh: (-1.0, 127 / 128),
+}
 VALUES_PER_PATCH = 4000
 BINS = 2048
 BATCH = 8  # patches run at once
@@ -37,7 +44,7 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
 
     def call(node, *args, **kwargs):
         outputs = node.operation(*args, **kwargs)
-        if not _moves(node):
+        if not moves(node):
             values = keras.ops.convert_to_numpy(outputs)
             count = VALUES_PER_PATCH * len(values)
             kept = rng.choice(values.ravel(), count)
@@ -80,7 +87,8 @@ def least_squares(values: np.ndarray) -> tuple[float, float]:
     """Returns the range for which 8 bits have the least squared error on the values.
 
     It clips rare large values if the finer steps gain more on all others. The search
-    tries a grid of shrunken `min_max` ranges on a histogram of the values.
+    tries a grid of shrunken `min_max` ranges on a histogram of the values. It leaves
+    out those that clip more than the rounding to `min_max` costs.
     """
     low, high = min_max(values)
     if low == high:
@@ -88,9 +96,7 @@ def least_squares(values: np.ndarray) -> tuple[float, float]:
     counts, edges = np.histogram(values, BINS, (low, high))
     centers = (edges[1:] + edges[:-1]) / 2
     shares = np.linspace(0.2, 1, 41)
-    candidates = [
-        (low * a, high * b) for a in (shares if low < 0 else (1.0,)) for b in shares
-    ]
+    lows, highs = low * (shares if low < 0 else shares[-1:]), high * shares
 
     def squared_error(bounds):
         step = (bounds[1] - bounds[0]) / 255
@@ -98,6 +104,17 @@ def least_squares(values: np.ndarray) -> tuple[float, float]:
         levels = np.clip(np.round(centers / step) + zero_point, 0, 255)
         return np.dot(counts, ((levels - zero_point) * step - centers) ** 2)
 
+    def clipped(excess):
+        return np.maximum(excess, 0) ** 2 @ counts
+
+    # The integer nearest to 0 moves a range by up to half a step.
+    half = (high - low) / 255 / 2
+    least = np.add.outer(
+        clipped(lows[:, None] - half - centers),
+        clipped(centers - highs[:, None] - half),
+    )
+    worth_trying = least <= squared_error((low, high)) * (1 + 1e-9)
+    candidates = [(lows[i], highs[j]) for i, j in np.argwhere(worth_trying)]
     return min(candidates, key=squared_error)
 
 
@@ -107,7 +124,7 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
     TFLite fuses an operation with a ReLU that alone reads it: only the ReLU has a range
     then. Tensors that meet in a concatenation share a range. The range of the output is
     [0, 1], and that of a copy of the input too; if the input is shifted by one constant
-    s, that range is [s, 1 + s].
+    s, that range is [s, 1 + s]. Those of sigmoid, softmax and tanh are `FIXED`.
 
     Args:
         graph: The observed graph.
@@ -124,10 +141,13 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
         if not members:
             continue
         shift = _shift_of_input(graph, members[0])
+        fixed = FIXED.get(type(graph.nodes[members[0]].operation))
         if last & set(together):
             shared = (0.0, 1.0)
         elif shift is not None:
             shared = (shift, 1.0 + shift)
+        elif fixed and len(members) == 1:
+            shared = fixed
         else:
             shared = choose(np.concatenate([samples[i] for i in members]))
             shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone
@@ -138,6 +158,11 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
 def is_of_pixels(bounds: tuple[float, float]) -> bool:
     """Returns whether a range is that of pixels, [0, 1] or shifted: 8 bits suffice."""
     return bounds[1] - bounds[0] == 1
+
+
+def is_given(bounds: tuple[float, float]) -> bool:
+    """Returns whether a range is that of pixels or `FIXED`, so it cannot be learned."""
+    return is_of_pixels(bounds) or bounds in FIXED.values()
 
 
 def fused_into_relu(graph: Graph) -> set[int]:
@@ -172,7 +197,7 @@ def clipped_by_range(graph: Graph) -> set[int]:
         bounds = {i: clip_bounds(node.operation) for i, node in nodes.items()}
         clips = {i: b for i, b in bounds.items() if b and np.isfinite(b[1])}
         of_pixels = any(id(node.outputs[0]) in outputs for node in nodes.values())
-        kinds = {clips.get(i) for i, node in nodes.items() if not _moves(node)}
+        kinds = {clips.get(i) for i, node in nodes.items() if not moves(node)}
         for i, (low, high) in clips.items():
             if kinds == {(low, high)} or (of_pixels and low <= 0 and high >= 1):
                 found.add(i)
@@ -286,17 +311,23 @@ def _sum_of_output(graph):
     """Returns the position of the sum that becomes the output, as a set; or none."""
     made_by = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
     position = made_by[id(graph.outputs[0])]
-    while _moves(node := graph.nodes[position]):
+    while moves(node := graph.nodes[position]):
         position = made_by[id(node.input_tensors[0])]
     return {position} if isinstance(node.operation, SUMS) else set()
 
 
-def _moves(node):
+def moves(node: Any) -> bool:
     """Returns whether a node only moves, picks or averages values.
 
     TFLite then demands the same quantization of its inputs and outputs.
     """
+    if isinstance(node.operation, MOVES):
+        return True
     known = operator_of(node.operation)
+    if isinstance(node.operation, op.Maximum | op.Minimum):  # perhaps with a constant
+        return len(node.input_tensors) == 2
+    if isinstance(node.operation, op.Resize):
+        return node.operation.interpolation in ("nearest", "bilinear")
     return known is not None and known.moves
 
 
@@ -329,7 +360,7 @@ def _same_range(graph: Graph):
     producer = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
     group = {i: {i} for i in range(len(graph.nodes))}
     for i, node in enumerate(graph.nodes):
-        if _moves(node):
+        if moves(node):
             for x in node.input_tensors:
                 if id(x) in producer:  # not the model's input
                     merged = group[i] | group[producer[id(x)]]

@@ -74,7 +74,7 @@ def quantization_aware(
             return outputs
         key = id(bounds)
         if key not in layers:
-            learned = not activations.is_of_pixels(bounds)
+            learned = not activations.is_given(bounds)
             layers[key] = FakeQuantize(*bounds, activation_bits, learned)
         return layers[key](outputs)
 

@@ -17,13 +17,14 @@ import tensorflow as tf
 from tfsr.data.degradation import Degradation
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import SUMS, is_convolution, is_relu, operator_of
+from tfsr.graph.operators import SUMS, is_convolution, is_relu
 from tfsr.layers import BilinearResize, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
 from tfsr.tflite.quantization.activations import (
     Ranges,
     clipped_by_range,
     fused_into_relu,
+    moves,
 )
 from tfsr.tflite.quantization.aware import without_rounding
 from tfsr.upscaling.upscalers import (
@@ -96,15 +97,14 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
     def call(node, *args, **kwargs):
         bounds = ranges.get(position[id(node)])
         operation = node.operation
-        known = operator_of(operation)
         first = keras.tree.flatten(args)[0]
         is_sum = isinstance(operation, SUMS) and position[id(node)] not in hidden
         if bounds is None and (is_sum or keras.ops.is_tensor(first)):  # in float32
             real = keras.tree.map_structure(_real, args)
             return keras.ops.convert_to_tensor(operation(*real, **kwargs))
-        if type(operation) in INTERPOLATE:
-            return INTERPOLATE[type(operation)](operation, *args)
-        if known and known.moves:
+        if moves(node):
+            if type(operation) in MIXING:
+                return MIXING[type(operation)](operation, *args)
             return _move(operation, *args, **kwargs)
         if is_convolution(operation):
             pending = _convolve(operation, *args)
@@ -112,10 +112,8 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
             pending = args[0]
         elif is_relu(operation) and callable(args[0]):
             pending = functools.partial(_relu, args[0])
-        elif isinstance(operation, op.Add) and all(
-            isinstance(x, Quantized) for x in args
-        ):
-            pending = functools.partial(_add, *args)
+        elif type(operation) in OF_TWO and all(isinstance(x, Quantized) for x in args):
+            pending = functools.partial(OF_TWO[type(operation)], *args)
         elif isinstance(operation, keras.layers.Identity):
             pending = functools.partial(_quantize, *args)
         elif isinstance(operation, op.LeakyRelu):
@@ -153,18 +151,25 @@ def _convolve(conv, x):
     scales = x.scale * np.float32(steps.ravel())
     weights = np.rint(kernel / steps)
     values = tf.constant(x.values, tf.float64)
-    if isinstance(conv, keras.layers.DepthwiseConv2D):
-        strides = (1, *conv.strides, 1)
-        sums = tf.nn.depthwise_conv2d(values, weights, strides, conv.padding.upper())
-    elif isinstance(conv, GroupedConv2D):
-        sums = _convolve_groups(values, weights, conv.groups)
-    else:
-        sums = tf.nn.conv2d(values, weights, conv.strides, conv.padding.upper())
-    sums = sums.numpy()
+    sums = _sums(conv, values, weights).numpy()
     if conv.bias is not None:
         bias = keras.ops.convert_to_numpy(conv.bias).astype(np.float64)
         sums = sums + np.rint(bias / (x.step * steps.ravel()))
     return lambda scale: np.rint(np.float32(sums) * (scales / scale))
+
+
+def _sums(conv, x, kernel):
+    """Returns what a convolution without bias gives for these weights."""
+    if isinstance(conv, GroupedConv2D):
+        return _convolve_groups(x, kernel, conv.groups)
+    padding, dilation = conv.padding.upper(), conv.dilation_rate
+    if isinstance(conv, keras.layers.DepthwiseConv2D):
+        strides = (1, *conv.strides, 1)
+        return tf.nn.depthwise_conv2d(x, kernel, strides, padding, dilations=dilation)
+    if isinstance(conv, keras.layers.Conv2DTranspose):
+        shape = conv.compute_output_shape(x.shape)
+        return tf.nn.conv2d_transpose(x, kernel, shape, conv.strides, padding)
+    return tf.nn.conv2d(x, kernel, conv.strides, padding, dilations=dilation)
 
 
 def _convolve_groups(x, kernel, groups):
@@ -172,13 +177,25 @@ def _convolve_groups(x, kernel, groups):
     return tf.concat([tf.nn.conv2d(a, k, 1, "SAME") for a, k in parts], -1)
 
 
-def _add(a, b, scale):
+def _add(a, b, scale, sign=1):
     """Returns a sum by multipliers of 21 bits, halves up."""
     ratios = a.scale / scale, b.scale / scale
     shift = 21 - math.frexp(max(ratios))[1]
     by_a, by_b = (round(math.ldexp(float(ratio), shift)) for ratio in ratios)
-    total = a.values.astype(np.int64) * by_a + b.values.astype(np.int64) * by_b
+    total = a.values.astype(np.int64) * by_a + b.values.astype(np.int64) * by_b * sign
     return (total + (1 << (shift - 1))) >> shift
+
+
+def _product(a, b, scale):
+    """Returns a product of two maps, to the nearest even."""
+    return np.rint(a.values * b.values * (a.scale * b.scale / scale))
+
+
+OF_TWO = {
+    op.Add: _add,
+    op.Subtract: functools.partial(_add, sign=-1),
+    op.Multiply: _product,
+}
 
 
 def _quantize(x, scale):
@@ -241,6 +258,13 @@ def _resize(operation, x):
     return dataclasses.replace(x, values=keras.ops.convert_to_numpy(resized))
 
 
+def _resize_to(operation, x):
+    """Returns a map resized to a number of pixels, as `_upsample` does."""
+    if operation.interpolation == "nearest":
+        return _move(operation, x)
+    return dataclasses.replace(x, values=_interpolate(x.values, operation.size))
+
+
 def _interpolate(values, sizes):
     values = np.asarray(values).astype(np.int64)
     for axis, size in ((2, sizes[1]), (1, sizes[0])):
@@ -256,7 +280,26 @@ def _interpolate(values, sizes):
     return ((values + (1 << 21)) >> 22).astype(np.float32)
 
 
-INTERPOLATE = {keras.layers.UpSampling2D: _upsample, BilinearResize: _resize}
+def _average(pool, x):
+    """Returns means of windows, each of the integers of a file, halves away from 0."""
+    levels = tf.constant(x.values + x.zero_point, tf.float64)
+    ones = np.ones((*pool.pool_size, levels.shape[-1], 1))
+    sums, counts = (
+        tf.nn.depthwise_conv2d(y, ones, (1, *pool.strides, 1), pool.padding.upper())
+        for y in (levels, tf.ones_like(levels))
+    )
+    sums, counts = sums.numpy(), counts.numpy()
+    means = np.sign(sums) * ((np.abs(sums) + counts // 2) // counts)
+    return dataclasses.replace(x, values=np.float32(means - x.zero_point))
+
+
+# Of moves, those that mix values.
+MIXING = {
+    keras.layers.AveragePooling2D: _average,
+    keras.layers.UpSampling2D: _upsample,
+    BilinearResize: _resize,
+    op.Resize: _resize_to,
+}
 
 
 def _real(x):

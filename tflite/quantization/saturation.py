@@ -28,6 +28,7 @@ GRIDS = {
         ((1, 4), (5, 7)),
     ),
 }  # patches of 2x2 fields, by the places of their colours in CORNERS
+FIELDS = (8, 24, 64)  # pixels, the sides of the fields in `saturated_images`
 
 
 def saturated_patches(channels: int, side: int) -> list[np.ndarray]:
@@ -46,6 +47,29 @@ def saturated_patches(channels: int, side: int) -> list[np.ndarray]:
     corners = np.array([*CORNERS[channels].values()], np.float32)
     fields = [_fields(corners[np.array(grid)], side) for grid in GRIDS[channels]]
     return [_gray_ramp(channels, side), *fields]
+
+
+def saturated_images(channels: int, side: int = 576) -> list[np.ndarray]:
+    """Returns images of saturated colours to learn from, uint8 `(side, side, C)`.
+
+    A gray ramp, and fields of several sizes whose colours are corners and edges of the
+    colour cube, each beside each: a random value in one channel, 0 or 255 in others.
+
+    Args:
+        channels: 1 or 3; there are no images for other numbers.
+        side: Height and width, a multiple of the sides of all fields.
+    """
+    if channels not in CORNERS:
+        return []
+    rng = np.random.default_rng(0)
+    images = [_gray_ramp(channels, side)]
+    for field in FIELDS:
+        count = side // field
+        colors = rng.integers(2, size=(count, count, channels)).astype(np.float32)
+        edge = rng.random((count, count)) < 0.25
+        colors[edge, rng.integers(channels, size=edge.sum())] = rng.random(edge.sum())
+        images.append(_fields(colors, side))
+    return [np.rint(255 * image).astype(np.uint8) for image in images]
 
 
 def flat_field(color: tuple[int, ...], height: int, width: int) -> np.ndarray:

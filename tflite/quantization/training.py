@@ -15,6 +15,7 @@ from tfsr.layers import FakeQuantize
 from tfsr.models import in_color, scales, single_scale
 from tfsr.tflite.quantization.aware import is_quantization_aware, quantization_aware
 from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
+from tfsr.tflite.quantization.saturation import saturated_images
 from tfsr.training import Config, train
 from tfsr.training.fit import check_channels
 from tfsr.zoo.loading import load_model, weights_sha256
@@ -27,7 +28,8 @@ def quantize_train(
 ) -> dict:
     """Trains a float model for 8 bits into the run folder `out`, or resumes there.
 
-    A luminance network is trained as it runs, from RGB LR to RGB SR. One scale of a
+    A luminance network is trained as it runs, from RGB LR to RGB SR. Saturated colours
+    are trained on beside the images of the config. One scale of a
     model of several scales may be trained alone; it then has its own ranges.
 
     Args:
@@ -77,7 +79,10 @@ def quantize_train(
         return keras.tree.map_structure(_as_pixels, model(lr, training=False))
 
     config = dataclasses.replace(
-        config, builder=build, teacher=teach if options.target == "float" else None
+        config,
+        builder=build,
+        teacher=teach if options.target == "float" else None,
+        drawn=saturated_images(model.inputs[0].shape[-1]),
     )
     callbacks = [
         FreezeRanges(round(config.train.epochs * options.learn_ranges)),

@@ -3,6 +3,7 @@
 import argparse
 
 from tfsr.errors import InputError
+from tfsr.shards import Shard
 from tfsr.zoo import released
 
 MODEL_HELP = "a run folder, a .keras or .tflite file, or a released model's name"
@@ -24,6 +25,23 @@ def with_json(command):
         metavar="FILE",
         help="write the result as JSON; without FILE print only that",
     )
+
+
+def with_shard(command, pieces):
+    command.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help=f"take every N-th of the {pieces} from the I-th on, as the other machines "
+        "take the others; without it the same command joins what they made",
+    )
+
+
+def _shard(text):
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, as 1/4 to 4/4")
+    return Shard(int(index), int(count))
 
 
 def with_overrides(command):

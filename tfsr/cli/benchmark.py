@@ -3,6 +3,7 @@
 from tfsr.cli.arguments import known_model, positive, positives, size, with_json
 from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
+from tfsr.extras import check
 
 PHONE_ONLY = ("serial", "tool", "delegates", "image", "timeout", "cool")
 
@@ -79,6 +80,8 @@ def run(options):
     for name in PHONE_ONLY:
         if getattr(options, name) is not None:
             raise InputError(f"--{name}: is for a phone; add --android.")
+    if options.out:
+        check("matplotlib")
     from tfsr.tflite.benchmark.profiling import profile
     from tfsr.tflite.benchmark.timing import benchmark, benchmark_on
     from tfsr.tflite.devices.delegates import Delegate

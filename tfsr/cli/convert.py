@@ -136,7 +136,10 @@ def _convert(options):
     present(options, report, "\n".join(lines))
     code = max(_check(r["file"], r, options.max_loss) for r in reports)
     if code:
-        say(f"{options.out}: kept; longer training loses less, and so may --calibrate.")
+        advice = "; longer training loses less, and so may --calibrate"
+        if FORMATS[options.format].is_float:
+            advice = ""  # what differs are the sizes, or a limit that none meets
+        say(f"{options.out}: kept{advice}.")
     return code
 
 
@@ -229,6 +232,7 @@ def _loss(report):
         f"the original on {report['folder']}: loses {loss_db:.3f} dB; "
         f"{report['psnr_between']:.1f} dB between them; "
         f"mean shift by channel {bias}; worst: {report['worst_image']}{_corner(report)}"
+        f"{_spread(report)}"
     )
 
 
@@ -240,13 +244,26 @@ def _corner(report):
     return f"; worst pure colour: {corner}, {errors[corner]} levels off"
 
 
+def _spread(report):
+    spread = report["gray_spread"]
+    if not spread:
+        return ""
+    image = max(spread, key=spread.__getitem__)
+    return f"; a gray {image} comes out with {spread[image]} levels of colour"
+
+
+def _in_tiles(report):
+    rough, count = report["approximated_images"], len(report["images"])
+    return f", with {rough} of {count} images in tiles or padded" if rough else ""
+
+
 def _check(file, report, max_loss):
     """Returns the exit code of a verification."""
     shift = max(report["channel_bias"], key=abs)
     if abs(shift) > MAX_SHIFT:
         return fail(
             f"{file}: a colour channel is shifted by {shift:.2f} of 255, above "
-            f"{MAX_SHIFT}.",
+            f"{MAX_SHIFT}{_in_tiles(report)}.",
             1,
         )
     errors = report["flat_field_error"]

@@ -13,11 +13,26 @@ from tfsr.cli.arguments import (
     with_degradation,
     with_json,
     with_metrics,
+    with_shard,
 )
 from tfsr.cli.output import columns, present, say
 from tfsr.errors import InputError
+from tfsr.shards import Shard
 
-CHANNELS = {"sr_y": 3, "sr_gray": 1, "luma": "y", "color": 3, "gray": 1}  # by protocol
+# Options that change no score, or are checked by their content.
+NOT_ASKED = (
+    *("run", "makes_folders", "quiet", "json", "picture", "shard"),
+    *("model", "folder"),
+)
+CHANNELS = {  # by protocol
+    "sr_y": 3,
+    "sr_rgb": 3,
+    "sr_gray": 1,
+    "luma": "y",
+    "color": 3,
+    "gray": 1,
+}
+DIV2K_BORDER = 6  # pixels that `sr_rgb` shaves beyond the scale
 
 
 def add(command):
@@ -27,7 +42,9 @@ def add(command):
         type=known_model,
         help=f"{MODEL_HELP}, or the words bicubic or input for what it betters",
     )
-    evaluate.add_argument("folder", help="images, or HR/ and LR_bicubic/X2, X3, X4")
+    evaluate.add_argument(
+        "folder", help="images, or HR/ and LR/ or LR_bicubic/X2, X3, X4"
+    )
     evaluate.add_argument("--scale", type=positive)
     with_degradation(evaluate)
     evaluate.add_argument(
@@ -42,7 +59,8 @@ def add(command):
         "--protocol",
         choices=CHANNELS,
         help="what is scored; by default colour or gray as the model has it; luma, of "
-        "bicubic and of luminance networks, rounds nothing",
+        "bicubic and of luminance networks, rounds nothing; sr_rgb, of DIV2K, shaves "
+        "6 pixels more than the scale",
     )
     evaluate.add_argument(
         "--rescale",
@@ -74,24 +92,33 @@ def add(command):
         metavar="N",
         help="pixels shaved from each side; by default the scale, none in restoration",
     )
+    with_shard(evaluate, "images")
     with_json(evaluate)
 
 
 def run(options):
     from tfsr.data import images_left_out
-    from tfsr.data.degradation import task_name
-    from tfsr.scoring.evaluation import default_metrics, draw_examples, evaluate
+    from tfsr.data.degradation import BICUBIC, task_name
+    from tfsr.scoring.evaluation import default_metrics, draw_examples, gain
     from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
-    from tfsr.zoo.upscalers import load_upscaler
+    from tfsr.zoo.upscalers import BASELINES, load_upscaler
 
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
+    if options.shard and (options.json in (None, "-") or options.picture):
+        raise InputError(
+            f"--shard {options.shard}: wants --json FILE, beside which the scores of "
+            "all shards are kept, and no --picture."
+        )
     if not Path(options.folder).is_dir():
         raise InputError(f"{options.folder}: not a folder of images.")
     channels = CHANNELS.get(options.protocol)
     luma = "y" if channels == "y" else None
     upscaler = load_upscaler(options.model, options.scale, luma)
+    border = options.border
+    if options.protocol == "sr_rgb" and border is None:
+        border = upscaler.scale + DIV2K_BORDER
     folder = images_to_score(
         upscaler,
         options.folder,
@@ -100,9 +127,9 @@ def run(options):
         options.rescale,
         options.seed,
         options.uint8,
-        options.border,
+        border,
     )
-    _check_protocol(options, folder)
+    protocol = _checked_protocol(options, folder)
     if line := images_left_out(folder.hr_files[0].parent):
         say(line)
     name = upscaler.name
@@ -111,14 +138,19 @@ def run(options):
     scored = options.metrics or default_metrics(folder)
     if options.ifc and "ifc" not in scored:
         scored = (*scored, "ifc")
-    report = {"model": name, **evaluate(upscaler, folder, scored)}
-    report["protocol"]["self_ensemble"] = options.self_ensemble
+    report = {"model": name, **_scores(options, upscaler, folder, scored)}
+    report["protocol"].update(name=protocol, self_ensemble=options.self_ensemble)
+    if name not in BASELINES and folder.degradation != BICUBIC and "psnr" in scored:
+        report["gain"] = gain(report, folder)
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
     names = list(report["mean"])
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
     lines += [[row["name"], *(f"{row[n]:.4f}" for n in names)] for row in rows]
+    if better := report.get("gain"):
+        cells = [f"{better[n]:+.4f}" if n in better else "" for n in names]
+        lines.append([f"over {better['over']}", *cells])
     task = task_name(folder.degradation, folder.scale)
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
     present(
@@ -128,14 +160,63 @@ def run(options):
     )
 
 
-def _check_protocol(options, folder):
+def _scores(options, upscaler, folder, names):
+    """Returns the report on a shard, or on all: of shards scored before, or anew."""
+    from tfsr import files
+    from tfsr.scoring.evaluation import evaluate, join
+
+    def kept(shard, make=None):
+        part = folder.part(shard)
+        subject = _subject(options, upscaler, part, shard)
+        score = make and (lambda: make(upscaler, part, names))
+        return files.kept(shard.file(options.json), subject, score)
+
+    if options.shard:
+        parts = [kept(options.shard, evaluate)]
+        say(f"{options.shard.file(options.json)}: the scores of this shard.")
+        options.json = None
+    elif options.json in (None, "-"):
+        return evaluate(upscaler, folder, names)
+    else:
+        for shards in Shard.beside(options.json):
+            parts = [kept(shard) for shard in shards]
+            if all(parts):
+                say(f"{options.json}: joined from its {len(parts)} shards.")
+                break
+        else:
+            return evaluate(upscaler, folder, names)
+    return {key: value for key, value in join(parts).items() if key != "subject"}
+
+
+def _subject(options, upscaler, part, shard):
+    """Returns what the scores of a shard are of."""
+    from tfsr import files
+
+    model = Path(options.model)
+    file = model / "model.keras" if model.is_dir() else model
+    images = [*part.hr_files, *(part.lr_files or [])]
+    asked = {k: str(v) for k, v in vars(options).items() if k not in NOT_ASKED}
+    return {
+        "shard": str(shard),
+        "model": upscaler.name,
+        "weights": files.sha256(file) if file.is_file() else None,
+        "images": {image.name: files.sha256(image) for image in images},
+        **asked,
+    }
+
+
+def _checked_protocol(options, folder):
+    """Returns the name of the protocol; raises `InputError` if another is asked for."""
     from tfsr.scoring.evaluation import protocol_name
 
     name = protocol_name(folder)
+    if name == "sr_y" and options.protocol == "sr_rgb":
+        return options.protocol  # the same figures at another border
     if options.protocol not in (None, name):
         raise InputError(
             f"--protocol {options.protocol}: {options.model} is scored by {name}."
         )
+    return name
 
 
 def _factor(text):

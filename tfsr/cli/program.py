@@ -32,7 +32,8 @@ from tfsr.cli import (
 )
 from tfsr.cli.output import fail
 from tfsr.errors import InputError, NotFiniteError, WorkerLostError
-from tfsr.extras import OF_TRAIN, needs
+from tfsr.extras import MODULES, check, needs
+from tfsr.files import check_target
 
 COMMANDS = (
     demo,
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return fail(f"{where}{error.strerror or error}.")
     except ModuleNotFoundError as error:
-        if error.name not in OF_TRAIN:
+        if error.name not in MODULES:
             raise
         return fail(needs(error.name))
     except MemoryError:
@@ -135,18 +136,14 @@ def _check_targets(options):
         target = getattr(options, key, None)
         if target in (None, "-"):
             continue
-        parent = Path(target).absolute().parent
-        if key == "out" and options.makes_folders:
-            # Commands with --overwrite write folders or files, and check themselves.
-            if Path(target).is_file() and not hasattr(options, "overwrite"):
-                raise InputError(f"{target}: is a file; name a folder.")
-            parent = next(p for p in Path(target).absolute().parents if p.exists())
-        elif Path(target).is_dir():
-            raise InputError(f"{target}: is a folder; name the file to write.")
-        if not parent.is_dir():
-            raise InputError(f"{target}: there is no folder {parent}.")
-        if not os.access(parent, os.W_OK):
-            raise InputError(f"{target}: nothing can be written in {parent}.")
+        makes_folders = key == "out" and options.makes_folders
+        # Commands with --overwrite write folders or files, and check themselves.
+        checks_itself = hasattr(options, "overwrite")
+        if makes_folders and Path(target).is_file() and not checks_itself:
+            raise InputError(f"{target}: is a file; name a folder.")
+        check_target(target, makes_folders)
+    if getattr(options, "picture", None):
+        check("matplotlib")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -161,13 +158,37 @@ class _Parser(argparse.ArgumentParser):
         """
         self._later.append(declare)
 
-    def parse_known_args(self, args=None, namespace=None):
+    def declare(self):
+        """Declares what waited for this command to be used."""
         while self._later:
             self._later.pop(0)(self)
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.declare()
         return super().parse_known_args(args, namespace)
 
     def error(self, message):
         raise SystemExit(fail(f"{message} (see {self.prog} --help)"))
+
+
+class _Completion(argparse.Action):
+    """Prints what a shell needs to complete all commands, their options and files."""
+
+    def __call__(self, parser, namespace, shell, option=None):
+        import shtab
+
+        def complete(parser):
+            parser.declare()
+            for action in parser._actions:
+                if isinstance(action, argparse._SubParsersAction):
+                    for command in action.choices.values():
+                        complete(command)
+                elif action.nargs != 0 and not action.choices:
+                    action.complete = shtab.FILE
+
+        complete(parser)
+        print(shtab.complete(parser, shell))
+        parser.exit()
 
 
 def _parser():
@@ -181,6 +202,12 @@ def _parser():
     )
     quiet = {"action": "store_true", "help": "say only results and mistakes"}
     parser.add_argument("--quiet", **quiet)
+    parser.add_argument(
+        "--print-completion",
+        action=_Completion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print what this shell completes commands with",
+    )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name, run, help, makes_folders=False):

@@ -9,7 +9,6 @@ from tfsr.cli.arguments import MODEL_HELP, known_model, positive, size, with_jso
 from tfsr.cli.output import present, say
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
-from tfsr.zoo.released import BASELINES
 
 
 def add(command):
@@ -61,6 +60,8 @@ def add(command):
 
 
 def run(options):
+    from tfsr.zoo.upscalers import BASELINES
+
     if options.serve:
         return _serve(options)
     if options.lan:

@@ -5,8 +5,14 @@ import contextlib
 import sys
 from pathlib import Path
 
-from tfsr.cli.arguments import positive, size, with_json, with_overrides
-from tfsr.cli.output import present
+from tfsr.cli.arguments import (
+    positive,
+    size,
+    with_json,
+    with_overrides,
+    with_shard,
+)
+from tfsr.cli.output import present, say
 from tfsr.cli.train import check_config
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
@@ -36,6 +42,7 @@ def add(command):
     study.add_argument(
         "--no-latency", action="store_true", help="neither convert nor time"
     )
+    with_shard(study, "trainings")
     with_json(study)
 
 
@@ -49,7 +56,7 @@ def run(options):
     import_keras()
     from tfsr.study.planning import plan
     from tfsr.study.results import table
-    from tfsr.study.running import run
+    from tfsr.study.running import run, train_part
 
     planned = plan(
         options.configs,
@@ -61,6 +68,10 @@ def run(options):
         options.test,
     )
     with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+        if options.shard:
+            done, count = train_part(planned, options.shard)
+            say(f"{options.out}: {done} of {count} trainings are done.")
+            return
         report = run(planned, latency=not options.no_latency)
     present(options, report, table(report))
 

@@ -2,6 +2,7 @@
 
 from tfsr.cli.arguments import positive, size, with_json
 from tfsr.cli.output import present
+from tfsr.tables import mult_adds
 
 
 def add(command):
@@ -31,10 +32,12 @@ def _text(report):
     of_all = f" ({report['params']:,} with all scales)" if several else ""
     lines = [
         f"{report['model']} x{r['scale']}: {r['params_of_scale']:,} parameters{of_all},"
-        f" {r['mult_adds'] / 1e9:.2f} G mult-adds for "
+        f" {mult_adds(r['mult_adds'])} mult-adds for "
         f"{r['output'][1]}x{r['output'][0]} output"
         for r in report["scales"]
     ]
     if report["uncounted"]:
         lines.append(f"not counted, unknown: {', '.join(report['uncounted'])}")
+    if report["far_seeing"]:
+        lines.append(f"may see the whole image: {', '.join(report['far_seeing'])}")
     return "\n".join(lines)

@@ -50,8 +50,9 @@ def check_config(file, overrides, quantizes=False):
     config = parse_config(file, overrides)
     if config.quantize and not quantizes:
         raise InputError(f"{file}: has [quantize]; see tfsr quantize-train.")
-    hr = Path(config.data.val) / "HR"
-    for folder in (*config.data.train, hr if hr.is_dir() else config.data.val):
+    data = config.data
+    hr = Path(data.val) / "HR"
+    for folder in (*data.train, *data.train_lr, hr if hr.is_dir() else data.val):
         list_images(folder)
 
 

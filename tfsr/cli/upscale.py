@@ -1,12 +1,15 @@
 """`tfsr upscale` and `tfsr restore`."""
 
 import argparse
+import collections
+import contextlib
 import functools
 from pathlib import Path
 
-from tfsr.cli.arguments import MODEL_HELP, known_model, positive
+from tfsr.cli.arguments import MODEL_HELP, known_model, positive, with_shard
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
+from tfsr.photos.folders import READ_ONLY
 from tfsr.zoo import released
 
 
@@ -16,7 +19,7 @@ def add(command):
         "--model",
         type=known_model,
         help=f"{MODEL_HELP}, or the word bicubic; by default tfsr's best for the "
-        "scale, in 8 bits but for photos of 16",
+        "file and the scale, in 8 bits but for photos of 16",
     )
     upscale.add_argument(
         "--scale", type=positive, help="by default the smallest that the model has"
@@ -28,8 +31,8 @@ def add(command):
     restore.add_argument(
         "--model",
         type=known_model,
-        help=f"{MODEL_HELP}; for JPEG files of a quality that one of tfsr's was "
-        "trained on that one by default",
+        help=f"{MODEL_HELP}; by default tfsr's for the quality of a JPEG file, or for "
+        "the noise of others",
     )
     _with_files(restore, "_restored")
 
@@ -62,6 +65,7 @@ def _with_files(command, suffix):
         help="of a folder's files; their own by default",
     )
     command.add_argument("--overwrite", action="store_true")
+    with_shard(command, "images of a folder")
 
 
 def _upscale(options):
@@ -81,51 +85,33 @@ def _upscale(options):
         scale = scale or min(released.ENLARGERS)
         released.enlarger(scale)  # whose mistake comes before any photo is read
 
-    def model_of(photo):
-        return options.model or known_model(_enlarger(photo, scale))
+    def choose(photo):
+        from tfsr.zoo.choosing import enlarger_of
+
+        return enlarger_of(photo, scale)
 
     if options.out is None:
         _check_exists(options.input)
         scale = scale or load(options.model).scale
         options.out = _beside(options.input, f"_x{scale}")
-    return _run(options, lambda photo: load(model_of(photo)))
-
-
-def _enlarger(photo, scale):
-    """Returns the name of the best model: in 8 bits unless the photo has 16."""
-    from tfsr.upscaling.jobs import has_16_bits
-
-    name = released.enlarger(scale)
-    return name if has_16_bits(photo) else released.in_8_bits(name, scale)
+    return _run(options, load, choose)
 
 
 def _restore(options):
-    from tfsr.zoo.upscalers import load_upscaler
+    from tfsr.zoo.upscalers import BASELINES, load_upscaler
 
-    if options.model in released.BASELINES:
+    if options.model in BASELINES:
         raise InputError(f"--model {options.model}: restores nothing.")
     _check_exists(options.input)
-    if options.model is None:
-        options.model = known_model(_restorer(options.input))
     if options.out is None:
         options.out = _beside(options.input, "_restored")
-    load = functools.cache(lambda: load_upscaler(options.model, 1))
-    return _run(options, lambda photo: load())
 
+    def choose(photo):
+        from tfsr.zoo.choosing import restorer_of
 
-def _restorer(photo):
-    """Returns the name of the released model for a photo, where it can be told."""
-    from tfsr.upscaling.jobs import jpeg_quality
-    from tfsr.zoo.catalogue import restorers
+        return restorer_of(photo)
 
-    tasks = restorers()
-    quality = None if Path(photo).is_dir() else jpeg_quality(photo)
-    for name, task in tasks.items():
-        if quality is not None and task.name == "jpeg" and task.suits(quality):
-            return released.in_8_bits(name)
-    known = ", ".join(f"{name} ({task})" for name, task in tasks.items())
-    has = "" if quality is None else f", a JPEG of quality {quality}"
-    raise InputError(f"{photo}{has}: choose with --model what removes what: {known}.")
+    return _run(options, functools.cache(lambda m: load_upscaler(m, 1)), choose)
 
 
 def _check_exists(source):
@@ -140,18 +126,30 @@ def _beside(source, suffix):
         source = source.resolve()
     if source.is_dir():
         return str(source.with_name(f"{source.name}{suffix}"))
-    ending = ".png" if source.suffix.lower() == ".gif" else source.suffix
+    ending = ".png" if source.suffix.lower() in READ_ONLY else source.suffix
     return str(source.with_name(f"{source.stem}{suffix}{ending}"))
 
 
-def _run(options, upscaler_of):
+def _run(options, load, choose):
+    """Upscales the files, by the model asked for or the one that is chosen for each.
+
+    Args:
+        options: Those of the command.
+        load: Returns the upscaler of a model.
+        choose: Returns the choice of `tfsr.zoo.choosing` for a file.
+    """
     from tqdm import tqdm
 
     from tfsr.upscaling.jobs import photos_left_out, plan, tile_side, upscale
     from tfsr.upscaling.upscalers import SelfEnsemble
 
     jobs, done = plan(
-        options.input, options.out, options.suffix, options.format, options.overwrite
+        options.input,
+        options.out,
+        options.suffix,
+        options.format,
+        options.overwrite,
+        options.shard,
     )
     if line := photos_left_out(options.input, options.out):
         say(line)
@@ -159,25 +157,50 @@ def _run(options, upscaler_of):
         say(f"{done} done already; --overwrite does them again.")
     if not jobs:
         return 0
-    failed = []
+    failed, alone = [], jobs[0].source == Path(options.input)
+
+    @contextlib.contextmanager
+    def others_go_on(photo):
+        try:
+            yield
+        except (InputError, OSError, MemoryError) as error:
+            if isinstance(error, MemoryError):
+                error = InputError(f"{photo}: out of memory.")
+            if alone:
+                raise error from None
+            failed.append(one_line(error))
+
+    taken, warned = collections.Counter(), set()
+
+    def chosen(photo):
+        """Returns the file of the model chosen for a photo, and tells of it."""
+        choice = choose(photo)
+        taken[choice.model] += 1
+        if alone:
+            say(f"{photo}: {choice.found}; by {choice.model}.")
+        if choice.warning and choice.warning not in warned:  # of a folder once
+            warned.add(choice.warning)
+            say(f"{photo}: {choice.warning}")
+        return str(released.find(choice.model))
+
     with tqdm(unit="tile", disable=None) as progress:
         for i, job in enumerate(jobs, 1):
             progress.set_description(one_line(f"{i}/{len(jobs)} {job.source.name}"))
-            upscaler = upscaler_of(job.source)
+            model = options.model
+            with others_go_on(job.source):
+                model = model or chosen(job.source)
+            if model is None:
+                continue
+            upscaler = load(model)
             tile = tile_side(upscaler, options.tile)
             if options.self_ensemble:
                 upscaler = SelfEnsemble(upscaler)
-            try:
-                notes = upscale(upscaler, job, tile, progress)
-            except (InputError, OSError, MemoryError) as error:
-                if isinstance(error, MemoryError):
-                    error = InputError(f"{job.source}: out of memory.")
-                if job.source == Path(options.input):
-                    raise
-                failed.append(one_line(error))
-                continue
-            for note in notes:
-                say(f"{job.source}: {note}")
+            with others_go_on(job.source):
+                for note in upscale(upscaler, job, tile, progress):
+                    say(f"{job.source}: {note}")
+    if not alone:
+        for model, count in taken.items():
+            say(f"{count} by {model}.")
     if failed:
         for message in failed:
             say(message)

@@ -1,7 +1,15 @@
 from typing import TYPE_CHECKING
 
 from tfsr.data.cache import ImageCache, ImageSurvey
-from tfsr.data.degradation import JPEG, Bicubic, Chain, GaussianNoise
+from tfsr.data.degradation import (
+    JPEG,
+    Bicubic,
+    Blur,
+    Chain,
+    GaussianNoise,
+    PoissonNoise,
+    Resize,
+)
 from tfsr.data.images import (
     images_left_out,
     list_images,
@@ -19,6 +27,7 @@ __all__ = [
     "JPEG",
     "BenchmarkFolder",
     "Bicubic",
+    "Blur",
     "Chain",
     "GaussianNoise",
     "ImageCache",
@@ -26,6 +35,8 @@ __all__ = [
     "Pair",
     "PatchDataset",
     "PatchSampler",
+    "PoissonNoise",
+    "Resize",
     "images_left_out",
     "imresize",
     "list_images",

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfsr.data.images import image_size, list_images, read_image
-from tfsr.data.pairs import Pair, crop_to_multiple
+from tfsr.data.pairs import Pair, check_lr_size, crop_to_multiple, lr_files
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
 
@@ -37,10 +37,11 @@ class ImageCache:
         exclude: Names, without ending, of images to leave out.
         downscale: Factors below 1: each image comes also shrunk so.
         with_lr: Whether to keep LR.
+        lr_folders: Folders of LR files, one for each of `folders`; LR is made without.
 
     Raises:
-        InputError: If a folder is missing or empty, an image unreadable, or a name to
-            leave out not there.
+        InputError: If a folder is missing or empty, an image unreadable, a name to
+            leave out or an LR file not there, or the LR file's size another.
     """
 
     def __init__(
@@ -52,13 +53,15 @@ class ImageCache:
         exclude=(),
         downscale=(),
         with_lr=True,
+        lr_folders=(),
     ):
         files = training_files(folders, exclude)
+        lr = _lr_files(files, folders, lr_folders, scales)
         self.scales = tuple(scales)
         self.with_lr = with_lr
         kept = self.scales if with_lr else (1,)
         factors = (1, *downscale)
-        digest = _digest(files, kept, channels, factors)
+        digest = _digest(files, kept, channels, factors, lr)
         self.folder = Path(cache) / digest
         if not self.folder.is_dir():
             Path(cache).mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,7 @@ class ImageCache:
 
             with filelock.FileLock(Path(cache) / f"{digest}.lock"):
                 if not self.folder.is_dir():
-                    _build(self.folder, files, kept, channels, factors)
+                    _build(self.folder, files, kept, channels, factors, lr)
         rebuild = f"delete {self.folder} to have it built again."
         index_file = self.folder / "index.json"
         try:
@@ -107,6 +110,46 @@ class ImageCache:
         return flat.reshape(place["shape"])
 
 
+class WithDrawn:
+    """The images of a cache, and drawn ones that come every so often among them.
+
+    Args:
+        cache: An `ImageCache`.
+        drawn: HR images, uint8 `(h, w, C)`.
+        every: One image in about so many is a drawn one.
+    """
+
+    def __init__(self, cache: ImageCache, drawn: list[np.ndarray], every: int):
+        self.scales = cache.scales
+        self._cache = cache
+        self._drawn = drawn
+        self._places = max(len(drawn), len(cache) // (every - 1))
+        self._pairs: dict[tuple[int, int], Pair] = {}
+
+    def __len__(self) -> int:
+        return len(self._cache) + self._places
+
+    def shapes(self, scale: int) -> list[tuple[int, int, int]]:
+        """Returns the shapes of all LR images of `scale`."""
+        drawn = [self.pair(len(self._cache) + i, scale) for i in range(self._places)]
+        return self._cache.shapes(scale) + [
+            (pair.hr.shape[0] // scale, pair.hr.shape[1] // scale, pair.hr.shape[2])
+            for pair in drawn
+        ]
+
+    def pair(self, position: int, scale: int) -> Pair:
+        """Returns image number `position` at `scale`; without LR, `lr` is HR."""
+        if position < len(self._cache):
+            return self._cache.pair(position, scale)
+        number = (position - len(self._cache)) % len(self._drawn)
+        if (number, scale) not in self._pairs:
+            hr = crop_to_multiple(self._drawn[number], scale)
+            shrunk = self._cache.with_lr and scale > 1
+            lr = imresize(hr, 1 / scale) if shrunk else hr
+            self._pairs[number, scale] = Pair(f"drawn {number}", lr, hr)
+        return self._pairs[number, scale]
+
+
 class ImageSurvey:
     """What an `ImageCache` of the same images would hold, from their headers alone.
 
@@ -117,22 +160,34 @@ class ImageSurvey:
         exclude: Names, without ending, of images to leave out.
         downscale: Factors below 1: each image comes also shrunk so.
         with_lr: Whether LR is kept.
+        lr_folders: As for `ImageCache`.
 
     Raises:
-        InputError: If a folder is missing or empty, a file not an image, or a name to
-            leave out not there.
+        InputError: As `ImageCache` does.
     """
 
     def __init__(
-        self, folders, scales, channels=3, exclude=(), downscale=(), with_lr=True
+        self,
+        folders,
+        scales,
+        channels=3,
+        exclude=(),
+        downscale=(),
+        with_lr=True,
+        lr_folders=(),
     ):
         self.scales = tuple(scales)
         kept = self.scales if with_lr else (1,)
         self._kept = {1, *kept}
         self._shapes = []
-        for file in training_files(folders, exclude):
+        files = training_files(folders, exclude)
+        lr = _lr_files(files, folders, lr_folders, scales)
+        for i, file in enumerate(files):
+            size = image_size(file)
+            for s, small in lr.items():
+                check_lr_size(small[i], image_size(small[i]), size, s)
             for factor in (1, *downscale):
-                height, width = (math.ceil(n * factor) for n in image_size(file))
+                height, width = (math.ceil(n * factor) for n in size)
                 shape = (height, width, 1 if channels == "y" else channels)
                 _check_size(file, shape, kept)
                 self._shapes.append(shape)
@@ -167,6 +222,21 @@ def training_files(
     return kept
 
 
+def _lr_files(files, folders, lr_folders, scales):
+    """Returns the LR files of training images by scale, each as `files` are ordered.
+
+    Empty where there are no folders of them.
+    """
+    if not lr_folders:
+        return {}
+    found: dict = {s: {} for s in scales}
+    for folder, of_lr in zip(folders, lr_folders, strict=True):
+        inside = [file for file in files if file.parent == Path(folder)]
+        for s in scales:
+            found[s].update(zip(inside, lr_files(of_lr, inside, s), strict=True))
+    return {s: [by_file[file] for file in files] for s, by_file in found.items()}
+
+
 def _check_size(file, shape, scales):
     if min(shape[:2]) < max(scales):
         raise InputError(f"{file}: smaller than the scale {max(scales)}.")
@@ -194,15 +264,19 @@ def _check_index(index, scales):
                 raise ValueError(f"{entry['name']} is not where it belongs")
 
 
-def _digest(files, scales, channels, factors):
-    facts = [FORMAT, scales, channels, factors]
-    for file in files:
-        stat = file.stat()
-        facts.append((str(file.resolve()), stat.st_size, stat.st_mtime_ns))
+def _digest(files, scales, channels, factors, lr):
+    facts = [FORMAT, scales, channels, factors, *map(_fact, files)]
+    if lr:
+        facts.append({s: [*map(_fact, small)] for s, small in lr.items()})
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
-def _build(folder, files, scales, channels, factors):
+def _fact(file):
+    stat = file.stat()
+    return str(file.resolve()), stat.st_size, stat.st_mtime_ns
+
+
+def _build(folder, files, scales, channels, factors, lr):
     building = folder.with_name(f"{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)  # of a killed build: we hold the lock
     building.mkdir()
@@ -215,19 +289,24 @@ def _build(folder, files, scales, channels, factors):
             offset += pixels.write(np.ascontiguousarray(image))
             return place
 
-        for file in tqdm(files, desc="decoding", unit="image", disable=None):
+        def small(i, hr, s):
+            if not lr:
+                return imresize(crop_to_multiple(hr, s), 1 / s)
+            image = read_image(lr[s][i], channels)
+            check_lr_size(lr[s][i], image.shape, hr.shape, s)
+            return image
+
+        progress = tqdm(files, desc="decoding", unit="image", disable=None)
+        for i, file in enumerate(progress):
             image = read_image(file, channels)
             for factor in factors:
                 hr = image if factor == 1 else imresize(image, factor)
                 _check_size(file, hr.shape, scales)
                 whole = store(hr)
-                lr = {
-                    s: store(imresize(crop_to_multiple(hr, s), 1 / s))
-                    if s > 1
-                    else whole
-                    for s in scales
+                of_scales = {
+                    s: store(small(i, hr, s)) if s > 1 else whole for s in scales
                 }
-                entries.append({"name": str(file), "hr": whole, "lr": lr})
+                entries.append({"name": str(file), "hr": whole, "lr": of_scales})
     index = {"bytes": offset, "images": entries}
     (building / "index.json").write_text(json.dumps(index))
     building.rename(folder)

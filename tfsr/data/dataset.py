@@ -3,14 +3,17 @@
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
 import keras
 
+from tfsr import arguments
 from tfsr.data.cache import ImageCache
 from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, check_scale
 from tfsr.data.sampler import PatchSampler
+from tfsr.errors import InputError
 
 ENDLESS = 2**40  # steps between the first batches of two passes
 
@@ -37,7 +40,8 @@ class PatchDataset(keras.utils.PyDataset):
         workers: Threads that prepare batches.
 
     Raises:
-        InputError: If a folder has no image, or none is as large as a patch.
+        InputError: If an argument is of a wrong kind, a folder has no image, or none is
+            as large as a patch.
         ValueError: If the degradation is not one for the scale.
     """
 
@@ -54,14 +58,21 @@ class PatchDataset(keras.utils.PyDataset):
         seed: int = 0,
         workers: int = 2,
     ):
-        super().__init__(workers=workers, max_queue_size=4)
-        if isinstance(folders, str | Path):
-            folders = [folders]
-        scales = (scale,) if isinstance(scale, int) else tuple(scale)
+        one = isinstance(scale, Integral)
+        scales = arguments.wholes("scale", [scale] if one else scale)
+        for name, value in {"patch": patch, "batch": batch, "workers": workers}.items():
+            arguments.whole(name, value)
+        if steps not in ("images", None):
+            arguments.whole("steps", steps)
+        if channels not in (1, 3):
+            raise InputError(f"`channels` must be 1 or 3. Received: {channels!r}.")
+        folders = arguments.paths("folders", folders)
         for s in scales:
             check_scale(degradation, s)
+        super().__init__(workers=workers, max_queue_size=4)
         with_lr = after_bicubic(degradation) is not None
         images = ImageCache(folders, scales, cache, channels, with_lr=with_lr)
+        seed = arguments.whole("seed", seed, least=0)
         self.sampler = PatchSampler(images, patch, batch, seed, degradation)
         self.steps: int | None = (
             -(-len(images) // batch) if steps == "images" else steps

@@ -1,21 +1,41 @@
 """What makes the degraded image of a good one: the task that a network learns.
 
-`DEGRADATIONS` has every kind; a new one is a class and its place in that table. Applied
-one after another they are a `Chain`.
+`DEGRADATIONS` has every kind; a new one is a class and its place in that table. Its
+parameters say by their types what values they may have (`tfsr.data.parameters`).
+
+Applied one after another they are a `Chain`, of which one step alone shrinks, so that
+the result has the size that the scale asks for. A second round, as in the second order
+of Wang et al., "Real-ESRGAN", 2021 (https://arxiv.org/abs/2107.10833), is steps listed
+again, before or after the one that shrinks, each with its `probability`.
 """
 
 import io
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, asdict, dataclass, fields, replace
-from typing import Any, ClassVar
+from dataclasses import KW_ONLY, MISSING, dataclass, fields, replace
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from PIL import Image
 
-from tfsr.data.resize import imresize, to_integers
+from tfsr.data.parameters import (
+    Choice,
+    Numbers,
+    Share,
+    check,
+    chosen,
+    either,
+    ends,
+    fixed,
+    happens,
+    in_part,
+    span,
+)
+from tfsr.data.resize import KERNELS, imresize, to_integers
+from tfsr.errors import InputError
 
-NOISES = ("float", "uint8")
+SLACK = 5  # of quality, or of 8-bit units: nobody sees such a difference
+Sigma = Annotated[float | list[float], Numbers(0, above=True)]
 
 
 @dataclass(frozen=True)
@@ -48,8 +68,8 @@ class Degradation:
         name: What configs and reports call it.
         shrinks: Whether the result has `1 / scale` of the image's size.
         block: The result depends on where a grid of squares of so many pixels begins.
-        reach: A pixel of the result depends on no pixel further than this from its own,
-            in pixels of the result.
+        reach: A pixel of the result depends on pixels no further than this from its
+            own, in pixels of the result, and on the rest of the blocks they are in.
         fractional: Whether the result can have fractions, and values beyond 8 bits;
             `in_8_bits` then returns what has none.
         of_luma: Whether a network of one channel restores the luma of colours, not R, G
@@ -67,6 +87,9 @@ class Degradation:
     metrics: ClassVar[tuple[str, ...]] = ()
     option: ClassVar[Option | None] = None
 
+    def __post_init__(self) -> None:
+        check(self)
+
     def __call__(
         self, hr: np.ndarray, scale: int, rng: np.random.Generator
     ) -> np.ndarray:
@@ -76,6 +99,19 @@ class Degradation:
     def steps(self) -> tuple["Degradation", ...]:
         """What is done one after another: itself, or the parts of a chain."""
         return (self,)
+
+    def suits(self, level: float) -> bool:
+        """Returns whether a network for this restores images of a level well.
+
+        What it has not been trained on it blurs, or leaves in.
+
+        Args:
+            level: Of the parameter that has an option.
+        """
+        if self.option is None:
+            return False
+        low, high = ends(getattr(self, self.option.parameter))
+        return low - SLACK <= level <= high + SLACK
 
     def in_8_bits(self) -> "Degradation":
         """Returns the same with its images clipped and rounded to 8 bits."""
@@ -104,6 +140,117 @@ class Bicubic(Degradation):
         return "bicubic"
 
 
+@dataclass(frozen=True)
+class Resize(Degradation):
+    """Shrinks by `imresize` with one of several kernels.
+
+    Args:
+        kernel: A key of `tfsr.data.resize.KERNELS`, or a list of them.
+        antialias: Share of the images for which the kernel widens, as far as it
+            shrinks; "area", which takes the mean of squares, always does.
+    """
+
+    name: ClassVar = "resize"
+    shrinks: ClassVar = True
+    reach: ClassVar = 2
+    kernel: Annotated[str | list[str], Choice(tuple(KERNELS))]
+    _: KW_ONLY
+    antialias: Annotated[float, Share()] = 1.0
+
+    def __call__(self, hr, scale, rng):
+        kernel = chosen(self.kernel, rng)
+        antialias = happens(self.antialias, rng) or kernel == "area"
+        return imresize(hr, 1 / scale, kernel, antialias)
+
+    def __str__(self):
+        smoothed = in_part("antialiased", self.antialias) or ["not antialiased"]
+        return _said(either(self.kernel), smoothed if self.antialias < 1 else [])
+
+
+@dataclass(frozen=True)
+class SameSize(Degradation):
+    """A degradation that keeps the size, and may leave an image as it is.
+
+    Args:
+        probability: Share of the images that are degraded.
+    """
+
+    _: KW_ONLY
+    probability: Annotated[float, Share()] = 1.0
+
+    def __call__(self, hr, scale, rng):
+        return self._degraded(hr, rng) if happens(self.probability, rng) else hr
+
+    def _degraded(self, hr, rng):
+        raise NotImplementedError
+
+    def _said(self, words, *details):
+        """Returns `words` with what is not as usual behind them in brackets."""
+        sometimes = in_part("", self.probability) if self.probability < 1 else []
+        return _said(words, [*details, *sometimes])
+
+
+@dataclass(frozen=True)
+class Blur(SameSize):
+    """Convolves with a Gaussian.
+
+    Args:
+        sigma: Standard deviation in pixels, or `[low, high]`.
+        ratio: 1 blurs all directions alike. Else each image draws a direction, and this
+            is the standard deviation across it as a multiple of that along it.
+    """
+
+    name: ClassVar = "blur"
+    sigma: Annotated[float | list[float], Numbers(0, 20, above=True)]
+    _: KW_ONLY
+    ratio: Annotated[float | list[float], Numbers(0, 1, above=True)] = 1.0
+
+    @property
+    def reach(self):
+        return _blur_radius(ends(self.sigma)[1])
+
+    def _degraded(self, hr, rng):
+        sigma, ratio, angle = (
+            rng.uniform(*ends(value)) for value in (self.sigma, self.ratio, [0, np.pi])
+        )
+        kernel = _gaussian(sigma, ratio * sigma, angle, _blur_radius(sigma))
+        blurred = _convolved(hr, kernel)
+        whole = np.issubdtype(hr.dtype, np.integer)
+        return to_integers(blurred, hr.dtype) if whole else blurred.astype(hr.dtype)
+
+    def __str__(self):
+        ratio = f"{span(self.ratio)} across" if self.ratio != 1 else ""
+        return self._said(f"blur of sigma {span(self.sigma)}", ratio)
+
+
+def _blur_radius(sigma):
+    return max(1, math.ceil(3 * sigma))
+
+
+def _convolved(image, kernel):
+    """Returns `(H, W, C)` convolved with a kernel, mirrored beyond its border.
+
+    Channels come first and sides are multiples of 8 inside, which takes half the time.
+    """
+    height, width, _ = image.shape
+    radius = len(kernel) // 2
+    planes = np.moveaxis(image.astype(np.float64), -1, 0)
+    around = np.pad(planes, [(0, 0), (radius, radius), (radius, radius)], "symmetric")
+    size = [-(-side // 8) * 8 for side in around.shape[1:]]
+    spectrum = np.fft.rfft2(around, size) * np.fft.rfft2(kernel, size)
+    planes = np.fft.irfft2(spectrum, size)[:, 2 * radius :, 2 * radius :]
+    return np.moveaxis(planes[:, :height, :width], 0, -1)
+
+
+def _gaussian(along, across, angle, radius):
+    """Returns the kernel, `(2 * radius + 1, 2 * radius + 1)`, whose sum is 1."""
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    along, across = max(along, 0.05), max(across, 0.05)  # where the center is all
+    kernel = np.exp(-0.5 * ((u / along) ** 2 + (v / across) ** 2))
+    return kernel / kernel.sum()
+
+
 def _sigma(text):
     try:
         value = float(text)
@@ -115,50 +262,81 @@ def _sigma(text):
 
 
 @dataclass(frozen=True)
-class GaussianNoise(Degradation):
-    """Adds independent Gaussian noise to every sample: denoising.
+class Noise(SameSize):
+    """Adds noise to every sample.
 
     Args:
         sigma: Standard deviation in 8-bit units; for blind denoising `[low, high]`,
             from which each image draws its own.
         noise: "float" leaves the sums as they are, the papers' convention; "uint8"
             clips and rounds them, which is what a camera or a phone gives.
+        gray: Share of the images whose channels all get the same noise; those of the
+            others are independent.
     """
 
-    name: ClassVar = "noise"
     fractional: ClassVar = True
-    option: ClassVar = Option(
-        "--noise", "sigma", "SIGMA", "Gaussian noise, in 8-bit units", _sigma
-    )
-    sigma: float | list[float]
-    noise: str = "float"
+    sigma: Sigma
+    noise: Annotated[str, Choice(("float", "uint8"))] = "float"
+    _: KW_ONLY
+    gray: Annotated[float, Share()] = 0.0
 
-    def __post_init__(self):
-        low, high = _bounds("sigma", self.sigma)
-        if not (0 <= low <= high < math.inf and high > 0):
-            raise ValueError(
-                "`sigma` must be above 0, or [low, high]. "
-                f"Received: sigma={self.sigma}."
-            )
-        if self.noise not in NOISES:
-            raise ValueError(
-                f"`noise` must be one of {', '.join(NOISES)}. "
-                f"Received: noise={self.noise}."
-            )
-
-    def __call__(self, hr, scale, rng):
-        sigma = np.float32(rng.uniform(*_bounds("sigma", self.sigma)))
-        noisy = hr + sigma * rng.standard_normal(hr.shape, np.float32)
+    def _degraded(self, hr, rng):
+        sigma = np.float32(rng.uniform(*ends(self.sigma)))
+        seen = hr
+        if happens(self.gray, rng):
+            seen = hr.mean(axis=-1, keepdims=True, dtype=np.float32)
+        noisy = hr + self._drawn(seen, sigma, rng)
         return noisy if self.noise == "float" else to_integers(noisy, np.uint8)
+
+    def _drawn(self, seen, sigma, rng):
+        """Returns float32 noise for an image."""
+        raise NotImplementedError
 
     def in_8_bits(self):
         return replace(self, noise="uint8")
 
+    def _said(self, words, *details):
+        return super()._said(
+            f"{words} {span(self.sigma)}", self.noise, *in_part("gray", self.gray)
+        )
+
+
+@dataclass(frozen=True)
+class GaussianNoise(Noise):
+    """Adds Gaussian noise of one sigma: denoising. Its parameters are `Noise`'s."""
+
+    name: ClassVar = "noise"
+    option: ClassVar = Option(
+        "--noise", "sigma", "SIGMA", "Gaussian noise, in 8-bit units", _sigma
+    )
+
+    def _drawn(self, seen, sigma, rng):
+        return sigma * rng.standard_normal(seen.shape, np.float32)
+
     def published(self, scale):
-        return f"noise {self.sigma}".removesuffix(".0")
+        as_usual = self == GaussianNoise(self.sigma, self.noise)
+        return f"noise {self.sigma}".removesuffix(".0") if as_usual else str(self)
 
     def __str__(self):
-        return f"noise of sigma {_span(self.sigma)} ({self.noise})"
+        return self._said("noise of sigma")
+
+
+@dataclass(frozen=True)
+class PoissonNoise(Noise):
+    """Adds the noise of counted light, whose variance is proportional to brightness.
+
+    Its parameters are `Noise`'s; `sigma` is that of white.
+    """
+
+    name: ClassVar = "poisson"
+
+    def _drawn(self, seen, sigma, rng):
+        photons = (255 / max(float(sigma), 1e-3)) ** 2  # that make white
+        mean = np.clip(seen, 0, 255) * (photons / 255)
+        return ((rng.poisson(mean) - mean) * (255 / photons)).astype(np.float32)
+
+    def __str__(self):
+        return self._said("Poisson noise of sigma")
 
 
 def _quality(text):
@@ -168,56 +346,50 @@ def _quality(text):
 
 
 @dataclass(frozen=True)
-class JPEG(Degradation):
-    """Writes and reads a JPEG file, colour in Pillow's 4:2:0: artifact removal.
+class JPEG(SameSize):
+    """Writes and reads a JPEG file: artifact removal.
 
     Args:
         quality: Pillow's, 1 to 100; for blind restoration `[low, high]`, from which
             each image draws its own.
+        subsampling: Of the chroma of colours: "4:2:0", which halves its height and
+            width, "4:4:4", which leaves them, or a list of both.
     """
 
     name: ClassVar = "jpeg"
-    # 8x8 pixels, of chroma at half the resolution; decoders interpolate the chroma
-    # between neighbouring blocks.
+    # 8x8 pixels, of chroma at half the resolution, of which decoders interpolate
+    # between neighbours.
     block: ClassVar = 16
-    reach: ClassVar = 16
+    reach: ClassVar = 2
     of_luma: ClassVar = True  # the files keep luma and chroma apart
     metrics: ClassVar = ("ssim_uniform",)
     option: ClassVar = Option(
         "--jpeg", "quality", "Q", "JPEG files of this quality", _quality
     )
-    quality: int | list[int]
+    quality: Annotated[int | list[int], Numbers(1, 100, whole=True)]
+    _: KW_ONLY
+    subsampling: Annotated[str | list[str], Choice(("4:2:0", "4:4:4"))] = "4:2:0"
 
-    def __post_init__(self):
-        low, high = _bounds("quality", self.quality)
-        if not 1 <= low <= high <= 100:
-            raise ValueError(
-                "`quality` must be from 1 to 100, or [low, high]. "
-                f"Received: quality={self.quality}."
-            )
-
-    def __call__(self, hr, scale, rng):
-        low, high = _bounds("quality", self.quality)
-        file = io.BytesIO()
+    def _degraded(self, hr, rng):
+        low, high = ends(self.quality)
+        options = {"quality": int(rng.integers(low, high, endpoint=True))}
         pixels = hr if hr.dtype == np.uint8 else to_integers(hr, np.uint8)
-        image = Image.fromarray(pixels if hr.shape[-1] == 3 else pixels[..., 0])
-        image.save(file, "JPEG", quality=int(rng.integers(low, high, endpoint=True)))
+        if hr.shape[-1] == 3:
+            options["subsampling"] = chosen(self.subsampling, rng)
+        else:
+            pixels = pixels[..., 0]
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", **options)
         decoded = np.asarray(Image.open(file, formats=("JPEG",)))
         return decoded.reshape(hr.shape)
 
     def published(self, scale):
-        return f"jpeg {self.quality}"
-
-    def suits(self, quality: int) -> bool:
-        """Returns whether a network for this restores a file of `quality` well.
-
-        What it has not been trained on it blurs, or leaves blocks in.
-        """
-        low, high = _bounds("quality", self.quality)
-        return low - 5 <= quality <= high + 5
+        as_usual = self == JPEG(self.quality)
+        return f"jpeg {self.quality}" if as_usual else str(self)
 
     def __str__(self):
-        return f"JPEG of quality {_span(self.quality)}"
+        chroma = "" if self.subsampling == "4:2:0" else either(self.subsampling)
+        return self._said(f"JPEG of quality {span(self.quality)}", chroma)
 
 
 @dataclass(frozen=True)
@@ -288,7 +460,10 @@ class Chain(Degradation):
 
 
 BICUBIC = Bicubic()
-DEGRADATIONS = {kind.name: kind for kind in (Bicubic, GaussianNoise, JPEG)}
+DEGRADATIONS: dict[str, type[Degradation]] = {
+    kind.name: kind
+    for kind in (Bicubic, Resize, GaussianNoise, PoissonNoise, JPEG, Blur)
+}
 
 
 def chain(steps: Iterable[Degradation]) -> Degradation:
@@ -300,9 +475,20 @@ def chain(steps: Iterable[Degradation]) -> Degradation:
 def to_table(degradation: Degradation) -> dict | list[dict]:
     """Returns `name` and parameters, of a chain a list of such tables.
 
-    So configs, reports and `.tflite` files hold them.
+    So configs, reports and `.tflite` files hold them. Parameters that are given by
+    keyword alone are left out where they have their defaults.
     """
-    tables = [{"name": step.name, **asdict(step)} for step in degradation.steps]
+    tables = [
+        {
+            "name": step.name,
+            **{
+                field.name: getattr(step, field.name)
+                for field in fields(step)
+                if not (field.kw_only and getattr(step, field.name) == field.default)
+            },
+        }
+        for step in degradation.steps
+    ]
     return tables if isinstance(degradation, Chain) else tables[0]
 
 
@@ -322,7 +508,7 @@ def from_table(table: dict | list[dict]) -> Degradation:
             f"degradation must be one of {', '.join(DEGRADATIONS)}, not {name!r}."
         )
     parameters = {key: value for key, value in table.items() if key != "name"}
-    known = {f.name: f for f in fields(DEGRADATIONS[name])}
+    known = {f.name: f for f in sorted(fields(DEGRADATIONS[name]), key=_last)}
     for key in parameters:
         if key not in known:
             raise ValueError(
@@ -335,8 +521,13 @@ def from_table(table: dict | list[dict]) -> Degradation:
     return DEGRADATIONS[name](**parameters)
 
 
+def _last(field):
+    return field.kw_only
+
+
 def check_scale(degradation: Degradation, scale: int) -> None:
     """Raises a `ValueError` unless networks of `scale` learn from `degradation`."""
+    _check_kind(degradation)
     if degradation.shrinks != (scale > 1):
         wanted = " or ".join(
             kind.name for kind in DEGRADATIONS.values() if kind.shrinks == (scale > 1)
@@ -344,6 +535,14 @@ def check_scale(degradation: Degradation, scale: int) -> None:
         raise ValueError(
             f"a network of x{scale} needs the degradation {wanted}, "
             f"not {degradation.name}."
+        )
+
+
+def _check_kind(degradation):
+    if not isinstance(degradation, Degradation):
+        raise InputError(
+            "`degradation` must be one of tfsr.data, such as JPEG(10). "
+            f"Received: degradation={degradation!r}."
         )
 
 
@@ -367,22 +566,24 @@ def asked_or_own(
     Args:
         asked: What the user asks for; at a scale above 1 of LR, if it does not shrink.
         own: What the model was made for, without `asked`. What it shares with `asked`
-            keeps the parameters that no option of the command line sets.
+            keeps the parameters that no option of the command line sets, and of which
+            images draw nothing.
         scale: The model's.
     """
     if asked is None:
         return own
+    _check_kind(asked)
     ours = {type(step): step for step in own.steps} if own else {}
     steps = [_set(step, ours.get(type(step), step)) for step in asked.steps]
     return chain([BICUBIC, *steps] if scale > 1 and not asked.shrinks else steps)
 
 
 def _set(asked, own):
-    """Returns `own` with the parameter of `asked` that has an option."""
+    """Returns `asked` with what is fixed in `own` but for the option's parameter."""
     if asked.option is None:
         return asked
     key = asked.option.parameter
-    return replace(own, **{key: getattr(asked, key)})
+    return replace(asked, **{**fixed(own), key: getattr(asked, key)})
 
 
 def after_bicubic(degradation: Degradation) -> Chain | None:
@@ -443,14 +644,6 @@ def _cut(image, rows, columns):
     return image[slice(*rows), slice(*columns)]
 
 
-def _bounds(name, value):
-    bounds = value if isinstance(value, list | tuple) else [value, value]
-    if len(bounds) != 2:
-        raise ValueError(
-            f"`{name}` must be one number or [low, high]. Received: {name}={value}."
-        )
-    return bounds
-
-
-def _span(value):
-    return " to ".join(f"{v:g}" for v in dict.fromkeys(_bounds("", value)))
+def _said(words, details):
+    told = "; ".join(filter(None, details))
+    return f"{words} ({told})" if told else words

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfsr import arguments, files
 from tfsr.data.degradation import (
     BICUBIC,
     Chain,
@@ -19,6 +20,7 @@ from tfsr.data.degradation import (
 from tfsr.data.images import list_images, read_image
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
+from tfsr.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class Pair:
 class BenchmarkFolder:
     """HR images, and LR images beside them or made by a degradation.
 
-    `folder` holds images, or `HR/` and optionally `LR_bicubic/X{scale}/` with
-    `NAMEx{scale}.png`. HR is cropped from the top left to a multiple of the scale.
+    `folder` holds images, or `HR/` and optionally `LR_bicubic/X{scale}/` or `LR/`, with
+    `NAMEx{scale}.png` or `NAME.png`. HR is cropped from the top left to a multiple of
+    the scale.
 
     With `rescale`, every HR image is first shrunk by that factor, as in Fig. 10 of the
     MS3-Conv paper (0.8, 0.6, 0.5), so that the same pattern comes at other
@@ -48,7 +51,9 @@ class BenchmarkFolder:
     For restoration the scale is 1 and LR, always made, has the size of HR. Where a
     degradation begins with bicubic, the rest of it is done to LR, file or made. What is
     random in it comes from the seed and a checksum of the HR pixels, so the same image
-    is degraded alike in any folder and order.
+    is degraded alike in any folder and order. An image with R = G = B is degraded as
+    the gray one it is: a network of three channels sees the noise that one of gray
+    sees, and cannot average it out.
 
     Args:
         folder: Path of the folder, or a list of HR files.
@@ -63,7 +68,7 @@ class BenchmarkFolder:
 
     Raises:
         InputError: If the folder is missing or empty, if LR files exist for some
-            images only, or if sizes do not match.
+            images only or cannot be used, or if sizes do not match.
         ValueError: If the degradation is not one for the scale.
     """
 
@@ -91,29 +96,44 @@ class BenchmarkFolder:
         self.channels = channels
         self.rescale = rescale
         self.degradation = degradation
-        self.seed = seed
+        self.seed = arguments.whole("seed", seed, least=0)
         if border is None:
             border = scale if scale > 1 else 0
-        self.border = border
+        self.border = arguments.whole("border", border, least=0)
         self.size: tuple[int, int] | None = None
         self.lr_files = None
         if isinstance(folder, list):
             self.folder = folder[0].parent
             self.hr_files = folder
             return
-        self.folder = Path(folder)
+        self.folder = arguments.path("folder", folder)
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
-        lr = self.folder / "LR_bicubic" / f"X{scale}"
         made = rescale != 1 or channels == "y" or after_bicubic(degradation) is None
-        if hr.is_dir() and lr.is_dir() and not made:
-            self.lr_files = [lr / f"{f.stem}x{scale}.png" for f in self.hr_files]
-            missing = [f for f in self.lr_files if not f.is_file()]
-            if missing:
-                raise InputError(
-                    f"{missing[0]}: missing; {lr} must hold an LR file for each of the "
-                    f"{len(self.hr_files)} HR images or not exist."
-                )
+        lr = self._lr_folder(made) if hr.is_dir() else None
+        if lr:
+            self.lr_files = lr_files(lr, self.hr_files, scale)
+
+    def _lr_folder(self, made):
+        """Returns the folder of the LR files to use; None where LR is made."""
+        benchmark, plain = (
+            self.folder / "LR_bicubic" / f"X{self.scale}",
+            self.folder / "LR",
+        )
+        if plain.is_dir() and (made or benchmark.is_dir()):
+            reason = "LR is made of HR here" if made else f"there is {benchmark} too"
+            raise InputError(f"{plain}: is not used, as {reason}; move it elsewhere.")
+        found = [folder for folder in (benchmark, plain) if folder.is_dir()]
+        return found[0] if found and not made else None
+
+    def identity(self) -> dict:
+        """Returns what tells these images from others of a folder of the same name."""
+        return {
+            "channels": self.channels,
+            "degradation": str(self.degradation),
+            "hr": {file.name: files.sha256(file) for file in self.hr_files},
+            "lr": {file.name: files.sha256(file) for file in self.lr_files or []},
+        }
 
     def first(self, count: int | None) -> "BenchmarkFolder":
         """Returns the folder of the first `count` images; of all for None."""
@@ -126,6 +146,13 @@ class BenchmarkFolder:
         """Returns the folder with the middle of every image, `size` of LR pixels."""
         part = copy.copy(self)
         part.size = size
+        return part
+
+    def part(self, shard: Shard) -> "BenchmarkFolder":
+        """Returns the folder of the images of one shard."""
+        part = copy.copy(self)
+        part.hr_files = list(shard.of(self.hr_files))
+        part.lr_files = self.lr_files and list(shard.of(self.lr_files))
         return part
 
     def __len__(self) -> int:
@@ -160,23 +187,72 @@ class BenchmarkFolder:
         if self.rescale != 1:
             hr = imresize(hr, self.rescale)
         hr = crop_to_multiple(hr, self.scale)
-        rng = np.random.default_rng([self.seed, zlib.crc32(hr.tobytes())])
+        seen = _without_copies(hr)
+        rng = np.random.default_rng([self.seed, zlib.crc32(seen.tobytes())])
         if self.lr_files is None:
             if 0 in hr.shape:
                 raise InputError(f"{file}: smaller than the scale {self.scale}.")
             if self.channels == "y":
                 lr = imresize(hr.astype(np.float32), 1 / self.scale)
                 return Pair(file.stem, lr, hr, luma=True)
-            return Pair(file.stem, self.degradation(hr, self.scale, rng), hr)
+            lr = self.degradation(seen, self.scale, rng)
+            return Pair(file.stem, _with_copies(lr, hr), hr)
         lr = read_image(self.lr_files[i], self.channels)
-        expected = tuple(side // self.scale for side in hr.shape[:2])
-        if lr.shape[:2] != expected:
-            raise InputError(
-                f"{self.lr_files[i]}: {lr.shape[0]}x{lr.shape[1]} where HR "
-                f"asks for {expected[0]}x{expected[1]} (height x width)."
-            )
+        check_lr_size(self.lr_files[i], lr.shape, hr.shape, self.scale)
         rest = Chain(self.degradation.steps[1:])  # the files are of bicubic
-        return Pair(file.stem, rest(lr, self.scale, rng), hr)
+        lr = rest(_without_copies(lr), self.scale, rng)
+        return Pair(file.stem, _with_copies(lr, hr), hr)
+
+
+def _without_copies(image):
+    """Returns one channel of an image whose channels are alike, others as they are."""
+    alike = image.shape[-1] > 1 and (image == image[..., :1]).all()
+    return image[..., :1] if alike else image
+
+
+def _with_copies(image, hr):
+    """Returns `image` with the channels of `hr`."""
+    alike = image.shape[-1] < hr.shape[-1]
+    return np.repeat(image, hr.shape[-1], axis=-1) if alike else image
+
+
+def lr_files(folder: str | Path, hr_files: list[Path], scale: int) -> list[Path]:
+    """Returns the LR file of each HR image: NAMEx2.png, by the scale, or NAME.png.
+
+    Raises:
+        InputError: If an image has none.
+    """
+    by_name = {file.stem: file for file in list_images(folder)}
+    found = []
+    for hr in hr_files:
+        names = f"{hr.stem}x{scale}", hr.stem
+        file = next((by_name[name] for name in names if name in by_name), None)
+        if file is None:
+            raise InputError(
+                f"{Path(folder) / names[0]}.png: missing; {folder} must hold an LR "
+                f"file for each of the {len(hr_files)} HR images or not exist."
+            )
+        found.append(file)
+    return found
+
+
+def check_lr_size(
+    file: Path, lr: tuple[int, ...], hr: tuple[int, ...], scale: int
+) -> None:
+    """Raises an `InputError` unless an LR file has the size that HR asks for.
+
+    Args:
+        file: The LR file.
+        lr: Its shape, height first.
+        hr: That of the HR image.
+        scale: The upscaling factor.
+    """
+    expected = tuple(side // scale for side in hr[:2])
+    if tuple(lr[:2]) != expected:
+        raise InputError(
+            f"{file}: {lr[0]}x{lr[1]} where HR asks for {expected[0]}x{expected[1]} "
+            "(height x width)."
+        )
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:

@@ -72,7 +72,7 @@ class PatchSampler:
         return in_unit_range(self.draw(step, part, parts))
 
     def draw(self, step: int, part: int, parts: int) -> tuple:
-        """Returns the same on the scale of 8 bits, uint8 but for noise that is not."""
+        """Returns the same on the scale of 8 bits, uint8, LR float32 where noise is."""
         rng = np.random.default_rng([self.seed, step])
         batches = {s: self._batch(rng, s, part, parts) for s in self.images.scales}
         if len(batches) == 1:
@@ -95,7 +95,8 @@ class PatchSampler:
             for own_rng, place in zip(own[share], places[share], strict=True)
         ]
         lr, hr = (np.stack(side) for side in zip(*patches, strict=True))
-        return lr, hr
+        # Of a chain some patches, now and then all, may have no noise.
+        return (lr.astype(np.float32) if self.degradation.fractional else lr), hr
 
     def _place(self, rng, scale):
         # What `rng.choice` does, which makes an array of the whole list.

@@ -17,7 +17,7 @@ def params(model: keras.Model) -> int:
     """
     total = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     for layer in {node.operation for node in inline(model).nodes}:
-        if isinstance(layer, CollapsibleConv2D):
+        if isinstance(layer, CollapsibleConv2D) and layer.trainable_weights:
             total += math.prod(layer.kernel.shape)
             total -= math.prod(layer.expand.shape) + math.prod(layer.project.shape)
     return total

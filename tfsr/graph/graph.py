@@ -19,6 +19,9 @@ class Graph:
         inputs: Symbolic tensors where the graph begins.
         outputs: Symbolic tensors computed from them.
 
+    Raises:
+        ValueError: If an output is not computed by operations.
+
     Attributes:
         nodes: Keras' call nodes, each after those it needs. A node has `operation`,
             `input_tensors` and `outputs`; a layer called twice has two nodes.
@@ -125,22 +128,24 @@ def _inside(block, args, kwargs):
         return block.call(*args, **kwargs)
     try:
         outputs = block.call(*args, **kwargs)
-        inputs = [
-            x
-            for x in keras.tree.flatten((args, kwargs))
-            if isinstance(x, keras.KerasTensor)
-        ]
-        graph = Graph(inputs, keras.tree.flatten(outputs))
-        shown = {
-            id(weight)
-            for node in graph.nodes
-            for weight in getattr(node.operation, "weights", ())
-        }
-        same = all(id(weight) in shown for weight in block.weights)
-        same = same and _agree(block, args, kwargs, graph)
     except Exception:  # a stranger's code raises anything
         return None
-    return outputs if same else None
+    inputs = [
+        x
+        for x in keras.tree.flatten((args, kwargs))
+        if isinstance(x, keras.KerasTensor)
+    ]
+    try:
+        graph = Graph(inputs, keras.tree.flatten(outputs))
+    except ValueError:
+        return None
+    shown = {
+        id(weight)
+        for node in graph.nodes
+        for weight in getattr(node.operation, "weights", ())
+    }
+    same = all(id(weight) in shown for weight in block.weights)
+    return outputs if same and _agree(block, args, kwargs, graph) else None
 
 
 def _agree(block, args, kwargs, graph):
@@ -155,16 +160,25 @@ def _agree(block, args, kwargs, graph):
         return values.get(id(x), x)
 
     args, kwargs = keras.tree.map_structure(known, (args, kwargs))
-    theirs = keras.tree.flatten(block(*args, **kwargs))
-    ours = graph.run(list(values.values()), run_node)
-    return all(
-        np.allclose(*map(keras.ops.convert_to_numpy, pair), atol=1e-5)
-        for pair in zip(ours, theirs, strict=True)
+    try:
+        theirs = keras.tree.flatten(block(*args, **kwargs))
+        ours = graph.run([values[id(x)] for x in graph.inputs], run_node)
+        theirs, ours = (
+            [keras.ops.convert_to_numpy(x) for x in side] for side in (theirs, ours)
+        )
+    except Exception:  # a stranger's code raises anything
+        return False
+    return [x.shape for x in ours] == [y.shape for y in theirs] and all(
+        np.allclose(x, y, atol=1e-5) for x, y in zip(ours, theirs, strict=True)
     )
 
 
 def _in_order(inputs, outputs):
-    """Returns the nodes from `inputs` to `outputs`, each after those it depends on."""
+    """Returns the nodes from `inputs` to `outputs`, each after those it depends on.
+
+    Raises:
+        ValueError: If an output is not computed by operations.
+    """
     begin = {id(x) for x in inputs}
     order, seen = [], set()
     stack = [(x, False) for x in reversed(outputs)]
@@ -172,7 +186,11 @@ def _in_order(inputs, outputs):
         tensor, needs_done = stack.pop()
         if id(tensor) in begin:
             continue
-        history = tensor._keras_history
+        history = getattr(tensor, "_keras_history", None)
+        if history is None or history.operation is None:
+            raise ValueError(
+                f"`outputs` must be computed by operations. Received: {tensor}."
+            )
         node = history.operation._inbound_nodes[history.node_index]
         if needs_done and id(node) not in seen:
             seen.add(id(node))

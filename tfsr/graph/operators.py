@@ -155,7 +155,9 @@ OPERATORS: dict[type, Operator] = {
         reaching.window, counting.per_output, rounded=True
     ),
     layers.SeparableConv2D: Operator(reaching.window, counting.separable),
-    layers.Conv2DTranspose: Operator(reaching.transposed_window, counting.per_input),
+    layers.Conv2DTranspose: Operator(
+        reaching.transposed_window, counting.per_input, rounded=True
+    ),
     FakeQuantizedConv2D: Operator(_of_convolution, _mult_adds_of_convolution),
     op.Conv: Operator(reaching.function_window, counting.function_per_output),
     op.DepthwiseConv: Operator(reaching.function_window, counting.function_per_output),
@@ -172,7 +174,7 @@ OPERATORS: dict[type, Operator] = {
     op.AveragePool: Operator(reaching.function_pool, moves=True),
     op.MaxPool: Operator(reaching.function_pool, moves=True),
     layers.GlobalAveragePooling2D: GLOBAL,
-    layers.GlobalMaxPooling2D: GLOBAL,
+    layers.GlobalMaxPooling2D: Operator(reaching.no_map, moves=True),
     layers.UpSampling2D: Operator(
         reaching.upsampling, moves=True, write=writing.upsampling
     ),
@@ -185,6 +187,7 @@ OPERATORS: dict[type, Operator] = {
     layers.Concatenate: Operator(reaching.joining, moves=True),
     op.Split: Operator(reaching.split, moves=True),
     op.Tile: Operator(reaching.tile, moves=True),
+    op.Repeat: Operator(reaching.repeat, moves=True),
     op.GetItem: Operator(reaching.slicing, moves=True),
     op.Pad: Operator(reaching.padding, moves=True),
     layers.ZeroPadding2D: Operator(reaching.zero_padding, moves=True),
@@ -225,8 +228,6 @@ OPERATORS: dict[type, Operator] = {
         (
             layers.Add,
             layers.Average,
-            layers.Maximum,
-            layers.Minimum,
             layers.Multiply,
             layers.Subtract,
             op.Abs,
@@ -248,8 +249,6 @@ OPERATORS: dict[type, Operator] = {
             op.LeakyRelu,
             op.Log,
             op.LogSigmoid,
-            op.Maximum,
-            op.Minimum,
             op.Multiply,
             op.Negative,
             op.Power,
@@ -275,9 +274,31 @@ OPERATORS: dict[type, Operator] = {
         ),
         ELEMENTWISE,
     ),
+    **dict.fromkeys((op.Mean, op.Std, op.Sum, op.Var), REDUCED),
+    # Which pick the largest or smallest value
     **dict.fromkeys(
-        (op.Amax, op.Amin, op.Max, op.Mean, op.Min, op.Std, op.Sum, op.Var), REDUCED
+        (layers.Maximum, layers.Minimum, op.Maximum, op.Minimum),
+        Operator(reaching.elementwise, moves=True),
+    ),
+    **dict.fromkeys(
+        (op.Amax, op.Amin, op.Max, op.Min), Operator(reaching.reduced, moves=True)
     ),
 }
 SUMS = (op.Add, layers.Add)
 CONCATENATIONS = (op.Concatenate, layers.Concatenate)
+# Moves whose reach is probed, as it follows from all of them together.
+MOVES = (
+    layers.Flatten,
+    layers.Permute,
+    layers.Reshape,
+    op.BroadcastTo,
+    op.ExpandDims,
+    op.Flip,
+    op.Moveaxis,
+    op.Reshape,
+    op.Roll,
+    op.Squeeze,
+    op.Stack,
+    op.Swapaxes,
+    op.Transpose,
+)

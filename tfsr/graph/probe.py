@@ -49,18 +49,27 @@ def _look(node, side):
     tried.
     """
     maps = [x for x in node.input_tensors if len(x.shape) == 4]
-    if len(maps) < len(node.input_tensors):
+    if not maps or len(maps) < len(node.input_tensors):
         return None
     if any(not _fits(n, side) for x in maps for n in x.shape[1:3]):
         return None
     try:
-        outputs = [
-            _changed_rows(node, maps, side, across, mean, spread)
-            for across in (False, True)
-            for mean, spread in INPUTS
-        ]
-    except Exception:  # a stranger's operation raises anything
+        return _look_at(node, maps, side)
+    except _Untried:
         return None
+
+
+class _Untried(Exception):
+    """A stranger's operation does not run alone, or not image by image."""
+
+
+def _look_at(node, maps, side):
+    """Returns the same of an operation on some maps alone."""
+    outputs = [
+        _changed_rows(node, maps, side, across, mean, spread)
+        for across in (False, True)
+        for mean, spread in INPUTS
+    ]
     if len({changed.shape for changed in outputs}) > 1:
         return None
     by_row = np.any(outputs[: len(INPUTS)], axis=0)
@@ -124,14 +133,24 @@ def _changed_rows(node, maps, side, across, mean, spread):
 
 
 def _run(node, values):
-    """Returns the first output of a call, with `values` for its input tensors."""
+    """Returns the first output of a call, with `values` for its input tensors.
+
+    Raises:
+        _Untried: If the call fails, or its output is no map for each image.
+    """
     known = {
         id(x): keras.ops.convert_to_tensor(value)
         for x, value in zip(node.input_tensors, values, strict=True)
     }
     args, kwargs = node.arguments.fill_in(known)
-    outputs = keras.tree.flatten(node.operation(*args, **kwargs))
-    return keras.ops.convert_to_numpy(outputs[0])
+    try:
+        outputs = keras.tree.flatten(node.operation(*args, **kwargs))
+        output = keras.ops.convert_to_numpy(outputs[0])
+    except Exception as error:  # a stranger's operation raises anything
+        raise _Untried from error
+    if output.ndim != 4 or len(output) != len(values[0]):
+        raise _Untried
+    return output
 
 
 def _beyond(changed, factor):

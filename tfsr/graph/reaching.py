@@ -3,6 +3,7 @@
 Each function takes an operation, its node and the joined reach of its inputs.
 """
 
+import inspect
 from fractions import Fraction
 from typing import Any
 
@@ -162,8 +163,10 @@ def function_spread(operation: Any, node: Any, reach: Reach) -> Reach:
 
 
 def arguments_of(node: Any) -> list:
-    """Returns all arguments of a call: the positional ones, then those with names."""
-    return [*node.arguments.args, *node.arguments.kwargs.values()]
+    """Returns all arguments of a call in the order of its signature."""
+    signature = inspect.signature(node.operation.call)
+    bound = signature.bind(*node.arguments.args, **node.arguments.kwargs)
+    return [*bound.args, *bound.kwargs.values()]
 
 
 def bicubic(operation: Any, node: Any, reach: Reach) -> Reach:
@@ -231,6 +234,11 @@ def tile(operation: Any, node: Any, reach: Reach) -> Reach:
     repeats = operation.repeats
     spatial = repeats[-3:-1] if isinstance(repeats, tuple | list) else ()
     return reach if set(spatial) <= {1} else reach.unbounded()
+
+
+def repeat(operation: Any, node: Any, reach: Reach) -> Reach:
+    """Along the channels each pixel by itself."""
+    return reach if operation.axis in (-1, 3) else reach.unbounded()
 
 
 def slicing(operation: Any, node: Any, reach: Reach) -> Reach:

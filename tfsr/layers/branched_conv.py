@@ -42,6 +42,7 @@ class BranchedConv2D(MultiScaleConv2D):
             `"w_d2_shared"` also has the high branch's kernel; `"w_d2_d2u2"` is
             `"w_d2"`, then nearest down- and upsampling by 2; `"pool_w_d2_d2u2"`
             averages 2x2 pixels with stride 1 before `"w_d2_d2u2"`.
+        initializer: As for `MultiScaleConv2D`.
 
     Input shape:
         A list of `(B, H, W, C_i)`, H and W even.
@@ -61,7 +62,7 @@ class BranchedConv2D(MultiScaleConv2D):
                 f"`function` must be one of {tuple(FUNCTIONS)}. "
                 f"Received: function={function}."
             )
-        unknown = kwargs.keys() - {"trainable"}
+        unknown = kwargs.keys() - {"trainable", "initializer"}
         if unknown:  # the base class has these arguments; they mean nothing here
             raise ValueError(
                 f"`{min(unknown)}` is no argument of branches of one resolution. "
@@ -80,10 +81,11 @@ class BranchedConv2D(MultiScaleConv2D):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "function": self.function,
+            "initializer": self.initializer,
         }
 
-    def _between(self, i, j, channels):
-        return [self._conv(j, self.kernel_size, channels, f"conv_{i}_{j}")]
+    def _between(self, i, j, channels, biased):
+        return [self._conv(j, self.kernel_size, channels, f"conv_{i}_{j}", biased)]
 
     def _within(self, j, channels):
         (conv,) = super()._within(j, channels)

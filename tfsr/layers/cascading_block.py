@@ -17,6 +17,7 @@ class CascadingBlock(keras.layers.Layer):
         recursive: Whether all units share one set of weights (Fig. 3 (d)).
         cascading: Whether to fuse; if not, each unit feeds the next one alone
             (CARN-NL in Table 2).
+        initializer: As for `GroupedConv2D`.
 
     Input shape:
         `(B, H, W, filters)`.
@@ -35,6 +36,7 @@ class CascadingBlock(keras.layers.Layer):
         groups=None,
         recursive=False,
         cascading=True,
+        initializer=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -43,14 +45,15 @@ class CascadingBlock(keras.layers.Layer):
         self.groups = groups
         self.recursive = recursive
         self.cascading = cascading
+        self.initializer = initializer
         self.residuals = [
-            ResidualBlock(filters, name=f"unit_{u}")
+            ResidualBlock(filters, initializer, name=f"unit_{u}")
             if groups is None
-            else ResidualEBlock(filters, groups, name=f"unit_{u}")
+            else ResidualEBlock(filters, groups, initializer, name=f"unit_{u}")
             for u in range(1 if recursive else units)
         ]
         self.fuses = [
-            GroupedConv2D(filters, 1, name=f"fuse_{u}")
+            GroupedConv2D(filters, 1, initializer=initializer, name=f"fuse_{u}")
             for u in range(units if cascading else 0)
         ]
 
@@ -80,4 +83,5 @@ class CascadingBlock(keras.layers.Layer):
             "groups": self.groups,
             "recursive": self.recursive,
             "cascading": self.cascading,
+            "initializer": self.initializer,
         }

@@ -74,4 +74,7 @@ def round_kernel(conv: keras.layers.Layer, bits: int = 8) -> keras.KerasTensor:
 
 def other_axes(conv: keras.layers.Layer) -> tuple[int, int, int]:
     """Returns all axes of a convolution's kernel except the axis of output channels."""
-    return (0, 1, 3) if isinstance(conv, keras.layers.DepthwiseConv2D) else (0, 1, 2)
+    if isinstance(conv, keras.layers.DepthwiseConv2D):  # one channel of it at a time
+        return (0, 1, 3)
+    transposed = isinstance(conv, keras.layers.Conv2DTranspose)
+    return (0, 1, 3) if transposed else (0, 1, 2)

@@ -1,4 +1,5 @@
 import functools
+import math
 
 import keras
 from keras import ops
@@ -20,8 +21,9 @@ class GroupedConv2D(keras.layers.Layer):
         lowering: `"split"` slices, convolves and concatenates, which trains fast on
             every backend; `"grouped"` is one native grouped convolution, which runs
             fast on the phone. Their results are identical.
-        initializer: Keras' name for the kernel's initial values; the bias then
-            starts at 0.
+        initializer: `"input_channels"` for uniform in +-1/sqrt(C) instead, or a number
+            for that bound; or Keras' name or config of the kernel's initial values, and
+            the bias then starts at 0.
 
     Input shape:
         `(B, H, W, C)`.
@@ -65,7 +67,11 @@ class GroupedConv2D(keras.layers.Layer):
             )
         self.input_spec = keras.InputSpec(ndim=4, axes={-1: channels})
         shape = (self.kernel_size, self.kernel_size, channels // self.groups)
-        limit = (self.kernel_size**2 * channels // self.groups) ** -0.5
+        limit = math.prod(shape) ** -0.5
+        if self.initializer == "input_channels":
+            limit = channels**-0.5
+        elif isinstance(self.initializer, float):
+            limit = self.initializer
         uniform = functools.partial(keras.initializers.RandomUniform, -limit, limit)
         self._add_weights((*shape, self.filters), uniform)
 
@@ -101,11 +107,13 @@ class GroupedConv2D(keras.layers.Layer):
         }
 
     def _add_weights(self, shape, uniform):
+        given = self.initializer
+        from_keras = isinstance(given, str | dict) and given != "input_channels"
         self.kernel = self.add_weight(
-            name="kernel", shape=shape, initializer=self.initializer or uniform()
+            name="kernel", shape=shape, initializer=given if from_keras else uniform()
         )
         self.bias = self.add_weight(
             name="bias",
             shape=shape[-1:],
-            initializer="zeros" if self.initializer else uniform(),
+            initializer="zeros" if from_keras else uniform(),
         )

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfsr.layers.grouped_conv import GroupedConv2D
+from tfsr.layers.lists import check_list
 
 INTRA = ("own", "shared", "identity")
 PATHS = ("none", "both", "high_to_low", "low_to_high", "neighbours")
@@ -44,6 +45,10 @@ class MultiScaleConv2D(keras.layers.Layer):
         up: Upsampling: `"nearest"`, or `"bilinear"` with half-pixel centers.
         down_first: Whether downsampling comes before the convolution.
         up_first: Whether upsampling comes before the convolution.
+        initializer: Initial values as for `GroupedConv2D`. By default each output level
+            starts like one convolution of all that it adds: its kernels and one bias
+            are uniform in +-1/sqrt(n), where n counts the inputs of all its kernels.
+            That bias is W_jj's; those of the others start at 0.
 
     Input shape:
         A list of `(B, H / 2^i, W / 2^i, C_i)`, H and W multiples of the coarsest
@@ -67,6 +72,7 @@ class MultiScaleConv2D(keras.layers.Layer):
         up="nearest",
         down_first=True,
         up_first=False,
+        initializer=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -107,13 +113,10 @@ class MultiScaleConv2D(keras.layers.Layer):
         self.up = up
         self.down_first = down_first
         self.up_first = up_first
+        self.initializer = initializer
 
     def build(self, input_shape):
-        if not all(isinstance(shape, tuple | list) for shape in input_shape):
-            raise ValueError(
-                "`inputs` must be a list of tensors, one for each level; of one level "
-                f"[x]. Received: a tensor, input_shape={input_shape}."
-            )
+        check_list(input_shape)
         shares = self._intra.count("shared") > 1
         if shares and len({shape[-1] for shape in input_shape}) > 1:
             raise ValueError(
@@ -123,6 +126,10 @@ class MultiScaleConv2D(keras.layers.Layer):
         sources = range(len(input_shape))
         self.convs = []  # each convolution of the matrix once, so that Keras saves it
         self._shared = None
+        self._kernel_inputs = [  # of all kernels of an output level
+            sum(self._fan_in(i, j, input_shape[i][-1]) for i in sources)
+            for j in range(len(self.filters))
+        ]
         self.matrix = [  # equation (1): the layers of each f_ij, None where it is 0
             [self._entry(i, j, input_shape) for i in sources]
             for j in range(len(self.filters))
@@ -164,11 +171,21 @@ class MultiScaleConv2D(keras.layers.Layer):
             "up": self.up,
             "down_first": self.down_first,
             "up_first": self.up_first,
+            "initializer": self.initializer,
         }
 
     def _entry(self, i, j, input_shape):
         """Returns the layers of f_ij in order, or None where `paths` has no path."""
+        if self._is_zero(i, j):
+            return None
         channels = input_shape[i][-1]
+        if i == j:
+            return self._within(j, channels)
+        biased = j >= len(input_shape) and i == len(input_shape) - 1
+        return self._between(i, j, channels, biased)  # one bias a sum
+
+    def _is_zero(self, i, j):
+        """Returns whether `paths` has no path from level i to level j."""
         absent = {
             "none": i != j,
             "both": False,
@@ -176,14 +193,22 @@ class MultiScaleConv2D(keras.layers.Layer):
             "low_to_high": i < j,
             "neighbours": abs(i - j) > 1,
         }
-        if absent[self.paths]:
-            return None
-        return self._within(j, channels) if i == j else self._between(i, j, channels)
+        return absent[self.paths]
 
-    def _between(self, i, j, channels):
+    def _is_identity(self, j, channels):
+        return self._intra[j] == "identity" and channels == self.filters[j]
+
+    def _fan_in(self, i, j, channels):
+        """Returns the number of inputs of W_ij; 0 where there is none."""
+        if self._is_zero(i, j) or (i == j and self._is_identity(j, channels)):
+            return 0
+        between = self.path_kernel_size or self.kernel_size
+        return (self.kernel_size if i == j else between) ** 2 * channels
+
+    def _between(self, i, j, channels, biased):
         """Returns the layers of f_ij for i != j."""
         size = self.path_kernel_size or self.kernel_size
-        conv = self._conv(j, size, channels, f"conv_{i}_{j}")
+        conv = self._conv(j, size, channels, f"conv_{i}_{j}", biased)
         if i < j:
             down = DOWN[self.down](2 ** (j - i), name=f"down_{i}_{j}")
             return [down, conv] if self.down_first else [conv, down]
@@ -194,17 +219,22 @@ class MultiScaleConv2D(keras.layers.Layer):
 
     def _within(self, j, channels):
         """Returns the layers of f_jj."""
-        intra = self._intra[j]
-        if intra == "identity" and channels == self.filters[j]:
+        if self._is_identity(j, channels):
             return []
-        if intra != "shared":
+        if self._intra[j] != "shared":
             return [self._conv(j, self.kernel_size, channels, f"conv_{j}_{j}")]
         if self._shared is None:
             self._shared = self._conv(j, self.kernel_size, channels, "conv")
         return [self._shared]
 
-    def _conv(self, j, kernel_size, channels, name):
-        conv = GroupedConv2D(self.filters[j], kernel_size, name=name)
+    def _conv(self, j, kernel_size, channels, name, biased=True):
+        limit = self._kernel_inputs[j] ** -0.5
+        uniform = {"minval": -limit, "maxval": limit}
+        no_bias = {"class_name": "RandomUniform", "config": uniform}
+        initializer = self.initializer or (limit if biased else no_bias)
+        conv = GroupedConv2D(
+            self.filters[j], kernel_size, initializer=initializer, name=name
+        )
         conv.build((None, None, None, channels))
         self.convs.append(conv)
         return conv

@@ -1,6 +1,7 @@
 import keras
 
 from tfsr.layers.conv_norm import ConvNorm, leaky_relu
+from tfsr.layers.lists import check_list
 
 
 @keras.saving.register_keras_serializable(package="tfsr")
@@ -50,6 +51,7 @@ class MultiScaleCross(keras.layers.Layer):
         ]
 
     def build(self, input_shape):
+        check_list(input_shape)
         for (first, second), shape in zip(self.branches, input_shape, strict=True):
             first.build(shape)
             second.build((*shape[:-1], self.filters))

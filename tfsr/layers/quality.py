@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfsr.arguments import whole
+
 LUMA = np.array([65.481, 128.553, 24.966], np.float32)  # of BT.601, on [0, 1]
 WINDOW, SIGMA = 11, 1.5
 
@@ -17,11 +19,7 @@ class _OnLuma(keras.metrics.Mean):
 
     def __init__(self, border: int = 0, name: str | None = None, **kwargs):
         super().__init__(name=name, **kwargs)
-        if not isinstance(border, int) or border < 0:
-            raise ValueError(
-                f"`border` must be a whole number. Received: border={border}."
-            )
-        self.border = border
+        self.border = whole("border", border, least=0)
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         hr, sr = (

@@ -10,6 +10,7 @@ class ResidualBlock(keras.layers.Layer):
 
     Args:
         filters: Channels of the convolutions and of the input.
+        initializer: As for `GroupedConv2D`.
 
     Input shape:
         `(B, H, W, filters)`.
@@ -21,11 +22,12 @@ class ResidualBlock(keras.layers.Layer):
         Ahn et al., ECCV 2018, equation (1), https://arxiv.org/abs/1803.08664
     """
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters, initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
-        self.conv_0 = GroupedConv2D(filters, 3, name="conv_0")
-        self.conv_1 = GroupedConv2D(filters, 3, name="conv_1")
+        self.initializer = initializer
+        self.conv_0 = GroupedConv2D(filters, 3, initializer=initializer, name="conv_0")
+        self.conv_1 = GroupedConv2D(filters, 3, initializer=initializer, name="conv_1")
 
     def build(self, input_shape):
         self.conv_0.build(input_shape)
@@ -39,4 +41,8 @@ class ResidualBlock(keras.layers.Layer):
         return input_shape
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters}
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "initializer": self.initializer,
+        }

@@ -11,6 +11,7 @@ class ResidualEBlock(keras.layers.Layer):
     Args:
         filters: Channels of the convolutions and of the input.
         groups: Groups of the 3x3 convolutions; must divide `filters`.
+        initializer: As for `GroupedConv2D`.
 
     Input shape:
         `(B, H, W, filters)`.
@@ -23,13 +24,20 @@ class ResidualEBlock(keras.layers.Layer):
         https://arxiv.org/abs/1803.08664
     """
 
-    def __init__(self, filters, groups, **kwargs):
+    def __init__(self, filters, groups, initializer=None, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.groups = groups
-        self.conv_0 = GroupedConv2D(filters, 3, groups, name="conv_0")
-        self.conv_1 = GroupedConv2D(filters, 3, groups, name="conv_1")
-        self.pointwise = GroupedConv2D(filters, 1, name="pointwise")
+        self.initializer = initializer
+        self.conv_0 = GroupedConv2D(
+            filters, 3, groups, initializer=initializer, name="conv_0"
+        )
+        self.conv_1 = GroupedConv2D(
+            filters, 3, groups, initializer=initializer, name="conv_1"
+        )
+        self.pointwise = GroupedConv2D(
+            filters, 1, initializer=initializer, name="pointwise"
+        )
 
     def build(self, input_shape):
         self.conv_0.build(input_shape)
@@ -49,4 +57,5 @@ class ResidualEBlock(keras.layers.Layer):
             **super().get_config(),
             "filters": self.filters,
             "groups": self.groups,
+            "initializer": self.initializer,
         }

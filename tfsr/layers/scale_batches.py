@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfsr.layers.lists import check_list
+
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class JoinScales(keras.layers.Layer):
@@ -14,6 +16,9 @@ class JoinScales(keras.layers.Layer):
     Output shape:
         `(S * B, H, W, C)`.
     """
+
+    def build(self, input_shape):
+        check_list(input_shape)
 
     def call(self, inputs):
         return ops.concatenate(inputs, axis=0)

@@ -1,7 +1,8 @@
 import keras
 from keras import ops
 
-from tfsr.layers.scale_wise_conv import ScaleWiseConv2D
+from tfsr.layers.lists import check_list
+from tfsr.layers.scale_wise_conv import PATH_GAIN, ScaleWiseConv2D
 from tfsr.layers.weight_norm_conv import WeightNormConv2D
 
 
@@ -20,6 +21,7 @@ class ScaleWiseBlock(keras.layers.Layer):
         resampling: As for `ScaleWiseConv2D`.
         shared: Whether all levels share their weights.
         outputs: How many levels to compute, from the finest; `None` for all.
+        path_gain: As for `ScaleWiseConv2D`.
 
     Input shape:
         A list of `(B, H_s, W_s, filters)`, the levels.
@@ -40,6 +42,7 @@ class ScaleWiseBlock(keras.layers.Layer):
         resampling="bilinear",
         shared=True,
         outputs=None,
+        path_gain=PATH_GAIN,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -55,6 +58,7 @@ class ScaleWiseBlock(keras.layers.Layer):
         self.resampling = resampling
         self.shared = shared
         self.outputs = outputs
+        self.path_gain = path_gain
         self.conv = ScaleWiseConv2D(
             filters,
             3,
@@ -63,10 +67,12 @@ class ScaleWiseBlock(keras.layers.Layer):
             shared,
             outputs,
             gain,
+            path_gain,
             name="conv",
         )
 
     def build(self, input_shape):
+        check_list(input_shape)
         wide = round(self.filters * self.width)
         self.expand = [
             WeightNormConv2D(wide, 3, gain=2.0, name=f"expand_{s}")
@@ -97,4 +103,5 @@ class ScaleWiseBlock(keras.layers.Layer):
             "resampling": self.resampling,
             "shared": self.shared,
             "outputs": self.outputs,
+            "path_gain": self.path_gain,
         }

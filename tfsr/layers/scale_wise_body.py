@@ -1,7 +1,25 @@
+from typing import NamedTuple
+
 import keras
 
 from tfsr.layers.resampling import check_ratio, feature_pyramid
 from tfsr.layers.scale_wise_block import ScaleWiseBlock
+from tfsr.layers.scale_wise_conv import PATH_GAIN
+
+
+class Gains(NamedTuple):
+    """Factors on initial gains where levels meet.
+
+    Attributes:
+        block: On 1/sqrt(blocks), that of a block's second convolution.
+        path: On `PATH_GAIN`, that of the pointwise convolutions between levels.
+    """
+
+    block: float
+    path: float
+
+
+GAINS = {"fair": Gains(0.5, 0.1), "authors": Gains(1.0, 1.0)}
 
 
 @keras.saving.register_keras_serializable(package="tfsr")
@@ -21,6 +39,10 @@ class ScaleWiseBody(keras.layers.Layer):
         level_kernel_size: As for `ScaleWiseConv2D`.
         resampling: As for `ScaleWiseConv2D`.
         shared: Whether all levels share their weights.
+        gains: Initial gains where levels meet. `"authors"`: 1/sqrt(blocks) for a
+            block's second convolution, whose output the finest and the coarsest level
+            add twice, once for the neighbour they lack. `"fair"`: half of that, and a
+            tenth of the paths', so that a block starts like one of a single level.
 
     Input shape:
         `(B, H, W, filters)`; at 1/2, H and W are multiples of 2^(levels - 1).
@@ -42,10 +64,15 @@ class ScaleWiseBody(keras.layers.Layer):
         level_kernel_size=3,
         resampling="bilinear",
         shared=True,
+        gains="fair",
         **kwargs,
     ):
         super().__init__(**kwargs)
         check_ratio(ratio, resampling)
+        if gains not in GAINS:
+            raise ValueError(
+                f"`gains` must be one of {tuple(GAINS)}. Received: gains={gains}."
+            )
         self.filters = filters
         self.width = width
         self.levels = levels
@@ -53,15 +80,18 @@ class ScaleWiseBody(keras.layers.Layer):
         self.level_kernel_size = level_kernel_size
         self.resampling = resampling
         self.shared = shared
+        self.gains = gains
+        factors = GAINS[gains if levels > 1 else "authors"]
         self.blocks = [
             ScaleWiseBlock(
                 filters,
                 width,
-                blocks**-0.5,
+                factors.block * blocks**-0.5,
                 level_kernel_size,
                 resampling,
                 shared,
                 outputs=self._reach(blocks - 1 - b),
+                path_gain=factors.path * PATH_GAIN,
                 name=f"block_{b}",
             )
             for b in range(blocks)
@@ -97,6 +127,7 @@ class ScaleWiseBody(keras.layers.Layer):
             "level_kernel_size": self.level_kernel_size,
             "resampling": self.resampling,
             "shared": self.shared,
+            "gains": self.gains,
         }
 
     def _reach(self, blocks):

@@ -4,6 +4,7 @@ import itertools
 import keras
 from keras import ops
 
+from tfsr.layers.lists import check_list
 from tfsr.layers.resampling import check_ratio, downsample, upsample
 from tfsr.layers.weight_norm_conv import WeightNormConv2D
 
@@ -39,6 +40,8 @@ class ScaleWiseConv2D(keras.layers.Layer):
         shared: Whether p and q_i serve all levels; otherwise each has its own.
         outputs: How many levels to compute, from the finest; `None` for all.
         gain: Initial gain of p.
+        path_gain: Initial gain of q_i; by default the mean length of a filter that is
+            uniform in +-1/sqrt(fan_in).
 
     Input shape:
         A list of `(B, H_s, W_s, C)`, the levels, as `feature_pyramid` gives them.
@@ -64,6 +67,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
         shared=True,
         outputs=None,
         gain=1.0,
+        path_gain=PATH_GAIN,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -88,8 +92,10 @@ class ScaleWiseConv2D(keras.layers.Layer):
         self.shared = shared
         self.outputs = outputs
         self.gain = gain
+        self.path_gain = path_gain
 
     def build(self, input_shape):
+        check_list(input_shape)
         levels, channels = len(input_shape), input_shape[0][-1]
         self.within = [  # p, by level
             _built(self.filters, self.kernel_size, self.gain, f"conv_{s}", channels)
@@ -138,6 +144,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
             "shared": self.shared,
             "outputs": self.outputs,
             "gain": self.gain,
+            "path_gain": self.path_gain,
         }
 
     def _finest(self, levels):
@@ -181,7 +188,7 @@ class ScaleWiseConv2D(keras.layers.Layer):
             channels *= square
         else:
             filters *= square
-        return _built(filters, 1, PATH_GAIN, name, channels)
+        return _built(filters, 1, self.path_gain, name, channels)
 
 
 def _stride(x, conv):

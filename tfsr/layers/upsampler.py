@@ -16,6 +16,7 @@ class Upsampler(keras.layers.Layer):
         filters: Channels of the output and of the input.
         scale: Upscaling factor, 2, 3 or 4.
         groups: Groups of the convolutions; must divide `filters`.
+        initializer: As for `GroupedConv2D`.
 
     Input shape:
         `(B, H, W, filters)`.
@@ -27,16 +28,19 @@ class Upsampler(keras.layers.Layer):
         Shi et al., CVPR 2016, https://arxiv.org/abs/1609.05158
     """
 
-    def __init__(self, filters, scale, groups=1, **kwargs):
+    def __init__(self, filters, scale, groups=1, initializer=None, **kwargs):
         super().__init__(**kwargs)
         if scale not in (2, 3, 4):
             raise ValueError(f"`scale` must be 2, 3 or 4. Received: scale={scale}.")
         self.filters = filters
         self.scale = scale
         self.groups = groups
+        self.initializer = initializer
         self.steps = (2, 2) if scale == 4 else (scale,)
         self.convs = [
-            GroupedConv2D(filters * step**2, 3, groups, name=f"conv_{i}")
+            GroupedConv2D(
+                filters * step**2, 3, groups, initializer=initializer, name=f"conv_{i}"
+            )
             for i, step in enumerate(self.steps)
         ]
 
@@ -60,6 +64,7 @@ class Upsampler(keras.layers.Layer):
             "filters": self.filters,
             "scale": self.scale,
             "groups": self.groups,
+            "initializer": self.initializer,
         }
 
     def _shuffle(self, x, step):

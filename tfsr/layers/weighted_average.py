@@ -1,6 +1,8 @@
 import keras
 from keras import ops
 
+from tfsr.layers.lists import check_list
+
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class WeightedAverage(keras.layers.Layer):
@@ -17,6 +19,7 @@ class WeightedAverage(keras.layers.Layer):
     """
 
     def build(self, input_shape):
+        check_list(input_shape)
         count = len(input_shape)
         self.shares = self.add_weight(
             name="shares",

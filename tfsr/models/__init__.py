@@ -12,11 +12,11 @@ from tfsr.models.scn import scn, scn_pspnet, scn_unet, with_levels
 from tfsr.models.sesr import sesr
 from tfsr.models.srresnet import srresnet
 from tfsr.models.vdsr import vdsr
-from tfsr.networks import NETWORKS
+from tfsr.networks import NETWORKS, Builders
 
-MODELS: dict[str, Callable[..., keras.Model]] = {
-    name: resolve_name(where) for name, where in NETWORKS.items()
-}
+MODELS: dict[str, Callable[..., keras.Model]] = Builders(
+    {name: resolve_name(where) for name, where in NETWORKS.items()}
+)
 
 __all__ = [
     "MODELS",

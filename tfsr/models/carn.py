@@ -8,8 +8,8 @@ Where the paper is silent this follows the authors' code: the mean of DIV2K's RG
 subtracted before the first convolution and added after the last; a ReLU follows every
 fusion and every upsampler convolution, but not the first and the last convolution; a
 fusion sees the outputs of the units, not of earlier fusions; CARN-M's upsampler is
-grouped like its body; initial values are uniform in +-1/sqrt(k * k * c_in / groups)
-(the paper prints 1/sqrt(c_in)).
+grouped like its body; initial values are uniform in +-1/sqrt(k * k * c_in / groups).
+The paper prints +-1/sqrt(c_in): `initializer="input_channels"`.
 
 Departure: for several scales, the authors draw one scale a step. Here every step has
 a batch of each scale, and the body runs once on all of them.
@@ -42,6 +42,7 @@ def carn(
     local_cascading: bool = True,
     global_cascading: bool = True,
     channels: int = 3,
+    initializer: str | None = None,
 ) -> keras.Model:
     """Builds CARN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
@@ -58,7 +59,14 @@ def carn(
         local_cascading: Whether units cascade within a block (not in CARN-NL).
         global_cascading: Whether blocks cascade (not in CARN-NG).
         channels: 3 for RGB, 1 for grayscale.
+        initializer: `"input_channels"` for the paper's initial values; by default the
+            authors' code's.
     """
+    if initializer not in (None, "input_channels"):
+        raise ValueError(
+            '`initializer` must be None or "input_channels". '
+            f"Received: initializer={initializer}."
+        )
     if channels not in (1, 3):
         raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
     mean = RGB_MEAN if channels == 3 else LUMA_MEAN
@@ -79,24 +87,30 @@ def carn(
     lr = list(inputs.values())
     x = JoinScales(name="join")(lr) if len(lr) > 1 else lr[0]
     x = ChannelShift([-m for m in mean], name="sub_mean")(x)
-    x = GroupedConv2D(filters, 3, name="head")(x)  # H^0
+    x = GroupedConv2D(filters, 3, initializer=initializer, name="head")(x)  # H^0
     cascade = [x]
     for b in range(blocks):  # equation (4)
         x = CascadingBlock(
-            filters, units, groups, recursive, local_cascading, name=f"block_{b}"
+            filters,
+            units,
+            groups,
+            recursive,
+            local_cascading,
+            initializer,
+            name=f"block_{b}",
         )(x)
         if global_cascading:
             cascade.append(x)
             x = keras.layers.Concatenate(name=f"cascade_{b}")(cascade)
-            x = GroupedConv2D(filters, 1, name=f"fuse_{b}")(x)
+            x = GroupedConv2D(filters, 1, initializer=initializer, name=f"fuse_{b}")(x)
             x = keras.layers.ReLU(name=f"fuse_relu_{b}")(x)
     features = SplitScales(len(lr), name="split")(x) if len(lr) > 1 else [x]
 
-    tail = GroupedConv2D(channels, 3, name="tail")
+    tail = GroupedConv2D(channels, 3, initializer=initializer, name="tail")
     add_mean = ChannelShift(mean, name="add_mean")
     outputs = {}
     for s, x in zip(scales, features, strict=True):
-        x = Upsampler(filters, s, groups or 1, name=f"upsampler_x{s}")(x)
+        x = Upsampler(filters, s, groups or 1, initializer, name=f"upsampler_x{s}")(x)
         outputs[s] = add_mean(tail(x))
 
     if isinstance(scale, int):
@@ -118,6 +132,7 @@ def carn_m(
     local_cascading: bool = True,
     global_cascading: bool = True,
     channels: int = 3,
+    initializer: str | None = None,
 ) -> keras.Model:
     """Builds CARN-M: residual-E units in groups, shared within a cascading block.
 
@@ -131,6 +146,7 @@ def carn_m(
         local_cascading: Whether units cascade within a block.
         global_cascading: Whether blocks cascade.
         channels: 3 for RGB, 1 for grayscale.
+        initializer: As for `carn`.
     """
     model = carn(
         scale,
@@ -142,6 +158,7 @@ def carn_m(
         local_cascading,
         global_cascading,
         channels,
+        initializer,
     )
     model.name = "carn_m"
     return model

@@ -11,17 +11,23 @@ resolution: each has a convolution, is enlarged, and is added. The last convolut
 makes the image.
 
 The tables leave these open, so they are as in CARN: the ReLU before a pixel shuffle and
-before the last convolution, the subtraction of DIV2K's mean, and the initial values.
+before the last convolution, the subtraction of DIV2K's mean, and the initial values,
+where an output level's sum counts as one convolution (`MultiScaleConv2D`). The paper's
+settings agree with those of a public SRResNet, https://github.com/open-mmlab/mmsr,
+whose initial values are another reading, `start="mmsr"`: normal, a tenth of
+He's, with biases of 0, and the output is added to the bilinearly enlarged image.
 Images whose sides are no multiples of the coarsest level's pixel are padded by
 repeating their last row and column, and the result is cropped.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
 
 from tfsr.layers import (
+    BilinearResize,
     ChannelShift,
     CropToScale,
     GroupedConv2D,
@@ -31,15 +37,25 @@ from tfsr.layers import (
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 from tfsr.models.sizes import check_positive
 
+STARTS = {  # initial values, as `GroupedConv2D` takes them
+    "carn": None,
+    "mmsr": {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 2 * 0.1**2, "distribution": "untruncated_normal"},
+    },
+}
+
 
 def ms3_network(
     name: str,
     body: Callable,
     scale: int,
-    conv: str,
+    conv: str | Sequence[str],
     levels: int | None,
     filters: int,
+    blocks: int,
     channels: int,
+    start: str,
 ) -> keras.Model:
     """Builds a backbone around its body.
 
@@ -47,22 +63,32 @@ def ms3_network(
 
     Args:
         name: Name of the model.
-        body: Function `body(x, conv2d)`: from the list of levels `x` to the list of
-            levels that is upsampled. `conv2d` builds a multi-scale convolution.
+        body: Function `body(x, conv2ds)`: from the list of levels `x` to the list of
+            levels that is upsampled. `conv2ds` has a function for each block, which
+            builds its multi-scale convolutions.
         scale: Upscaling factor 2, 3 or 4.
-        conv: A key of `tfsr.layers.CONVS`.
+        conv: A key of `tfsr.layers.CONVS`, or one for each block; the first is also
+            that of what lies around the blocks.
         levels: Number of levels; `None` for as many as the convolution's equation has.
         filters: Channels at the full resolution; a level has half of them if there are
             several.
+        blocks: Number of blocks.
         channels: 3 for RGB, 1 for grayscale.
+        start: `"carn"`, or `"mmsr"` for that code's initial values and enlarged image.
     """
     if type(scale) is not int or scale not in (2, 3, 4):
         raise ValueError(f"`scale` must be 2, 3 or 4. Received: scale={scale}.")
     if channels not in (1, 3):
         raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
-    check_positive(filters=filters)
+    check_positive(filters=filters, blocks=blocks)
+    if start not in STARTS:
+        raise ValueError(
+            f"`start` must be one of {tuple(STARTS)}. Received: start={start}."
+        )
+    initializer = STARTS[start]
     mean = RGB_MEAN if channels == 3 else LUMA_MEAN
-    conv2d = multi_scale(conv, levels)
+    conv2ds = _of_blocks(conv, levels, filters, blocks, initializer)
+    conv2d = conv2ds[0]
     within = conv2d(filters)
     ends = type(within)  # the layer that splits into levels and aggregates them
     multiple = 2 ** (len(within.filters) - 1)
@@ -70,9 +96,10 @@ def ms3_network(
     x = lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
     if multiple > 1:
         x = PadToMultiple(multiple, name="pad")(x)
+    image = x
     x = ChannelShift([-m for m in mean], name="sub_mean")(x)
-    x = ends(within.filters, 3, name="head")([x])
-    x = body(x, conv2d)
+    x = ends(within.filters, 3, initializer=initializer, name="head")([x])
+    x = body(x, conv2ds)
     for i, step in enumerate((2, 2) if scale == 4 else (scale,)):
         upsampler = conv2d(filters * step**2, 3, name=f"upsampler_{i}")
         if upsampler.filters != tuple(step**2 * f for f in within.filters):
@@ -82,12 +109,38 @@ def ms3_network(
             )
         x = relu(upsampler(x))
         x = [ops.depth_to_space(level, step) for level in x]
-    x = relu(ends((filters,), 3, name="hr")(x))
-    x = GroupedConv2D(channels, 3, name="tail")(x[0])
-    x = ChannelShift(mean, name="add_mean")(x)
+    x = relu(ends((filters,), 3, initializer=initializer, name="hr")(x))
+    x = GroupedConv2D(channels, 3, initializer=initializer, name="tail")(x[0])
+    if start == "mmsr":
+        x = ops.add(BilinearResize(str(scale), name="enlarge")(image), x)
+    else:
+        x = ChannelShift(mean, name="add_mean")(x)
     if multiple > 1:
         x = CropToScale(scale, name="crop")([x, lr])
     return keras.Model(lr, x, name=name)
+
+
+def _of_blocks(conv, levels, filters, blocks, initializer):
+    """Returns the function of each block that builds its convolutions."""
+    names = [conv] * blocks if isinstance(conv, str) else list(conv)
+    if len(names) != blocks:
+        raise ValueError(
+            f"`conv` must be one name, or one for each of the {blocks} blocks. "
+            f"Received: conv={conv}."
+        )
+    made = [
+        functools.partial(multi_scale(name, levels), initializer=initializer)
+        for name in names
+    ]
+    kinds = {
+        (type(layer), layer.filters) for layer in (conv2d(filters) for conv2d in made)
+    }
+    if len(kinds) > 1:
+        raise ValueError(
+            "`conv` must have the same levels in all blocks. "
+            f"Received: conv={conv}, filters={filters}."
+        )
+    return made
 
 
 def relu(x: list) -> list:

@@ -4,14 +4,15 @@ Fan, Yu, Liu and Huang, "Scale-Wise Convolution for Image Restoration", AAAI 202
 https://arxiv.org/abs/1912.09028
 Authors' code: https://github.com/ychfan/scn
 
-Where the paper is silent this follows the authors' code: every convolution is
-weight-normalized, with initial gain 1 at both ends and in the global skip, 2 where a
-block widens and 1/sqrt(blocks) where it narrows; the mean 0.5 is subtracted; the global
-skip is one 5x5 convolution to the pixels before the shuffle, or the input itself where
-nothing is enlarged; beyond the ends of the pyramid a level's own residual replaces the
-missing neighbour's; images are padded by repeating their last row and column, and the
-result is cropped. The paper's text has 8 blocks in its ablations, but its 1.2 million
-parameters (Table 5) need 16, so the configs of Tables 5 and 6 have 16.
+Where the paper is silent this follows the authors' code: every convolution is weight-
+normalized, with initial gain 1 at both ends and in the global skip, 2 where a block
+widens and 1/sqrt(blocks) where it narrows; the mean 0.5 is
+subtracted; the global skip is one 5x5 convolution to the pixels before the shuffle, or
+the input itself where nothing is enlarged; beyond the ends of the pyramid a level's own
+residual replaces the missing neighbour's; images are padded by repeating their last row
+and column, and the result is cropped. The paper's text has 8 blocks in its ablations,
+but its 1.2 million parameters (Table 5) need 16, so the configs of Tables 5 and 6 have
+16.
 
 Departures:
 
@@ -22,6 +23,11 @@ Departures:
 - The image is padded to multiples of the coarsest level's pixel, so the skip sees the
   padding. The authors pad the body's input alone, to multiples of twice that pixel.
 - The pointwise convolutions between levels start at gain 1/sqrt(3) and biases of 0.
+- `gains="authors"`, in all of `configs/scn`, starts as told above. By default the last
+  convolution starts at a tenth of that, and where levels meet, blocks narrow at half of
+  it and the convolutions between levels start at a tenth: the ends of the pyramid add
+  their own residual twice, so that with the authors' gains the maps grow from block to
+  block, and the first loss is ten times that of one level.
 - Table 6's deconvolution has a gain and a bias for each of the four pixels it makes of
   one; a true deconvolution has one gain and one bias per filter.
 - A pyramid of one level has no neighbours, which makes it the baseline.
@@ -62,6 +68,7 @@ from tfsr.models.scaling import scales
 from tfsr.models.sizes import check_positive
 
 MEAN = 0.5
+TAIL_GAINS = {"fair": 0.1, "authors": 1.0}
 
 
 def scn(
@@ -75,6 +82,7 @@ def scn(
     width: float = 4,
     blocks: int = 16,
     channels: int = 3,
+    gains: str = "fair",
 ) -> keras.Model:
     """Builds SCN, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
@@ -91,6 +99,8 @@ def scn(
         width: Channels before a block's activation, as a multiple of `filters`.
         blocks: Number of residual blocks.
         channels: 3 for RGB, 1 for grayscale.
+        gains: Initial gains where levels meet and of the last convolution, `"fair"` or
+            the `"authors"`; see `ScaleWiseBody`.
     """
     check_positive(levels=levels, filters=filters, blocks=blocks)
     body = ScaleWiseBody(
@@ -102,9 +112,10 @@ def scn(
         level_kernel_size,
         resampling,
         shared,
+        gains,
         name="body",
     )
-    ends = _ends(scale, filters, channels)
+    ends = _ends(scale, filters, channels, gains)
     multiple = _multiple(body.levels_seen(), ratio)
     return _network("scn", ends, body, multiple, scale, channels)
 
@@ -115,6 +126,7 @@ def scn_unet(
     width: float = 4,
     blocks: int = 8,
     channels: int = 3,
+    gains: str = "fair",
 ) -> keras.Model:
     """Builds the U-Net style network of Table 4: two levels, one after the other.
 
@@ -128,6 +140,7 @@ def scn_unet(
         width: Channels before a block's activation, as a multiple of `filters`.
         blocks: Number of residual blocks, a multiple of 4.
         channels: 3 for RGB, 1 for grayscale.
+        gains: Initial gain of the last convolution: `"fair"` or the `"authors"`.
     """
     check_positive(filters=filters, blocks=blocks)
     if blocks % 4:
@@ -146,7 +159,7 @@ def scn_unet(
         x = ops.add(fine, upsample(up(x), fine, "1/2", name="up"))
         return _run(stack[-quarter:], [x])[0]
 
-    ends = _ends(scale, filters, channels)
+    ends = _ends(scale, filters, channels, gains)
     return _network("scn_unet", ends, body, 2, scale, channels)
 
 
@@ -157,6 +170,7 @@ def scn_pspnet(
     width: float = 4,
     blocks: int = 8,
     channels: int = 3,
+    gains: str = "fair",
 ) -> keras.Model:
     """Builds the PSPNet style network of Table 4: levels meet only in the last layer.
 
@@ -170,6 +184,7 @@ def scn_pspnet(
         width: Channels before a block's activation, as a multiple of `filters`.
         blocks: Number of residual blocks.
         channels: 3 for RGB, 1 for grayscale.
+        gains: Initial gain of the last convolution: `"fair"` or the `"authors"`.
     """
     check_positive(levels=levels, filters=filters, blocks=blocks)
     stack = _plain_blocks(filters, width, blocks)
@@ -184,7 +199,7 @@ def scn_pspnet(
             enlarged.append(x)
         return ops.concatenate(enlarged, axis=-1)
 
-    ends = _ends(scale, filters, channels)
+    ends = _ends(scale, filters, channels, gains)
     multiple = _multiple(levels, "1/2")
     return _network("scn_pspnet", ends, body, multiple, scale, channels)
 
@@ -224,16 +239,20 @@ def with_levels(
     )
 
 
-def _ends(scale, filters, channels):
+def _ends(scale, filters, channels, gains):
     """Returns the convolutions around the body: `"head"`, `"tail"` and `"skip"`."""
     if type(scale) is not int or scale not in (1, 2, 3, 4):
         raise ValueError(f"`scale` must be 1, 2, 3 or 4. Received: scale={scale}.")
     if channels not in (1, 3):
         raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    if gains not in TAIL_GAINS:
+        raise ValueError(
+            f"`gains` must be one of {tuple(TAIL_GAINS)}. Received: gains={gains}."
+        )
     pixels = channels * scale**2
     return {
         "head": WeightNormConv2D(filters, 3, name="head"),
-        "tail": WeightNormConv2D(pixels, 3, name="tail"),
+        "tail": WeightNormConv2D(pixels, 3, TAIL_GAINS[gains], name="tail"),
         "skip": WeightNormConv2D(pixels, 5, name="skip"),
     }
 

@@ -11,41 +11,47 @@ with a ReLU between them, and a ReLU follows the first convolution. `ms3.py` has
 layers around the body.
 """
 
+from collections.abc import Sequence
+
 import keras
 
 from tfsr.models.ms3 import add, ms3_network, relu
-from tfsr.models.sizes import check_positive
 
 
 def srresnet(
     scale: int = 4,
-    conv: str = "standard",
+    conv: str | Sequence[str] = "standard",
     levels: int | None = None,
     filters: int = 64,
     blocks: int = 16,
     channels: int = 3,
+    start: str = "carn",
 ) -> keras.Model:
     """Builds SRResNet, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
     Args:
         scale: Upscaling factor 2, 3 or 4.
         conv: Convolution of the body and of the upsampler, a key of
-            `tfsr.layers.CONVS`.
+            `tfsr.layers.CONVS`; or a list of them, one for each block, whose first is
+            that of the upsampler and of the two convolutions beyond the blocks.
         levels: Number of levels, 1 to 4; `None` for as many as the equation of `conv`
             has.
         filters: Channels of the standard network; a level has half of them if there are
             several.
         blocks: Number of residual blocks.
         channels: 3 for RGB, 1 for grayscale.
+        start: `"carn"`, or `"mmsr"` for the initial values of mmsr's SRResNet, whose
+            output is added to the enlarged image; see `ms3.py`.
     """
-    check_positive(blocks=blocks)
 
-    def body(x, conv2d):
+    def body(x, conv2ds):
         x = long_skip = relu(x)
-        for b in range(blocks):
+        for b, conv2d in enumerate(conv2ds):
             y = relu(conv2d(filters, name=f"block_{b}_conv_0")(x))
             x = add(x, conv2d(filters, name=f"block_{b}_conv_1")(y))
-        x = relu(conv2d(filters, name="body_conv_0")(x))
-        return add(long_skip, conv2d(filters, name="body_conv_1")(x))
+        x = relu(conv2ds[0](filters, name="body_conv_0")(x))
+        return add(long_skip, conv2ds[0](filters, name="body_conv_1")(x))
 
-    return ms3_network("srresnet", body, scale, conv, levels, filters, channels)
+    return ms3_network(
+        "srresnet", body, scale, conv, levels, filters, blocks, channels, start
+    )

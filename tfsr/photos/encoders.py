@@ -26,6 +26,7 @@ def write_png(
     icc: bytes | None,
     dpi: tuple[float, float] | None,
     exif: bytes | None,
+    colors: dict[bytes, bytes],
 ) -> None:
     """Writes a PNG, each row as its difference from the row above.
 
@@ -37,6 +38,8 @@ def write_png(
         icc: ICC profile, if any.
         dpi: Horizontal and vertical dots per inch, if known.
         exif: EXIF block from its byte order mark on, if any.
+        colors: Chunks of `COLOR_CHUNKS`, by name; an ICC profile takes the place of
+            sRGB.
 
     Reference:
         https://www.w3.org/TR/png-3/
@@ -57,6 +60,9 @@ def write_png(
             ">IIBBBBB", width, height, 8 * wide.itemsize, color_type, 0, 0, 0
         )
         chunk(b"IHDR", sizes)
+        for name, content in colors.items():
+            if not (icc and name == b"sRGB"):
+                chunk(name, content)
         if icc:
             chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc))
         if dpi:

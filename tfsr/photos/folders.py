@@ -8,9 +8,12 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".jpe"),
     *(".bmp", ".tif", ".tiff", ".webp"),
 )
+# Read where a photo is wanted, and not written.
+READ_ONLY = (".gif", ".avif", ".heic", ".heif")
 # Images too, which are not read everywhere: named, so that none is missed in silence.
 OTHERS = (
-    *(".gif", ".heic", ".heif", ".avif", ".jp2", ".j2k", ".jxl", ".psd", ".tga"),
+    *READ_ONLY,
+    *(".jp2", ".j2k", ".jxl", ".psd", ".tga"),
     *(".ppm", ".pgm", ".pnm", ".exr", ".hdr", ".svg"),
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2"),
 )

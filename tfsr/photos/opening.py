@@ -1,5 +1,6 @@
 """Opens image files, which may come from strangers: the guards of every reader."""
 
+import importlib.util
 import logging
 import os
 import threading
@@ -13,18 +14,22 @@ from PIL import Image, PngImagePlugin
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from tfsr import extras
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 
 # Pillow knows more, some of which start other programs: EPS starts Ghostscript.
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
+# Pillow before 11.3 and some builds have no AVIF.
+HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", *["AVIF"] * HAS_AVIF)
 MAX_PIXELS = 500_000_000
 # No photograph comes near this: a blank page has 5000 pixels per byte. Above the pixel
 # count below, where memory matters, such a file is damaged or a decompression bomb.
 MAX_PIXELS_PER_BYTE = 5000
 MIN_BOMB_PIXELS = 50_000_000
 MAX_PNG_TEXT_BYTES = 2**26  # of texts and of the ICC profile, unpacked
-HEIF = [b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"avif")]
+HEIC = [b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"mif1", b"msf1")]
+AVIF = [b"ftyp" + brand for brand in (b"avif", b"avis")]
 # By the numbers in TIFF: the colours and their samples, what a sample is.
 TIFF_COLORS = {
     0: ("gray", 1),
@@ -136,17 +141,38 @@ def _identified(stream):
         return Image.open(stream, formats=FORMATS)
     except Image.UnidentifiedImageError:
         stream.seek(4)
-        if stream.read(8) in HEIF:
-            raise InputError("HEIC or AVIF; save it as JPEG or PNG.") from None
+        brand = stream.read(8)
+        if brand in HEIC:
+            return _identified_heic(stream)
+        if brand in AVIF and not HAS_AVIF:
+            raise InputError(
+                "AVIF, which this Pillow does not read: save it as JPEG or PNG."
+            ) from None
         if kind := _kind_of_tiff(stream):
             raise InputError(
                 f"a TIFF of {kind}, which cannot be read; save it as PNG, or as gray, "
                 "RGB or RGBA of 8 or 16 bits."
             ) from None
         raise InputError(
-            "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF), "
-            "or damaged."
+            "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF, "
+            "AVIF, HEIC), or damaged."
         ) from None
+
+
+def _identified_heic(stream):
+    try:
+        import pillow_heif
+    except ModuleNotFoundError:
+        raise InputError(
+            f"HEIC, which needs pillow-heif: {extras.command('heic')}; or save it as "
+            "JPEG or PNG."
+        ) from None
+    pillow_heif.register_heif_opener()
+    stream.seek(0)
+    try:
+        return Image.open(stream, formats=["HEIF"])
+    except Image.UnidentifiedImageError:
+        raise InputError("HEIC, but damaged.") from None
 
 
 def _frames(image):

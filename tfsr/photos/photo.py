@@ -1,8 +1,18 @@
 """A photograph in memory, with the metadata that enlarging it must not lose."""
 
+import struct
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+# By name, the bytes of the chunks of a PNG that say how its colours look.
+COLOR_CHUNKS = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
+# As of sRGB, so that a reader who ignores them is right.
+SRGB_CHUNKS = {
+    b"cICP": struct.pack("4B", 1, 13, 0, 1),
+    b"gAMA": struct.pack(">I", 45455),
+    b"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000),
+}
 
 
 @dataclass
@@ -15,6 +25,8 @@ class Photo:
         icc: ICC profile of `color`, or None for sRGB.
         dpi: Horizontal and vertical dots per inch, or None.
         exif: EXIF block from its byte order mark on, orientation set to 1, or None.
+        png_colors: Chunks of a PNG that say what its colours are besides `icc`, by
+            name; see `COLOR_CHUNKS`.
         notes: One-line remarks for the user on what reading changed.
     """
 
@@ -23,6 +35,7 @@ class Photo:
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     exif: bytes | None = None
+    png_colors: dict[bytes, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 

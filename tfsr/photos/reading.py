@@ -7,6 +7,7 @@ the metadata.
 """
 
 import io
+import struct
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +18,7 @@ from PIL.ExifTags import Base as Tag
 
 from tfsr.photos.exif import collect, directory_of, set_integers
 from tfsr.photos.opening import image_file, open_image
-from tfsr.photos.photo import Photo
+from tfsr.photos.photo import COLOR_CHUNKS, Photo
 
 RGB565 = "BGR;16"  # of BMP: 16 bits a pixel, not a sample
 # By data colour space of an ICC profile, the channels of the pixels that it describes.
@@ -59,6 +60,8 @@ def _read(stream: BinaryIO) -> Photo:
         pixels = _sixteen_bits(stream, image)
     if image.format == "TIFF" and 0 in np.ravel(image.tag_v2.get(Tag.ExtraSamples, ())):
         notes.append("extra channel of unknown meaning left out")
+    if image.format == "AVIF" and _is_deep_avif(stream):
+        notes.append("10 or 12 bits a channel reduced to 8")
     if "xmp" in image.info or "photoshop" in image.info:
         notes.append("XMP and IPTC metadata left out")
     # After decoding: PNG may have EXIF behind its pixels; Pillow rotates TIFF itself.
@@ -76,6 +79,7 @@ def _read(stream: BinaryIO) -> Photo:
         _icc(image, channels, notes),
         _dpi(image),
         exif,
+        _color_chunks(stream) if image.format == "PNG" else {},
         notes,
     )
 
@@ -185,6 +189,28 @@ def _icc(image, channels, notes):
         notes.append("ICC profile of another colour space left out")
         return None
     return icc
+
+
+def _color_chunks(stream):
+    """Returns the chunks of a PNG that say how its colours look, by name."""
+    found = {}
+    stream.seek(8)
+    while len(head := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name == b"IDAT":  # they stand before the pixels
+            break
+        if COLOR_CHUNKS.get(name) == length:
+            found[name] = stream.read(length)
+            length = 0
+        stream.seek(length + 4, io.SEEK_CUR)
+    return found
+
+
+def _is_deep_avif(stream):
+    """Returns whether an AVIF has more than 8 bits a sample, by its `av1C` box."""
+    stream.seek(0)
+    box = stream.read(2**16).partition(b"av1C")[2]
+    return len(box) > 2 and bool(box[2] & 0x40)
 
 
 def _dpi(image):

@@ -14,7 +14,7 @@ from tfsr.files import replacing
 from tfsr.photos.encoders import split_into_bands, write_png, write_tiff
 from tfsr.photos.exif import directory_of, set_integers
 from tfsr.photos.opening import unguarded_pillow
-from tfsr.photos.photo import Photo, is_opaque
+from tfsr.photos.photo import SRGB_CHUNKS, Photo, is_opaque
 
 FORMATS = {
     ".png": "PNG",
@@ -81,6 +81,8 @@ def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
         for name in ("icc", "dpi", "exif")
         if getattr(photo, name) and not getattr(kept, name)
     ]
+    if kind != "PNG" and (lost := _colors_lost(photo)):
+        notes.append(f"{lost} left out, which {kind} has not: colours may look other")
     if photo.color.dtype == np.uint16 and kind not in SIXTEEN_BITS:
         notes.insert(0, f"16 bits a channel reduced to 8, all that {kind} holds")
     return notes
@@ -131,7 +133,14 @@ def write_photo(
                 write_tiff(temporary, bands, shape, dtype, photo.icc, photo.dpi, tags)
             elif kind == "PNG":
                 write_png(
-                    temporary, bands, shape, dtype, photo.icc, photo.dpi, photo.exif
+                    temporary,
+                    bands,
+                    shape,
+                    dtype,
+                    photo.icc,
+                    photo.dpi,
+                    photo.exif,
+                    photo.png_colors,
                 )
             else:
                 _write_by_pillow(temporary, bands, photo, kind)
@@ -139,6 +148,17 @@ def write_photo(
         reason = error.strerror or " ".join(str(error).split())
         raise InputError(f"{file}: cannot be written ({reason}).") from None
     return notes
+
+
+def _colors_lost(photo):
+    """Returns the names of what makes a PNG look other than its pixels and profile."""
+    chunks = photo.png_colors
+    if b"cICP" in chunks:
+        deciding = [b"cICP"]
+    else:
+        deciding = [] if photo.icc or b"sRGB" in chunks else [b"gAMA", b"cHRM"]
+    names = [n for n in deciding if n in chunks and chunks[n] != SRGB_CHUNKS[n]]
+    return ", ".join(name.decode() for name in names)
 
 
 def _metadata_for(kind, photo, scale):

@@ -16,6 +16,7 @@ from tfsr.report.models import FLOAT, Comparison
 from tfsr.report.published import Published
 from tfsr.scoring.comparison import HR, Place, most_different_places, shown
 from tfsr.scoring.evaluation import psnr
+from tfsr.terminal import printable
 from tfsr.training.callbacks import read_log
 
 CROP = 64  # HR pixels
@@ -94,7 +95,7 @@ def gains_by_image(folder: Path, comparison: Comparison) -> list[dict]:
             gains = {name: after[name] - before[name] for name in both}
             lines[model.name] = [([before[n] for n in both], list(gains.values()))]
             least.append(_extremes(model.name, gains))
-        file = folder / f"images_{test}.png"
+        file = folder / f"images_{_in_utf_8(test)}.png"
         xlabel = f"{comparison.baseline.name} (dB)"
         pictures.series(file, xlabel, "gain (dB)", lines, "o", CHART)
         alt = f"Gain over {comparison.baseline.name} by image of {test}: "
@@ -172,7 +173,7 @@ def _scatters(folder, comparison, label, costs, published):
         if not ours or len(ours | theirs) < 2:
             continue
         points = {m.name: ours.get(m.name, (0, [])) for m in comparison.models}
-        file = folder / f"{label.split()[0]}_{test}.png"
+        file = folder / f"{label.split()[0]}_{_in_utf_8(test)}.png"
         panels = {test: points | theirs}
         pictures.scatter(file, label, "PSNR (dB)", panels, list(theirs), CHART)
         shown_points = [
@@ -182,6 +183,11 @@ def _scatters(folder, comparison, label, costs, published):
         alt = f"PSNR on {test} against {label}: {'; '.join(shown_points)}."
         drawn.append({"file": file.name, "alt": alt, "published": bool(theirs)})
     return drawn
+
+
+def _in_utf_8(name):
+    """Returns a name that a browser can ask for."""
+    return printable(name).replace("\\", "_")
 
 
 def _points(rows, column):

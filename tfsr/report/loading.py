@@ -10,8 +10,7 @@ from tfsr.report.models import FLOAT, PTQ, QAT, Model, Run
 from tfsr.tflite.formats import format_of
 from tfsr.upscaling.upscalers import KerasUpscaler
 from tfsr.zoo.loading import load_architecture, weights_sha256
-from tfsr.zoo.released import BASELINES
-from tfsr.zoo.upscalers import load_upscaler
+from tfsr.zoo.upscalers import BASELINES, load_upscaler
 
 
 def load_models(arguments: Sequence[str], scale: int | None = None) -> list[Model]:
@@ -110,9 +109,8 @@ def _model(name, sources, scale):
     if not format_of(facts, source).is_float:
         kind = QAT if facts.get("quantization_aware") else PTQ
     architecture = facts.get("architecture") or load_architecture(source)
-    return Model(
-        name, runs, kind, facts["weights_sha256"], architecture, file=Path(source)
-    )
+    weights = facts.get("weights_sha256") or files.sha256(source)
+    return Model(name, runs, kind, weights, architecture, file=Path(source))
 
 
 def _run(source, scale):

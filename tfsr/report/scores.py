@@ -20,7 +20,7 @@ def score(comparison: Comparison, folder: str | Path) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, test in comparison.tests.items():
-        images = _images(test)
+        images = test.identity()
         before = comparison.baseline
         comparison.baseline_scores[name] = _kept(
             folder, name, before.name, before.name, before, test, images
@@ -39,13 +39,3 @@ def _kept(folder, name, weights, model, upscaler, test, images):
         {"weights": weights, **images},
         lambda: {"model": model, **evaluate(upscaler, test), "folder": name},
     )
-
-
-def _images(test):
-    """Returns what tells the images of a folder from those of last time."""
-    return {
-        "channels": test.channels,
-        "degradation": str(test.degradation),
-        "hr": {file.name: files.sha256(file) for file in test.hr_files},
-        "lr": {file.name: files.sha256(file) for file in test.lr_files or []},
-    }

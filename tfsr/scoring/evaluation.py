@@ -7,6 +7,7 @@ figures. Colour: PSNR and SSIM on Y of BT.601 and on RGB. One channel: on that c
 """
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -55,13 +56,41 @@ def evaluate(
         "folder": str(folder.folder),
         "scale": folder.scale,
         "degradation": _degradation(folder),
-        "mean": {
-            key: float(np.mean([image[key] for image in images]))
-            for key in images[0]
-            if key != "name"
-        },
+        "mean": _mean(images),
         "images": images,
     }
+
+
+def gain(report: dict, folder: BenchmarkFolder) -> dict:
+    """Returns by how much PSNR is better than without a network, in dB.
+
+    Args:
+        report: What `evaluate` returned for `folder`, with PSNR.
+        folder: The images.
+
+    Returns:
+        `over`, the name of the `baseline`, and the difference of the means by key.
+    """
+    before = baseline(folder)
+    means = evaluate(before, folder, ("psnr",))["mean"]
+    levels = {key: report["mean"][key] - mean for key, mean in means.items()}
+    return {"over": before.name, **levels}
+
+
+def join(parts: Sequence[dict]) -> dict:
+    """Returns the report on a folder from those on its shards, as JSON has them."""
+    images = [
+        {k: v if k == "name" else float(v) for k, v in image.items()}
+        for of_all in zip_longest(*(part["images"] for part in parts))
+        for image in of_all
+        if image
+    ]
+    return {**parts[0], "mean": _mean(images), "images": images}
+
+
+def _mean(images):
+    keys = [key for key in images[0] if key != "name"]
+    return {key: float(np.mean([image[key] for image in images])) for key in keys}
 
 
 def default_metrics(folder: BenchmarkFolder) -> tuple[str, ...]:
@@ -169,7 +198,7 @@ def _protocol(upscaler, folder, names):
 def _degradation(folder):
     """Returns the tables of the degradation, each with the seed of what it draws."""
     tables = [
-        to_table(step) if step.shrinks else {**to_table(step), "seed": folder.seed}
+        to_table(step) if step == BICUBIC else {**to_table(step), "seed": folder.seed}
         for step in folder.degradation.steps
     ]
     return tables if len(tables) > 1 else tables[0]

@@ -13,8 +13,6 @@ resolution.
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from tfsr.errors import InputError
-
 LEVELS = 4
 ORIENTATIONS = (0, 3)  # of six: a right angle apart
 BLOCK = 3
@@ -27,14 +25,9 @@ def ifc(sr: np.ndarray, hr: np.ndarray) -> float:
     Args:
         sr: Luma or gray in 0 to 255, `(H, W)`.
         hr: The same.
-
-    Raises:
-        InputError: If pyrtools is not installed.
     """
-    try:
-        from pyrtools.pyramids import SteerablePyramidSpace
-    except ImportError:
-        raise InputError("IFC needs pip install pyrtools.") from None
+    from pyrtools.pyramids import SteerablePyramidSpace
+
     pyramids = [
         SteerablePyramidSpace(image.astype(float), LEVELS, order=5).pyr_coeffs
         for image in (hr, sr)

@@ -7,12 +7,11 @@ import numpy as np
 import tfsr
 from tfsr import files, pictures
 from tfsr.data.degradation import from_table, to_table
-from tfsr.errors import InputError
 from tfsr.metrics import key_of
 from tfsr.scoring.comparison import most_different_places
 from tfsr.scoring.evaluation import baseline, evaluate, psnr
 from tfsr.study.planning import Study, budget
-from tfsr.tables import markdown
+from tfsr.tables import markdown, mult_adds
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -30,6 +29,7 @@ def report(study: Study, latency: dict | None = None) -> dict:
     """
     config = study.networks[0].config
     train = config.train
+    images = {name: test.identity() for name, test in study.tests.items()}
     return {
         "scale": study.scale,
         "degradation": to_table(config.data.task),
@@ -51,7 +51,10 @@ def report(study: Study, latency: dict | None = None) -> dict:
                 "latency": _latency(study, network, latency),
                 "psnr": {
                     name: _spread(
-                        {s: _score(run, name, test) for s, run in runs.items()}
+                        {
+                            s: _score(run, name, test, images[name])
+                            for s, run in runs.items()
+                        }
                     )
                     for name, test in study.tests.items()
                     if runs
@@ -124,7 +127,7 @@ def table(report: dict) -> str:
                 network["name"],
                 " ".join(map(str, network["seeds"])) or "-",
                 f"{network['params'] / 1e3:.0f} K",
-                f"{network['mult_adds'] / 1e9:.2f} G",
+                mult_adds(network["mult_adds"]),
                 *(f"{t['median_ms']:.1f} ({t['ratio']:.2f})" for t in latency.values()),
                 *(_plus_minus(scores.get(name)) for name in report["tests"]),
             ]
@@ -132,19 +135,18 @@ def table(report: dict) -> str:
     return f"{_conditions(report)}\n\n{markdown(head, rows)}"
 
 
-def _score(run, name, test):
+def _score(run, name, test, images):
     """Returns a run's PSNR on a test folder; keeps the report in the run folder."""
-    file = run.folder / f"{name}_x{test.scale}.json"
-    scored = files.read_json(file) if file.exists() else {}
-    if scored.get("folder") != str(test.folder):
+
+    def score():
         model = tfsr.load_model(run.folder)
         upscaler = KerasUpscaler(model, test.scale, test.channels)
-        scored = evaluate(upscaler, test)
-        files.write_json(file, {"model": str(run.folder), **scored})
-    try:
-        return float(scored["mean"][key_of("psnr", test.channels)])
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{file}: damaged; {files.AGAIN}") from None
+        return {"model": str(run.folder), **evaluate(upscaler, test)}
+
+    weights = files.sha256(run.folder / "model.keras")
+    file = run.folder / f"{name}_x{test.scale}.json"
+    scored = files.kept(file, {"weights": weights, **images}, score)
+    return float(scored["mean"][key_of("psnr", test.channels)])
 
 
 def _spread(by_seed):

@@ -13,6 +13,7 @@ from tfsr.data import BenchmarkFolder, list_images
 from tfsr.data.degradation import in_8_bits
 from tfsr.errors import NotFiniteError
 from tfsr.models import single_scale
+from tfsr.shards import Shard
 from tfsr.study import results
 from tfsr.study.planning import Run, Study
 from tfsr.terminal import printable
@@ -48,6 +49,19 @@ def run(planned: Study, latency: bool = True) -> dict:
         report = results.report(planned, timed)
         results.write(planned, report)
     return report
+
+
+def train_part(planned: Study, shard: Shard) -> tuple[int, int]:
+    """Trains a shard of a study's runs, in the order of `run`.
+
+    Returns:
+        How many of all runs are finished then, here or elsewhere, and how many there
+        are.
+    """
+    runs = [n.runs[seed] for seed in planned.seeds for n in planned.networks]
+    for run in shard.of(runs):
+        train_run(run)
+    return sum(run.finished for run in runs), len(runs)
 
 
 def train_run(run: Run) -> bool:

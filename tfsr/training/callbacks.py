@@ -343,9 +343,12 @@ def load_state(out: str | Path, trainee: keras.Model) -> bool:
         return False
     try:
         trainee.load_weights(states[-1])
-    except (OSError, ValueError, KeyError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged files HDF5 and Keras raise nearly anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"{states[-1]}: not a readable training state ({error}); "
+            f"{states[-1]}: not a readable training state ({reason}); "
             "delete it to train from the start."
         ) from None
     return True

@@ -5,6 +5,7 @@ takes its share of the same global batch, and their gradients are summed.
 """
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -217,8 +218,19 @@ def _mirrored():
 
     devices = tf.config.list_logical_devices("GPU")
     devices = devices or tf.config.list_logical_devices("CPU")
-    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
-    yield TensorFlowReplicas(strategy)
+    yield TensorFlowReplicas(_mirroring(*(device.name for device in devices)))
+
+
+@functools.cache
+def _mirroring(*devices):
+    """Returns the process's one strategy on some devices.
+
+    A second one would give its collective operations the numbers of the first one's,
+    which TensorFlow (2.21) then takes them for.
+    """
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ def _dry_run(config, done, replicas):
         data.exclude,
         data.downscale,
         with_lr=after_bicubic(data.task) is not None,
+        lr_folders=data.train_lr,
     )
     say_skipped(PatchSampler(survey, options.patch, options.batch))
     with naming_memory():

@@ -13,6 +13,7 @@ import keras
 from tfsr import files
 from tfsr.config import Config, read_config
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler, images_left_out
+from tfsr.data.cache import WithDrawn
 from tfsr.data.degradation import Enlarged, after_bicubic, check_scale
 from tfsr.errors import InputError, naming_memory
 from tfsr.graph import complexity
@@ -51,6 +52,7 @@ CHANGEABLE = {
     "data.cache",
     "data.val",
 }
+DRAWN_EVERY = 16  # patches, of which one is of `Config.drawn`
 LOCK = "run.lock"  # in the run folder, held while training
 
 
@@ -101,7 +103,10 @@ def _train(config, out, tensorboard, callbacks, changes, replicas):
         data.exclude,
         data.downscale,
         with_lr=after_bicubic(data.task) is not None,
+        lr_folders=data.train_lr,
     )
+    if config.drawn:
+        images = WithDrawn(images, config.drawn, DRAWN_EVERY)
     task = Enlarged(scales(model)) if data.channels == "y" else data.task
     sampler = PatchSampler(images, options.patch, options.batch, options.seed, task)
     say_skipped(sampler)

@@ -1,13 +1,11 @@
 """Photographs to their enlargement, or restored, files and folders, in tiles."""
 
-import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL.JpegImagePlugin import JpegImageFile
 from tqdm import tqdm
 
 from tfsr.data.resize import imresize
@@ -20,13 +18,12 @@ from tfsr.photos import (
     read_photo,
     write_photo,
 )
-from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
-from tfsr.photos.opening import image_file, open_image
+from tfsr.photos.folders import READ_ONLY, SUFFIXES, is_hidden, left_out
+from tfsr.shards import Shard
 from tfsr.upscaling.tiling import align, bands, tiles
-from tfsr.upscaling.upscalers import Upscaler
+from tfsr.upscaling.upscalers import Upscaler, sees_all
 
-REFUSED = (".heic", ".heif", ".avif")  # each a line, not skipped in silence
-PHOTO_SUFFIXES = (*SUFFIXES, ".gif", *REFUSED)
+PHOTO_SUFFIXES = (*SUFFIXES, *READ_ONLY)
 MAX_TILE = 1024  # LR pixels; larger ones save little overlap
 MEMORY_BUDGET = 2**30  # bytes for the tile, or half of what is free if that is less
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -46,11 +43,13 @@ def plan(
     suffix: str = "",
     format: str | None = None,
     overwrite: bool = False,
+    shard: Shard | None = None,
 ) -> tuple[list[Job], int]:
     """Returns what is to be done for a file or a folder with its subfolders.
 
-    What is hidden and linked subfolders are left alone; still GIFs become PNGs, of
-    which one beside a PNG of its name keeps its ending too: `logo.gif.png`.
+    What is hidden and linked subfolders are left alone. What can be read and not
+    written becomes a PNG; where another file takes its name, it keeps its ending too:
+    `logo.gif.png`.
 
     Args:
         source: A file or a folder of images.
@@ -59,9 +58,10 @@ def plan(
         format: The ending of the files written for a folder; their own by default.
         overwrite: Whether to replace what exists. Without, a folder's files that exist
             are done already, so that an interrupted run goes on.
+        shard: Which of a folder's files are done here, by name; all by default.
 
     Returns:
-        The jobs, and how many files are done already.
+        The jobs, and how many of the files are done already.
 
     Raises:
         InputError: If `source` is missing or empty, if `out` exists (for one file), or
@@ -71,8 +71,10 @@ def plan(
     if not source.exists():
         raise InputError(f"{source}: no such file or folder.")
     if not source.is_dir():
-        if suffix or format:
-            raise InputError(f"{source}: --suffix and --format are for folders.")
+        if suffix or format or shard:
+            raise InputError(
+                f"{source}: --suffix, --format and --shard are for folders."
+            )
         if out.is_dir():
             raise InputError(f"{out}: is a folder; name the file to write.")
         if os.path.lexists(out) and not overwrite:
@@ -90,15 +92,18 @@ def plan(
     )
     if not files:
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
-    jobs, origin, all_files = [], dict[Path, Path](), set(files)
+    jobs, origin = [], dict[Path, Path]()
+    ours = set(shard.of(files) if shard else files)
+    taken = {
+        file.with_suffix(f".{format}" if format else file.suffix)
+        for file in files
+        if file.suffix.lower() not in READ_ONLY
+    }
     for file in files:
-        refused = file.suffix.lower() in REFUSED
-        ending = file.suffix if refused or not format else f".{format}"
-        stem = file.stem
-        if ending.lower() == ".gif":  # which can be read, not written
-            ending = ".png"
-            if file.with_suffix(ending) in all_files:  # logo.gif beside logo.png
-                stem = file.name
+        read_only = file.suffix.lower() in READ_ONLY
+        ending = f".{format}" if format else ".png" if read_only else file.suffix
+        keeps = read_only and file.with_suffix(ending) in taken
+        stem = file.name if keeps else file.stem  # logo.gif beside logo.png
         relative = file.relative_to(source)
         target = out / relative.with_name(f"{stem}{suffix}{ending}")
         if target in origin:
@@ -110,9 +115,9 @@ def plan(
         origin[target] = file
         if target.is_symlink() and not target.exists() and not overwrite:
             raise InputError(f"{target}: a link to nothing; --overwrite replaces it.")
-        if overwrite or not target.is_file():
+        if file in ours and (overwrite or not target.is_file()):
             jobs.append(Job(file, target))
-    return jobs, len(files) - len(jobs)
+    return jobs, len(ours) - len(jobs)
 
 
 def photos_left_out(source: str | Path, out: str | Path) -> str:
@@ -163,16 +168,15 @@ def upscale(
         notes.append(f"16-bit photo, but the model has {upscaler.depth} bits")
     photo = bleed_opaque(photo, reach=upscaler.radius)
     layers = [photo.color] if photo.alpha is None else [photo.color, photo.alpha]
-    if upscaler.tiles and not upscaler.tiles.is_exact(*photo.color.shape[:2]):
-        height, width = upscaler.tiles.size
-        notes.append(f"tiles of {height}x{width}, all that the model takes, may show")
     job.target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(job.target.parent, job.target.name)
     while True:
         try:
             rows = _enlarged(upscaler, layers, tile, job.source, progress)
             write_photo(job.target, photo, rows, upscaler.scale)
-            if upscaler.tiles is None and not upscaler.radius_is_exact:
+            if upscaler.tiles:  # which a file may turn out to need
+                return notes + _note_tiles(upscaler, *photo.color.shape[:2])
+            if upscaler.far_seeing:
                 notes += _compare_tiles(upscaler, layers, tile, job.source)
             return notes
         except MemoryError:
@@ -248,7 +252,9 @@ def tile_side(upscaler: Upscaler, asked: int | None = None) -> int:
     tile = asked or max(least, automatic_tile(upscaler.working_bytes, radius))
     if tile < least:
         raise InputError(
-            f"{upscaler.name}: takes tiles of {least} pixels or more, not {tile}."
+            f"{upscaler.name}: tiles must have {least} pixels or more, not {tile}; "
+            f"they overlap by {radius} on each side, as far as an output pixel sees, "
+            "and of smaller ones nothing would be left."
         )
     return tile - tile % step
 
@@ -260,29 +266,14 @@ def automatic_tile(bytes_per_pixel: int, radius: int) -> int:
     return max(2 * radius + 16, min(MAX_TILE, side))
 
 
-def has_16_bits(file: str | Path) -> bool:
-    """Returns whether a photograph has 16 bits a sample; False if it cannot be read."""
-    with contextlib.suppress(InputError), image_file(file) as stream:
-        image = open_image(stream, whole=False)
-        return "16" in f"{image.mode} {image.tile}".partition(";")[2]
-    return False
-
-
-def jpeg_quality(file: str | Path) -> int | None:
-    """Returns the quality of a JPEG file on the scale of the IJG's encoder, 1 to 100.
-
-    Told by the sum of its steps for luma, too high by up to 2 below 20, and None of
-    other files.
-    """
-    with contextlib.suppress(InputError), image_file(file) as stream:
-        image = open_image(stream, whole=False)
-        if isinstance(image, JpegImageFile):
-            steps = sum(image.quantization[0])
-            of_50 = 3688  # their sum in table K.1 of the standard
-            if steps >= of_50:
-                return max(1, round(50 * of_50 / steps))
-            return round(100 - 50 * steps / of_50)
-    return None
+def _note_tiles(upscaler, height, width):
+    """Returns a note on tiles of the one size that an upscaler takes, if they show."""
+    if upscaler.tiles.is_exact(height, width):
+        return []
+    note = "tiles of {}x{}, all that the model takes, may show".format(
+        *upscaler.tiles.size
+    )
+    return [f"{note}: {sees_all(upscaler)}" if upscaler.far_seeing else note]
 
 
 def _compare_tiles(upscaler, layers, tile, name):
@@ -307,8 +298,8 @@ def _compare_tiles(upscaler, layers, tile, name):
     if not np.issubdtype(crop[0].dtype, np.floating):
         most /= np.iinfo(crop[0].dtype).max
     return [
-        f"the network may see the whole image, tiles do not: on a crop of {sides[0]}x"
-        f"{sides[1]} tiles of {smaller} pixels differ by up to {255 * most:.1f} of 255"
+        f"{sees_all(upscaler)}, tiles do not: on a crop of {sides[0]}x{sides[1]} tiles "
+        f"of {smaller} pixels differ by up to {255 * most:.1f} of 255"
     ]
 
 

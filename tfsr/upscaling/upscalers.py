@@ -1,5 +1,6 @@
 """Upscalers: what turns one image into its enlargement, whatever runs it."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -12,6 +13,8 @@ from tfsr.upscaling.tiling import UNKNOWN_REACH, FixedTiles, align, pad_to_multi
 
 if TYPE_CHECKING:
     import keras
+
+NAMED = 3  # of the operations that see far, in messages
 
 
 @runtime_checkable
@@ -28,8 +31,8 @@ class Upscaler(Protocol):
         alignment: It pads height and width to multiples of this, in LR pixels.
         radius: An output pixel depends on no LR pixel further than this from its own; a
             multiple of `alignment`.
-        radius_is_exact: Whether `radius` is proven; else tiles may differ from the
-            whole image.
+        far_seeing: Names of operations in it that may see the whole image. `radius` is
+            a guess then, and tiles may differ from the whole image.
         tiles: How it takes images of other sizes than its own; None if as they are.
         working_bytes: Memory that a run takes for each LR pixel.
         task: The degradation it was made for; None if unknown.
@@ -48,7 +51,7 @@ class Upscaler(Protocol):
     @property
     def radius(self) -> int: ...
     @property
-    def radius_is_exact(self) -> bool: ...
+    def far_seeing(self) -> Sequence[str]: ...
     @property
     def tiles(self) -> FixedTiles | None: ...
     @property
@@ -114,9 +117,11 @@ class KerasUpscaler:
         reach = UNKNOWN_REACH if self.reach is None else self.reach
         return align(reach, self.alignment)
 
-    @property
-    def radius_is_exact(self) -> bool:
-        return self.reach is not None
+    @cached_property
+    def far_seeing(self) -> Sequence[str]:
+        from tfsr.graph.footprint import far_seeing
+
+        return far_seeing(self.model)
 
     @cached_property
     def tiles(self) -> FixedTiles | None:
@@ -174,7 +179,7 @@ class BicubicUpscaler:
     depth = 8
     name = "bicubic"
     radius = 3
-    radius_is_exact = True
+    far_seeing: Sequence[str] = ()
     task = BICUBIC
     tiles = None
 
@@ -198,7 +203,7 @@ class Unchanged:
     scale = 1
     name = "input"
     radius = 0
-    radius_is_exact = True
+    far_seeing: Sequence[str] = ()
     working_bytes = 64
     task = None
     tiles = None
@@ -244,8 +249,8 @@ class SelfEnsemble:
         return self.upscaler.radius
 
     @property
-    def radius_is_exact(self) -> bool:
-        return self.upscaler.radius_is_exact
+    def far_seeing(self) -> Sequence[str]:
+        return self.upscaler.far_seeing
 
     @property
     def tiles(self) -> FixedTiles | None:
@@ -254,6 +259,13 @@ class SelfEnsemble:
     @property
     def working_bytes(self) -> int:
         return self.upscaler.working_bytes
+
+
+def sees_all(upscaler: Upscaler) -> str:
+    """Returns words that name what sees the whole image in a far-seeing upscaler."""
+    first, more = upscaler.far_seeing[:NAMED], len(upscaler.far_seeing) - NAMED
+    names = ", ".join(first) + (f" and {more} more" if more > 0 else "")
+    return f"the network may see the whole image ({names})"
 
 
 def as_floats(image: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import re
 import zipfile
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import keras
 import numpy as np
@@ -26,6 +26,7 @@ def read_keras(file: str | Path) -> keras.Model:
     if Path(file).suffix != ".keras" or not zipfile.is_zipfile(file):
         raise InputError(f"{file}: not a .keras file.")
     try:
+        _check_paths(file)
         loaded = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # on damaged files Keras raises nearly anything
         if "Lambda" in str(error):
@@ -41,11 +42,21 @@ def read_keras(file: str | Path) -> keras.Model:
                 "known here; from Python, import what registers it, and give the "
                 "loaded model to tfsr."
             ) from None
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{file}: not a model tfsr can load ({reason}).") from None
+        raise InputError(
+            f"{file}: not a model tfsr can load ({_reason(error)})."
+        ) from None
     loaded = adopt(loaded, str(file))
     _keep_names(loaded)
     return loaded
+
+
+def _check_paths(file):
+    """Raises a `ValueError` if unpacking the file would write beside it."""
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            path = PureWindowsPath(name)  # knows both kinds of slashes
+            if path.anchor or ".." in path.parts:
+                raise ValueError(f"it holds {name!r}, a path out of itself")
 
 
 def adopt(model: keras.Model, name: str) -> keras.Model:
@@ -62,10 +73,7 @@ def adopt(model: keras.Model, name: str) -> keras.Model:
     Raises:
         InputError: If it is not from one image to one image.
     """
-    if not isinstance(model, keras.Model):
-        raise InputError(f"{name}: not a Keras model.")
-    if not getattr(model, "inputs", None):
-        model = _functional(model, name)
+    model = functional(model, name)
     if _is_ours(model):
         return model
     if len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -90,8 +98,21 @@ def _is_ours(model):
     return of_scales or bool(luminance_scales(model))
 
 
-def _functional(model, name):
-    """Returns a subclassed model within a functional one."""
+def functional(model: keras.Model, name: str = "") -> keras.Model:
+    """Returns a subclassed model within a functional one, and others as they are.
+
+    Args:
+        model: A model, built.
+        name: Of its file, for messages; the model's by default.
+
+    Raises:
+        InputError: If it was never built, or runs on no image.
+    """
+    name = name or getattr(model, "name", "`model`")
+    if not isinstance(model, keras.Model):
+        raise InputError(f"{name}: not a Keras model.")
+    if getattr(model, "inputs", None):
+        return model
     shape = model.get_build_config() or {}
     shape = shape.get("input_shape")
     if not shape or len(shape) != 4 or not isinstance(shape[-1], int):
@@ -102,11 +123,13 @@ def _functional(model, name):
     for size in ((None, None), shape[1:3]):
         lr = keras.Input((*size, shape[-1]), name="lr")
         try:
-            functional = keras.Model(lr, model(lr), name=model.name)
-            _run(functional)  # what takes open sizes may refuse real ones
-            return functional
+            wrapped = keras.Model(lr, model(lr), name=model.name)
         except Exception as error:  # a stranger's code raises anything
-            reason = " ".join(str(error).split())[:200]
+            reason = _reason(error)
+            continue
+        reason = _fault(wrapped)  # what takes open sizes may refuse real ones
+        if not reason:
+            return wrapped
     raise InputError(f"{name}: does not run on images of {shape[1:]} ({reason}).")
 
 
@@ -116,29 +139,41 @@ def _opened(model):
     if None in x.shape[1:3]:
         return model
     lr = keras.Input((None, None, x.shape[-1]), name=x.name)
+    graph = Graph(model.inputs, model.outputs)
+    image = np.random.default_rng(0).random((1, *x.shape[1:]), np.float32)
     try:
-        graph = Graph(model.inputs, model.outputs)
         opened = keras.Model(lr, graph.run([lr], run_node)[0], name=model.name)
-        image = np.random.default_rng(0).random((1, *x.shape[1:]), np.float32)
-        same = np.allclose(opened(image), model(image), atol=1e-5)
-        _run(opened)
+        here, there = (np.asarray(m(image)) for m in (model, opened))
     except Exception:  # what runs at one size alone raises anything at others
         return model
-    return opened if same else model
+    same = here.shape == there.shape and np.allclose(here, there, atol=1e-5)
+    return opened if same and not _fault(opened) else model
 
 
-def _run(model):
-    """Runs a model on an image of another size than it may have been built for.
+def _fault(model):
+    """Returns why a model does not enlarge an image of any size by one scale, or "".
 
-    Raises:
-        ValueError: If its scale is another one there.
+    It is run on another size than it may have been built for.
     """
     *sides, channels = model.input.shape[1:]
     height, width = sides if None not in sides else [2 * max(TRIED_SIDES)] * 2
-    output = model(np.zeros((1, height, width, channels), np.float32))
-    (scale,) = scales(model)
-    if tuple(output.shape[1:3]) != (height * scale, width * scale):
-        raise ValueError(f"`model` must have one scale. Received: {output.shape}.")
+    try:
+        outputs = model(np.zeros((1, height, width, channels), np.float32))
+    except Exception as error:  # a stranger's code raises anything
+        return _reason(error)
+    shapes = [tuple(y.shape) for y in keras.tree.flatten(outputs)]
+    if len(shapes) > 1 or len(shapes[0]) != 4:
+        return f"gives {', '.join(map(str, shapes))}"
+    try:
+        (scale,) = scales(model)
+    except ValueError as error:
+        return str(error)
+    enlarged = shapes[0][1:3] == (height * scale, width * scale)
+    return "" if enlarged else f"has another scale there: gives {shapes[0]}"
+
+
+def _reason(error):
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _check_images(model, name):

@@ -2,8 +2,7 @@
 
 import json
 
-from tfsr.config import networks, parse_config
-from tfsr.data.degradation import Degradation
+from tfsr.config import DataConfig, networks, parse_config
 from tfsr.zoo import released
 
 INDEX = "index.json"  # beside the models, by tools/index_released.py of their cards
@@ -42,14 +41,14 @@ def _size_bytes(name):
     return next(file.stat().st_size for file in files if file.is_file())
 
 
-def restorers() -> dict[str, Degradation]:
-    """Returns what the released models for restoration restore from, by their names."""
+def restorers() -> dict[str, DataConfig]:
+    """Returns what the released models for restoration learned from, by their names."""
     configs = {
         file.stem: parse_config(file.with_suffix(".toml"))
         for file in sorted(released.FOLDER.glob("*.npz"))
     }
     return {
-        name: config.data.task
+        name: config.data
         for name, config in configs.items()
         if config.model.get("scale") == 1
     }

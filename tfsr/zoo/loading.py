@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfsr import extras, files
+from tfsr import files
 from tfsr.errors import InputError
 from tfsr.zoo import released
 
@@ -75,6 +75,8 @@ def _load_arrays(file):
     from tfsr.config import read_config
 
     config = file.with_suffix(".toml")
+    if not config.is_file():
+        raise InputError(f"{file}: weights alone; {config.name} must lie beside it.")
     model = read_config(config).build()
     try:
         with open(file, "rb") as stream, np.load(stream) as arrays:
@@ -140,25 +142,26 @@ def import_carn(file: str | Path) -> "keras.Model":
     read off the weights. Only tensors are unpickled, no code.
 
     Raises:
-        InputError: If the file is not such a checkpoint or PyTorch is missing.
+        InputError: If the file is not such a checkpoint.
     """
-    try:
-        import torch
-    except ModuleNotFoundError:
-        raise InputError(
-            f"{file}: reading it needs PyTorch: {extras.command('torch')}"
-        ) from None
+    import torch
+
     from tfsr.models import carn
 
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file.")
     try:
         state = torch.load(file, map_location="cpu", weights_only=True)
-        tensors = {name: tensor.float().numpy() for name, tensor in state.items()}
+        tensors = {str(name): tensor.float().numpy() for name, tensor in state.items()}
     except Exception:  # on damaged files PyTorch raises nearly anything
         raise InputError(f"{file}: not a PyTorch checkpoint of tensors.") from None
     try:
+        if empty := [name for name, tensor in tensors.items() if not tensor.size]:
+            raise ValueError(f"{empty[0]} is empty")
         filters, group_channels = tensors["b1.b1.body.0.weight"].shape[:2]
+        # Of this size are all tensors that are not in the file yet.
+        if tensors["c1.body.0.weight"].shape != (filters, 2 * filters, 1, 1):
+            raise ValueError("its widths do not fit")
         efficient = "b1.b1.body.4.weight" in tensors
         model = carn(
             filters=filters,
@@ -173,8 +176,9 @@ def import_carn(file: str | Path) -> "keras.Model":
                 shuffle,
             )
     except (KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{file}: not a multi-scale CARN or CARN-M checkpoint ({error})."
+            f"{file}: not a multi-scale CARN or CARN-M checkpoint ({reason})."
         ) from None
     left = {name for name in tensors if not name.startswith(("sub_mean", "add_mean"))}
     if left:

@@ -12,7 +12,6 @@ from tfsr import files
 from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "released"
-BASELINES = ("bicubic", "input")  # words for what a model is compared with
 MODELS = (".npz", ".tflite")
 ENLARGERS = {2: "carn_m", 3: "carn_m", 4: "carn_m"}  # by scale, the best on Set5
 CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
@@ -35,7 +34,7 @@ def find(model: str | Path) -> Path:
     if not found or Path(model).exists():
         return Path(model)
     (file,) = found
-    if files.sha256(file) != _digests().get(file.name):
+    if files.sha256(file) != digests().get(file.name):
         raise InputError(f"{file}: damaged; its checksum does not match.")
     return file
 
@@ -105,6 +104,7 @@ def write_digests() -> None:
     files.write_text(FOLDER / "SHA256SUMS", "".join(lines))
 
 
-def _digests():
+def digests() -> dict[str, str]:
+    """Returns the SHA-256 of all released files by name, as hexadecimals."""
     lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
     return {name: digest for digest, name in (line.split("  ") for line in lines)}

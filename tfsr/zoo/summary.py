@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tfsr import arguments
 from tfsr.config import (
     build_model,
     find_config,
@@ -34,12 +35,14 @@ def summarize(
 
     Returns:
         `model`, `params`, `mult_adds`, `input` and `output` of the largest scale,
-        `uncounted`, the names of layers whose mult-adds are unknown, and `scales`, a
-        list of these for each scale.
+        `uncounted`, the names of layers whose mult-adds are unknown, `far_seeing`,
+        those of operations that may see the whole image, and `scales`, a list of these
+        for each scale.
 
     Raises:
         InputError: If there is no such network, or it lacks the scale.
     """
+    size = size and arguments.size("size", size)
     _check(source, overrides)
     import_keras()
     from tfsr.graph import complexity
@@ -50,12 +53,12 @@ def summarize(
         _count(single_scale(model, s), s, size)
         for s in ([pick_scale(name, scales(model), scale)] if scale else scales(model))
     ]
-    largest = {key: counted[-1][key] for key in ("mult_adds", "input", "output")}
+    keys = ("mult_adds", "input", "output", "uncounted", "far_seeing")
+    largest = {key: counted[-1][key] for key in keys}
     return {
         "model": name,
         "params": complexity.params(model),
         **largest,
-        "uncounted": counted[-1]["uncounted"],
         "scales": counted,
     }
 
@@ -92,6 +95,7 @@ def _load(source, overrides):
 
 def _count(model, scale, size):
     from tfsr.graph import complexity
+    from tfsr.graph.footprint import far_seeing
 
     own, channels = tuple(model.input.shape[1:3]), model.input.shape[-1]
     if None not in own:
@@ -111,4 +115,5 @@ def _count(model, scale, size):
         "input": [height, width, channels],
         "output": [round(height * scale), round(width * scale), channels],
         "uncounted": complexity.uncounted(model, *(size or (720, 1280))),
+        "far_seeing": far_seeing(model),
     }

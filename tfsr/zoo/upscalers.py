@@ -1,9 +1,11 @@
 """Upscalers by what users call a model: a name, a file, a run folder, a word."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfsr.arguments import whole
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
 from tfsr.upscaling.upscalers import (
@@ -18,6 +20,25 @@ if TYPE_CHECKING:
     import keras
 
 
+def _bicubic(scale, channels):
+    if scale in (None, 1):
+        raise InputError("bicubic: needs --scale, 2 or more.")
+    return BicubicUpscaler(scale, channels)
+
+
+def _unchanged(scale, channels):
+    if scale not in (None, 1):
+        raise InputError(f"input: has x1, not x{scale}.")
+    return Unchanged(channels)
+
+
+# What models are compared with, by the words for it: made for a scale and channels.
+BASELINES: dict[str, Callable[[int | None, int | str], Upscaler]] = {
+    "bicubic": _bicubic,
+    "input": _unchanged,
+}
+
+
 def load_upscaler(
     model: "str | Path | keras.Model | Upscaler",
     scale: int | None = None,
@@ -28,8 +49,8 @@ def load_upscaler(
 
     Args:
         model: The name of a released model, a run folder (its best weights), a `.keras`
-            or `.tflite` file, the words "bicubic" or "input", a Keras model, or an
-            upscaler, which is returned.
+            or `.tflite` file, a word of `BASELINES`, "bicubic" or "input", a Keras
+            model, or an upscaler, which is returned.
         scale: One of the model's scales; needed if it has several.
         channels: "y" for the luma alone, which luminance networks take; of the words
             also 1 or 3.
@@ -38,14 +59,10 @@ def load_upscaler(
     Raises:
         InputError: If there is no such model or it lacks the scale.
     """
-    if model == "bicubic":
-        if scale in (None, 1):
-            raise InputError("bicubic: needs --scale, 2 or more.")
-        return BicubicUpscaler(scale, channels or 3)
-    if model == "input":
-        if scale not in (None, 1):
-            raise InputError(f"input: has x1, not x{scale}.")
-        return Unchanged(channels or 3)
+    if scale is not None:
+        whole("scale", scale)
+    if isinstance(model, str) and model in BASELINES:
+        return BASELINES[model](scale, channels or 3)
     if isinstance(model, str | Path):
         model = released.of_scale(model, scale, smallest)
         return _load(str(released.find(model)), scale, channels, smallest)

@@ -23,6 +23,7 @@ from tfsr.tflite.lowering.engine import add_to_last_bias, lower, name_of, rewrit
 from tfsr.tflite.lowering.rules import (
     EXACT,
     FOR_INT8,
+    affine_after_convolution,
     average_in_convolutions,
     clip_before_shuffle,
     concatenate_onto,
@@ -30,13 +31,11 @@ from tfsr.tflite.lowering.rules import (
     convolve_in_blocks,
     copies_as_convolution,
     enlarge_as_convolution,
-    fold_batch_normalization,
     fold_kernels,
     luma_as_convolution,
     pool_as_convolution,
     pool_as_dense_convolution,
     pool_in_convolution,
-    shift_into_bias,
     shuffle_at_once,
     slopes_as_one,
     stride_in_convolution,
@@ -96,6 +95,10 @@ def kinds(graph):
     return [type(node.operation).__name__ for node in graph.nodes]
 
 
+def structure(graph):
+    return [(type(n.operation), len(n.input_tensors)) for n in graph.nodes]
+
+
 @pytest.fixture
 def lr():
     return np.random.default_rng(0).random((1, 9, 12, 3), np.float32)
@@ -113,7 +116,10 @@ def test_every_rule_is_exact(lr, name):
         graph = inline(single_scale(whole, scale))
         expected = run(graph, lr)
         lowered = [rewrite(graph, rule) for rule in rules]
+        lowered = [g for g in lowered if structure(g) != structure(graph)]
         for rewritten in (*lowered, functools.reduce(rewrite, EXACT, graph)):
+            if rewritten is graph:  # no operation fits the rule
+                continue
             error = np.abs(run(rewritten, lr) - expected).max()
             assert error <= 1e-5 * np.abs(expected).max()
 
@@ -121,11 +127,11 @@ def test_every_rule_is_exact(lr, name):
 @pytest.mark.parametrize(
     ("rule", "name", "replaced", "replacement"),
     [
-        (shift_into_bias, "carn", "ChannelShift", None),
+        (affine_after_convolution, "carn", "ChannelShift", None),
         (convolve_before_shuffle, "carn", None, "GetItem"),
         (convolve_in_blocks, "srresnet", "GroupedConv2D", "DepthToSpace"),
         (shuffle_at_once, "carn_m", "Split", None),
-        (fold_batch_normalization, "cmsc", "BatchNormalization", None),
+        (affine_after_convolution, "cmsc", "BatchNormalization", None),
         (average_in_convolutions, "cmsc", "WeightedAverage", None),
         (luma_as_convolution, "vdsr", "Luma", None),
         (enlarge_as_convolution, "vdsr", "BicubicEnlarge", None),
@@ -134,7 +140,7 @@ def test_every_rule_is_exact(lr, name):
         (fold_kernels, "scn", "WeightNormConv2D", "GroupedConv2D"),
         (fold_kernels, "sesr", "CollapsibleConv2D", "GroupedConv2D"),
         (copies_as_convolution, "sesr", "Concatenate", "GroupedConv2D"),
-        (shift_into_bias, "scn", "ChannelShift", None),
+        (affine_after_convolution, "scn", "ChannelShift", None),
         (stride_in_convolution, "scn_conv", "SpaceToDepth", "Conv2D"),
         (pool_in_convolution, "scn", "AveragePooling2D", "Conv2D"),
         (pool_as_convolution, "srresnet_ms2", "AveragePooling2D", "DepthwiseConv2D"),
@@ -194,7 +200,7 @@ def test_batch_normalization_is_folded(lr):
     model = keras.Model(inputs, x)
     for weight in model.weights:
         weight.assign(rng.uniform(0.5, 2, weight.shape))
-    lowered = rewrite(inline(model), fold_batch_normalization)
+    lowered = rewrite(inline(model), affine_after_convolution)
     assert kinds(lowered) == ["GroupedConv2D"] * 2
     expected = np.asarray(model(lr, training=False))
     np.testing.assert_allclose(run(lowered, lr), expected, rtol=1e-5, atol=1e-5)

@@ -79,17 +79,30 @@ def test_choices_on_known_values():
     assert min_max(np.array([2.0, 3.0])) == (0, 3)
 
 
+def squared_error(values, bounds):
+    step = (bounds[1] - bounds[0]) / 255
+    zero_point = np.round(-bounds[0] / step)
+    levels = np.clip(np.round(values / step) + zero_point, 0, 255)
+    return np.mean(((levels - zero_point) * step - values) ** 2)
+
+
 def test_least_squares_is_no_worse_than_any_clipping():
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.uniform(-1, 1, 200_000), [3.0]])
-
-    def error(bounds):
-        step = (bounds[1] - bounds[0]) / 255
-        zero_point = np.round(-bounds[0] / step)
-        levels = np.clip(np.round(values / step) + zero_point, 0, 255)
-        return np.mean(((levels - zero_point) * step - values) ** 2)
-
-    chosen = error(least_squares(values))
-    assert chosen < 0.8 * error(min_max(values))
+    chosen = squared_error(values, least_squares(values))
+    assert chosen < 0.8 * squared_error(values, min_max(values))
     for share in (90, 99, 99.9, 99.99):
-        assert chosen <= 1.05 * error(percentile(values, share))
+        assert chosen <= 1.05 * squared_error(values, percentile(values, share))
+
+
+@pytest.mark.parametrize("draw", ["normal", "laplace", "uniform", "exponential"])
+def test_least_squares_is_the_best_of_its_grid(draw):
+    values = getattr(np.random.default_rng(0), draw)(size=3000)
+    low, high = min_max(values)
+    grid = [
+        (low * a, high * b)
+        for a in np.linspace(0.2, 1, 41)
+        for b in np.linspace(0.2, 1, 41)
+    ]
+    best = min(squared_error(values, bounds) for bounds in grid)
+    assert squared_error(values, least_squares(values)) < 1.01 * best

@@ -246,6 +246,7 @@ def test_16_bits_are_scored_as_such(report, photographs, tmp_path):
     assert trained == pytest.approx(exact, abs=0.05)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_sums_in_float_are_trained_and_converted(
     write_config, photographs, tmp_path, capsys
 ):
@@ -344,6 +345,7 @@ def test_jax_learns_the_same_ranges(one_device, tmp_path, quick_to_compile):
     train_elsewhere(one_device, tmp_path / "run", WITHOUT_TENSORFLOW, **backend)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_network_of_luma_is_trained_in_colour(
     write_config, photographs, tmp_path, capsys
 ):
@@ -373,6 +375,7 @@ def test_a_network_of_luma_is_trained_in_colour(
     check_conversion(tmp_path / "run", photographs, capsys)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_one_scale_learns_the_float_output(trained, photographs, capsys):
     folder, _ = trained
     command = (

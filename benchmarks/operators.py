@@ -1,0 +1,270 @@
+"""What becomes of each operator in 8 bits: a tiny network around it, all the way.
+
+python benchmarks/operators.py [NAME ...]
+
+Each network is trained for 8 bits for two steps and converted, as it is and trained.
+"""
+
+import argparse
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers, ops
+from PIL import Image
+
+from tfsr.data import BenchmarkFolder, GaussianNoise
+from tfsr.data.degradation import in_8_bits
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.quantization.aware import quantization_aware
+from tfsr.tflite.quantization.integers import IntegerUpscaler
+from tfsr.tflite.quantization.sensitivity import measure_sensitivity
+from tfsr.tflite.runtime import TFLiteUpscaler, inspect
+from tfsr.upscaling.upscalers import to_uint8
+
+SIDE, FILTERS = 8, 4
+
+
+def attention(x):
+    """Softmax of the products of channels, over the whole map."""
+    q, k, v = (ops.reshape(layers.Conv2D(4, 1)(x), (-1, SIDE**2, 4)) for _ in range(3))
+    weights = ops.softmax(ops.matmul(q, ops.transpose(k, (0, 2, 1))) / 2)
+    return x + ops.reshape(ops.matmul(weights, v), (-1, SIDE, SIDE, 4))
+
+
+def norm(layer):
+    """Returns a layer of normalization that has learned something."""
+
+    def call(x):
+        y = layer(x)
+        for weight in layer.weights:
+            values = np.random.default_rng(0).uniform(0.5, 1.5, weight.shape)
+            weight.assign(values)
+        return y
+
+    return call
+
+
+def halved(enlarged):
+    return layers.AveragePooling2D(2)(enlarged)
+
+
+CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the same sides
+    "convolution": lambda x: layers.Conv2D(4, 3, padding="same")(x),
+    "without bias": lambda x: layers.Conv2D(4, 3, padding="same", use_bias=False)(x),
+    "grouped": lambda x: layers.Conv2D(4, 3, padding="same", groups=2)(x),
+    "1x3 and 3x1": lambda x: layers.Conv2D(4, (3, 1), padding="same")(
+        layers.Conv2D(4, (1, 3), padding="same")(x)
+    ),
+    "depthwise": lambda x: layers.DepthwiseConv2D(3, padding="same")(x),
+    "separable": lambda x: layers.SeparableConv2D(4, 3, padding="same")(x),
+    "dilated": lambda x: layers.Conv2D(4, 3, padding="same", dilation_rate=2)(x),
+    "strided": lambda x: layers.UpSampling2D()(
+        layers.Conv2D(4, 3, strides=2, padding="same")(x)
+    ),
+    "transposed 3x3": lambda x: halved(
+        layers.Conv2DTranspose(4, 3, strides=2, padding="same")(x)
+    ),
+    "transposed 2x2": lambda x: halved(layers.Conv2DTranspose(4, 2, strides=2)(x)),
+    "transposed, wide": lambda x: halved(
+        layers.Conv2DTranspose(32, 3, strides=2, padding="same")(x)
+    ),
+    "dense": lambda x: layers.Dense(4)(x),
+    "PReLU": lambda x: layers.PReLU(
+        shared_axes=[1, 2], alpha_initializer=keras.initializers.RandomUniform(0, 0.3)
+    )(x),
+    "LeakyReLU": lambda x: layers.LeakyReLU(negative_slope=0.1)(x),
+    "ReLU6": ops.relu6,
+    "clip": lambda x: ops.clip(x, -0.25, 0.5),
+    "hard tanh": lambda x: ops.hard_tanh(x),
+    "hard sigmoid": ops.hard_sigmoid,
+    "hard swish": ops.hard_silu,
+    "tanh": ops.tanh,
+    "sigmoid": ops.sigmoid,
+    "SiLU": ops.silu,
+    "GELU": ops.gelu,
+    "ELU": ops.elu,
+    "activation within": lambda x: layers.Conv2D(4, 1, activation="tanh")(x),
+    "softplus": ops.softplus,
+    "abs": ops.abs,
+    "square": ops.square,
+    "gate": lambda x: x * layers.Conv2D(4, 1, activation="sigmoid")(x),
+    "gate of channels": lambda x: (
+        x
+        * layers.Conv2D(4, 1, activation="sigmoid")(
+            layers.GlobalAveragePooling2D(keepdims=True)(x)
+        )
+    ),
+    "scaled": lambda x: x * 0.2,
+    "shifted": lambda x: x + 0.5,
+    "rescaling": lambda x: layers.Rescaling(2.0, -0.5)(x),
+    "scale by channel": lambda x: x * np.float32([0.5, 1, 2, 1.5]),
+    "mean": lambda x: x - ops.mean(x, axis=(1, 2), keepdims=True),
+    "mean of channels": lambda x: x - ops.mean(x, axis=-1, keepdims=True),
+    "max": lambda x: x - ops.max(x, axis=-1, keepdims=True),
+    "std": lambda x: x * ops.std(x, axis=(1, 2), keepdims=True),
+    "max pooling": lambda x: layers.UpSampling2D()(layers.MaxPooling2D()(x)),
+    "average pooling": lambda x: layers.UpSampling2D()(layers.AveragePooling2D(2)(x)),
+    "pooling 3x3": lambda x: layers.AveragePooling2D(3, 1, "same")(x),
+    "nearest": lambda x: halved(layers.UpSampling2D()(x)),
+    "nearest x3": lambda x: layers.AveragePooling2D(3)(layers.UpSampling2D(3)(x)),
+    "bilinear": lambda x: halved(layers.UpSampling2D(interpolation="bilinear")(x)),
+    "resizing": lambda x: halved(ops.image.resize(x, (2 * SIDE, 2 * SIDE))),
+    "Resizing": lambda x: halved(layers.Resizing(2 * SIDE, 2 * SIDE)(x)),
+    "zero padding": lambda x: layers.Conv2D(4, 3)(layers.ZeroPadding2D()(x)),
+    "reflected padding": lambda x: layers.Conv2D(4, 3)(
+        ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+    ),
+    "symmetric padding": lambda x: layers.Conv2D(4, 3)(
+        ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), "symmetric")
+    ),
+    "slicing": lambda x: layers.Conv2D(4, 1)(x[..., :2]) + x,
+    "split": lambda x: ops.add(*(layers.Conv2D(4, 1)(y) for y in ops.split(x, 2, -1))),
+    "tile": lambda x: ops.tile(x, (1, 1, 1, 2)),
+    "repeat": lambda x: ops.repeat(x, 2, axis=-1),
+    "concatenation": lambda x: layers.Concatenate()([x, layers.Conv2D(2, 1)(x)]),
+    "stack": lambda x: ops.reshape(
+        ops.stack([x, layers.Conv2D(4, 1)(x)], -1), (-1, SIDE, SIDE, 8)
+    ),
+    "channel shuffle": lambda x: ops.reshape(
+        ops.transpose(ops.reshape(x, (-1, SIDE, SIDE, 2, 2)), (0, 1, 2, 4, 3)),
+        (-1, SIDE, SIDE, 4),
+    ),
+    "space to depth": lambda x: ops.depth_to_space(
+        layers.Conv2D(16, 1)(ops.space_to_depth(x, 2)), 2
+    ),
+    "add": lambda x: x + layers.Conv2D(4, 1)(x),
+    "add layer": lambda x: layers.Add()([x, layers.Conv2D(4, 1)(x), x]),
+    "subtract": lambda x: x - layers.Conv2D(4, 1)(x),
+    "maximum": lambda x: ops.maximum(x, layers.Conv2D(4, 1)(x)),
+    "average": lambda x: layers.Average()([x, layers.Conv2D(4, 1)(x)]),
+    "divide": lambda x: x / (ops.abs(x) + 1.0),
+    "attention": attention,
+    "softmax": lambda x: ops.softmax(x),
+    "layer normalization": norm(layers.LayerNormalization()),
+    "batch normalization": norm(layers.BatchNormalization()),
+    "normalization first": lambda x: norm(layers.BatchNormalization())(
+        layers.Activation("relu")(x)
+    ),
+    "group normalization": norm(layers.GroupNormalization(2)),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an operator in 8 bits.
+
+    Attributes:
+        operators: Names of TFLite's operators in the trained network's file.
+        in_float: How many of them compute in float32.
+        apart: Largest difference of the integers simulated from the file, in levels.
+        unequal: Share of the values that differ.
+    """
+
+    operators: dict
+    in_float: int
+    apart: int
+    unequal: float
+
+    @property
+    def arithmetic(self) -> str:
+        """8 bit, or float32 where an operator is left in it."""
+        return "float32" if self.in_float else "8 bit"
+
+    @property
+    def simulated(self) -> str:
+        """How the simulation meets the file."""
+        if not self.apart:
+            return "equal"
+        return f"{self.apart} level{'s' * (self.apart > 1)} in {self.unequal:.1%}"
+
+
+def network(constructs: list[Callable]) -> keras.Model:
+    """Returns a network from image to image, with a convolution before each construct.
+
+    Args:
+        constructs: Values of `CONSTRUCTS`.
+    """
+    keras.utils.set_random_seed(0)
+    fixed = any("SIDE" in construct.__code__.co_names for construct in constructs)
+    sides = SIDE if fixed else None
+    x = lr = keras.Input((sides, sides, 3))
+    for construct in constructs:
+        x = construct(layers.Conv2D(FILTERS, 3, padding="same")(x))
+    return keras.Model(lr, layers.Conv2D(3, 3, padding="same")(x) + lr)
+
+
+def patches() -> list[np.ndarray]:
+    """Returns smooth images, float32 `(SIDE, SIDE, 3)` in [0, 1]."""
+    rng = np.random.default_rng(0)
+    walks = rng.standard_normal((2, SIDE, SIDE, 3)).cumsum(1).cumsum(2)
+    low, high = walks.min(), walks.max()
+    return [np.float32((walk - low) / (high - low)) for walk in walks]
+
+
+def outcome(model: keras.Model, scratch: Path) -> Outcome:
+    """Returns what becomes of a network, which is converted, measured and trained.
+
+    Args:
+        model: What `network` returned.
+        scratch: Folder for what is written.
+    """
+    images, file, size = patches(), scratch / "int8.tflite", [(SIDE, SIDE)]
+    for i, image in enumerate(images):
+        Image.fromarray(to_uint8(image)).save(scratch / f"{i}.png")
+    noise = in_8_bits(GaussianNoise(10))
+    folder = BenchmarkFolder(scratch, 1, degradation=noise)
+    convert(model, 1, "int8", size, file, folder)
+    measure_sensitivity(model, 1, folder, images)
+    aware = quantization_aware(model, images)
+    train(aware, np.stack(images))
+    convert(aware, 1, "int8", size, file, folder)
+    simulated, run = IntegerUpscaler(aware, 1), TFLiteUpscaler(file)
+    both = [[to_uint8(x).astype(int) for x in map(f, images)] for f in (simulated, run)]
+    facts = inspect(file)
+    return Outcome(
+        facts["operators"], facts["float_operators"], *differences(*map(np.array, both))
+    )
+
+
+def differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, float]:
+    """Returns the largest difference of integers and the share of those that differ."""
+    apart = np.abs(ours.astype(int) - theirs)
+    return int(apart.max()), float(np.mean(apart > 0))
+
+
+def train(model: keras.Model, x: np.ndarray, steps: int = 2) -> None:
+    """Trains a model to give back `x`."""
+    model.compile("adam", "mean_absolute_error", run_eagerly=True)
+    for _ in range(steps):
+        loss = model.train_on_batch(x, x)
+    if not np.isfinite(loss):
+        raise ValueError(f"the loss must be finite. Received: loss={loss}.")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--traceback", action="store_true")
+    options = parser.parse_args()
+    print("| operator | arithmetic | simulated against the file | TFLite's operators |")
+    print("| --- | --- | --- | --- |")
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in options.names or CONSTRUCTS:
+            try:
+                found = outcome(network([CONSTRUCTS[name]]), Path(scratch))
+                names = ", ".join(found.operators)
+                row = f"{found.arithmetic} | {found.simulated} | {names}"
+            except Exception as error:  # one more row of the table
+                row = f"{type(error).__name__} | {str(error).splitlines()[0][:80]} |"
+                if options.traceback:
+                    traceback.print_exc()
+            print(f"| {name} | {row} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The state of every network before its first step."""
+
+import runpy
+from pathlib import Path
+
+import keras
+import pytest
+
+from tfsr.models import MODELS
+
+tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "start.py"))
+
+# Dead channels, and the loss over that of the mean colour. Where the authors' code or
+# the paper settles the initial values, their own figures stand: CARN's biases are those
+# of PyTorch, and CMSC's convolutions are He's up to the last.
+LIMITS = {
+    "carn": (0.15, 2),
+    "carn_m": (0.26, 2),
+    "cmsc": (0.1, 50),
+    "ms3_carn": (0.15, 2),
+    "pmsc": (0.1, 50),
+}
+SMALLER = {"cmsc": {"stages": 2, "modules": 2}, "pmsc": {"modules": 4}}
+
+
+def start(name, **arguments):
+    keras.utils.set_random_seed(0)
+    return tool["start_of"](MODELS[name](**arguments))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_starts_alive_and_near_the_mean_colour(name):
+    dead, loss = LIMITS.get(name, (0.1, 2))
+    found = start(name, **SMALLER.get(name, {}))
+    assert found.dead <= dead
+    assert found.loss <= loss * found.mean_loss
+    assert all(deviation > 0 for _, deviation in found.maps)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("carn", {"initializer": "input_channels"}),
+        ("srresnet", {"conv": "ms3"}),
+        ("ms3_carn", {"conv": "ms3", "start": "mmsr"}),
+        ("scn", {"levels": 1}),
+    ],
+)
+def test_other_arguments_too(name, arguments):
+    found = start(name, **arguments)
+    assert found.dead <= 0.1
+    assert found.loss <= 2 * found.mean_loss

@@ -1,0 +1,33 @@
+import numpy as np
+
+from tfsr.scoring.grayness import GRAYS, SIDE, gray_spread
+from tfsr.upscaling.upscalers import BicubicUpscaler
+
+
+class Tinted:
+    """Answers with more blue where the image is bright."""
+
+    channels = 3
+
+    def __call__(self, lr):
+        return lr - np.float32([20, 20, 0]) / 255 * (lr > 0.9)
+
+
+def test_bicubic_keeps_gray_gray():
+    assert gray_spread(BicubicUpscaler(2)) == dict.fromkeys(GRAYS, 0)
+
+
+def test_a_tint_is_told_by_image():
+    spread = gray_spread(Tinted())
+    assert spread["checkerboard"] == spread["ramp"] == 20
+    assert spread["faint checkerboard"] == 0
+
+
+def test_of_one_channel_there_is_nothing_to_tell():
+    assert gray_spread(BicubicUpscaler(2, channels=1)) == {}
+
+
+def test_grays_are_levels():
+    for levels in GRAYS.values():
+        assert levels.shape == (SIDE, SIDE)
+        assert 0 <= levels.min() < levels.max() <= 255

@@ -1,0 +1,196 @@
+"""Rules for what users bring: Keras' own layers, in any order."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from tfsr.graph.graph import run_node
+from tfsr.tflite.lowering.engine import lower
+from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+
+
+def conv(filters, side=3, **options):
+    options = {"padding": "same", "bias_initializer": "random_normal", **options}
+    return layers.Conv2D(filters, side, **options)
+
+
+def learned(norm):
+    def call(x):
+        y = norm(x)
+        for weight in norm.weights:
+            weight.assign(np.random.default_rng(0).uniform(0.5, 1.5, weight.shape))
+        return y
+
+    return call
+
+
+def lowered(build, rules=FOR_INT8):
+    """Returns the operations of a network after lowering, which must be exact."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 3))
+    model = keras.Model(inputs, build(inputs))
+    graph = lower(model, rules)
+    x = np.random.default_rng(0).random((1, 7, 6, 3), np.float32)
+    expected = np.asarray(model(x, training=False))
+    (y,) = graph.run([keras.ops.convert_to_tensor(x)], run_node)
+    assert np.abs(y - expected).max() <= 2e-6 * max(1, np.abs(expected).max())
+    return " ".join(type(node.operation).__name__ for node in graph.nodes)
+
+
+CONV, TWO = "GroupedConv2D", "GroupedConv2D GroupedConv2D"
+
+
+@pytest.mark.parametrize(
+    ("build", "operations"),
+    [
+        (lambda x: conv(4)(x), CONV),
+        (lambda x: conv(4, use_bias=False)(x), CONV),
+        (lambda x: conv(6, groups=3)(x), CONV),
+        (lambda x: conv(4, 1, padding="valid")(x), CONV),
+        (lambda x: conv(4, dilation_rate=2)(x), "Conv2D"),
+        (lambda x: conv(4, 3, strides=2)(x), "Conv2D"),
+        (lambda x: layers.Dense(4)(x), CONV),
+        (lambda x: conv(4, activation="relu")(x), f"{CONV} Relu"),
+        (lambda x: conv(4, activation="tanh")(x), f"{CONV} Tanh"),
+        (lambda x: conv(4, activation="silu")(x), f"{CONV} Sigmoid Multiply"),
+        (lambda x: layers.Activation("silu")(x), "Sigmoid Multiply"),
+        (lambda x: conv(4, activation="hard_sigmoid")(x), f"{CONV} Clip"),
+        (lambda x: layers.SeparableConv2D(4, 3)(x), f"DepthwiseConv2D {CONV}"),
+        (lambda x: layers.LeakyReLU(negative_slope=0.1)(x), "LeakyRelu"),
+        (lambda x: layers.Add()([x, ops.relu(x), x]), "Relu Add Add"),
+        (lambda x: layers.Dropout(0.5)(ops.relu(x)), "Relu"),
+        (lambda x: ops.minimum(ops.maximum(x - 0.5, -0.1), 0.2), "ChannelShift Clip"),
+        (lambda x: ops.maximum(ops.minimum(ops.tanh(x), 1), 0), "Tanh Clip"),
+        (lambda x: ops.maximum(ops.tanh(x), 0), "Tanh Relu"),
+    ],
+)
+def test_layers_become_plain(build, operations):
+    assert lowered(build).replace("Subtract", "ChannelShift") == operations
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: conv(4)(x) * 0.2,
+        lambda x: 0.5 - conv(4)(x) / 3,
+        lambda x: layers.Rescaling(2.0, -0.5)(conv(4)(x)),
+        lambda x: conv(4)(x) * np.float32([1, 2, 3, 4]) + np.float32([0, 1, 2, 3]),
+        lambda x: learned(layers.BatchNormalization())(conv(4)(x)),
+        lambda x: learned(layers.BatchNormalization(scale=False))(
+            conv(4, dilation_rate=2)(x)
+        ),
+        lambda x: learned(layers.BatchNormalization())(
+            layers.DepthwiseConv2D(3, depth_multiplier=2)(x)
+        ),
+        lambda x: learned(layers.BatchNormalization(center=False))(
+            layers.Conv2DTranspose(20, 3, strides=2)(x)
+        ),
+        lambda x: conv(4, 1)(x * 2.0 - 0.3),
+        lambda x: conv(4, padding="valid")(learned(layers.BatchNormalization())(x)),
+        lambda x: layers.DepthwiseConv2D(3)(x * np.float32([1, 2, 3]) - 0.3),
+        lambda x: conv(6, groups=3)(x * np.float32([1, 2, 3])),
+        lambda x: layers.Conv2DTranspose(20, 3, strides=2)(x * np.float32([1, 2, 3])),
+    ],
+)
+def test_scales_and_shifts_go_into_convolutions(build):
+    (operation,) = lowered(build).split()
+    assert "Conv2D" in operation
+
+
+def test_zeros_at_the_border_are_not_shifted():
+    def build(x):
+        return conv(4)(layers.Rescaling(2.0, -0.5)(ops.relu(x)))
+
+    assert lowered(build, EXACT) == f"Relu ChannelShift {CONV}"
+    assert lowered(build) == f"Relu DepthwiseConv2D {CONV}"
+
+
+def test_a_scale_in_front_of_no_convolution_is_one_operation():
+    def build(x):
+        return ops.relu(learned(layers.BatchNormalization())(ops.relu(x)))
+
+    assert lowered(build) == "Relu DepthwiseConv2D Relu"
+
+
+def test_what_others_read_is_not_computed_twice():
+    def build(x):
+        y = conv(4)(x)
+        return y + y * 0.2 + conv(4, 1)(y)
+
+    assert lowered(build).split().count(CONV) == 2
+
+
+@pytest.mark.parametrize(
+    ("build", "operations"),
+    [
+        (lambda x: conv(3, 1)(conv(8)(x)), CONV),
+        (lambda x: conv(3, 1)(conv(8, strides=2)(x)), "Conv2D"),
+        (lambda x: conv(3, 3)(conv(8, 1, use_bias=False)(x)), CONV),
+        (lambda x: conv(3, 3)(conv(8, 1)(x)), TWO),  # zeros at the border have no bias
+        (lambda x: conv(32, 1)(conv(1)(x)), TWO),  # together they would be 32 of 3x3
+        (lambda x: conv(3, 1)(ops.relu(conv(8, 1)(x))), f"{CONV} Relu {CONV}"),
+    ],
+)
+def test_pointwise_convolutions_join_their_neighbours(build, operations):
+    assert lowered(build) == operations
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x: ops.tile(x, (1, 1, 1, 4)),
+        lambda x: ops.repeat(x, 4, axis=-1),
+        lambda x: ops.concatenate([x] * 4, axis=-1),
+        lambda x: layers.Concatenate()([x] * 4),
+    ],
+)
+def test_copies_of_channels_are_a_convolution(build):
+    assert lowered(build) == CONV
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(
+    ("side", "stride", "filters"),
+    [(9, 3, 3), (2, 2, 32), (4, 2, 3), (3, 2, 3), (5, 2, 3), (2, 3, 3), (8, 4, 3)],
+)
+def test_transposed_convolutions_are_shuffled(side, stride, filters, padding):
+    def build(x):
+        return layers.Conv2DTranspose(
+            filters, side, stride, padding, bias_initializer="random_normal"
+        )(x)
+
+    shuffled = padding == "same" or side <= stride
+    expected = f"{CONV} DepthToSpace" if shuffled else "Conv2DTranspose"
+    assert lowered(build, EXACT) == expected
+
+
+def test_transposed_convolutions_of_many_filters_stay():
+    for side in (3, 4):
+        build = layers.Conv2DTranspose(32, side, strides=2, padding="same")
+        assert lowered(build) == "Conv2DTranspose"
+
+
+def test_channels_that_nothing_reads_are_not_computed():
+    assert lowered(lambda x: conv(8)(x)[..., 2:5]) == CONV
+    assert lowered(lambda x: conv(8)(x)[:, 1:, :, :5]) == f"{CONV} GetItem"
+
+    def split(x):
+        y = conv(8)(x)
+        return y[..., :4] + y[..., 4:]
+
+    assert lowered(split) == f"{CONV} GetItem GetItem Add"
+
+
+def test_slopes_are_two_relus_in_8_bits():
+    def prelu(channels):
+        start = keras.initializers.RandomUniform(-0.1, 0.3)
+        return lambda x: conv(4)(
+            layers.PReLU(shared_axes=[1, 2], alpha_initializer=start)(
+                conv(channels)(x - 0.5)
+            )
+        )
+
+    assert lowered(prelu(8)).endswith(f"{CONV} Relu {CONV}")
+    assert lowered(prelu(8), EXACT).endswith(f"{CONV} PReLU {CONV}")
+    assert lowered(prelu(65)).endswith(f"{CONV} PReLU {CONV}")

@@ -1,0 +1,54 @@
+"""Every operator in 8 bits: what of it runs in float, and what is simulated exactly.
+
+`benchmarks/operators.py` has the networks; docs/your_model.md has the result.
+"""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from tfsr.tflite import export
+from tfsr.tflite.lowering.engine import lower
+from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.integers import run_integers
+from tfsr.tflite.runtime import TFLiteUpscaler, in_float, left_in_float
+from tfsr.upscaling.upscalers import to_uint8
+
+ROOT = Path(__file__).parents[3]
+script = runpy.run_path(str(ROOT / "benchmarks" / "operators.py"))
+CONSTRUCTS, network, SIDE = (script[key] for key in ("CONSTRUCTS", "network", "SIDE"))
+IN_FLOAT = {"ELU", "softplus", "std", "layer normalization", "group normalization"}
+APART = {"hard swish", "attention"}  # a level or a few
+
+
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_each_operator_is_what_the_table_says(name):
+    model, images = network([CONSTRUCTS[name]]), script["patches"]()
+    graph = lower(model, FOR_INT8)
+    ranges = activations.ranges(graph, activations.observe(graph, images))
+    content = export.int8(lower(model, FOR_INT8, SIDE, SIDE), ranges)
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    assert bool(in_float(interpreter)) == (name in IN_FLOAT)
+    pixels = to_uint8(images[0])[None]
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
+    interpreter.invoke()
+    file = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    assert len(np.unique(file)) > 10
+    apart, _ = script["differences"](run_integers(graph, ranges, pixels), file)
+    assert apart <= (4 if name in APART else 0)
+
+
+def test_operators_in_one_network_are_converted_measured_and_trained(tmp_path):
+    names = ("PReLU", "transposed, wide", "gate of channels", "std", "stack")
+    found = script["outcome"](network([CONSTRUCTS[name] for name in names]), tmp_path)
+    assert {"TRANSPOSE_CONV", "LOGISTIC", "SQRT"} <= found.operators.keys()
+    assert found.apart == 0
+    (note,) = left_in_float(TFLiteUpscaler(tmp_path / "int8.tflite"))
+    assert "SQRT" in note
+    assert "QUANTIZE" not in note
+    assert "CONV_2D" not in note

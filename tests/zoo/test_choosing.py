@@ -1,0 +1,128 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfsr.config import DataConfig
+from tfsr.data import GaussianNoise, imresize
+from tfsr.errors import InputError
+from tfsr.zoo import released
+from tfsr.zoo.choosing import LOSSY_QUALITY, enlarger_of, restorer_of
+
+CLEAN, DEEP, PHOTO = "carn_m_x2_int8", "carn_m", "photo_x2_int8"
+ENLARGERS = {
+    "scan.png": CLEAN,
+    "gray.png": CLEAN,
+    "deep.png": DEEP,
+    "drawing.bmp": CLEAN,
+    "logo.gif": CLEAN,
+    "lossless.webp": CLEAN,
+    "lossy.webp": PHOTO,
+    "fine.jpg": CLEAN,
+    "usual.jpg": PHOTO,
+    "gray.jpg": PHOTO,
+    "phone.heic": PHOTO,
+}
+
+
+@pytest.fixture(scope="module")
+def smooth():
+    coarse = np.random.default_rng(0).integers(60, 190, (8, 8, 3), np.uint8)
+    return imresize(coarse, 8)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, smooth):
+    monkeypatch.chdir(tmp_path)
+    image = Image.fromarray(smooth)
+    for name in ("scan.png", "drawing.bmp", "logo.gif"):
+        image.save(name)
+    image.convert("L").save("gray.png")
+    Image.fromarray(smooth[..., 0].astype(np.uint16) * 257).save("deep.png")
+    image.save("lossless.webp", lossless=True)
+    image.save("lossy.webp", quality=80)
+    image.save("fine.jpg", quality=LOSSY_QUALITY + 3)
+    image.save("usual.jpg", quality=85)
+    image.convert("L").save("gray.jpg", quality=10)
+    Path("phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    return tmp_path
+
+
+def test_without_photo_lossy_files_get_the_clean_model_and_a_warning(folder):
+    assert set(ENLARGERS) == {file.name for file in folder.iterdir()}
+    for name, expected in ENLARGERS.items():
+        choice = enlarger_of(name, 2)
+        lossy = expected == PHOTO
+        assert choice.model == (CLEAN if lossy else expected), name
+        assert ("comes out sharper" in choice.warning) == lossy, name
+    assert enlarger_of("usual.jpg", 2).found == "a JPEG of quality 85"
+
+
+def test_with_photo_lossy_files_get_it_where_it_has_the_scale(folder, monkeypatch):
+    names = [*released.names(), "photo_x2", PHOTO]
+    monkeypatch.setattr(released, "names", lambda: names)
+    for name, expected in ENLARGERS.items():
+        choice = enlarger_of(name, 2)
+        assert (choice.model, choice.warning) == (expected, ""), name
+    of_x3 = enlarger_of("usual.jpg", 3)
+    assert of_x3.model == "carn_m_x3_int8"
+    assert of_x3.warning
+
+
+def noisy(image, sigma):
+    noise = GaussianNoise(sigma, "uint8")
+    return Image.fromarray(noise(image, 1, np.random.default_rng(0)).squeeze())
+
+
+def test_what_restores_a_file(folder, smooth):
+    noisy(smooth[..., :1], 25).save("noisy_gray.png")
+    noisy(smooth, 25).save("noisy.png")
+    Image.fromarray(smooth).save("coarse.jpg", quality=12)
+    found = {
+        name: restorer_of(name)
+        for name in ("gray.jpg", "coarse.jpg", "noisy_gray.png", "noisy.png")
+    }
+    assert {name: choice.model for name, choice in found.items()} == {
+        "gray.jpg": "scn_jpeg_10_int8",
+        "coarse.jpg": "scn_jpeg_10_int8",
+        "noisy_gray.png": "scn_denoise_25_int8",
+        "noisy.png": "scn_denoise_25_int8",
+    }
+    assert found["noisy.png"].found in {f"noise of sigma {n}" for n in range(23, 28)}
+    assert found["noisy.png"].warning == (
+        "scn_denoise_25 is for gray images; it restores R, G and B one by one."
+    )
+    assert found["coarse.jpg"].warning == (
+        "scn_jpeg_10 is for gray images; it restores the luma alone."
+    )
+    assert not found["gray.jpg"].warning
+    assert not found["noisy_gray.png"].warning
+
+
+def test_a_network_for_the_channels_of_a_file_is_preferred(folder, monkeypatch):
+    data = {"train": ["x"], "val": "x"}
+    jpeg = {"name": "jpeg", "quality": [5, 95]}
+    monkeypatch.setattr(
+        "tfsr.zoo.choosing.restorers",
+        lambda: {
+            "colors": DataConfig(**data, degradation=jpeg),
+            "gray": DataConfig(**data, degradation={**jpeg, "quality": 10}, channels=1),
+        },
+    )
+    chosen = [restorer_of(name) for name in ("usual.jpg", "gray.jpg")]
+    assert [choice.model for choice in chosen] == ["colors_int8", "gray_int8"]
+    assert not any(choice.warning for choice in chosen)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("usual.jpg", "a JPEG of quality 85"),
+        ("lossy.webp", "a lossy WebP file"),
+        ("scan.png", "noise of sigma [01]"),
+    ],
+)
+def test_what_no_model_restores(folder, name, found):
+    with pytest.raises(InputError, match=f"{name}: {found}, which no model"):
+        restorer_of(name)

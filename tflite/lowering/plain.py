@@ -1,0 +1,201 @@
+"""Rules that write Keras' own layers as the few that the other rules know.
+
+After them a convolution is linear, and a `GroupedConv2D` if it has stride 1, no
+dilation and "same" padding; activations, sums and gates are operations of their own. So
+every rule fits the networks that users bring, and each tensor that 8 bits round has a
+range.
+"""
+
+import functools
+from collections.abc import Callable
+
+import keras
+from keras import layers, ops
+
+from tfsr.graph import operations as op
+from tfsr.graph.operators import operator_of
+from tfsr.tflite.lowering.engine import (
+    built,
+    convolution,
+    is_linear,
+    name_of,
+    node_of,
+    producer,
+    values_of,
+    weights_of,
+)
+
+CONVOLUTIONS = (
+    layers.Conv2D,
+    layers.Conv2DTranspose,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv2D,
+    layers.Dense,
+)
+
+
+def _joined(function):
+    return lambda layer, inputs: functools.reduce(function, inputs)
+
+
+def _same(layer, x):
+    return x
+
+
+def _resized(layer, x):
+    if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio or layer.antialias:
+        return None
+    return ops.image.resize(x, (layer.height, layer.width), layer.interpolation)
+
+
+AS_OPERATIONS: dict[type, Callable] = {
+    layers.Add: _joined(ops.add),
+    layers.Multiply: _joined(ops.multiply),
+    layers.Maximum: _joined(ops.maximum),
+    layers.Minimum: _joined(ops.minimum),
+    layers.Subtract: lambda layer, inputs: ops.subtract(*inputs),
+    layers.Average: lambda layer, inputs: (
+        functools.reduce(ops.add, inputs) * (1 / len(inputs))
+    ),
+    layers.Activation: lambda layer, x: _activated(layer.activation, x),
+    layers.LeakyReLU: lambda layer, x: ops.leaky_relu(x, layer.negative_slope),
+    layers.Resizing: _resized,
+    layers.Softmax: lambda layer, x: ops.softmax(x, layer.axis),
+    op.Silu: lambda operation, x: x * ops.sigmoid(x),
+    op.Square: lambda operation, x: x * x,
+    op.HardSigmoid: lambda operation, x: ops.clip(x * (1 / 6) + 0.5, 0.0, 1.0),
+    **dict.fromkeys(  # they do something in training alone
+        (
+            layers.AlphaDropout,
+            layers.Dropout,
+            layers.GaussianDropout,
+            layers.GaussianNoise,
+            layers.Identity,
+            layers.SpatialDropout2D,
+        ),
+        _same,
+    ),
+}
+
+
+def layer_as_operations(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """A layer without weights is what `AS_OPERATIONS` has of it.
+
+    silu(x) = x sigmoid(x), hard_sigmoid(x) = clip(x / 6 + 1/2, 0, 1); dropout and noise
+    are nothing after training.
+    """
+    write = AS_OPERATIONS.get(type(operation))
+    if write is None or _has_a_stranger_s_activation(operation):
+        return None
+    return write(operation, *args)
+
+
+def bounds_as_clip(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """max(x, 0) = relu(x), and min(max(x, a), b) = clip(x, a, b), in either order."""
+    bound = _bound(operation, args)
+    if bound is None:
+        return None
+    x, value = bound
+    before = node_of(x)
+    other = _bound(before.operation, before.arguments.args)
+    if isinstance(before.operation, op.Relu):
+        other = before.input_tensors[0], 0.0
+    if isinstance(operation, op.Minimum):
+        if other and not isinstance(before.operation, op.Minimum) and other[1] <= value:
+            return ops.clip(other[0], other[1], value)
+        return None
+    if other and isinstance(before.operation, op.Minimum) and value <= other[1]:
+        return ops.clip(other[0], value, other[1])
+    return None if value else ops.relu(x)
+
+
+def _bound(operation, args):
+    """Returns x and the number that it is compared with; None if there is none."""
+    if not isinstance(operation, op.Maximum | op.Minimum):
+        return None
+    numbers = [x for x in args if isinstance(x, int | float)]
+    tensors = [x for x in args if isinstance(x, keras.KerasTensor)]
+    return (tensors[0], float(numbers[0])) if numbers and tensors else None
+
+
+def activation_apart(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """a(k * x + b) is a convolution, and an activation a of it."""
+    if type(operation) not in CONVOLUTIONS or is_linear(operation):
+        return None
+    if _has_a_stranger_s_activation(operation):
+        return None
+    config = {**operation.get_config(), "activation": None, "name": name_of(operation)}
+    layer = type(operation).from_config(config)
+    layer = built(layer, args[0], operation.get_weights())
+    return _activated(operation.activation, layer(*args))
+
+
+def separable_apart(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """A separable convolution is a depthwise one, and a 1x1 one of its output."""
+    if type(operation) is not layers.SeparableConv2D or not is_linear(operation):
+        return None
+    name = name_of(operation)
+    depthwise = layers.DepthwiseConv2D(
+        operation.kernel_size,
+        operation.strides,
+        operation.padding,
+        operation.depth_multiplier,
+        dilation_rate=operation.dilation_rate,
+        use_bias=False,
+        name=f"{name}.depthwise",
+    )
+    x = built(depthwise, args[0], [values_of(operation.depthwise_kernel)])(args[0])
+    kernel = values_of(operation.pointwise_kernel)
+    bias = values_of(operation.bias) if operation.use_bias else 0 * kernel[0, 0, 0]
+    return convolution(name, kernel, bias)(x)
+
+
+def convolution_as_grouped(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """k * x + b of stride 1 and "same" padding is a `GroupedConv2D`, and Dense one too.
+
+    Without a bias, b = 0.
+    """
+    kind = type(operation)
+    if kind not in (layers.Conv2D, layers.Dense) or not is_linear(operation):
+        return None
+    if kind is layers.Dense:
+        if len(args[0].shape) != 4:
+            return None
+        kernel, bias = weights_of(operation)
+        kernel, groups = kernel[None, None], 1
+    else:
+        height, width = operation.kernel_size
+        plain = {*operation.strides, *operation.dilation_rate} == {1}
+        same = operation.padding == "same" or height == width == 1
+        if height != width or not plain or not same:
+            return None
+        kernel, bias = weights_of(operation)
+        groups = operation.groups
+    conv = convolution(name_of(operation), kernel, bias, groups)
+    conv.trainable = operation.trainable
+    return conv(*args)
+
+
+def _activated(activation, x):
+    if activation is keras.activations.relu:
+        return ops.relu(x)  # on symbolic tensors it is an operation of another class
+    y = activation(x)
+    operation, before = producer(y)
+    write = None if y is x else AS_OPERATIONS.get(type(operation))
+    return write(operation, before) if write else y
+
+
+def _has_a_stranger_s_activation(operation):
+    """Returns whether an activation is not Keras' own, so it may do anything."""
+    return hasattr(operation, "activation") and operator_of(operation) is None
+
+
+PLAIN = (
+    activation_apart,
+    layer_as_operations,
+    bounds_as_clip,
+    separable_apart,
+    convolution_as_grouped,
+)
