@@ -79,5 +79,13 @@ def test_noise_is_told_from_the_pixels(sigma):
         assert found == pytest.approx(sigma, abs=2.5)
 
 
+def test_where_noise_is_clipped_others_tell():
+    noise = 40 * np.random.default_rng(0).standard_normal((64, 96, 3))
+    levels = np.repeat([0, 255, 128], 32)[None, :, None]
+    noisy = np.clip(levels + noise, 0, 255).astype(np.uint8)
+    assert noise_sigma(noisy) == pytest.approx(40, abs=2)
+    assert 5 < noise_sigma(noisy[:, :64]) < 30  # all that is left of it
+
+
 def test_an_image_of_a_row_has_no_noise_to_tell():
     assert noise_sigma(np.zeros((1, 9, 3), np.uint8)) == 0

@@ -213,13 +213,8 @@ class Blur(SameSize):
         sigma, ratio, angle = (
             rng.uniform(*ends(value)) for value in (self.sigma, self.ratio, [0, np.pi])
         )
-        radius = _blur_radius(sigma)
-        kernel = _gaussian(sigma, ratio * sigma, angle, radius)
-        around = np.pad(hr, [(radius, radius)] * 2 + [(0, 0)], "symmetric")
-        size = around.shape[:2]
-        spectrum = np.fft.rfft2(around.astype(np.float64), axes=(0, 1))
-        spectrum *= np.fft.rfft2(kernel, size)[..., None]
-        blurred = np.fft.irfft2(spectrum, size, axes=(0, 1))[2 * radius :, 2 * radius :]
+        kernel = _gaussian(sigma, ratio * sigma, angle, _blur_radius(sigma))
+        blurred = _convolved(hr, kernel)
         whole = np.issubdtype(hr.dtype, np.integer)
         return to_integers(blurred, hr.dtype) if whole else blurred.astype(hr.dtype)
 
@@ -230,6 +225,21 @@ class Blur(SameSize):
 
 def _blur_radius(sigma):
     return max(1, math.ceil(3 * sigma))
+
+
+def _convolved(image, kernel):
+    """Returns `(H, W, C)` convolved with a kernel, mirrored beyond its border.
+
+    Channels come first and sides are multiples of 8 inside, which takes half the time.
+    """
+    height, width, _ = image.shape
+    radius = len(kernel) // 2
+    planes = np.moveaxis(image.astype(np.float64), -1, 0)
+    around = np.pad(planes, [(0, 0), (radius, radius), (radius, radius)], "symmetric")
+    size = [-(-side // 8) * 8 for side in around.shape[1:]]
+    spectrum = np.fft.rfft2(around, size) * np.fft.rfft2(kernel, size)
+    planes = np.fft.irfft2(spectrum, size)[:, 2 * radius :, 2 * radius :]
+    return np.moveaxis(planes[:, :height, :width], 0, -1)
 
 
 def _gaussian(along, across, angle, radius):

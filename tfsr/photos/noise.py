@@ -3,6 +3,8 @@
 import numpy as np
 
 MOST = 1024  # pixels of a side that are looked at, in the middle
+BLOCK = 8
+CLIPPED = 48  # levels from black and white within which strong noise is cut off
 
 
 def noise_sigma(color: np.ndarray) -> float:
@@ -10,18 +12,24 @@ def noise_sigma(color: np.ndarray) -> float:
 
     By the median of the finest diagonal Haar coefficients (Donoho and Johnstone, "Ideal
     spatial adaptation by wavelet shrinkage", Biometrika 1994), to which edges add
-    little. Fine texture counts as noise, for some units; noise that a camera or a
-    JPEG smoothed counts as less than it is.
+    little, in blocks that are neither dark nor bright, if there are any. Of the 32
+    photographs of crops512 it returns 1.5 to 9.6 of clean ones, whose texture counts as
+    noise, 10.4 to 15.6 at sigma 10, 24.5 to 28.2 at 25 and 43.7 to 48.9 at 50.
 
     Args:
         color: `(H, W, C)`, uint8 or uint16.
     """
-    height, width = (min(n, MOST) // 2 * 2 for n in color.shape[:2])
+    height, width = (min(n, MOST) // BLOCK * BLOCK for n in color.shape[:2])
     if not (height and width):
         return 0.0
     top, left = (color.shape[0] - height) // 2, (color.shape[1] - width) // 2
     pixels = color[top : top + height, left : left + width].astype(np.float32)
-    rows = pixels[::2] - pixels[1::2]
-    diagonal = (rows[:, ::2] - rows[:, 1::2]) / 2
-    levels = np.iinfo(color.dtype).max / 255
-    return float(np.median(np.abs(diagonal)) / 0.6745 / levels)
+    pixels /= np.iinfo(color.dtype).max / 255
+    blocks = pixels.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK, -1)
+    mean = blocks.mean(axis=(1, 3))
+    rows = blocks[:, ::2] - blocks[:, 1::2]
+    diagonal = np.abs(rows[:, :, :, ::2] - rows[:, :, :, 1::2]) / 2
+    inside = (mean > CLIPPED) & (mean < 255 - CLIPPED)
+    if inside.any():
+        diagonal = diagonal.transpose(0, 2, 4, 1, 3)[inside]
+    return float(np.median(diagonal) / 0.6745)
