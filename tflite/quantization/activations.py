@@ -142,12 +142,12 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
             continue
         shift = _shift_of_input(graph, members[0])
         fixed = FIXED.get(type(graph.nodes[members[0]].operation))
-        if last & set(together):
+        if fixed and len(members) == 1:
+            shared = fixed
+        elif last & set(together):
             shared = (0.0, 1.0)
         elif shift is not None:
             shared = (shift, 1.0 + shift)
-        elif fixed and len(members) == 1:
-            shared = fixed
         else:
             shared = choose(np.concatenate([samples[i] for i in members]))
             shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone

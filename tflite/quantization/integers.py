@@ -128,6 +128,8 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
     (sr,) = graph.run([image], call)
     if not isinstance(sr, Quantized):
         sr = _round(functools.partial(_quantize, sr), 0, 1)
+    elif sr.scale != image.scale:
+        sr = _round(_real_numbers(_real(sr)), 0, 1)
     return sr.values.astype(np.uint8)
 
 
@@ -225,8 +227,11 @@ def _relu(pending, scale):
 def _compute(operation, *args, **kwargs):
     """Returns what an operation gives in real numbers."""
     real = keras.tree.map_structure(_real, args)
-    result = keras.ops.convert_to_numpy(operation(*real, **kwargs))
-    return lambda scale: np.floor(result / np.float64(scale) + 0.5)
+    return _real_numbers(keras.ops.convert_to_numpy(operation(*real, **kwargs)))
+
+
+def _real_numbers(values):
+    return lambda scale: np.floor(values / np.float64(scale) + 0.5)
 
 
 def _move(operation, *args, **kwargs):

@@ -6,6 +6,7 @@
 import runpy
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
@@ -25,22 +26,37 @@ IN_FLOAT = {"ELU", "softplus", "std", "layer normalization", "group normalizatio
 APART = {"hard swish", "attention"}  # a level or a few
 
 
-@pytest.mark.parametrize("name", CONSTRUCTS)
-def test_each_operator_is_what_the_table_says(name):
-    model, images = network([CONSTRUCTS[name]]), script["patches"]()
+def compared(model):
+    """Returns whether the file computes in float, and how far simulation is from it."""
+    images = script["patches"]()
     graph = lower(model, FOR_INT8)
     ranges = activations.ranges(graph, activations.observe(graph, images))
     content = export.int8(lower(model, FOR_INT8, SIDE, SIDE), ranges)
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
-    assert bool(in_float(interpreter)) == (name in IN_FLOAT)
     pixels = to_uint8(images[0])[None]
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels)
     interpreter.invoke()
     file = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     assert len(np.unique(file)) > 10
     apart, _ = script["differences"](run_integers(graph, ranges, pixels), file)
+    return bool(in_float(interpreter)), apart
+
+
+@pytest.mark.parametrize("name", CONSTRUCTS)
+def test_each_operator_is_what_the_table_says(name):
+    floats, apart = compared(network([CONSTRUCTS[name]]))
+    assert floats == (name in IN_FLOAT)
     assert apart <= (4 if name in APART else 0)
+
+
+@pytest.mark.parametrize("last", [keras.ops.sigmoid, keras.ops.tanh])
+def test_ranges_that_tflite_gives_are_those_of_the_image_too(last):
+    keras.utils.set_random_seed(0)
+    lr = keras.Input((None, None, 3))
+    sr = last(keras.layers.Conv2D(12, 3, padding="same")(lr) * 3.0)
+    floats, apart = compared(keras.Model(lr, keras.ops.depth_to_space(sr, 2)))
+    assert (floats, apart) == (False, 0)
 
 
 def test_operators_in_one_network_are_converted_measured_and_trained(tmp_path):
