@@ -68,7 +68,7 @@ def test_a_card_as_converted(make_card):
     )
     assert re.search(row, card, re.M)
     assert re.search(
-        r"^\| 32x24 x2 \| \d+ ms \| \d+ ms \| \d+\.\d\d \| .+ cores, \w+ \|$",
+        r"^\| 32x24 x2 \| \d+ ms \| \d+ ms \| \d+\.\d\d \|  \| .+ cores, \w+ \|$",
         card,
         re.M,
     )
