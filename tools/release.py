@@ -199,7 +199,7 @@ def describe(options, config, model):
         f"config `{options.name}.toml`",
         f"- Trained on {', '.join(sets)} images{without}; the epoch chosen on "
         f"{Path(config.data.val).name}",
-        f"- {_steps(options.run):,} steps, {options.hours:g} hours on two CPU cores",
+        f"- {_steps(options.run):,} steps, {options.hours:g} hours on a 2-core server",
         *(f"- In 8 bits{_at(r)}: {_steps(r):,} steps more" for r in options.quantized),
         f"- Degradation: {config.data.task}",
         f"- Use: `tfsr {verb} photo.jpg -o out.png --model {options.name}`",
