@@ -7,6 +7,7 @@ import numpy as np
 
 from tfsr.data import BenchmarkFolder
 from tfsr.scoring.evaluation import psnr
+from tfsr.scoring.grayness import grays, in_color
 from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
 from tfsr.tflite.metadata import attach, read
 from tfsr.tflite.quantization.saturation import CORNERS, flat_field
@@ -64,6 +65,8 @@ def _of_fixed_size(file, delegate, original, folder, picture):
     images = [from_uint8(pair.lr) for pair in pairs]
     colors = CORNERS.get(local.channels, {}).values()
     fields = [flat_field(color, height, width) for color in colors]
+    if local.channels == 3:
+        fields += map(in_color, grays(height, width).values())
     converted = DelegatedUpscaler(file, delegate, [*images, *fields])
     report = verify(converted, original, cut, picture, (height, width))
     on_cpu = [
