@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tfsr.errors import InputError
+from tfsr.tflite import metadata
 from tfsr.tflite.devices import delegates
 from tfsr.tflite.devices.delegates import advice, ask
 from tfsr.tflite.lowering import rules
@@ -56,7 +56,7 @@ def test_the_compiled_file_beside_the_plain_one(convert, tmp_path):
     assert made["compiled"] == str(tmp_path / "m_SM8650.tflite")
     compiled = Path(made["compiled"]).read_bytes()
     assert compiled.find(b"qnn_partition_0") > 0
-    assert delegates.read(made["compiled"])["compiled"] == NPU
+    assert metadata.read(made["compiled"])["compiled"] == NPU
 
 
 def test_a_processor_that_is_none(convert):
@@ -66,5 +66,3 @@ def test_a_processor_that_is_none(convert):
         "refused",
         "Unexpected SoC model: SM1",
     )
-    with pytest.raises(InputError, match=r"does not compile it: Unexpected SoC model"):
-        delegates.compile(file, delegates.Delegate("qualcomm:SM1"))
