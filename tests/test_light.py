@@ -15,6 +15,9 @@ from PIL import Image
 from tfsr import extras
 
 ROOT = Path(__file__).parent.parent
+# Extras whose modules are asked for in words of their own, and what comes with others.
+OWN_WORDS = {"pillow_heif": "heic", "onnx": "qualcomm", "onnxruntime_qnn": "qualcomm"}
+WITH_OTHERS = {"onnxruntime", "scipy"}
 WITHOUT = """
 import sys
 
@@ -126,10 +129,12 @@ def test_what_is_imported_is_declared():
                 imported.add(node.module.partition(".")[0])
     others = imported - {*sys.stdlib_module_names, "tfsr", "jax"}  # if it is there
     packages = {"PIL": "pillow", "google": "protobuf", "skimage": "scikit_image"}
-    assert {packages.get(name, name) for name in others - {*extras.MODULES}} == base
-    for module in others & {*extras.MODULES} - {"scipy"}:  # with pyrtools
-        package, extra = packages.get(module, module), extras.MODULES[module][1]
-        assert package in brought[extra] - base, module
+    named = {module: extra for module, (_, extra) in extras.MODULES.items()} | OWN_WORDS
+    needed = others - {*named} - WITH_OTHERS
+    assert {packages.get(name, name) for name in needed} == base
+    for module in others & {*named} - WITH_OTHERS:
+        package = packages.get(module, module)
+        assert package in brought[named[module]] - base, module
     assert "tfsr" in brought["dev"]
 
 

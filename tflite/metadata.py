@@ -39,12 +39,13 @@ PEAKS = (1, 255)  # what white may be in files of others
 _written: set[str] = set()  # digests of what this process has made
 
 
-def attach(content: bytes, facts: dict) -> bytes:
+def attach(content: bytes, facts: dict, origin: bytes | None = None) -> bytes:
     """Returns the content of a `.tflite` file with this metadata, and no other of ours.
 
     Args:
         content: Content of a `.tflite` file.
         facts: The metadata; anything that JSON can hold.
+        origin: The file that `content` was made of, if any: it is trusted as that is.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -62,7 +63,8 @@ def attach(content: bytes, facts: dict) -> bytes:
     else:
         model.buffers[own.buffer].data = values
     content = seal(pack(model))
-    _written.add(hashlib.sha256(content).hexdigest())
+    if origin is None or is_trusted(origin):
+        _written.add(hashlib.sha256(content).hexdigest())
     return content
 
 

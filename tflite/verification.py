@@ -36,7 +36,7 @@ def verify(
         picture: A `.png` file to write. It shows the crop of the worst image in which
             the two models differ most, beside HR, the difference and, in restoration,
             the input.
-        field: Height and width of the flat fields.
+        field: Height and width of the flat fields and of images without colour.
 
     Returns:
         Means in dB: `psnr_float` (original) and `psnr_quantized` (converted) against HR
@@ -80,7 +80,7 @@ def verify(
         "loss_db": mean["psnr_float"] - mean["psnr_quantized"],
         "channel_bias": np.mean(bias, axis=0).tolist(),
         "flat_field_error": flat_field_error(converted, original, field),
-        "gray_spread": gray_spread(converted),
+        "gray_spread": gray_spread(converted, *field),
         "approximated_images": sum(
             converted.tiles is not None
             and not converted.tiles.is_exact(*image["lr_size"])

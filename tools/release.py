@@ -13,7 +13,7 @@ from pathlib import Path
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
-from tfsr.data.degradation import in_8_bits
+from tfsr.data.degradation import BICUBIC, from_table, in_8_bits
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import scales
@@ -30,6 +30,18 @@ from tfsr.zoo.loading import save_arrays
 
 RUNS = 12
 HR_SIZE = (720, 1280)  # of latencies
+SPOILED = {  # what people have: LR that is compressed, noisy, or both
+    "JPEG of quality 95": [{"name": "jpeg", "quality": 95}],
+    "JPEG of quality 75": [{"name": "jpeg", "quality": 75}],
+    "JPEG of quality 60": [{"name": "jpeg", "quality": 60}],
+    "JPEG of quality 30": [{"name": "jpeg", "quality": 30}],
+    "noise of sigma 5": [{"name": "noise", "sigma": 5}],
+    "both, 5 and 60": [
+        {"name": "noise", "sigma": 5},
+        {"name": "jpeg", "quality": 60},
+    ],
+}
+UNIT = released.FOLDER  # has CARN-M in 8 bits, the unit of latency
 
 
 def main():
@@ -57,24 +69,28 @@ def main():
     files.write_text(arrays.with_suffix(".toml"), config.text)
     model = tfsr.load_model(arrays)
     card = describe(options, config, model)
-    quality, latency = [], []
+    quality, latency, spoiled = [], [], []
     for scale in scales(model):
 
-        def images(folder, scale=scale):
-            task = in_8_bits(config.data.task)
+        def images(folder, task, scale=scale):
             channels = model.inputs[0].shape[-1]
             return BenchmarkFolder(folder, scale, channels, degradation=task)
 
-        calibration = images(options.calibrate)
+        calibration = images(options.calibrate, in_8_bits(config.data.task))
         file = convert_scale(options, model, scale, calibration)
         floats = [KerasUpscaler(m, scale) for m in (trained, model)]
         quantized = {"int8": TFLiteUpscaler(file)}
         if options.quantized:
             converted = as_converted(options, model, scale, calibration)
             quantized["int8 as converted"] = converted
-        quality += [score(*floats, quantized, images(test)) for test in options.test]
+        tests = [images(test, clean(config, scale)) for test in options.test]
+        quality += [score(*floats, quantized, test) for test in tests]
         latency.append(time_scale(options, model, scale, file, calibration))
+        if scale > 1 and config.data.task != BICUBIC:
+            upscalers = {"float": floats[1], "int8": quantized["int8"]}
+            spoiled += gains(upscalers, images, options.test)
     card += [*table(quality), *table(latency)]
+    card += table(spoiled) if spoiled else []
     files.write_text(arrays.with_suffix(".md"), "\n".join(card))
     released.write_digests()
 
@@ -124,19 +140,46 @@ def score(trained, model, quantized, folder):
     return row
 
 
+def clean(config, scale):
+    """Returns what makes the LR that a card scores first: bicubic of an enlarger."""
+    return BICUBIC if scale > 1 else in_8_bits(config.data.task)
+
+
+def gains(upscalers, images, folders):
+    """Returns rows of how much upscalers gain on bicubic of the same spoiled LR."""
+    rows = []
+    for name, steps in SPOILED.items():
+        task = in_8_bits(from_table([{"name": "bicubic"}, *steps]))
+        row = {"LR": name}
+        for folder in folders:
+            pairs = images(folder, task)
+            of = f"{pairs.folder.name} x{pairs.scale}"
+            key = key_of("psnr", pairs.channels)
+            before = evaluate(baseline(pairs), pairs, ("psnr",))["mean"][key]
+            row[f"{of}, bicubic"] = f"{before:.2f} dB"
+            for column, upscaler in upscalers.items():
+                psnr = evaluate(upscaler, pairs, ("psnr",))["mean"][key]
+                row[f"{of}, {column}"] = f"{psnr - before:+.2f} dB"
+        rows.append(row)
+    return rows
+
+
 def time_scale(options, model, scale, file, calibration):
-    """Returns a row of latencies, float32 and 8 bits timed in turns."""
+    """Returns a row of latencies, float32, 8 bits and CARN-M's timed in turns."""
     size = options.size or [side // scale for side in HR_SIZE]
+    unit = UNIT / f"carn_m_x{scale}_int8.tflite"
+    units = [unit] if unit.exists() else []
     with tempfile.TemporaryDirectory() as folder:
         floats = Path(folder) / "float32.tflite"
         convert(model, scale, "float32", [size], floats, calibration)
-        measured = benchmark([floats, file], [1], RUNS, size=size)
-    exact, rounded = (result["median_ms"] for result in measured["results"])
+        measured = benchmark([floats, file, *units], [1], RUNS, size=size)
+    exact, rounded, *of = (result["median_ms"] for result in measured["results"])
     return {
         "input": f"{size[1]}x{size[0]}" + (f" x{scale}" if scale > 1 else ""),
         "float32": f"{exact:.0f} ms",
         "int8": f"{rounded:.0f} ms",
         "of float32": f"{rounded / exact:.2f}",
+        "of CARN-M": f"{rounded / of[0]:.2f}" if of else "",
         "on": measured["device"],
     }
 
@@ -156,7 +199,7 @@ def describe(options, config, model):
         f"config `{options.name}.toml`",
         f"- Trained on {', '.join(sets)} images{without}; the epoch chosen on "
         f"{Path(config.data.val).name}",
-        f"- {_steps(options.run):,} steps, {options.hours:g} hours on two CPU cores",
+        f"- {_steps(options.run):,} steps, {options.hours:g} hours on a 2-core server",
         *(f"- In 8 bits{_at(r)}: {_steps(r):,} steps more" for r in options.quantized),
         f"- Degradation: {config.data.task}",
         f"- Use: `tfsr {verb} photo.jpg -o out.png --model {options.name}`",

@@ -91,25 +91,24 @@ def test_every_scale_and_color(builder, scale, channels):
     assert sr.shape == (1, 7 * scale, 9 * scale, channels)
 
 
-@pytest.mark.parametrize("size", [(9, 13), (1, 6)])
 @pytest.mark.parametrize(
     ("builder", "arguments", "multiple"),
     [(scn, {}, 4), (scn, {"levels": 4}, 8), (scn_unet, {}, 2), (scn_pspnet, {}, 2)],
 )
-def test_odd_sizes_are_padded_and_cropped(builder, arguments, multiple, size):
+def test_odd_sizes_are_padded_and_cropped(builder, arguments, multiple):
     model = small(builder, **arguments)
-    x = random_lr(2, *size, 3)
-    h, w = size
-    missing = ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0))
-    expected = model(np.pad(x, missing, mode="edge"))[:, : 2 * h, : 2 * w]
-    np.testing.assert_allclose(model(x), expected, atol=1e-5)
+    for h, w in ((9, 13), (1, 6)):
+        x = random_lr(2, h, w, 3)
+        missing = ((0, 0), (0, -h % multiple), (0, -w % multiple), (0, 0))
+        expected = model(np.pad(x, missing, mode="edge"))[:, : 2 * h, : 2 * w]
+        np.testing.assert_allclose(model(x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("ratio", ["2/3", "3/4"])
-@pytest.mark.parametrize("size", [(9, 13), (1, 6), (16, 18)])
-def test_other_ratios_at_any_size(ratio, size):
+def test_other_ratios_at_any_size(ratio):
     model = small(ratio=ratio, levels=5)
-    assert model(random_lr(1, *size, 3)).shape == (1, 2 * size[0], 2 * size[1], 3)
+    for h, w in ((9, 13), (1, 6), (16, 18)):
+        assert model(random_lr(1, h, w, 3)).shape == (1, 2 * h, 2 * w, 3)
 
 
 def test_one_level_is_the_baseline():
@@ -267,12 +266,12 @@ def test_saved_and_reloaded(tmp_path, builder):
     model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
-    again = small(builder)
-    again.set_weights([np.zeros_like(w) for w in again.get_weights()])
-    again.load_weights(tmp_path / "model.weights.h5")
     lr = random_lr(1, 5, 7, 3)
-    np.testing.assert_array_equal(reloaded(lr), model(lr))
-    np.testing.assert_array_equal(again(lr), model(lr))
+    expected = np.asarray(model(lr))
+    np.testing.assert_array_equal(reloaded(lr), expected)
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    model.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(model(lr), expected)
 
 
 @pytest.mark.parametrize("builder", BUILDERS.values(), ids=BUILDERS)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tfsr.scoring.grayness import GRAYS, SIDE, gray_spread
+from tfsr.scoring.grayness import gray_spread, grays
 from tfsr.upscaling.upscalers import BicubicUpscaler
 
 
@@ -14,7 +14,7 @@ class Tinted:
 
 
 def test_bicubic_keeps_gray_gray():
-    assert gray_spread(BicubicUpscaler(2)) == dict.fromkeys(GRAYS, 0)
+    assert gray_spread(BicubicUpscaler(2)) == dict.fromkeys(grays(1, 1), 0)
 
 
 def test_a_tint_is_told_by_image():
@@ -28,6 +28,7 @@ def test_of_one_channel_there_is_nothing_to_tell():
 
 
 def test_grays_are_levels():
-    for levels in GRAYS.values():
-        assert levels.shape == (SIDE, SIDE)
-        assert 0 <= levels.min() < levels.max() <= 255
+    for image in grays(24, 32).values():
+        assert image.shape == (24, 32, 3)
+        assert 0 <= image.min() < image.max() <= 1
+        assert np.ptp(image, axis=-1).max() == 0

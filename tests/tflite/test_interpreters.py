@@ -54,7 +54,8 @@ def test_tiles_that_overlap_by_a_guess_are_said(here, tmp_path, enlarger):
     Image.fromarray(pixels).save(photo)
     model = write(tmp_path, enlarger(white=1))
     notes = upscale(TFLiteUpscaler(model), Job(photo, out))
-    assert notes == ["tiles of 8x10, all that the model takes, may show"]
+    (note,) = notes
+    assert note.startswith("tiles of 8x10, all that the model takes, may show: ")
     np.testing.assert_array_equal(np.asarray(Image.open(out)), repeated(pixels))
 
 
@@ -110,6 +111,13 @@ def test_a_checksum_is_not_trusted(tmp_path, enlarger):
     assert isinstance(upscaler.interpreter, interpreters.GuardedInterpreter)
     with pytest.raises(InputError, match=r"m\.tflite: gives \(1, 16, 20, 3\) for x4"):
         upscaler(np.zeros((8, 10, 3), np.float32))
+
+
+def test_what_is_made_of_a_file_is_trusted_as_that_is(enlarger):
+    stranger, facts = pack(enlarger()), {"scale": 2, "format": "float32"}
+    assert not metadata.is_trusted(metadata.attach(stranger, facts, stranger))
+    ours = metadata.attach(stranger, facts)
+    assert metadata.is_trusted(metadata.attach(stranger, {**facts, "a": 1}, ours))
 
 
 def test_what_the_check_lets_pass_ends_the_child_alone(tmp_path, enlarger, monkeypatch):

@@ -292,7 +292,8 @@ def compile(file: str | Path, delegate: Delegate) -> Path:
     facts = {**facts_of(file), "compiled": delegate.name}
     with tempfile.TemporaryDirectory() as folder:
         plain, out = (Path(folder) / f"{n}.tflite" for n in ("plain", "compiled"))
-        plain.write_bytes(attach(Path(file).read_bytes(), facts))
+        content = Path(file).read_bytes()
+        plain.write_bytes(attach(content, facts, content))
         try:
             delegate.kind.compile(plain, delegate.option, out, SECONDS)
         except apart.ApartError as error:

@@ -1,5 +1,6 @@
 """What a file loses where it runs: on a GPU or an NPU instead of this CPU."""
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import numpy as np
 
 from tfsr.data import BenchmarkFolder
 from tfsr.scoring.evaluation import psnr
+from tfsr.scoring.grayness import grays
 from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
-from tfsr.tflite.metadata import attach, read
+from tfsr.tflite.interpreters import child_of
+from tfsr.tflite.metadata import attach
 from tfsr.tflite.quantization.saturation import CORNERS, flat_field
-from tfsr.tflite.resizing import at_size
-from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
 from tfsr.tflite.verification import verify
 from tfsr.upscaling.tiling import align
 from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
@@ -45,14 +47,16 @@ def on_delegate(
     Raises:
         InputError: If the delegate does not run the file.
     """
-    facts = read(file)
+    facts = facts_of(file)
     if facts.get("size"):
         return _of_fixed_size(file, delegate, original, folder, picture)
     size = [align(side, facts.get("alignment", 1)) for side in SMALL]
     with tempfile.TemporaryDirectory() as name:
         copy = Path(name) / Path(file).name
-        content = at_size(Path(file).read_bytes(), *size)
-        copy.write_bytes(attach(content, {**facts, "size": size}))
+        whole = Path(file).read_bytes()
+        child = child_of(str(file), 3 * math.prod(size))
+        content = child.run("tfsr.tflite.resizing:at_size", whole, *size)
+        copy.write_bytes(attach(content, {**facts, "size": size}, whole))
         return _of_fixed_size(copy, delegate, original, folder, picture)
 
 
@@ -64,6 +68,8 @@ def _of_fixed_size(file, delegate, original, folder, picture):
     images = [from_uint8(pair.lr) for pair in pairs]
     colors = CORNERS.get(local.channels, {}).values()
     fields = [flat_field(color, height, width) for color in colors]
+    if local.channels == 3:
+        fields += grays(height, width).values()
     converted = DelegatedUpscaler(file, delegate, [*images, *fields])
     report = verify(converted, original, cut, picture, (height, width))
     on_cpu = [

@@ -9,7 +9,6 @@ from pathlib import Path
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive, with_shard
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
-from tfsr.photos.folders import READ_ONLY
 from tfsr.zoo import released
 
 
@@ -121,6 +120,8 @@ def _check_exists(source):
 
 def _beside(source, suffix):
     """Returns where the result of a file or folder goes that names no other place."""
+    from tfsr.photos.folders import READ_ONLY
+
     source = Path(source)
     if source.name in ("", ".."):
         source = source.resolve()
