@@ -5,7 +5,8 @@ python benchmarks/quantizers.py MODEL.keras [...] --calibrate FOLDER --images FO
 The tools are TensorFlow's converter, calibrated on the same patches, and Google's
 `ai-edge-quantizer` where it is installed. All images must have one size; files have it
 too. They take turns on one thread; the processor's time counts, so that other work on
-the machine does not.
+the machine does not. TensorFlow's calibration (2.21) may end the process by a fault of
+its own, as it does now and then on FSRCNN; then run again.
 """
 
 import argparse
