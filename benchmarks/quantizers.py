@@ -4,12 +4,15 @@ python benchmarks/quantizers.py MODEL.keras [...] --calibrate FOLDER --images FO
 
 The tools are TensorFlow's converter, calibrated on the same patches, and Google's
 `ai-edge-quantizer` where it is installed. All images must have one size; files have it
-too. They take turns on one thread, and the fastest run counts.
+too. They take turns on one thread; the processor's time counts, so that other work on
+the machine does not. TensorFlow's calibration (2.21) may end the process by a fault of
+its own, as it does now and then on FSRCNN; then run again.
 """
 
 import argparse
 import importlib.util
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,6 @@ from tfsr.errors import InputError
 from tfsr.models import scales
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite import export, metadata
-from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.quantization.calibration import calibration_patches
@@ -87,10 +89,7 @@ def compare(name, calibrate, images, scratch):
             files[tool] = file
         except (RuntimeError, ValueError, InputError) as error:
             print(f"| {Path(name).stem} | {tool} | {str(error).splitlines()[0]} |")
-    results = benchmark(list(files.values()), [1], RUNS)["results"]
-    times = {
-        tool: result["min_ms"] for tool, result in zip(files, results, strict=True)
-    }
+    times = processor_ms(files)
     base = times.get("TensorFlow", np.nan)
     for tool, file in files.items():
         print(
@@ -99,6 +98,19 @@ def compare(name, calibrate, images, scratch):
             f"{file.stat().st_size / 1000:.0f} | {inspect(file)['partitions']} |",
             flush=True,
         )
+
+
+def processor_ms(files):
+    """Returns the median time of the processor for a run of each file, in ms."""
+    upscalers = {tool: TFLiteUpscaler(file, 1) for tool, file in files.items()}
+    times = {tool: [] for tool in files}
+    for i in range(RUNS):
+        for tool, upscaler in upscalers.items():
+            upscaler.fill(np.random.default_rng(i))
+            started = time.process_time()
+            upscaler.interpreter.invoke()
+            times[tool].append(1e3 * (time.process_time() - started))
+    return {tool: np.median(of_tool) for tool, of_tool in times.items()}
 
 
 def mean_psnr(upscaler, folder):
