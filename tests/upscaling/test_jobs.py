@@ -467,7 +467,7 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("photo", "model"), [("photo.png", "carn_m_x2_int8"), ("deep.png", "carn_m")]
+    ("photo", "model"), [("photo.png", "sesr_m_x2_int8"), ("deep.png", "sesr_m")]
 )
 def test_the_default_is_int8_but_for_16_bits(here, monkeypatch, photo, model):
     asked = []
@@ -515,12 +515,12 @@ def test_of_a_folder_each_file_gets_its_model(here, monkeypatch, capsys):
     )
     assert main(["upscale", ".", "-o", "out"]) == 0
     said = capsys.readouterr().err
-    assert "1 by carn_m.\n" in said
-    assert "3 by carn_m_x2_int8.\n" in said
+    assert "1 by sesr_m.\n" in said
+    assert "3 by sesr_m_x2_int8.\n" in said
     assert said.count("comes out sharper") == 1
     assert main(["upscale", "photo.png"]) == 0
     said = capsys.readouterr().err
-    assert "photo.png: a file without loss; by carn_m_x2_int8.\n" in said
+    assert "photo.png: a file without loss; by sesr_m_x2_int8.\n" in said
     assert "sharper" not in said
 
 

@@ -10,7 +10,7 @@ from tfsr.errors import InputError
 from tfsr.zoo import released
 from tfsr.zoo.choosing import LOSSY_QUALITY, enlarger_of, restorer_of
 
-CLEAN, DEEP, PHOTO = "carn_m_x2_int8", "carn_m", "photo_x2_int8"
+CLEAN, DEEP, PHOTO = "sesr_m_x2_int8", "sesr_m", "photo_x2_int8"
 ENLARGERS = {
     "scan.png": CLEAN,
     "gray.png": CLEAN,

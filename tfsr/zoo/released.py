@@ -13,7 +13,7 @@ from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "released"
 MODELS = (".npz", ".tflite")
-ENLARGERS = {2: "carn_m", 3: "carn_m", 4: "carn_m"}  # by scale, the best on Set5
+ENLARGERS = {2: "sesr_m", 3: "carn_m", 4: "sesr_m"}  # by scale, the best in validation
 CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
 
 
