@@ -14,7 +14,7 @@ from PIL import Image
 
 import tfsr
 from tfsr.cli.program import _parser
-from tfsr.zoo import catalogue
+from tfsr.zoo import catalogue, released
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = "configs/espcn/espcn.toml"  # for the reader to write
@@ -149,7 +149,7 @@ def test_the_readme_and_the_how_to_run(reader, run):
 
 def test_the_table_of_the_readme():
     """Its figures are those of `tfsr models`, its times those of the cards."""
-    released = {model["name"]: model for model in catalogue.models()["released"]}
+    models = {model["name"]: model for model in catalogue.models()["released"]}
     text = (ROOT / "README.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.M)
     assert len(rows) == 5
@@ -158,11 +158,10 @@ def test_the_table_of_the_readme():
         images, before, after, ms, of = re.fullmatch(
             r"(\w+), (\S+) to (\S+) dB\|(\d+) ms, (\w+)", f"{quality}|{time}"
         ).groups()
-        model = released[name]
+        model = models[name]
         assert float(after) == model["psnr_y"][images]
         assert size == f"{model['size_bytes'] / 1000:.0f} KB"
-        network = re.sub(r"(_x\d)?_int8$", "", name)
-        card = (ROOT / "tfsr" / "released" / f"{network}.md").read_text()
+        card = released.config(released.find(name)).with_suffix(".md").read_text()
         scale = f" x{model['scale']}" if model["scale"] > 1 else ""
         assert re.search(rf"^\| {images}{scale} \| \w+ {before} dB \|", card, re.M)
         assert re.search(rf"^\| {of}{scale} \| \d+ ms \| {ms} ms \|", card, re.M)

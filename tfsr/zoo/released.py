@@ -14,7 +14,7 @@ from tfsr.errors import InputError
 FOLDER = Path(__file__).parents[1] / "released"
 MODELS = (".npz", ".tflite")
 ENLARGERS = {2: "sesr_m", 3: "carn_m", 4: "sesr_m"}  # by scale, the best in validation
-CONVERTED = r"(_x\d+)?_int8$"  # how the names of conversions end
+SCALED = r"_x\d+$"  # how names of one scale end
 
 
 def names() -> list[str]:
@@ -93,8 +93,14 @@ def in_8_bits(name: str, scale: int = 1) -> str:
 
 
 def config(file: Path) -> Path:
-    """Returns the config beside a released file, that it was trained with."""
-    return file.with_name(f"{re.sub(CONVERTED, '', file.stem)}.toml")
+    """Returns the config beside a released file, that it was trained with.
+
+    NAME_x2_int8 is of NAME_x2, or of NAME where one network has all scales.
+    """
+    stem = file.stem.removesuffix("_int8")
+    own = file.with_name(f"{stem}.toml")
+    shared = file.with_name(f"{re.sub(SCALED, '', stem)}.toml")
+    return shared if shared.exists() and not own.exists() else own
 
 
 def write_digests() -> None:
