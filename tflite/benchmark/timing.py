@@ -12,7 +12,6 @@ import numpy as np
 from tqdm import tqdm
 
 from tfsr import memory
-from tfsr.apart import ApartError
 from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.tflite.devices.delegates import Delegate, ask
@@ -98,8 +97,9 @@ def benchmark_on(
             times = delegate.kind.measure(
                 Path(file), delegate.option, runs, warmup, BENCHMARK_S
             )
-        except ApartError as error:
-            raise InputError(f"{file}: {delegate.name} fails: {error}.") from None
+        except ChildError as error:
+            reason = error.reason
+            raise InputError(f"{file}: {delegate.name} fails: {reason}.") from None
         metadata = facts_of(file)
         height, width = metadata["size"]
         results.append(

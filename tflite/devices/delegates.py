@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
 
-from tfsr import apart
+from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.tflite.devices import gpu, hexagon
 from tfsr.tflite.flatbuffer import unpack
 from tfsr.tflite.metadata import attach, seal
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.runtime import TFLiteUpscaler, facts_of, taken
 
 SECONDS = 120.0  # for an engine to take a file, or to run one image
 
@@ -59,8 +59,7 @@ class Kind:
 
 
 def _ask_cpu(file, option, seconds):
-    value, _ = apart.call("tfsr.tflite.runtime:taken", str(file), seconds=seconds)
-    return {**value, "reason": None}
+    return {**taken(file), "reason": None}  # `TFLiteFile` keeps strangers in a child
 
 
 DELEGATES = {
@@ -223,11 +222,11 @@ def ask(file: str | Path, delegate: Delegate) -> dict:
         return {**found, "reason": "its size is open, and the engine would fix it"}
     try:
         answer = kind.ask(Path(file), delegate.option, SECONDS)
-    except apart.ApartError as error:
-        return {**found, "reason": str(error)}
-    taken = "whole" if answer["whole"] else "parts" if answer["parts"] else "refused"
+    except ChildError as error:
+        return {**found, "reason": error.reason}
     known = {key: answer[key] for key in found.keys() & answer.keys()}
-    return {**found, **known, "taken": taken}
+    share = "whole" if answer["whole"] else "parts" if answer["parts"] else "refused"
+    return {**found, **known, "taken": share}
 
 
 def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> list[str]:
@@ -296,9 +295,9 @@ def compile(file: str | Path, delegate: Delegate) -> Path:
         plain.write_bytes(attach(content, facts, content))
         try:
             delegate.kind.compile(plain, delegate.option, out, SECONDS)
-        except apart.ApartError as error:
+        except ChildError as error:
             raise InputError(
-                f"{file}: {delegate.name} does not compile it: {error}."
+                f"{file}: {delegate.name} does not compile it: {error.reason}."
             ) from None
         with replacing(target) as temporary:
             temporary.write_bytes(seal(out.read_bytes()))
@@ -341,9 +340,9 @@ class DelegatedUpscaler:
             np.save(lr, np.stack([local.input_array(i) for i in distinct.values()]))
             try:
                 ran = run(Path(file), delegate.option, lr, sr, seconds)
-            except apart.ApartError as error:
+            except ChildError as error:
                 raise InputError(
-                    f"{file}: {delegate.name} does not run it: {error}."
+                    f"{file}: {delegate.name} does not run it: {error.reason}."
                 ) from None
             outputs = np.load(sr)
         self.device = ran["device"]
