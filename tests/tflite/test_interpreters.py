@@ -1,5 +1,7 @@
 """Files of other programs run, in a process of their own."""
 
+import time
+
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -10,7 +12,7 @@ from tfsr.errors import InputError
 from tfsr.tflite import interpreters, metadata
 from tfsr.tflite.benchmark.profiling import profile
 from tfsr.tflite.flatbuffer import pack
-from tfsr.tflite.runtime import TFLiteUpscaler, inspect
+from tfsr.tflite.runtime import TFLiteFile, TFLiteUpscaler, inspect
 from tfsr.upscaling.jobs import Job, upscale
 
 
@@ -98,6 +100,18 @@ def test_a_profile_is_taken_in_the_child(tmp_path, enlarger):
     kinds = [row["kind"] for row in report["operators"]]
     assert sorted(kinds) == ["CONV_2D", "DEPTH_TO_SPACE"]
     assert (report["format"], report["size"]) == ("float32", "8x10")
+
+
+def test_the_way_to_the_child_is_not_timed(tmp_path, enlarger, monkeypatch):
+    opened = TFLiteFile(write(tmp_path, enlarger()), threads=1)
+    call = children.Child.call
+
+    def slowly(*question):
+        time.sleep(0.1)
+        return call(*question)
+
+    monkeypatch.setattr(children.Child, "call", slowly)
+    assert 0 < min(opened.interpreter.invoke_ms() for _ in range(3)) < 100
 
 
 def test_a_checksum_is_not_trusted(tmp_path, enlarger):

@@ -5,7 +5,6 @@ import math
 import os
 import platform
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +50,10 @@ def benchmark(
     contenders = [_Contender(file, n, size) for file in files for n in threads]
     for _ in tqdm(range(warmup), desc="warm-up", disable=None):
         for contender in contenders:
-            contender.run()
+            contender.run_ms()
     for _ in tqdm(range(runs), desc="timing", unit="round", disable=None):
         for contender in contenders:
-            contender.latencies_ms.append(contender.run())
+            contender.latencies_ms.append(contender.run_ms())
     return {
         "device": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
         "results": [contender.report() for contender in contenders],
@@ -130,13 +129,11 @@ class _Contender:
         self.threads = threads
         self.model = TFLiteFile(file, threads, size)
         self.model.fill(np.random.default_rng(0))
-        self.first_ms = self.run()
+        self.first_ms = self.run_ms()
         self.latencies_ms = []
 
-    def run(self):
-        started = time.perf_counter()
-        self.model.interpreter.invoke()
-        return (time.perf_counter() - started) * 1e3
+    def run_ms(self):
+        return self.model.interpreter.invoke_ms()
 
     def report(self):
         return {
