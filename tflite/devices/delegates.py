@@ -6,6 +6,7 @@ that an engine takes and computes wrongly.
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,11 +123,16 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Form:
-    """An operator of a file: its name, options, and the tensors that it reads."""
+    """An operator of a file: its name, options, and the tensors that it reads.
+
+    Attributes:
+        makers: What computes those, by its place in the file and its name.
+    """
 
     name: str
     options: Any
     shapes: list[tuple[int, ...]]
+    makers: list[tuple[int, str]]
     is_int8: bool
 
 
@@ -139,6 +145,7 @@ class WrongForm:
 
     delegate: str
     what: str
+    remedy: str
     matches: Callable[[Form], bool]
 
 
@@ -147,12 +154,26 @@ WRONG_FORMS = (
         "qualcomm",
         "a depthwise convolution of 2x2 with stride 2 on up to 4 channels in 8 bits, "
         "of which every output is the smallest value",
+        "convert the network anew",
         lambda form: (
             form.name == "DEPTHWISE_CONV_2D"
             and form.is_int8
             and form.shapes[1][1:3] == (2, 2)
             and form.options.strideW == form.options.strideH == 2
             and form.shapes[0][-1] <= 4
+        ),
+    ),
+    WrongForm(
+        "gpu",
+        "a sum of parts of one split in float",
+        "cut the parts out as slices",
+        lambda form: (
+            form.name == "ADD"
+            and not form.is_int8
+            and any(
+                name == "SPLIT" and count > 1
+                for (_, name), count in Counter(form.makers).items()
+            )
         ),
     ),
 )
@@ -249,7 +270,7 @@ def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> lis
             if wrong.delegate in names and wrong.matches(form):
                 line = (
                     f"{names[wrong.delegate]} computes wrongly what is in it: "
-                    f"{wrong.what}; convert the network anew."
+                    f"{wrong.what}; {wrong.remedy}."
                 )
                 lines += [] if line in lines else [line]
     return lines
@@ -261,18 +282,22 @@ def forms(content: bytes) -> list[Form]:
     model = unpack(content)
     graph = model.subgraphs[0]
     found = []
-    for operator in graph.operators:
+    made: dict[int, tuple[int, str]] = {}
+    for place, operator in enumerate(graph.operators):
         code = model.operatorCodes[operator.opcodeIndex]
+        name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
         tensors = [graph.tensors[i] for i in operator.inputs if i >= 0]
         shapes = [() if t.shape is None else tuple(map(int, t.shape)) for t in tensors]
         found.append(
             Form(
-                names[max(code.builtinCode, code.deprecatedBuiltinCode)],
+                name,
                 operator.builtinOptions,
                 shapes,
+                [made[i] for i in operator.inputs if i in made],
                 tensors[0].type == TensorType.INT8,
             )
         )
+        made |= dict.fromkeys(map(int, operator.outputs), (place, name))
     return found
 
 
