@@ -88,8 +88,9 @@ class Child:
 
     def end(self) -> str:
         """Ends the process; returns all that it printed."""
-        if self._end.alive:
-            self._log = self._end()
+        log = self._end()  # None but the first time
+        if log is not None:
+            self._log = log
         return self._log
 
     def run(self, function: str, *arguments: Any) -> Any:
