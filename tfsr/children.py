@@ -1,4 +1,4 @@
-"""Python in a process of its own, which may crash, hang or ask for all memory.
+"""Runs what may throw, hang, crash or ask for all memory in a process of its own.
 
 Not by `multiprocessing`, which would run the caller's script once more.
 """
@@ -12,8 +12,11 @@ import pkgutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tfsr import memory
@@ -26,18 +29,33 @@ from tfsr.children import serve
 serve()
 """
 START_S = 120  # for Python to start, on a machine that does much else
+ONCE_BYTES = 2**33  # of memory for what `call` and `run` start
 is_child = False  # whether this process is one; what it runs needs no other
 
 
 class ChildError(InputError):
-    """A child process crashed, or did not end within its deadline."""
+    """A child process crashed, failed or did not answer within its deadline.
+
+    Args:
+        name: What it worked on.
+        reason: Why it has no result.
+        log: What it printed before.
+    """
+
+    def __init__(self, name: str, reason: str, log: str):
+        self.reason = " ".join(reason.split())
+        self.log = log
+        super().__init__(f"{name}: {self.reason}.")
 
 
 class Child:
     """A process that does what it is asked for, one thing after another.
 
+    What it starts ends with it, where the system has groups of processes.
+
     Args:
         name: What messages call it: the file that it works on.
+        environment: Variables beside those of this process.
 
     Attributes:
         seconds: The deadline of an answer; None for none.
@@ -48,21 +66,32 @@ class Child:
         InputError: If there is no Python to start.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, environment: Mapping[str, str] | None = None):
         if not sys.executable:
             raise InputError(f"{name}: needs a Python to run it apart from this one.")
         self.name = name
         self.seconds: float | None = START_S
         self.memory_bytes: int | None = None
+        printed = tempfile.TemporaryFile()  # noqa: SIM115
         self._process: Any = subprocess.Popen(
             [sys.executable, "-c", SERVE, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=printed,
+            env={**os.environ, **(environment or {})},
+            start_new_session=True,
         )
-        self._end = weakref.finalize(self, _end, self._process)
+        self._log = ""
+        self._end = weakref.finalize(self, _end, self._process, printed)
         self.run("builtins:bool")  # answers when it has started
         self.seconds = None
+
+    def end(self) -> str:
+        """Ends the process; returns all that it printed."""
+        log = self._end()  # None but the first time
+        if log is not None:
+            self._log = log
+        return self._log
 
     def run(self, function: str, *arguments: Any) -> Any:
         """Returns what `module:function` returns there of `arguments`.
@@ -95,7 +124,7 @@ class Child:
 
         def stop():
             late.set()
-            self._process.kill()
+            _kill(self._process)
 
         timer = threading.Timer(self.seconds or threading.TIMEOUT_MAX, stop)
         timer.daemon = True
@@ -113,27 +142,102 @@ class Child:
         return answer
 
     def _death(self, is_late):
-        self._end()
+        log = self.end()
         if is_late:
-            return ChildError(f"{self.name}: no end within {self.seconds:.0f} s.")
-        code = self._process.returncode
-        reason = f"exit code {code}"
-        with contextlib.suppress(ValueError):
-            reason = signal.Signals(-code).name
-        limit = self.memory_bytes
-        more = f" or wants more than {limit / 2**30:.1f} GB" if limit else ""
-        return ChildError(f"{self.name}: crashes what runs it ({reason}){more}.")
+            reason = f"no answer within {round(self.seconds, 1):g} s"
+            return ChildError(self.name, reason, log)
+        reason = f"its process crashed ({_named(self._process.returncode)})"
+        if self.memory_bytes:
+            reason += f" or wanted more than {self.memory_bytes / 2**30:.1f} GB"
+        return ChildError(self.name, reason, log)
 
 
-def _end(process):
+def call(
+    name: str,
+    function: str,
+    *arguments: Any,
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[Any, str]:
+    """Returns what a function returns in a child, and all that was printed meanwhile.
+
+    Args:
+        name: As for `Child`.
+        function: `module:function`.
+        arguments: What it gets.
+        seconds: How long it may take.
+        environment: As for `Child`.
+
+    Raises:
+        ChildError: If the process crashes or does not answer in time, or if the
+            function raises an exception.
+    """
+    child = Child(name, environment)
+    child.seconds, child.memory_bytes = seconds, ONCE_BYTES
+    try:
+        value = child.run(function, *arguments)
+    except ChildError:
+        raise
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise ChildError(name, reason, child.end()) from None
+    return value, child.end()
+
+
+def run(
+    name: str,
+    command: Sequence[str | Path],
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Returns all that a program prints.
+
+    Args:
+        name: As for `Child`.
+        command: The program's path and its arguments.
+        seconds: How long it may take.
+        environment: As for `Child`.
+
+    Raises:
+        ChildError: If it fails, crashes or takes longer.
+    """
+    command = [*map(str, command)]
+    code, log = call(
+        name, "subprocess:call", command, seconds=seconds, environment=environment
+    )
+    if code:
+        *_, last = ["it printed nothing", *filter(str.strip, log.splitlines())]
+        raise ChildError(name, f"it failed ({_named(code)}: {last})", log)
+    return log
+
+
+def _named(code):
+    """Returns what an exit code says: the signal that ended a process, if one did."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _end(process, printed):
+    """Ends a process and all that it started; returns what they printed."""
     with contextlib.suppress(OSError):
         process.stdin.close()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(0.2)  # it ends of itself if it waits for a question
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    _kill(process)
+    process.wait()
     process.stdout.close()
+    with printed:
+        printed.seek(0)
+        return printed.read().decode(errors="replace")
+
+
+def _kill(process):
+    if not hasattr(os, "killpg"):  # Windows has no groups
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def serve() -> None:
@@ -141,9 +245,8 @@ def serve() -> None:
     global is_child
     is_child = True
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):  # native libraries write to them
-        os.dup2(nowhere, stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)  # the log of what is printed
     made = None
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
@@ -158,9 +261,19 @@ def serve() -> None:
                     made, value = value, None
                 answer = pickle.dumps((True, value), protocol=5)
             except Exception as error:
-                answer = pickle.dumps((False, error))
+                answer = pickle.dumps((False, _sendable(error)))
+            sys.stdout.flush()
             answers.write(answer)
             answers.flush()
+
+
+def _sendable(error):
+    """Returns an exception, or one with its message where it cannot be pickled."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(str(error) or type(error).__name__)
+    return error
 
 
 def _limit(memory_bytes):

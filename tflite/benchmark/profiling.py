@@ -7,7 +7,6 @@ to itself and cannot be fused with its neighbour. The report has both figures.
 """
 
 import copy
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.checking import BUILTIN
 from tfsr.tflite.flatbuffer import pack, unpack
-from tfsr.tflite.interpreters import GuardedInterpreter, child_of
+from tfsr.tflite.interpreters import GuardedInterpreter, TimedInterpreter, child_of
 from tfsr.tflite.runtime import TFLiteFile
 
 ACTIVATION = {n: name for name, n in vars(schema.ActivationFunctionType).items()}
@@ -66,11 +65,11 @@ def profile(
     operator_ms: dict[tuple, list[float]] = {name: [] for name in different}
     opened.interpreter.invoke()
     for _ in range(runs):  # in turns, so that a drift of the machine affects all alike
-        whole_ms.append(_latency_ms(opened.interpreter))
+        whole_ms.append(opened.interpreter.invoke_ms())
         for signature, operator in different.items():
             if not operator.constant:
                 operator.interpreter.invoke()  # brings its input into the cache
-                operator_ms[signature].append(_latency_ms(operator.interpreter))
+                operator_ms[signature].append(operator.interpreter.invoke_ms())
     rows = [
         {
             **operator.describe(),
@@ -248,7 +247,7 @@ class IsolatedOperator:
             if i >= 0 and i not in whole.constants
         ]
         self.constant = not whole.constants.isdisjoint(operator.outputs)
-        self.interpreter: Interpreter = None  # until it has run
+        self.interpreter: TimedInterpreter = None  # until it has run
 
     def run(self, values: dict[int, np.ndarray], threads: int) -> dict[int, np.ndarray]:
         """Runs the operator once; returns its outputs by tensor index.
@@ -258,7 +257,7 @@ class IsolatedOperator:
             threads: CPU threads.
         """
         content = self.whole.build(self.operator, self.inputs)
-        self.interpreter = Interpreter(model_content=content, num_threads=threads)
+        self.interpreter = TimedInterpreter(model_content=content, num_threads=threads)
         with quiet_stderr():  # LiteRT announces its CPU delegate
             self.interpreter.allocate_tensors()
         for i, details in zip(
@@ -353,12 +352,6 @@ class IsolatedOperator:
 
     def _shape(self, i):
         return "x".join(str(n) for n in self.whole.shapes[i][1:])
-
-
-def _latency_ms(interpreter):
-    started = time.perf_counter()
-    interpreter.invoke()
-    return (time.perf_counter() - started) * 1e3
 
 
 def _shapes(content, inputs):

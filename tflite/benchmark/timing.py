@@ -5,14 +5,12 @@ import math
 import os
 import platform
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from tfsr import memory
-from tfsr.apart import ApartError
 from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.tflite.devices.delegates import Delegate, ask
@@ -52,10 +50,10 @@ def benchmark(
     contenders = [_Contender(file, n, size) for file in files for n in threads]
     for _ in tqdm(range(warmup), desc="warm-up", disable=None):
         for contender in contenders:
-            contender.run()
+            contender.run_ms()
     for _ in tqdm(range(runs), desc="timing", unit="round", disable=None):
         for contender in contenders:
-            contender.latencies_ms.append(contender.run())
+            contender.latencies_ms.append(contender.run_ms())
     return {
         "device": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
         "results": [contender.report() for contender in contenders],
@@ -98,8 +96,9 @@ def benchmark_on(
             times = delegate.kind.measure(
                 Path(file), delegate.option, runs, warmup, BENCHMARK_S
             )
-        except ApartError as error:
-            raise InputError(f"{file}: {delegate.name} fails: {error}.") from None
+        except ChildError as error:
+            reason = error.reason
+            raise InputError(f"{file}: {delegate.name} fails: {reason}.") from None
         metadata = facts_of(file)
         height, width = metadata["size"]
         results.append(
@@ -130,13 +129,11 @@ class _Contender:
         self.threads = threads
         self.model = TFLiteFile(file, threads, size)
         self.model.fill(np.random.default_rng(0))
-        self.first_ms = self.run()
+        self.first_ms = self.run_ms()
         self.latencies_ms = []
 
-    def run(self):
-        started = time.perf_counter()
-        self.model.interpreter.invoke()
-        return (time.perf_counter() - started) * 1e3
+    def run_ms(self):
+        return self.model.interpreter.invoke_ms()
 
     def report(self):
         return {

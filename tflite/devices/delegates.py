@@ -6,6 +6,7 @@ that an engine takes and computes wrongly.
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,13 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
 
-from tfsr import apart
+from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.tflite.devices import gpu, hexagon
 from tfsr.tflite.flatbuffer import unpack
 from tfsr.tflite.metadata import attach, seal
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.runtime import TFLiteUpscaler, facts_of, taken
 
 SECONDS = 120.0  # for an engine to take a file, or to run one image
 
@@ -59,8 +60,7 @@ class Kind:
 
 
 def _ask_cpu(file, option, seconds):
-    value, _ = apart.call("tfsr.tflite.runtime:taken", str(file), seconds=seconds)
-    return {**value, "reason": None}
+    return {**taken(file), "reason": None}  # `TFLiteFile` keeps strangers in a child
 
 
 DELEGATES = {
@@ -123,11 +123,16 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class Form:
-    """An operator of a file: its name, options, and the tensors that it reads."""
+    """An operator of a file: its name, options, and the tensors that it reads.
+
+    Attributes:
+        makers: What computes those, by its place in the file and its name.
+    """
 
     name: str
     options: Any
     shapes: list[tuple[int, ...]]
+    makers: list[tuple[int, str]]
     is_int8: bool
 
 
@@ -140,6 +145,7 @@ class WrongForm:
 
     delegate: str
     what: str
+    remedy: str
     matches: Callable[[Form], bool]
 
 
@@ -148,12 +154,26 @@ WRONG_FORMS = (
         "qualcomm",
         "a depthwise convolution of 2x2 with stride 2 on up to 4 channels in 8 bits, "
         "of which every output is the smallest value",
+        "convert the network anew",
         lambda form: (
             form.name == "DEPTHWISE_CONV_2D"
             and form.is_int8
             and form.shapes[1][1:3] == (2, 2)
             and form.options.strideW == form.options.strideH == 2
             and form.shapes[0][-1] <= 4
+        ),
+    ),
+    WrongForm(
+        "gpu",
+        "a sum of parts of one split in float",
+        "cut the parts out as slices",
+        lambda form: (
+            form.name == "ADD"
+            and not form.is_int8
+            and any(
+                name == "SPLIT" and count > 1
+                for (_, name), count in Counter(form.makers).items()
+            )
         ),
     ),
 )
@@ -223,11 +243,11 @@ def ask(file: str | Path, delegate: Delegate) -> dict:
         return {**found, "reason": "its size is open, and the engine would fix it"}
     try:
         answer = kind.ask(Path(file), delegate.option, SECONDS)
-    except apart.ApartError as error:
-        return {**found, "reason": str(error)}
-    taken = "whole" if answer["whole"] else "parts" if answer["parts"] else "refused"
+    except ChildError as error:
+        return {**found, "reason": error.reason}
     known = {key: answer[key] for key in found.keys() & answer.keys()}
-    return {**found, **known, "taken": taken}
+    share = "whole" if answer["whole"] else "parts" if answer["parts"] else "refused"
+    return {**found, **known, "taken": share}
 
 
 def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> list[str]:
@@ -250,7 +270,7 @@ def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> lis
             if wrong.delegate in names and wrong.matches(form):
                 line = (
                     f"{names[wrong.delegate]} computes wrongly what is in it: "
-                    f"{wrong.what}; convert the network anew."
+                    f"{wrong.what}; {wrong.remedy}."
                 )
                 lines += [] if line in lines else [line]
     return lines
@@ -262,18 +282,22 @@ def forms(content: bytes) -> list[Form]:
     model = unpack(content)
     graph = model.subgraphs[0]
     found = []
-    for operator in graph.operators:
+    made: dict[int, tuple[int, str]] = {}
+    for place, operator in enumerate(graph.operators):
         code = model.operatorCodes[operator.opcodeIndex]
+        name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
         tensors = [graph.tensors[i] for i in operator.inputs if i >= 0]
         shapes = [() if t.shape is None else tuple(map(int, t.shape)) for t in tensors]
         found.append(
             Form(
-                names[max(code.builtinCode, code.deprecatedBuiltinCode)],
+                name,
                 operator.builtinOptions,
                 shapes,
+                [made[i] for i in operator.inputs if i in made],
                 tensors[0].type == TensorType.INT8,
             )
         )
+        made |= dict.fromkeys(map(int, operator.outputs), (place, name))
     return found
 
 
@@ -296,9 +320,9 @@ def compile(file: str | Path, delegate: Delegate) -> Path:
         plain.write_bytes(attach(content, facts, content))
         try:
             delegate.kind.compile(plain, delegate.option, out, SECONDS)
-        except apart.ApartError as error:
+        except ChildError as error:
             raise InputError(
-                f"{file}: {delegate.name} does not compile it: {error}."
+                f"{file}: {delegate.name} does not compile it: {error.reason}."
             ) from None
         with replacing(target) as temporary:
             temporary.write_bytes(seal(out.read_bytes()))
@@ -341,9 +365,9 @@ class DelegatedUpscaler:
             np.save(lr, np.stack([local.input_array(i) for i in distinct.values()]))
             try:
                 ran = run(Path(file), delegate.option, lr, sr, seconds)
-            except apart.ApartError as error:
+            except ChildError as error:
                 raise InputError(
-                    f"{file}: {delegate.name} does not run it: {error}."
+                    f"{file}: {delegate.name} does not run it: {error.reason}."
                 ) from None
             outputs = np.load(sr)
         self.device = ran["device"]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsr import apart
+from tfsr import children
 
 CHROMIUM = Path("/usr/lib/chromium")
 DRIVER = CHROMIUM / "vk_swiftshader_icd.json"
@@ -49,7 +49,7 @@ def ask(file: str | Path, option: str, seconds: float) -> dict:
     """Returns what the engine takes of a file, as `delegates.Delegate.ask` has it.
 
     Raises:
-        ApartError: If the engine crashes or does not answer.
+        ChildError: If the engine crashes or does not answer.
     """
     whole, log = _call("child_compile", str(file), option, seconds=seconds)
     return {**parse(log, whole), **adapter(log)}
@@ -90,7 +90,7 @@ def run(
         `device`, the adapter's name, and `software`, whether it is no GPU.
 
     Raises:
-        ApartError: If the engine fails.
+        ChildError: If the engine fails.
     """
     arguments = (str(file), option, str(lr), str(sr))
     _, log = _call("child_run", *arguments, seconds=seconds)
@@ -110,7 +110,7 @@ def measure(
         seconds: How long it may take.
 
     Raises:
-        ApartError: If the engine fails.
+        ChildError: If the engine fails.
     """
     arguments = (str(file), option, runs, warmup)
     times, _ = _call("child_measure", *arguments, seconds=seconds)
@@ -214,10 +214,12 @@ def _has_driver():
 
 def _call(function, *arguments, seconds):
     software = {} if _has_driver() else {NAMES_A_DRIVER[-1]: str(DRIVER)}
-    function = f"{__name__}:{function}"
+    name, function = arguments[0], f"{__name__}:{function}"
     try:
-        return apart.call(function, *arguments, seconds=seconds, environment=software)
-    except apart.ApartError as error:
+        return children.call(
+            name, function, *arguments, seconds=seconds, environment=software
+        )
+    except children.ChildError as error:
         if "No adapters found" in error.log:
-            raise apart.ApartError(NO_DRIVER, error.log) from None
+            raise children.ChildError(name, NO_DRIVER, error.log) from None
         raise

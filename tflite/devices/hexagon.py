@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsr import apart, extras
+from tfsr import children, extras
 
 LICENCE = (
     "Qualcomm's libraries in onnxruntime-qnn are under its AI Stack licence: to "
@@ -42,7 +42,7 @@ def ask(file: str | Path, soc: str, seconds: float) -> dict:
     """Returns what the compiler takes of a file, as `delegates.Delegate.ask` has it.
 
     Raises:
-        ApartError: If the compiler crashes or does not answer.
+        ChildError: If the compiler crashes or does not answer.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "parts.tflite"
@@ -67,7 +67,7 @@ def compile(file: str | Path, soc: str, out: str | Path, seconds: float) -> None
         seconds: How long it may take.
 
     Raises:
-        ApartError: If the compiler fails.
+        ChildError: If the compiler fails.
     """
     _apply("apply", file, soc, out, seconds)
 
@@ -76,20 +76,22 @@ def run(file: str | Path, soc: str, lr: Path, sr: Path, seconds: float) -> dict:
     """Runs a file in the emulator, as `gpu.run` does on a GPU.
 
     Raises:
-        ApartError: If the compiler or the emulator fails, or does not take it whole.
+        ChildError: If the compiler or the emulator fails, or does not take it whole.
     """
     with tempfile.TemporaryDirectory() as folder:
         compiled = Path(folder) / "compiled.tflite"
         compile(file, soc, compiled, seconds)
         outside, parts = _operators(compiled.read_bytes())
         if outside or parts != 1:
-            raise apart.ApartError(
+            raise children.ChildError(
+                str(file),
                 f"takes it in {parts} parts, without {', '.join(sorted(outside))}; "
                 "only what is taken whole can be run here",
                 "",
             )
         arguments = (str(compiled), str(lr), str(sr))
-        apart.call(f"{__name__}:child_run", *arguments, seconds=seconds)
+        here = f"{__name__}:child_run"
+        children.call(str(file), here, *arguments, seconds=seconds)
     return {"device": f"{soc} in Qualcomm's emulator", "software": True}
 
 
@@ -198,10 +200,16 @@ def _apply(routine, file, soc, out, seconds):
             f"--o={Path(out).absolute()}",
         ]
         try:
-            return apart.run(command, seconds, {"LD_LIBRARY_PATH": path})
-        except apart.ApartError as error:
-            said = FAILURE.findall(error.log)
-            raise apart.ApartError(said[-1], error.log) if said else error from None
+            return children.run(str(file), command, seconds, {"LD_LIBRARY_PATH": path})
+        except children.ChildError as error:
+            raise _with_reason(error, str(file)) from None
+
+
+def _with_reason(error, name):
+    """Returns the error with the compiler's own reason, if its log has one."""
+    # What it says after that follows from it.
+    said = FAILURE.search(error.log)
+    return children.ChildError(name, said[1], error.log) if said else error
 
 
 @contextmanager

@@ -28,6 +28,7 @@ TOLERANCE = {
 WRONG = {
     ("qualcomm:SM8650", "int8", "depthwise 2x2/2 of 3"),
     ("qualcomm:SM8650", "int8", "depthwise 2x2/2 of 4"),
+    ("gpu", "float32", "sum of halves"),
 }
 
 
@@ -92,6 +93,8 @@ def network(x):
         "sum": x + wide[..., :8],
         "sum with one of a constant": x + tf.constant(rng.normal(size=8), tf.float32),
         "difference": x - wide[..., :8],
+        "sum of halves": tf.add(*tf.split(wide, 2, -1)),
+        "sum of slices": wide[..., :8] + wide[..., 8:],
         "product with a number": x * 0.7,
         "clipped": tf.clip_by_value(conv(x, 1, 4), 0.0, 1.0),
         "leaky ReLU": tf.nn.leaky_relu(conv(x, 1, 4), 0.2),
@@ -180,13 +183,17 @@ def test_every_form_is_computed_as_on_the_cpu(tmp_path):
     assert wrong == {key for key in WRONG if key in errors}
 
 
-def test_known_wrong_forms_are_found(tmp_path):
+@pytest.mark.parametrize(
+    ("bits", "known"),
+    [("int8", [("qualcomm", 3), ("qualcomm", 4)]), ("float32", [("gpu", 8)])],
+)
+def test_known_wrong_forms_are_found(tmp_path, bits, known):
     file = tmp_path / "forms.tflite"
-    save(file, "int8", np.zeros((1, SIDE, SIDE, CHANNELS), np.float32))
+    save(file, bits, np.zeros((1, SIDE, SIDE, CHANNELS), np.float32))
     found = [
         (entry.delegate, form.shapes[0][-1])
         for form in forms(file.read_bytes())
         for entry in WRONG_FORMS
         if entry.matches(form)
     ]
-    assert sorted(found) == [("qualcomm", 3), ("qualcomm", 4)]
+    assert sorted(found) == known

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tfsr.errors import InputError
 from tfsr.tflite import metadata
 from tfsr.tflite.devices import delegates
 from tfsr.tflite.devices.delegates import advice, ask
@@ -66,3 +67,5 @@ def test_a_processor_that_is_none(convert):
         "refused",
         "Unexpected SoC model: SM1",
     )
+    with pytest.raises(InputError, match=r"does not compile it: Unexpected SoC model"):
+        delegates.compile(file, delegates.Delegate("qualcomm:SM1"))
