@@ -27,6 +27,7 @@ def random_lr(*shape):
     return np.random.default_rng(0).random(shape, dtype="float32")
 
 
+@pytest.mark.usefixtures("shapes_alone")
 # Tables 2, 3 and 4, in 1e9 and 1e6, for an LR image of 128x128. The paper rounds some
 # parameters and cuts others off (MS3-Conv is 0.51 in Table 3 and 0.52 in Table 4).
 @pytest.mark.parametrize(
@@ -63,6 +64,7 @@ def test_figures_of_the_paper(config, mult_adds_g, params_m):
         assert (error < 0.01).all()
 
 
+@pytest.mark.usefixtures("shapes_alone")
 def test_carn_has_one_more_convolution_than_its_authors():
     ours, theirs = ms3_carn(4), carn(4)
     more = 9 * 64 * 64
