@@ -259,7 +259,10 @@ def test_grayscale(builder):
         ({"scale": True}, r"`scale` must be .*Received: scale=True\."),
         ({"channels": 4}, r"`channels` must be 1 or 3\. Received: channels=4\."),
         ({"filters": 0}, r"`filters` must be a positive .*filters=0\."),
-        ({"filters": 7, "conv": "octave"}, r"`filters` must divide .*filters=7, conv="),
+        (
+            {"filters": 7, "conv": "octave", "blocks": 1},
+            r"`filters` must divide .*filters=7, conv=",
+        ),
         ({"filters": 7, "conv": "ms"}, r"`filters` must be even.*filters=7\."),
         ({"blocks": 1.5}, r"`blocks` must be a positive .*blocks=1\.5\."),
         ({"conv": "ms4"}, r"`conv` must be one of standard, .*conv=ms4\."),
