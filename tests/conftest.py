@@ -101,6 +101,19 @@ def untraced(monkeypatch, leave_untraced):
     leave_untraced(monkeypatch)
 
 
+@pytest.fixture
+def shapes_alone():
+    """Has networks built whose weights have shapes and never values.
+
+    To make the values of a network in its full size takes longer than to count them.
+    """
+    import keras
+
+    with keras.StatelessScope():
+        yield
+        keras.utils.clear_session(free_memory=False)  # or the values are made now
+
+
 @pytest.fixture(scope="session")
 def write_config(photographs):
     """Writes the config of a tiny training on the photographs; returns its file.

@@ -39,6 +39,7 @@ def write(tmp_path):
     return write
 
 
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize(
     "file", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda file: file.stem
 )

@@ -27,6 +27,7 @@ def random_lr(*shape):
 
 # Tables 1 and 2 of https://arxiv.org/abs/1803.08664. CARN-M is printed as 412K; the
 # authors' released checkpoint has 415K.
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize(
     ("builder", "arguments", "params_k"),
     [
@@ -72,6 +73,7 @@ def test_mult_adds_of_the_paper(name, scale, printed):
     assert round(mult_adds / 1e9, 1) == printed
 
 
+@pytest.mark.usefixtures("shapes_alone")
 # The group sizes of Fig. 5, without and with recursive blocks.
 @pytest.mark.parametrize("recursive", [False, True])
 def test_params_fall_as_groups_grow(recursive):

@@ -37,6 +37,7 @@ BENCHMARK = {"filters": 64, "blocks": 64}  # of super-resolution
 BENCHMARK_BODY = 64 * 295_552 + 127 * 4_224
 
 
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize(
     ("builder", "arguments", "expected", "printed"),
     [
@@ -328,6 +329,7 @@ def test_every_config_has_the_paper_s_settings():
         assert (train.optimizer, train.loss) == ("adam", "l1")
 
 
+@pytest.mark.usefixtures("shapes_alone")
 @pytest.mark.parametrize("name", ["baseline", "unshared", "shared"])
 def test_reduced_configs_differ_in_the_network_alone(name):
     ours, theirs = (
