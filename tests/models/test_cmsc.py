@@ -174,8 +174,8 @@ def test_configs_have_the_paper_s_settings(name, network):
     config = read_config(CONFIGS / f"{name}.toml")
     everywhere = {"scale": (2, 3, 4), "filters": 64, "channels": 1}
     assert whole(config.model) == {**everywhere, **network}
-    of_291 = name in ("cmsc", "vdsr")  # Table III; the rest is model analysis
-    folders = ["data/train/T91", "data/train/BSD400"][: 1 + of_291]
+    of_291 = name in ("cmsc", "cmsc_sr", "vdsr")  # Table III; the rest is analysis
+    folders = ["data/train/T91", "data/train/BSD200"][: 1 + of_291]
     assert (config.data.train, config.data.downscale) == (folders, [0.7, 0.5])
     assert_trained_as_printed(config.train, PARTS_OF_T91 + of_291 * PARTS_OF_BSD200)
 

@@ -9,6 +9,7 @@ from tfsr.layers import GroupedConv2D
 from tfsr.tflite.lowering.engine import (
     convolution,
     is_linear,
+    is_shared,
     name_of,
     producer,
     read_once,
@@ -28,7 +29,7 @@ def pointwise_after_convolution(
 ) -> keras.KerasTensor | None:
     """k' * (k * x + b) + b' = (k' k) * x + (k' b + b') for a 1x1 convolution k'.
 
-    It applies where k' k has no more weights than both.
+    It applies where k' k has no more weights than both, and levels share neither.
     """
     if not _is_dense(operation) or operation.kernel_size != 1:
         return None
@@ -37,7 +38,7 @@ def pointwise_after_convolution(
         return None
     (first, bias), (second, more) = weights_of(conv), weights_of(operation)
     kernel = first @ second[0, 0]
-    if kernel.size > first.size + second.size:
+    if kernel.size > first.size + second.size or is_shared(args[0], operation):
         return None
     return with_weights(conv, kernel, bias @ second[0, 0] + more)(x)
 
@@ -48,7 +49,7 @@ def pointwise_before_convolution(
     """k * (k' * x) + b = (k k') * x + b for a 1x1 convolution k' without bias.
 
     With a bias it would not be so at the border, where k reads zeros. It applies where
-    k k' has no more weights than both.
+    k k' has no more weights than both, and levels share neither.
     """
     if not _is_dense(operation):
         return None
@@ -59,6 +60,8 @@ def pointwise_before_convolution(
     (first, before), (second, bias) = weights_of(conv), weights_of(operation)
     kernel = np.einsum("cm,yxmf->yxcf", first[0, 0], second)
     if before.any() or kernel.size > first.size + second.size:
+        return None
+    if is_shared(args[0], operation):
         return None
     return with_weights(operation, kernel, bias)(x)
 

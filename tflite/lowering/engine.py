@@ -44,12 +44,15 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
     for node in graph.nodes:
         readers.update({id(x) for x in node.input_tensors})
 
+    calls = Counter(name_of(node.operation) for node in graph.nodes)
+
     def replaced(node, *args):
         return rule(node.operation, *args) if args else None
 
     def counted(node, results):
         for before, x in zip(node.outputs, keras.tree.flatten(results), strict=True):
             x._tfsr_readers = max(readers[id(before)], getattr(x, "_tfsr_readers", 0))
+            x._tfsr_calls = calls
         return results
 
     def call(node, *args, **kwargs):
@@ -76,6 +79,13 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
 def read_once(x: keras.KerasTensor) -> bool:
     """Returns whether one operation alone reads `x`, so that it can replace `x`."""
     return getattr(x, "_tfsr_readers", 1) == 1
+
+
+def is_shared(x: keras.KerasTensor, operation: keras.Operation) -> bool:
+    """Returns whether `operation`, which reads `x`, or what computed `x` is called more
+    than once, as levels do that share weights."""
+    of_both = (operation, producer(x)[0])
+    return any(x._tfsr_calls[name_of(operation)] > 1 for operation in of_both)
 
 
 def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
