@@ -98,7 +98,11 @@ SCNS = {
     "unshared": (scn, {"shared": False}),
     "restoration": (scn, {"scale": 1}),
     "average": (scn, {"resampling": "average"}),
-    "conv": (scn, {"resampling": "conv", "level_kernel_size": 5}),
+    # Of the fair start a sum has parts too far apart for the delegate, before training.
+    "conv": (
+        scn,
+        {"resampling": "conv", "level_kernel_size": 5, "gains": "authors"},
+    ),
     "thirds": (scn, {"ratio": "2/3"}),
     "quarters": (scn, {"ratio": "3/4", "levels": 2}),
     "unet": (scn_unet, {}),
