@@ -520,7 +520,7 @@ def test_of_a_folder_each_file_gets_its_model(here, monkeypatch, capsys):
     assert "2 by photo_x2_int8.\n" in said
     assert main(["upscale", ".", "-o", "out", "--scale", "3", "--overwrite"]) == 0
     said = capsys.readouterr().err
-    assert "3 by carn_m_x3_int8.\n" in said
+    assert "3 by sesr_m_x3_int8.\n" in said
     assert said.count("comes out sharper") == 1
     assert main(["upscale", "photo.png"]) == 0
     said = capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_with_photo_lossy_files_get_it_where_it_has_the_scale(folder):
         choice = enlarger_of(name, 2)
         assert (choice.model, choice.warning) == (expected, ""), name
     of_x3 = enlarger_of("usual.jpg", 3)
-    assert of_x3.model == "carn_m_x3_int8"
+    assert of_x3.model == "sesr_m_x3_int8"
     assert of_x3.warning
 
 

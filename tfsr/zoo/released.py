@@ -13,7 +13,7 @@ from tfsr.errors import InputError
 
 FOLDER = Path(__file__).parents[1] / "released"
 MODELS = (".npz", ".tflite")
-ENLARGERS = {2: "sesr_m", 3: "carn_m", 4: "sesr_m"}  # by scale, the best in validation
+ENLARGERS = dict.fromkeys((2, 3, 4), "sesr_m")  # by scale, the best in validation
 SCALED = r"_x\d+$"  # how names of one scale end
 
 
