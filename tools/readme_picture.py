@@ -1,4 +1,4 @@
-"""Draws the README's picture: a photograph of scikit-image, enlarged by `carn_m`.
+"""Draws the README's picture: a photograph of scikit-image, enlarged by `sesr_m`.
 
 python tools/readme_picture.py -o docs/pictures/enlarged.png
 """
@@ -22,7 +22,7 @@ def main():
     options = parser.parse_args()
     models = {
         "bicubic": BicubicUpscaler(SCALE),
-        "CARN-M in 8 bits": TFLiteUpscaler(released.find(f"carn_m_x{SCALE}_int8")),
+        "SESR in 8 bits": TFLiteUpscaler(released.find(f"sesr_m_x{SCALE}_int8")),
     }
     rows = []
     for pair in BenchmarkFolder(photographs(HELD_OUT), SCALE):

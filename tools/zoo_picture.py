@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from tfsr.files import replacing
 from tfsr.zoo import catalogue, released
+from tfsr.zoo.choosing import PHOTO
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 SCALES = (2, 4)
@@ -51,7 +52,7 @@ def draw(axes, points, colour, label):
 
 
 def ours(scale):
-    """Returns share and PSNR of the released models of a scale, by name."""
+    """Returns share and PSNR of the released models for clean LR of a scale."""
     entries = json.loads((released.FOLDER / catalogue.INDEX).read_text())["models"]
     return {
         entry["network"].removesuffix(f"_x{scale}"): (
@@ -59,7 +60,7 @@ def ours(scale):
             entry["psnr_y"]["Set14"],
         )
         for entry in entries
-        if entry["scale"] == scale
+        if entry["scale"] == scale and not entry["network"].startswith(PHOTO)
     }
 
 
