@@ -114,6 +114,27 @@ def test_upscale_takes_what_loads(file, photographs):
         tfsr.upscale(image.astype(int), model=file)
 
 
+def test_the_default_of_uint8_is_int8(monkeypatch):
+    asked = []
+
+    def load_upscaler(model, scale, smallest):
+        asked.append((model, scale))
+        return BicubicUpscaler(scale)
+
+    monkeypatch.setattr("tfsr.api.load_upscaler", load_upscaler)
+    image = np.zeros((8, 9, 3))
+    assert tfsr.upscale(image.astype(np.uint8)).shape == (16, 18, 3)
+    tfsr.upscale(image.astype(np.uint8), scale=3)
+    tfsr.upscale(image)
+    tfsr.upscale(image.astype(np.uint16))
+    assert asked == [
+        ("sesr_m_x2_int8", 2),
+        ("sesr_m_x3_int8", 3),
+        ("sesr_m", 2),
+        ("sesr_m", 2),
+    ]
+
+
 def test_evaluate_is_the_command(file, photographs, report):
     expected = report("evaluate", file, photographs, "--scale", "2")
     ours = tfsr.evaluate(file, photographs, scale=2)

@@ -1,12 +1,16 @@
 """Shards that several machines take give together what one machine gives."""
 
 import json
+import re
 import shutil
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+import tfsr
+from tfsr.data import JPEG
+from tfsr.data.degradation import chain
 from tfsr.shards import Shard
 
 
@@ -46,6 +50,26 @@ def test_scores_of_shards_are_joined(run, tmp_path, images):
         assert f"scores_{shard[0]}of2.json: the scores of this shard" in err
     assert run(*command, file)[2] == f"tfsr: {file}: joined from its 2 shards.\n"
     assert json.loads(file.read_text()) == alone
+
+
+def test_a_shard_gains_on_its_own_images(run, tmp_path, photographs):
+    file = tmp_path / "scores.json"
+    command = ("evaluate", "sesr_m_x2_int8", photographs, "--jpeg", 30, "--json", file)
+    assert run(*command, "--shard", "2/3")[0] == 0
+    part = json.loads(file.with_stem("scores_2of3").read_text())
+    (only,) = part["images"]
+    before = tfsr.evaluate("bicubic", photographs, 2, chain([JPEG(30)]))["images"]
+    (bicubic,) = (image for image in before if image["name"] == only["name"])
+    _, out, _ = run(*command, "--shard", "2/3")
+    gained = re.search(r"over bicubic +([+-][\d.]+)", out)[1]
+    assert float(gained) == pytest.approx(only["psnr_y"] - bicubic["psnr_y"], abs=1e-3)
+
+
+def test_more_shards_than_images(run, tmp_path, images):
+    file = tmp_path / "scores.json"
+    command = ("evaluate", "bicubic", images, "--scale", 2, "--json", file)
+    code, _, err = run(*command, "--shard", "6/8")
+    assert (code, err) == (2, f"tfsr: --shard 6/8: {images} has 4 images alone.\n")
 
 
 def test_scores_of_other_images_are_not_joined(run, tmp_path, images):

@@ -35,7 +35,7 @@ class TFLiteFile:
     Attributes:
         metadata: What the file tells, or for one of another program its shapes.
         size: Height and width of the input that it is ready for.
-        load_ms: How long LiteRT took to read the file and to get ready.
+        load_ms: How long LiteRT took to get ready, after it had read the file.
 
     Raises:
         InputError: If the file is damaged or LiteRT cannot run it.

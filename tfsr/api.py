@@ -70,7 +70,8 @@ def upscale(
 
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
-        model: As for `load_upscaler`; the best released model for `scale` by default.
+        model: As for `load_upscaler`; the best released model for `scale` by default,
+            for uint8 its conversion to int8.
         scale: One of the model's; its smallest by default.
         tile: Side of the tiles in pixels; chosen by the memory at hand by default.
 
@@ -90,7 +91,10 @@ def upscale(
         if value is not None:
             arguments.whole(argument, value)
     if model is None:
-        model = released.enlarger(scale or min(released.ENLARGERS))
+        scale = scale or min(released.ENLARGERS)
+        model = released.enlarger(scale)
+        if image.dtype == np.uint8:
+            model = released.in_8_bits(model, scale)
     return upscale_array(load_upscaler(model, scale, smallest=True), image, tile)
 
 
@@ -228,7 +232,6 @@ def convert(
     from tfsr.tflite.verification import roughness
     from tfsr.tflite.verification import verify as measure
     from tfsr.upscaling.upscalers import KerasUpscaler
-    from tfsr.zoo.loading import load_architecture
 
     if not isinstance(original, KerasUpscaler):
         raise InputError(f"{original.name}: must be a Keras model to be converted.")
@@ -254,7 +257,7 @@ def convert(
         calibration,
         lowering,
         in_float,
-        load_architecture(model) if isinstance(model, str | Path) else None,
+        _architecture(model, original.scale),
     )
     notes = []
     if FORMATS[format].bits and not (calibrate or trained_format(original.model)):
@@ -278,6 +281,14 @@ def convert(
         reports.append({**facts, **report, "notes": more})
         notes = []
     return reports[0] if len(reports) == 1 else {"files": reports}
+
+
+def _architecture(model, scale):
+    from tfsr.zoo.loading import load_architecture
+
+    if not isinstance(model, str | Path):
+        return None
+    return load_architecture(released.of_scale(model, scale))
 
 
 def _sizes(size: Any) -> list[Size | None]:

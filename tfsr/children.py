@@ -135,6 +135,9 @@ class Child:
             is_value, answer = pickle.load(stdout)
         except (OSError, EOFError, ValueError, pickle.UnpicklingError):
             raise self._death(late.is_set()) from None
+        except BaseException:  # interrupted: an answer that comes late is of no use
+            self.end()
+            raise
         finally:
             timer.cancel()
         if not is_value:

@@ -116,8 +116,9 @@ def benchmark_on(
                 "size_bytes": Path(file).stat().st_size,
             }
         )
-        if answer["device"] not in devices:
-            devices.append(answer["device"])
+        device = answer["device"] or delegate.name
+        if device not in devices:
+            devices.append(device)
     return {"device": ", ".join(devices), "results": results}
 
 
@@ -186,16 +187,13 @@ def peak_memory_mb(
         size: Height and width of the input of a dynamic model.
 
     Raises:
-        MemoryError: If the system kills the process.
+        ChildError: If the process that is measured crashes.
     """
     if memory.peak_memory_mb() is None or not sys.executable:
         return None
     run = "tfsr.tflite.benchmark.timing:memory_of_first_run"
-    try:
-        child = child_of(str(file), 3 * math.prod(size or ()))
-        return child.run(run, str(file), threads, size)
-    except ChildError as error:
-        raise MemoryError(f"measuring its memory failed: {error}") from None
+    child = child_of(str(file), 3 * math.prod(size or ()))
+    return child.run(run, str(file), threads, size)
 
 
 def memory_of_first_run(file: str, threads: int, size: tuple[int, int] | None) -> float:

@@ -129,6 +129,10 @@ def run(options):
         options.uint8,
         border,
     )
+    if options.shard and options.shard.count > len(folder):
+        raise InputError(
+            f"--shard {options.shard}: {options.folder} has {len(folder)} images alone."
+        )
     protocol = _checked_protocol(options, folder)
     if line := images_left_out(folder.hr_files[0].parent):
         say(line)
@@ -141,7 +145,8 @@ def run(options):
     report = {"model": name, **_scores(options, upscaler, folder, scored)}
     report["protocol"].update(name=protocol, self_ensemble=options.self_ensemble)
     if name not in BASELINES and folder.degradation != BICUBIC and "psnr" in scored:
-        report["gain"] = gain(report, folder)
+        scored_part = folder.part(options.shard) if options.shard else folder
+        report["gain"] = gain(report, scored_part)
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
     names = list(report["mean"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from tfsr.cli.arguments import MODEL_HELP, known_model, positive, with_shard
 from tfsr.cli.output import fail, one_line, say
 from tfsr.errors import InputError
+from tfsr.extras import MODULES, needs
 from tfsr.zoo import released
 
 
@@ -164,9 +165,13 @@ def _run(options, load, choose):
     def others_go_on(photo):
         try:
             yield
-        except (InputError, OSError, MemoryError) as error:
+        except (InputError, OSError, MemoryError, ModuleNotFoundError) as error:
             if isinstance(error, MemoryError):
                 error = InputError(f"{photo}: out of memory.")
+            if isinstance(error, ModuleNotFoundError):
+                if alone or error.name not in MODULES:
+                    raise
+                error = InputError(f"{photo}: {needs(error.name)}")
             if alone:
                 raise error from None
             failed.append(one_line(error))
@@ -184,19 +189,16 @@ def _run(options, load, choose):
             say(f"{photo}: {choice.warning}")
         return str(released.find(choice.model))
 
+    if options.model:  # whose mistakes are of no single photo
+        tile_side(load(options.model), options.tile)
     with tqdm(unit="tile", disable=None) as progress:
         for i, job in enumerate(jobs, 1):
             progress.set_description(one_line(f"{i}/{len(jobs)} {job.source.name}"))
-            model = options.model
             with others_go_on(job.source):
-                model = model or chosen(job.source)
-            if model is None:
-                continue
-            upscaler = load(model)
-            tile = tile_side(upscaler, options.tile)
-            if options.self_ensemble:
-                upscaler = SelfEnsemble(upscaler)
-            with others_go_on(job.source):
+                upscaler = load(options.model or chosen(job.source))
+                tile = tile_side(upscaler, options.tile)
+                if options.self_ensemble:
+                    upscaler = SelfEnsemble(upscaler)
                 for note in upscale(upscaler, job, tile, progress):
                     say(f"{job.source}: {note}")
     if not alone:

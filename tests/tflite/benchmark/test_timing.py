@@ -121,5 +121,5 @@ def test_a_script_needs_no_guard(tmp_path, files):
 
 def test_a_run_that_is_killed_names_its_file(monkeypatch, files):
     monkeypatch.setattr(children, "SERVE", "import os; os.kill(os.getpid(), 9)")
-    with pytest.raises(MemoryError, match=r"float32\.tflite: .*SIGKILL"):
+    with pytest.raises(children.ChildError, match=r"float32\.tflite: .*SIGKILL"):
         timing.peak_memory_mb(files[0], 1, (8, 8))
