@@ -15,7 +15,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tfsr.errors import InputError
-from tfsr.tflite.flatbuffer import constant, unpack
+from tfsr.tflite.flatbuffer import constant, kind_of, unpack
 
 MAX_BYTES = 2**30  # of one tensor
 MAX_VALUES = 2**25  # of an input: RGB of 11 megapixels
@@ -38,7 +38,6 @@ TYPES = {
     }.items()
 }
 TYPE_NAMES = {n: name for name, n in vars(schema.TensorType).items()}
-BUILTIN = {n: name for name, n in vars(schema.BuiltinOperator).items()}
 SMALL_INTEGERS = (np.int8, np.uint8, np.int16)
 
 
@@ -318,11 +317,9 @@ def _check_operator(model, operator, n, known):
     """Checks operator `n`; adds its outputs to `known`, the tensors that have values"""
     (graph,) = model.subgraphs
     _within(operator.opcodeIndex, model.operatorCodes, f"code of operator {n}")
-    code = model.operatorCodes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    name = BUILTIN.get(number, str(number))
+    name = kind_of(model, operator)
     if name == "CUSTOM":
-        custom = code.customCode or b""
+        custom = model.operatorCodes[operator.opcodeIndex].customCode or b""
         raise _Fault(f"custom operator {custom.decode(errors='replace')[:40]!r}")
     if name not in OPERATORS:
         raise _Fault(f"{name}, an operator that networks of images have not")

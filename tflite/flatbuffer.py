@@ -6,6 +6,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+KINDS = {n: name for name, n in vars(schema.BuiltinOperator).items()}
+
 
 def unpack(content: bytes) -> schema.ModelT:
     """Returns the model that the bytes of a `.tflite` file hold."""
@@ -17,6 +19,13 @@ def pack(model: schema.ModelT) -> bytes:
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def kind_of(model: schema.ModelT, operator: schema.OperatorT) -> str:
+    """Returns an operator's kind, such as `CONV_2D`, or its number if unknown."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return KINDS.get(number, str(number))
 
 
 def add_buffer(model: schema.ModelT, values: np.ndarray) -> int:

@@ -246,6 +246,8 @@ def convert(
     if compile:
         target = delegates.Delegate(compile)
         target.check()
+        if target.kind.compile is None:
+            raise InputError(f"{compile}: nothing is compiled for it beforehand.")
         if None in sizes and None in original.model.input.shape[1:3]:
             raise InputError(f"{compile}: compiles files of fixed size; give --size.")
     written = conversion.convert(
@@ -321,7 +323,7 @@ def benchmark(
         `p95_ms`, `peak_memory_mb` and more.
 
     Raises:
-        InputError: If a file is not a TFLite model of tfsr.
+        InputError: If a file is damaged or LiteRT cannot run it.
     """
     from tfsr.tflite.benchmark.timing import benchmark
 

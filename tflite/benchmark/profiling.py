@@ -15,8 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfsr.quiet import quiet_stderr
-from tfsr.tflite.checking import BUILTIN
-from tfsr.tflite.flatbuffer import pack, unpack
+from tfsr.tflite.flatbuffer import kind_of, pack, unpack
 from tfsr.tflite.interpreters import GuardedInterpreter, TimedInterpreter, child_of
 from tfsr.tflite.runtime import TFLiteFile
 
@@ -226,8 +225,8 @@ class IsolatedOperators:
 
     def kind(self, operator) -> str:
         """Returns the name of an operator's kind, such as `CONV_2D`."""
+        name = kind_of(self.model, operator)
         code = self.model.operatorCodes[operator.opcodeIndex]
-        name = BUILTIN[max(code.builtinCode, code.deprecatedBuiltinCode)]
         return code.customCode.decode() if name == "CUSTOM" else name
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.schema_py_generated import BuiltinOperator, TensorType
+from ai_edge_litert.schema_py_generated import TensorType
 
 from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.tflite.devices import gpu, hexagon
-from tfsr.tflite.flatbuffer import unpack
+from tfsr.tflite.flatbuffer import kind_of, unpack
 from tfsr.tflite.metadata import attach, seal
 from tfsr.tflite.runtime import TFLiteUpscaler, facts_of, taken
 
@@ -278,14 +278,12 @@ def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> lis
 
 def forms(content: bytes) -> list[Form]:
     """Returns the operators of a `.tflite` file, in order."""
-    names = {number: name for name, number in vars(BuiltinOperator).items()}
     model = unpack(content)
     graph = model.subgraphs[0]
     found = []
     made: dict[int, tuple[int, str]] = {}
     for place, operator in enumerate(graph.operators):
-        code = model.operatorCodes[operator.opcodeIndex]
-        name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        name = kind_of(model, operator)
         tensors = [graph.tensors[i] for i in operator.inputs if i >= 0]
         shapes = [() if t.shape is None else tuple(map(int, t.shape)) for t in tensors]
         found.append(

@@ -174,16 +174,10 @@ def _value_info(tensor):
 
 def _operators(content):
     """Returns the operators that were left out, how many of each, and the parts."""
-    from ai_edge_litert.schema_py_generated import BuiltinOperator
+    from tfsr.tflite.flatbuffer import kind_of, unpack
 
-    from tfsr.tflite.flatbuffer import unpack
-
-    names = {number: name for name, number in vars(BuiltinOperator).items()}
     model = unpack(content)
-    found = Counter()
-    for operator in model.subgraphs[0].operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        found[names[max(code.builtinCode, code.deprecatedBuiltinCode)]] += 1
+    found = Counter(kind_of(model, op) for op in model.subgraphs[0].operators)
     parts = found.pop("CUSTOM", 0)
     return found, parts
 

@@ -196,16 +196,16 @@ def _scores(options, upscaler, folder, names):
 def _subject(options, upscaler, part, shard):
     """Returns what the scores of a shard are of."""
     from tfsr import files
+    from tfsr.zoo import released
 
-    model = Path(options.model)
+    model = released.find(released.of_scale(options.model, upscaler.scale))
     file = model / "model.keras" if model.is_dir() else model
-    images = [*part.hr_files, *(part.lr_files or [])]
     asked = {k: str(v) for k, v in vars(options).items() if k not in NOT_ASKED}
     return {
         "shard": str(shard),
         "model": upscaler.name,
         "weights": files.sha256(file) if file.is_file() else None,
-        "images": {image.name: files.sha256(image) for image in images},
+        "images": part.identity(),
         **asked,
     }
 
