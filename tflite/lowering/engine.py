@@ -103,26 +103,44 @@ def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
 
 
 def last_convolution(graph: Graph) -> keras.layers.Layer | None:
-    """Returns the last convolution, dense or transposed; None if there is none."""
-    operations = [node.operation for node in graph.nodes]
+    """Returns the last convolution, dense or transposed; None if there is none.
+
+    Those without a bias that could be corrected, and copies, do not count.
+    """
     dense = GroupedConv2D | keras.layers.Conv2D | keras.layers.Conv2DTranspose
-    return next((o for o in reversed(operations) if isinstance(o, dense)), None)
+    for operation in reversed([node.operation for node in graph.nodes]):
+        if not isinstance(operation, dense) or operation.bias is None:
+            continue
+        if not copies_channels(operation):
+            return operation
+    return None
+
+
+def copies_channels(operation: keras.Operation) -> bool:
+    """Returns whether an operation is a 1x1 convolution that copies channels."""
+    if not isinstance(operation, GroupedConv2D) or operation.kernel_size > 1:
+        return False
+    kernel, bias = weights_of(operation)
+    one_each = np.isin(kernel, (0, 1)).all() and (kernel.sum(axis=2) == 1).all()
+    return bool(one_each and not bias.any())
 
 
 def convolution(
-    name: str, kernel: np.ndarray, bias: np.ndarray, groups: int = 1
+    name: str, kernel: np.ndarray, bias: np.ndarray | None, groups: int = 1
 ) -> GroupedConv2D:
     """Returns a built convolution of any image size with these weights.
 
     Args:
         name: Name of the layer.
         kernel: `(k, k, C / groups, filters)`.
-        bias: `(filters,)`.
+        bias: `(filters,)`, or None for a convolution that keeps zeros.
         groups: Number of groups.
     """
     size, _, channels, filters = kernel.shape
-    layer = GroupedConv2D(filters, size, groups, name=name)
-    return built(layer, keras.Input((None, None, channels * groups)), [kernel, bias])
+    given = bias is not None
+    layer = GroupedConv2D(filters, size, groups, use_bias=given, name=name)
+    weights = [kernel, bias] if given else [kernel]
+    return built(layer, keras.Input((None, None, channels * groups)), weights)
 
 
 def name_of(operation: keras.Operation) -> str:
@@ -169,8 +187,13 @@ def built(
 def with_weights(
     conv: keras.layers.Layer, kernel: np.ndarray, bias: np.ndarray
 ) -> keras.layers.Layer:
-    """Returns a copy of a built convolution `conv` with other weights."""
+    """Returns a copy of a built convolution `conv` with other weights.
+
+    A `GroupedConv2D` without a bias gets none of zeros, which training would move.
+    """
     if isinstance(conv, GroupedConv2D):
+        keeps_zeros = conv.bias is None and not np.any(bias)
+        bias = None if keeps_zeros else bias
         return convolution(name_of(conv), kernel, bias, conv.groups)
     config = {**conv.get_config(), "use_bias": True, "name": name_of(conv)}
     if "filters" in config:

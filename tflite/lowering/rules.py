@@ -15,12 +15,14 @@ from tfsr.layers import (
     BicubicEnlarge,
     ChannelShift,
     CollapsibleConv2D,
+    ColorDifferences,
     GroupedConv2D,
     Luma,
     WeightedAverage,
     WeightNormConv2D,
 )
 from tfsr.layers.bicubic_enlarge import mirror
+from tfsr.layers.color_differences import KERNEL
 from tfsr.layers.luma import BLACK, WEIGHTS
 from tfsr.tflite.lowering.affine import (
     affine_after_convolution,
@@ -61,12 +63,17 @@ def fold_kernels(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     return with_weights(operation, *weights_of(operation))(*args)
 
 
-def luma_as_convolution(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """luma(x) = k * x + b for a 1x1 convolution of R, G and B."""
-    if not isinstance(operation, Luma):
+def colors_as_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """luma(x) = k * x + b, and differences of colours are k * x, for 1x1 kernels k."""
+    if isinstance(operation, Luma):
+        kernel, bias = np.reshape(WEIGHTS, (3, 1)), np.array([BLACK])
+    elif isinstance(operation, ColorDifferences):
+        kernel, bias = KERNEL, None
+    else:
         return None
-    kernel = np.reshape(WEIGHTS, (1, 1, 3, 1))
-    conv = convolution(name_of(operation), kernel, np.array([BLACK]))
+    conv = convolution(name_of(operation), kernel[None, None], bias)
     conv.trainable = False
     return conv(*args)
 
@@ -443,7 +450,7 @@ _RULES = (
     affine_before_convolution,
     average_in_convolutions,
     subtract_nothing,
-    luma_as_convolution,
+    colors_as_convolution,
     copies_as_convolution,
     enlarge_as_convolution,
     transposed_as_shuffle,

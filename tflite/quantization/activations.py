@@ -11,8 +11,8 @@ from tfsr.errors import InputError
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import MOVES, SUMS, clip_bounds, is_relu, operator_of
-from tfsr.layers import ChannelShift, GroupedConv2D
-from tfsr.tflite.lowering.engine import is_input, name_of, weights_of
+from tfsr.layers import ChannelShift
+from tfsr.tflite.lowering.engine import copies_channels, is_input, name_of
 
 # Both by position: the index of a node in `graph.nodes`.
 Samples = dict[int, np.ndarray]
@@ -336,20 +336,12 @@ def _shift_of_input(graph, position):
     node = graph.nodes[position]
     if not (node.input_tensors and is_input(node.input_tensors[0])):
         return None
-    if _copies_channels(node.operation):
+    if copies_channels(node.operation):
         return 0.0
     if not isinstance(node.operation, ChannelShift):
         return None
     (offset, *others) = set(node.operation.offset)
     return None if others else offset
-
-
-def _copies_channels(operation):
-    if not isinstance(operation, GroupedConv2D) or operation.kernel_size > 1:
-        return False
-    kernel, bias = weights_of(operation)
-    one_each = np.isin(kernel, (0, 1)).all() and (kernel.sum(axis=2) == 1).all()
-    return bool(one_each and not bias.any())
 
 
 def _same_range(graph: Graph):

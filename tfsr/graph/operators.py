@@ -19,6 +19,7 @@ from tfsr.layers import (
     BicubicEnlarge,
     BilinearResize,
     ChannelShift,
+    ColorDifferences,
     CropToScale,
     FakeQuantize,
     FakeQuantizedConv2D,
@@ -199,6 +200,7 @@ OPERATORS: dict[type, Operator] = {
     # Each pixel by itself
     ChannelShift: POINTWISE,
     FakeQuantize: POINTWISE,
+    ColorDifferences: POINTWISE,
     Luma: POINTWISE,
     WeightedAverage: POINTWISE,
     layers.PReLU: Operator(reaching.alphas),

@@ -13,6 +13,8 @@ def grouped(operation: Any, x: Any) -> Any:
     import tensorflow as tf
 
     x = tf.nn.conv2d(x, operation.kernel, strides=1, padding="SAME")
+    if operation.bias is None:
+        return x
     return tf.nn.bias_add(x, _unequal(operation.bias))
 
 

@@ -3,6 +3,7 @@ from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock
 from tfsr.layers.channel_shift import ChannelShift
 from tfsr.layers.collapsible_conv import CollapsibleConv2D
+from tfsr.layers.color_differences import ColorDifferences
 from tfsr.layers.conv_norm import ConvNorm
 from tfsr.layers.fake_quantize import FakeQuantize
 from tfsr.layers.fake_quantized_conv import FakeQuantizedConv2D
@@ -40,6 +41,7 @@ __all__ = [
     "CascadingBlock",
     "ChannelShift",
     "CollapsibleConv2D",
+    "ColorDifferences",
     "ConvNorm",
     "CropToScale",
     "FakeQuantize",

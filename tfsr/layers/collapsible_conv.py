@@ -65,7 +65,7 @@ class CollapsibleConv2D(GroupedConv2D):
 
     def get_config(self):
         config = super().get_config()
-        for fixed in ("kernel_size", "groups", "lowering", "initializer"):
+        for fixed in ("kernel_size", "groups", "lowering", "initializer", "use_bias"):
             del config[fixed]
         return {**config, "expanded": self.expanded, "skip": self.skip}
 

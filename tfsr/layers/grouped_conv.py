@@ -24,6 +24,7 @@ class GroupedConv2D(keras.layers.Layer):
         initializer: `"input_channels"` for uniform in +-1/sqrt(C) instead, or a number
             for that bound; or Keras' name or config of the kernel's initial values, and
             the bias then starts at 0.
+        use_bias: Without a bias, zeros stay zeros.
 
     Input shape:
         `(B, H, W, C)`.
@@ -39,6 +40,7 @@ class GroupedConv2D(keras.layers.Layer):
         groups=1,
         lowering="split",
         initializer=None,
+        use_bias=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -57,6 +59,8 @@ class GroupedConv2D(keras.layers.Layer):
         self.groups = groups
         self.lowering = lowering
         self.initializer = initializer
+        self.use_bias = use_bias
+        self.bias = None
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -78,8 +82,7 @@ class GroupedConv2D(keras.layers.Layer):
     def call(self, inputs):
         if self.groups == 1 or self.lowering == "grouped":
             # Keras infers the number of groups from the kernel's input channels.
-            outputs = ops.conv(inputs, self.kernel, padding="same")
-            return ops.add(outputs, self.bias)
+            return self._add_bias(ops.conv(inputs, self.kernel, padding="same"))
         groups = ops.split(inputs, self.groups, axis=-1)
         return ops.concatenate(self.convolve_groups(groups), axis=-1)
 
@@ -87,11 +90,14 @@ class GroupedConv2D(keras.layers.Layer):
         """Returns the output's groups, computed from a list of the input's groups."""
         dtype = inputs[0].dtype
         kernels = ops.split(ops.cast(self.kernel, dtype), self.groups, axis=-1)
-        biases = ops.split(ops.cast(self.bias, dtype), self.groups)
-        return [
-            ops.add(ops.conv(x, kernel, padding="same"), bias)
-            for x, kernel, bias in zip(inputs, kernels, biases, strict=True)
+        outputs = [
+            ops.conv(x, kernel, padding="same")
+            for x, kernel in zip(inputs, kernels, strict=True)
         ]
+        if not self.use_bias:
+            return outputs
+        biases = ops.split(ops.cast(self.bias, dtype), self.groups)
+        return [ops.add(x, bias) for x, bias in zip(outputs, biases, strict=True)]
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.filters)
@@ -104,7 +110,11 @@ class GroupedConv2D(keras.layers.Layer):
             "groups": self.groups,
             "lowering": self.lowering,
             "initializer": self.initializer,
+            "use_bias": self.use_bias,
         }
+
+    def _add_bias(self, outputs):
+        return ops.add(outputs, self.bias) if self.use_bias else outputs
 
     def _add_weights(self, shape, uniform):
         given = self.initializer
@@ -112,8 +122,9 @@ class GroupedConv2D(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel", shape=shape, initializer=given if from_keras else uniform()
         )
-        self.bias = self.add_weight(
-            name="bias",
-            shape=shape[-1:],
-            initializer="zeros" if from_keras else uniform(),
-        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=shape[-1:],
+                initializer="zeros" if from_keras else uniform(),
+            )

@@ -45,7 +45,7 @@ class WeightNormConv2D(GroupedConv2D):
 
     def get_config(self):
         config = super().get_config()
-        del config["initializer"]
+        del config["initializer"], config["use_bias"]
         return {**config, "gain": self.gain}
 
     def _add_weights(self, shape, uniform):

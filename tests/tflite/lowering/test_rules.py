@@ -26,13 +26,13 @@ from tfsr.tflite.lowering.rules import (
     affine_after_convolution,
     average_in_convolutions,
     clip_before_shuffle,
+    colors_as_convolution,
     concatenate_onto,
     convolve_before_shuffle,
     convolve_in_blocks,
     copies_as_convolution,
     enlarge_as_convolution,
     fold_kernels,
-    luma_as_convolution,
     pool_as_convolution,
     pool_as_dense_convolution,
     pool_in_convolution,
@@ -133,12 +133,13 @@ def test_every_rule_is_exact(lr, name):
         (shuffle_at_once, "carn_m", "Split", None),
         (affine_after_convolution, "cmsc", "BatchNormalization", None),
         (average_in_convolutions, "cmsc", "WeightedAverage", None),
-        (luma_as_convolution, "vdsr", "Luma", None),
+        (colors_as_convolution, "vdsr", "Luma", None),
         (enlarge_as_convolution, "vdsr", "BicubicEnlarge", None),
         (subtract_nothing, "vdsr", "Subtract", None),
         (pool_in_convolution, "srresnet_ms3", "AveragePooling2D", "Conv2D"),
         (fold_kernels, "scn", "WeightNormConv2D", "GroupedConv2D"),
         (fold_kernels, "sesr", "CollapsibleConv2D", "GroupedConv2D"),
+        (colors_as_convolution, "sesr", "ColorDifferences", "GroupedConv2D"),
         (copies_as_convolution, "sesr", "Concatenate", "GroupedConv2D"),
         (affine_after_convolution, "scn", "ChannelShift", None),
         (stride_in_convolution, "scn_conv", "SpaceToDepth", "Conv2D"),
@@ -239,7 +240,11 @@ def test_convolutions_keep_the_names_of_layers():
     model = carn_m(4, filters=16, blocks=1, units=2)
     assert names(lower(model, FOR_INT8)) == names(inline(model))
     model = sesr(2, filters=8, blocks=1)
-    assert names(lower(model, FOR_INT8)) == names(inline(model)) | {"anchor"}
+    assert names(lower(model, FOR_INT8)) == names(inline(model)) | {
+        "anchor",
+        "differences",
+        "Repeat",
+    }
 
 
 def test_no_shift_leaves_nothing_at_the_border(lr):
