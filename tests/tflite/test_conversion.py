@@ -227,8 +227,9 @@ def test_multi_scale_networks_in_8_bit(tmp_path, folder, conv):
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_the_anchor_of_sesr_is_exact_in_8_bit(tmp_path, photographs, scale):
     model = sesr(scale, filters=8, blocks=1)
-    tail = model.get_layer(f"tail_x{scale}")
-    tail.set_weights([np.zeros_like(w) for w in tail.get_weights()])
+    for name in (f"tail_x{scale}", f"color_tail_x{scale}"):
+        tail = model.get_layer(name)
+        tail.set_weights([np.zeros_like(w) for w in tail.get_weights()])
     images = BenchmarkFolder(photographs, scale)
     (file,) = convert(model, scale, "int8", [(16, 16)], tmp_path / "m.tflite", images)
     assert inspect(file)["float_operators"] == 0
