@@ -8,6 +8,13 @@ SIZES = {
     "carn": {"filters": 8, "blocks": 1, "units": 1},
     "carn_m": {"filters": 16, "blocks": 1, "units": 1},
     "cmsc": {"stages": 2, "modules": 1, "filters": 4},
+    "ffdnet": {
+        "filters": 8,
+        "blocks": 1,
+        "colors": 8,
+        "color_blocks": 1,
+        "expanded": 16,
+    },
     "ms3_carn": {"conv": "ms3", "filters": 8, "blocks": 1, "units": 1},
     "pmsc": {"modules": 2, "filters": 4},
     "scn": {"filters": 8, "blocks": 1},

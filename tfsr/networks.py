@@ -10,6 +10,7 @@ NETWORKS = {
     "carn": "tfsr.models.carn:carn",
     "carn_m": "tfsr.models.carn:carn_m",
     "cmsc": "tfsr.models.cmsc:cmsc",
+    "ffdnet": "tfsr.models.ffdnet:ffdnet",
     "ms3_carn": "tfsr.models.ms3_carn:ms3_carn",
     "pmsc": "tfsr.models.cmsc:pmsc",
     "scn": "tfsr.models.scn:scn",

@@ -215,20 +215,32 @@ def pool_as_dense_convolution(
 def stride_in_convolution(
     operation: keras.Operation, *args
 ) -> keras.KerasTensor | None:
-    """k * space_to_depth(x, s) = k' * x for a 1x1 convolution k.
+    """k * space_to_depth(x, s) = k' * x for a convolution k of an odd side n.
 
-    k' is s x s with stride s. The 8-bit delegate has no space to depth.
+    k' has the side n s and stride s: the taps of k, each a block of s x s pixels. The
+    8-bit delegate has no space to depth.
     """
-    if not _is_pointwise(operation):
+    if not isinstance(operation, GroupedConv2D) or operation.groups > 1:
+        return None
+    n = operation.kernel_size
+    if n % 2 == 0:
         return None
     shuffle, x = producer(args[0])
     if not isinstance(shuffle, op.SpaceToDepth):
         return None
     s = shuffle.block_size
     kernel, bias = weights_of(operation)
-    name = name_of(operation)
-    layer = keras.layers.Conv2D(operation.filters, s, strides=s, name=name)
-    return built(layer, x, [kernel.reshape(s, s, *x.shape[-1:], -1), bias])(x)
+    blocks = kernel.reshape(n, n, s, s, x.shape[-1], -1).swapaxes(1, 2)
+    kernel = blocks.reshape(n * s, n * s, *blocks.shape[4:])
+    layer = keras.layers.Conv2D(
+        operation.filters,
+        n * s,
+        strides=s,
+        padding="same",
+        use_bias=operation.use_bias,
+        name=name_of(operation),
+    )
+    return built(layer, x, [kernel, bias] if operation.use_bias else [kernel])(x)
 
 
 def convolve_before_shuffle(

@@ -5,6 +5,7 @@ import keras
 
 from tfsr.models.carn import carn, carn_m
 from tfsr.models.cmsc import cmsc, pmsc, supervision_weights
+from tfsr.models.ffdnet import ffdnet
 from tfsr.models.luminance import in_color, luminance_scales, stages
 from tfsr.models.ms3_carn import ms3_carn
 from tfsr.models.scaling import scales, single_scale, training_scales
@@ -23,6 +24,7 @@ __all__ = [
     "carn",
     "carn_m",
     "cmsc",
+    "ffdnet",
     "in_color",
     "luminance_scales",
     "ms3_carn",

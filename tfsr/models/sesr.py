@@ -7,9 +7,8 @@ Authors' code: https://github.com/ARM-software/sesr
 Departures, so that a chain of plain convolutions remains, which is what runs fastest in
 8 bits (docs/sesr.md):
 - RGB where the paper has luma. The chain reads all of it and gives what the paper's
-  gives, a residual of luma, which R, G and B share. Beside it, differences of colours
-  are convolved and multiplied by a map of the chain's features; no bias follows, so
-  gray pixels stay gray to the bit, in 8 bits too.
+  gives, a residual of luma, which R, G and B share; colours have a small part of their
+  own (`tfsr/models/colors.py`), so gray stays gray.
 - The mean is subtracted before the first convolution. Without that a chain beside an
   anchor hardly learns.
 - ReLU where the paper has PReLU, which XNNPACK does not compute in 8 bits: a network of
@@ -21,13 +20,9 @@ Departures, so that a chain of plain convolutions remains, which is what runs fa
 
 import keras
 
-from tfsr.layers import (
-    ChannelShift,
-    CollapsibleConv2D,
-    ColorDifferences,
-    GroupedConv2D,
-)
+from tfsr.layers import ChannelShift, CollapsibleConv2D, ColorDifferences
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
+from tfsr.models.colors import share
 
 COLORS = 16  # channels of the part that is of colours alone
 
@@ -69,16 +64,8 @@ def sesr(
         x = keras.layers.ReLU(name=f"relu_{b}")(x)
     residual = CollapsibleConv2D(scale**2, expanded, name=f"tail_x{scale}")(x)
     if channels == 3:
-        shared = keras.ops.repeat(residual, 3, axis=-1)
         differences = ColorDifferences(dtype="float32", name="differences")(lr)
-        colors = GroupedConv2D(COLORS, 3, use_bias=False, name="colors")(differences)
-        gate = GroupedConv2D(COLORS, 1, name="color_gate")(x)
-        colors = keras.layers.Multiply(name="gated_colors")([colors, gate])
-        tail = GroupedConv2D(
-            3 * scale**2, 3, use_bias=False, name=f"color_tail_x{scale}"
-        )
-        colors = tail(colors)
-        residual = keras.layers.Add(name="color_skip")([shared, colors])
+        residual = share(residual, differences, x, COLORS)
     anchor = keras.layers.Concatenate(dtype="float32", name="anchor")([lr] * scale**2)
     x = keras.layers.Add(dtype="float32", name="long_skip")([residual, anchor])
     sr = keras.ops.depth_to_space(x, scale)

@@ -143,6 +143,7 @@ def test_every_rule_is_exact(lr, name):
         (copies_as_convolution, "sesr", "Concatenate", "GroupedConv2D"),
         (affine_after_convolution, "scn", "ChannelShift", None),
         (stride_in_convolution, "scn_conv", "SpaceToDepth", "Conv2D"),
+        (stride_in_convolution, "ffdnet", "SpaceToDepth", "Conv2D"),
         (pool_in_convolution, "scn", "AveragePooling2D", "Conv2D"),
         (pool_as_convolution, "srresnet_ms2", "AveragePooling2D", "DepthwiseConv2D"),
     ],
