@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfsr import arguments
-from tfsr.data.degradation import Degradation, in_8_bits
+from tfsr.data.degradation import Degradation
 from tfsr.errors import InputError
 from tfsr.files import check_target
 from tfsr.quiet import import_keras
@@ -235,7 +235,7 @@ def convert(
 
     if not isinstance(original, KerasUpscaler):
         raise InputError(f"{original.name}: must be a Keras model to be converted.")
-    task = in_8_bits(task_to_score(original, degradation))
+    task = task_to_score(original, degradation).in_8_bits()
     calibration, check = (
         BenchmarkFolder(images, original.scale, original.channels, degradation=task)
         for images in (

@@ -8,7 +8,6 @@ import keras
 from tfsr import files
 from tfsr.data import BenchmarkFolder
 from tfsr.data.cache import training_files
-from tfsr.data.degradation import in_8_bits
 from tfsr.errors import InputError
 from tfsr.graph.complexity import params
 from tfsr.layers import FakeQuantize
@@ -143,6 +142,6 @@ def _patches(config, scale):
         training_files(data.train, data.exclude),
         scale,
         data.channels,
-        degradation=in_8_bits(data.task),
+        degradation=data.task.in_8_bits(),
     )
     return with_saturated(calibration_patches(folder))

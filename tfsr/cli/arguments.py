@@ -59,7 +59,7 @@ def with_degradation(command):
 
 
 def _degradations(command):
-    from tfsr.data.degradation import DEGRADATIONS
+    from tfsr.data.degradation import BICUBIC, DEGRADATIONS
 
     def asked(kind):
         def parse(text):

@@ -8,7 +8,6 @@ from tfsr.data.degradation import (
     DEGRADATIONS,
     Degradation,
     asked_or_own,
-    in_8_bits,
 )
 from tfsr.errors import InputError
 from tfsr.upscaling.upscalers import BicubicUpscaler, Unchanged, Upscaler
@@ -52,7 +51,7 @@ def images_to_score(
     if rounded and not task.fractional:
         raise InputError(f"--uint8: is for noise; these images are from {task}.")
     if rounded or upscaler.depth == 8:
-        task = in_8_bits(task)
+        task = task.in_8_bits()
     images = BenchmarkFolder(
         folder,
         upscaler.scale,
