@@ -5,6 +5,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfsr
 from tfsr import metrics
@@ -293,6 +294,25 @@ def test_patches_are_fresh_every_epoch(tmp_path, photographs):
     )
     assert endless.num_batches is None
     model.fit(endless, steps_per_epoch=2, epochs=2, shuffle=False, verbose=0)
+
+
+def test_patches_of_pairs(tmp_path):
+    hr, lr = tmp_path / "hr", tmp_path / "lr"
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
+    for folder, name, image in ((hr, "a", pixels), (lr, "ax2", 255 - pixels[::2, ::2])):
+        folder.mkdir()
+        Image.fromarray(image).save(folder / f"{name}.png")
+    pairs = {"patch": 8, "batch": 2, "cache": tmp_path / "cache", "lr_folders": lr}
+    for small, large in zip(*tfsr.data.PatchDataset(hr, **pairs)[0], strict=True):
+        corners = [large[i::2, j::2] for i in (0, 1) for j in (0, 1)]  # by the turn
+        assert min(np.abs(small - (1 - corner)).max() for corner in corners) < 1e-6
+    (hr / "b.png").write_bytes((hr / "a.png").read_bytes())
+    with pytest.raises(InputError, match=r"lr/bx2\.png: missing"):
+        tfsr.data.PatchDataset(hr, **pairs)
+    with pytest.raises(InputError, match="Received: 1 for 2"):
+        tfsr.data.PatchDataset([hr, hr], **pairs)
+    with pytest.raises(InputError, match="Received: degradation=JPEG of quality 10"):
+        tfsr.data.PatchDataset(hr, scale=1, degradation=JPEG(10), **pairs)
 
 
 def test_patches_to_restore(tmp_path, photographs):
