@@ -152,7 +152,8 @@ def evaluate(
         folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`, or `HR/` and `LR/`.
         scale: One of the model's scales; needed if it has several.
         degradation: What a model restores from, such as `tfsr.data.JPEG(10)`; done to
-            LR where it enlarges; by default what it was trained on.
+            LR where it enlarges; by default what it was trained on. LR is clean with
+            `tfsr.data.Bicubic()`.
         seed: Of the noise.
         metrics: What to score, keys of `tfsr.metrics.METRICS`; by default PSNR and
             SSIM, and what papers add for the degradation.

@@ -82,6 +82,14 @@ def _degradations(command):
                 "degraded, in the order given; what the model was made for by default",
             )
 
+    command.add_argument(
+        "--bicubic",
+        action="append_const",
+        const=BICUBIC,
+        dest="degradations",
+        help="enlarge LR that is bicubic and clean, whatever the model was made for",
+    )
+
 
 def degradation_asked(options):
     """Returns the degradation that options such as `--jpeg` ask for, None without."""
