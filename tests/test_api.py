@@ -1,6 +1,7 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -84,11 +85,15 @@ def test_a_name_whose_scales_are_networks_of_their_own(monkeypatch, tmp_path, fi
     monkeypatch.setattr(released, "FOLDER", tmp_path)
     for scale in (2, 3):
         (tmp_path / f"plain_x{scale}.npz").touch()
-    assert released.of_scale("plain", 3) == "plain_x3"
-    assert released.of_scale("plain", None, smallest=True) == "plain_x2"
-    assert released.of_scale("other", None) == "other"
-    assert released.of_scale(file, None) == file
-    with pytest.raises(InputError, match="plain: has networks of x2, x3; choose one"):
+    released.write_digests()
+    assert released.names() == ["plain"]
+    assert released.find("plain", 3) == tmp_path / "plain_x3.npz"
+    assert released.find("plain", smallest=True) == tmp_path / "plain_x2.npz"
+    assert released.find("plain_x3") == tmp_path / "plain_x3.npz"
+    assert released.find("other", 3) == Path("other")
+    assert released.find(file, 3) == file
+    choice = r"plain: has networks of x2, x3; choose one with --scale, or as plain_x2\."
+    with pytest.raises(InputError, match=choice):
         tfsr.load_model("plain")
     with pytest.raises(InputError, match="plain: has networks of x2, x3; not x4"):
         tfsr.load_upscaler("plain", scale=4)

@@ -50,7 +50,7 @@ def load_model(name: str | Path, scale: int | None = None) -> "keras.Model":
     from tfsr.zoo.loading import load_model
     from tfsr.zoo.upscalers import pick_scale
 
-    model = load_model(released.of_scale(name, scale))
+    model = load_model(name, scale)
     if scale is None:
         return model
     return single_scale(model, pick_scale(str(name), scales(model), scale))
@@ -291,7 +291,7 @@ def _architecture(model, scale):
 
     if not isinstance(model, str | Path):
         return None
-    return load_architecture(released.of_scale(model, scale))
+    return load_architecture(model, scale)
 
 
 def _sizes(size: Any) -> list[Size | None]:

@@ -112,12 +112,12 @@ class FreezeRanges(keras.callbacks.Callback):
 
 def _load(run, config):
     """Returns the float model of a run; only one of its scales if `config` has one."""
-    model = load_model(run)
+    wanted = config.build()
+    scale = scales(wanted)[0] if len(scales(wanted)) == 1 else None
+    model = load_model(run, scale)
     if is_quantization_aware(model):
         raise InputError(f"{run}: is quantization-aware already; give the float model.")
-    wanted = config.build()
-    if len(scales(wanted)) == 1 and {*scales(wanted)} < {*scales(model)}:
-        (scale,) = scales(wanted)
+    if scale and {scale} < {*scales(model)}:
         model, wanted = (single_scale(m, scale) for m in (model, wanted))
     for what, ours, theirs in (
         ("scales", scales(model), scales(wanted)),

@@ -10,9 +10,9 @@ MODEL_HELP = "a run folder, a .keras or .tflite file, or a released model's name
 
 
 def known_model(text):
-    """Returns a MODEL argument; of a released model its file."""
+    """Returns a MODEL argument; of a released network its file."""
     try:
-        return str(released.find(text))
+        return text if released.by_scale(text) else str(released.find(text))
     except InputError as error:
         raise argparse.ArgumentTypeError(error) from None
 
