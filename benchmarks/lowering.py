@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tfsr
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import BICUBIC, in_8_bits
+from tfsr.data.degradation import BICUBIC
 from tfsr.models import single_scale
 from tfsr.tflite import export, metadata
 from tfsr.tflite.benchmark.timing import benchmark
@@ -36,7 +36,7 @@ def main():
         options.calibrate,
         options.scale,
         model.input.shape[-1],
-        degradation=in_8_bits(load_degradation(options.model) or BICUBIC),
+        degradation=(load_degradation(options.model) or BICUBIC).in_8_bits(),
     )
     rules = FOR_INT8 if options.format == "int8" else EXACT
     with tempfile.TemporaryDirectory() as scratch:

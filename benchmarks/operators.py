@@ -18,7 +18,6 @@ from keras import layers, ops
 from PIL import Image
 
 from tfsr.data import BenchmarkFolder, GaussianNoise
-from tfsr.data.degradation import in_8_bits
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.aware import quantization_aware
 from tfsr.tflite.quantization.integers import IntegerUpscaler
@@ -216,7 +215,7 @@ def outcome(model: keras.Model, scratch: Path) -> Outcome:
     images, file, size = patches(), scratch / "int8.tflite", [(SIDE, SIDE)]
     for i, image in enumerate(images):
         Image.fromarray(to_uint8(image)).save(scratch / f"{i}.png")
-    noise = in_8_bits(GaussianNoise(10))
+    noise = GaussianNoise(10).in_8_bits()
     folder = BenchmarkFolder(scratch, 1, degradation=noise)
     convert(model, 1, "int8", size, file, folder)
     measure_sensitivity(model, 1, folder, images)

@@ -10,7 +10,7 @@ import numpy as np
 
 import tfsr
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import BICUBIC, in_8_bits
+from tfsr.data.degradation import BICUBIC
 from tfsr.graph.graph import run_node
 from tfsr.models import single_scale
 from tfsr.scoring.evaluation import psnr
@@ -34,7 +34,7 @@ def main():
     options = parser.parse_args()
     model = single_scale(tfsr.load_model(options.model), options.scale)
     channels = model.input.shape[-1]
-    task = in_8_bits(load_degradation(options.model) or BICUBIC)
+    task = (load_degradation(options.model) or BICUBIC).in_8_bits()
     calibration, images = (
         BenchmarkFolder(folder, options.scale, channels, degradation=task)
         for folder in (options.calibrate, options.images)

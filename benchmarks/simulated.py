@@ -11,7 +11,7 @@ import numpy as np
 
 import tfsr
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import BICUBIC, in_8_bits
+from tfsr.data.degradation import BICUBIC
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -37,7 +37,7 @@ def main():
         options.images,
         options.scale,
         model.inputs[0].shape[-1],
-        degradation=in_8_bits(load_degradation(options.run) or BICUBIC),
+        degradation=(load_degradation(options.run) or BICUBIC).in_8_bits(),
     )
     counts = dict.fromkeys(simulations, 0)
     for pair in folder:

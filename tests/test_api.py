@@ -1,10 +1,12 @@
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfsr
 from tfsr import metrics
@@ -83,11 +85,15 @@ def test_a_name_whose_scales_are_networks_of_their_own(monkeypatch, tmp_path, fi
     monkeypatch.setattr(released, "FOLDER", tmp_path)
     for scale in (2, 3):
         (tmp_path / f"plain_x{scale}.npz").touch()
-    assert released.of_scale("plain", 3) == "plain_x3"
-    assert released.of_scale("plain", None, smallest=True) == "plain_x2"
-    assert released.of_scale("other", None) == "other"
-    assert released.of_scale(file, None) == file
-    with pytest.raises(InputError, match="plain: has networks of x2, x3; choose one"):
+    released.write_digests()
+    assert released.names() == ["plain"]
+    assert released.find("plain", 3) == tmp_path / "plain_x3.npz"
+    assert released.find("plain", smallest=True) == tmp_path / "plain_x2.npz"
+    assert released.find("plain_x3") == tmp_path / "plain_x3.npz"
+    assert released.find("other", 3) == Path("other")
+    assert released.find(file, 3) == file
+    choice = r"plain: has networks of x2, x3; choose one with --scale, or as plain_x2\."
+    with pytest.raises(InputError, match=choice):
         tfsr.load_model("plain")
     with pytest.raises(InputError, match="plain: has networks of x2, x3; not x4"):
         tfsr.load_upscaler("plain", scale=4)
@@ -293,6 +299,25 @@ def test_patches_are_fresh_every_epoch(tmp_path, photographs):
     )
     assert endless.num_batches is None
     model.fit(endless, steps_per_epoch=2, epochs=2, shuffle=False, verbose=0)
+
+
+def test_patches_of_pairs(tmp_path):
+    hr, lr = tmp_path / "hr", tmp_path / "lr"
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
+    for folder, name, image in ((hr, "a", pixels), (lr, "ax2", 255 - pixels[::2, ::2])):
+        folder.mkdir()
+        Image.fromarray(image).save(folder / f"{name}.png")
+    pairs = {"patch": 8, "batch": 2, "cache": tmp_path / "cache", "lr_folders": lr}
+    for small, large in zip(*tfsr.data.PatchDataset(hr, **pairs)[0], strict=True):
+        corners = [large[i::2, j::2] for i in (0, 1) for j in (0, 1)]  # by the turn
+        assert min(np.abs(small - (1 - corner)).max() for corner in corners) < 1e-6
+    (hr / "b.png").write_bytes((hr / "a.png").read_bytes())
+    with pytest.raises(InputError, match=r"lr/bx2\.png: missing"):
+        tfsr.data.PatchDataset(hr, **pairs)
+    with pytest.raises(InputError, match="Received: 1 for 2"):
+        tfsr.data.PatchDataset([hr, hr], **pairs)
+    with pytest.raises(InputError, match="Received: degradation=JPEG of quality 10"):
+        tfsr.data.PatchDataset(hr, scale=1, degradation=JPEG(10), **pairs)
 
 
 def test_patches_to_restore(tmp_path, photographs):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfsr import arguments
-from tfsr.data.degradation import Degradation, in_8_bits
+from tfsr.data.degradation import Degradation
 from tfsr.errors import InputError
 from tfsr.files import check_target
 from tfsr.quiet import import_keras
@@ -50,7 +50,7 @@ def load_model(name: str | Path, scale: int | None = None) -> "keras.Model":
     from tfsr.zoo.loading import load_model
     from tfsr.zoo.upscalers import pick_scale
 
-    model = load_model(released.of_scale(name, scale))
+    model = load_model(name, scale)
     if scale is None:
         return model
     return single_scale(model, pick_scale(str(name), scales(model), scale))
@@ -152,7 +152,8 @@ def evaluate(
         folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`, or `HR/` and `LR/`.
         scale: One of the model's scales; needed if it has several.
         degradation: What a model restores from, such as `tfsr.data.JPEG(10)`; done to
-            LR where it enlarges; by default what it was trained on.
+            LR where it enlarges; by default what it was trained on. LR is clean with
+            `tfsr.data.Bicubic()`.
         seed: Of the noise.
         metrics: What to score, keys of `tfsr.metrics.METRICS`; by default PSNR and
             SSIM, and what papers add for the degradation.
@@ -235,7 +236,7 @@ def convert(
 
     if not isinstance(original, KerasUpscaler):
         raise InputError(f"{original.name}: must be a Keras model to be converted.")
-    task = in_8_bits(task_to_score(original, degradation))
+    task = task_to_score(original, degradation).in_8_bits()
     calibration, check = (
         BenchmarkFolder(images, original.scale, original.channels, degradation=task)
         for images in (
@@ -290,7 +291,7 @@ def _architecture(model, scale):
 
     if not isinstance(model, str | Path):
         return None
-    return load_architecture(released.of_scale(model, scale))
+    return load_architecture(model, scale)
 
 
 def _sizes(size: Any) -> list[Size | None]:

@@ -8,7 +8,7 @@ python tools/photo_picture.py -o docs/pictures/photo.png
 import argparse
 
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import from_table, in_8_bits
+from tfsr.data.degradation import from_table
 from tfsr.data.embedded import HELD_OUT, photographs
 from tfsr.pictures import side_by_side
 from tfsr.scoring.evaluation import psnr
@@ -38,7 +38,7 @@ def main():
     }
     rows = []
     for name, steps in SPOILED.items():
-        task = in_8_bits(from_table([{"name": "bicubic"}, *steps]))
+        task = from_table([{"name": "bicubic"}, *steps]).in_8_bits()
         folder = BenchmarkFolder(photographs(HELD_OUT), SCALE, degradation=task)
         (pair,) = (pair for pair in folder if pair.name == PHOTOGRAPH)
         row = {}

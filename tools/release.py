@@ -13,7 +13,7 @@ from pathlib import Path
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
-from tfsr.data.degradation import BICUBIC, from_table, in_8_bits
+from tfsr.data.degradation import BICUBIC, from_table
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import scales
@@ -76,7 +76,7 @@ def main():
             channels = model.inputs[0].shape[-1]
             return BenchmarkFolder(folder, scale, channels, degradation=task)
 
-        calibration = images(options.calibrate, in_8_bits(config.data.task))
+        calibration = images(options.calibrate, config.data.task.in_8_bits())
         file = convert_scale(options, model, scale, calibration)
         floats = [KerasUpscaler(m, scale) for m in (trained, model)]
         quantized = {"int8": TFLiteUpscaler(file)}
@@ -142,14 +142,14 @@ def score(trained, model, quantized, folder):
 
 def clean(config, scale):
     """Returns what makes the LR that a card scores first: bicubic of an enlarger."""
-    return BICUBIC if scale > 1 else in_8_bits(config.data.task)
+    return BICUBIC if scale > 1 else config.data.task.in_8_bits()
 
 
 def gains(upscalers, images, folders):
     """Returns rows of how much upscalers gain on bicubic of the same spoiled LR."""
     rows = []
     for name, steps in SPOILED.items():
-        task = in_8_bits(from_table([{"name": "bicubic"}, *steps]))
+        task = from_table([{"name": "bicubic"}, *steps]).in_8_bits()
         row = {"LR": name}
         for folder in folders:
             pairs = images(folder, task)

@@ -15,7 +15,7 @@ from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.graph.complexity import mult_adds_720p
 from tfsr.models import carn_m, srresnet
-from tfsr.report import scores
+from tfsr.report import scores, zoo
 from tfsr.report.models import (
     FLOAT,
     PTQ,
@@ -33,6 +33,7 @@ from tfsr.tflite.benchmark import kept
 from tfsr.tflite.quantization.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.upscalers import BicubicUpscaler, KerasUpscaler
+from tfsr.zoo import catalogue
 
 VOID = {"img", "meta", "link", "input", "br", "wbr"}
 
@@ -80,8 +81,8 @@ def page(made):
 
 def test_every_picture_is_there_and_described(made, page):
     pictures = [attrs for tag, attrs in page.elements if tag == "img"]
-    # Two to compare, three charts, two curves, four images in five versions and HR.
-    assert len(pictures) == 2 + 3 + 2 + 4 * 6
+    # Two to compare, four charts, two curves, four images in five versions and HR.
+    assert len(pictures) == 2 + 4 + 2 + 4 * 6
     for picture in pictures:
         assert len(picture["alt"]) > 10
         with Image.open(made / picture["src"]) as image:
@@ -120,6 +121,18 @@ def test_what_papers_print_is_marked_as_theirs(page):
     assert "(paper)" not in latency
     assert "small_int8 " in latency
     assert page.rows["CARN-M"] == [37.53, 91.2, 412]
+
+
+def test_the_zoo_has_what_comes_along_and_others(page):
+    alts = [attrs["alt"] for tag, attrs in page.elements if tag == "img"]
+    (shown,) = (alt for alt in alts if "CARN-M = 1" in alt)
+    assert "SESR-XL 33.24 dB at 0.181" in shown
+    for model in catalogue.models()["released"]:
+        share, psnr = (model[key] for key in ("int8_latency_of_carn_m", "psnr_y"))
+        for_clean = model["name"] in ("carn_m", "sesr_m") and model["scale"] == 2
+        at = f"{model['name']} {psnr.get('Set14', 0):.2f} dB at {share or 0:.3g}"
+        assert (at in shown) == for_clean
+    assert zoo.draw("zoo.png", [3], (4, 4)) is None  # of others nothing is known
 
 
 def test_the_figures_are_those_of_evaluate(runs, made, page, set5):

@@ -130,6 +130,10 @@ def test_a_network_for_photographs_as_they_are(
         {key: scored["mean"][key] - before["mean"][key] for key in scored["mean"]}
     )
     assert "gain" not in before
+    clean = report("evaluate", whole, photographs, "--bicubic")
+    assert clean["degradation"] == {"name": "bicubic"}
+    ours = tfsr.evaluate(whole, photographs, degradation=BICUBIC)
+    assert ours["mean"] == clean["mean"] != scored["mean"]
     file = tmp_path / "x2.tflite"
     verified = report(
         *("convert", whole, "--format", "float32", "-o", file),
@@ -365,6 +369,10 @@ def enlarger(tmp_path_factory):
         (
             ("evaluate", "{run}", "{images}", "--protocol", "color"),
             "--protocol color: {run} is scored by gray",
+        ),
+        (
+            ("evaluate", "{run}", "{images}", "--bicubic"),
+            "restores, so it is not scored on bicubic",
         ),
         (("evaluate", "bicubic", "{images}", "--scale", "1"), "2 or more"),
         (

@@ -16,6 +16,7 @@ from tfsr.errors import InputError
 from tfsr.models import MODELS, carn_m
 from tfsr.scoring.grayness import gray_spread
 from tfsr.tflite.conversion import convert
+from tfsr.training.fine_tuning import start_from
 from tfsr.zoo import catalogue, released
 from tfsr.zoo.choosing import PHOTO
 from tfsr.zoo.loading import load_architecture, load_degradation, save_arrays
@@ -122,14 +123,15 @@ def test_no_model_for_the_scale(tmp_path, capsys):
 
 
 def test_every_model_that_comes_along_is_whole():
-    assert released.names()
-    for name in released.names():
-        file = released.find(name)
+    files = [f for f in released.FOLDER.iterdir() if f.suffix in released.MODELS]
+    assert {released.public(file.stem) for file in files} >= {"carn_m", "photo"}
+    for file in files:
+        assert released.find(file.stem) == file
         assert file.stat().st_size < 4e6
         if file.suffix == ".npz":
             assert file.with_suffix(".toml").exists()
             assert file.with_suffix(".md").exists()
-        assert load_architecture(name)["name"] in MODELS
+        assert load_architecture(file.stem)["name"] in MODELS
     assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 15e6
 
 
@@ -150,6 +152,35 @@ COLORED = {
 def test_gray_stays_gray(name):
     spread = gray_spread(load_upscaler(name))
     assert max(spread.values(), default=0) <= COLORED.get(name, 1)
+
+
+@pytest.mark.parametrize("name", ["photo", "sesr_m"])
+def test_a_name_has_its_networks_by_scale(name, tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    for scale, file in released.by_scale(name).items():
+        of_scale = tfsr.load_model(name, scale=scale)
+        assert load_architecture(name, scale) == load_architecture(file)
+        config = ["--scale", scale]
+        code, out, _ = run("summary", name, *config, "--json")
+        assert (code, json.loads(out)["params"]) == (0, tfsr.params(of_scale))
+    image = np.random.default_rng(0).integers(0, 256, (9, 8, 3), np.uint8)
+    expected = tfsr.load_upscaler(f"{name}_x2")
+    np.testing.assert_array_equal(
+        tfsr.upscale(image, model=name, scale=2), tfsr.upscale(image, model=expected)
+    )
+    Image.fromarray(image).save("photo.png")
+    code, _, said = run("upscale", "photo.png", "--model", name, "--scale", 2)
+    assert code == 0, said
+    with Image.open("photo_x2.png") as large:
+        assert large.size == (16, 18)
+    assert run("upscale", "photo.png", "--model", name, "--scale", 7)[0] == 2
+
+
+def test_training_starts_from_the_network_of_its_scale():
+    model, expected = tfsr.load_model("photo", scale=2), tfsr.load_model("sesr_m_x2")
+    start_from(model, "sesr_m")
+    for ours, theirs in zip(model.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_index_is_that_of_the_cards():

@@ -8,7 +8,6 @@ import keras
 from tfsr import files
 from tfsr.data import BenchmarkFolder
 from tfsr.data.cache import training_files
-from tfsr.data.degradation import in_8_bits
 from tfsr.errors import InputError
 from tfsr.graph.complexity import params
 from tfsr.layers import FakeQuantize
@@ -113,12 +112,12 @@ class FreezeRanges(keras.callbacks.Callback):
 
 def _load(run, config):
     """Returns the float model of a run; only one of its scales if `config` has one."""
-    model = load_model(run)
+    wanted = config.build()
+    scale = scales(wanted)[0] if len(scales(wanted)) == 1 else None
+    model = load_model(run, scale)
     if is_quantization_aware(model):
         raise InputError(f"{run}: is quantization-aware already; give the float model.")
-    wanted = config.build()
-    if len(scales(wanted)) == 1 and {*scales(wanted)} < {*scales(model)}:
-        (scale,) = scales(wanted)
+    if scale and {scale} < {*scales(model)}:
         model, wanted = (single_scale(m, scale) for m in (model, wanted))
     for what, ours, theirs in (
         ("scales", scales(model), scales(wanted)),
@@ -143,6 +142,6 @@ def _patches(config, scale):
         training_files(data.train, data.exclude),
         scale,
         data.channels,
-        degradation=in_8_bits(data.task),
+        degradation=data.task.in_8_bits(),
     )
     return with_saturated(calibration_patches(folder))

@@ -10,9 +10,9 @@ MODEL_HELP = "a run folder, a .keras or .tflite file, or a released model's name
 
 
 def known_model(text):
-    """Returns a MODEL argument; of a released model its file."""
+    """Returns a MODEL argument; of a released network its file."""
     try:
-        return str(released.find(text))
+        return text if released.by_scale(text) else str(released.find(text))
     except InputError as error:
         raise argparse.ArgumentTypeError(error) from None
 
@@ -59,7 +59,7 @@ def with_degradation(command):
 
 
 def _degradations(command):
-    from tfsr.data.degradation import DEGRADATIONS
+    from tfsr.data.degradation import BICUBIC, DEGRADATIONS
 
     def asked(kind):
         def parse(text):
@@ -81,6 +81,14 @@ def _degradations(command):
                 help=f"restore from {kind.option.help}, of enlarged images from LR so "
                 "degraded, in the order given; what the model was made for by default",
             )
+
+    command.add_argument(
+        "--bicubic",
+        action="append_const",
+        const=BICUBIC,
+        dest="degradations",
+        help="enlarge LR that is bicubic and clean, whatever the model was made for",
+    )
 
 
 def degradation_asked(options):

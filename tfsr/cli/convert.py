@@ -145,7 +145,6 @@ def _convert(options):
 
 def _verify(options):
     from tfsr.data import BenchmarkFolder
-    from tfsr.data.degradation import in_8_bits
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite.devices.verification import on_delegate
     from tfsr.tflite.runtime import TFLiteUpscaler
@@ -162,7 +161,7 @@ def _verify(options):
             f"{options.against}: has {original.channels} channels, {options.file} "
             f"{channels}."
         )
-    task = in_8_bits(task_to_score(converted))
+    task = task_to_score(converted).in_8_bits()
     folder = BenchmarkFolder(options.images, scale, channels, degradation=task)
     if delegate.kind.run is None:
         report = verify(converted, original, folder, options.picture)

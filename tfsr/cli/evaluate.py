@@ -198,7 +198,7 @@ def _subject(options, upscaler, part, shard):
     from tfsr import files
     from tfsr.zoo import released
 
-    model = released.find(released.of_scale(options.model, upscaler.scale))
+    model = released.find(options.model, upscaler.scale)
     file = model / "model.keras" if model.is_dir() else model
     asked = {k: str(v) for k, v in vars(options).items() if k not in NOT_ASKED}
     return {

@@ -36,7 +36,6 @@ def add(command):
 def run(options):
     import_keras()
     from tfsr.data import BenchmarkFolder
-    from tfsr.data.degradation import in_8_bits
     from tfsr.data.embedded import TRAINING, photographs
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite.quantization.calibration import (
@@ -50,7 +49,7 @@ def run(options):
     upscaler = load_upscaler(options.model, options.scale)
     if not isinstance(upscaler, KerasUpscaler) or upscaler.depth == 8:
         raise InputError(f"{options.model}: must be a float model of Keras.")
-    degradation = in_8_bits(task_to_score(upscaler, degradation_asked(options)))
+    degradation = task_to_score(upscaler, degradation_asked(options)).in_8_bits()
     calibration, images = (
         BenchmarkFolder(
             folder, upscaler.scale, upscaler.channels, degradation=degradation

@@ -179,7 +179,7 @@ def _run(options, load, choose):
     taken, warned = collections.Counter(), set()
 
     def chosen(photo):
-        """Returns the file of the model chosen for a photo, and tells of it."""
+        """Returns the model chosen for a photo, and tells of it."""
         choice = choose(photo)
         taken[choice.model] += 1
         if alone:
@@ -187,7 +187,7 @@ def _run(options, load, choose):
         if choice.warning and choice.warning not in warned:  # of a folder once
             warned.add(choice.warning)
             say(f"{photo}: {choice.warning}")
-        return str(released.find(choice.model))
+        return choice.model
 
     if options.model:  # whose mistakes are of no single photo
         tile_side(load(options.model), options.tile)

@@ -38,10 +38,12 @@ class PatchDataset(keras.utils.PyDataset):
         cache: Folder for the decoded images.
         seed: Of what is drawn.
         workers: Threads that prepare batches.
+        lr_folders: Folders of LR files, NAMEx2.png or NAME.png, one for each of
+            `folders`. By default LR is made of HR.
 
     Raises:
-        InputError: If an argument is of a wrong kind, a folder has no image, or none is
-            as large as a patch.
+        InputError: If an argument is of a wrong kind, a folder has no image, none is
+            as large as a patch, or an image has no LR file of the right size.
         ValueError: If the degradation is not one for the scale.
     """
 
@@ -57,6 +59,7 @@ class PatchDataset(keras.utils.PyDataset):
         cache: str | Path = "cache",
         seed: int = 0,
         workers: int = 2,
+        lr_folders: str | Path | Sequence[str | Path] = (),
     ):
         one = isinstance(scale, Integral)
         scales = arguments.wholes("scale", [scale] if one else scale)
@@ -71,7 +74,12 @@ class PatchDataset(keras.utils.PyDataset):
             check_scale(degradation, s)
         super().__init__(workers=workers, max_queue_size=4)
         with_lr = after_bicubic(degradation) is not None
-        images = ImageCache(folders, scales, cache, channels, with_lr=with_lr)
+        if lr_folders:
+            lr_folders = arguments.paths("lr_folders", lr_folders)
+            _check_lr_folders(lr_folders, folders, degradation, with_lr)
+        images = ImageCache(
+            folders, scales, cache, channels, with_lr=with_lr, lr_folders=lr_folders
+        )
         seed = arguments.whole("seed", seed, least=0)
         self.sampler = PatchSampler(images, patch, batch, seed, degradation)
         self.steps: int | None = (
@@ -89,3 +97,16 @@ class PatchDataset(keras.utils.PyDataset):
             passes = self._asked[index]
             self._asked[index] += 1
         return self.sampler[passes * (self.steps or ENDLESS) + index]
+
+
+def _check_lr_folders(lr_folders, folders, degradation, with_lr):
+    if len(lr_folders) != len(folders):
+        raise InputError(
+            "`lr_folders` must name a folder for each one of `folders`. "
+            f"Received: {len(lr_folders)} for {len(folders)}."
+        )
+    if not with_lr:
+        raise InputError(
+            "`lr_folders` must be without a degradation that makes LR of HR. "
+            f"Received: degradation={degradation}."
+        )

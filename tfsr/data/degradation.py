@@ -553,11 +553,6 @@ def task_name(degradation: Degradation, scale: int) -> str:
     return f"x{scale} from {degradation}" if scale > 1 else f"from {degradation}"
 
 
-def in_8_bits(degradation: Degradation) -> Degradation:
-    """Returns `degradation`, its images clipped and rounded to 8 bits."""
-    return degradation.in_8_bits()
-
-
 def asked_or_own(
     asked: Degradation | None, own: Degradation | None, scale: int
 ) -> Degradation | None:

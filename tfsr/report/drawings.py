@@ -10,8 +10,10 @@ import numpy as np
 from PIL import Image
 
 from tfsr import pictures
+from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.files import replacing
+from tfsr.report import zoo
 from tfsr.report.models import FLOAT, Comparison
 from tfsr.report.published import Published
 from tfsr.scoring.comparison import HR, Place, most_different_places, shown
@@ -48,6 +50,14 @@ def against_latency(folder: Path, comparison: Comparison, size: str) -> list[dic
     """Draws quality against the latency of `.tflite` files, a chart a test folder."""
     costs = {m.name: m.latency_ms for m in comparison.models}
     return _scatters(folder, comparison, f"latency (ms, {size} input)", costs, [])
+
+
+def zoo_of_scale(folder: Path, comparison: Comparison) -> list[dict]:
+    """Draws the zoo where models are for clean LR, and others have the scale too."""
+    file = folder / "zoo.png"
+    clean = comparison.degradation == BICUBIC
+    alt = zoo.draw(file, [comparison.scale], CHART) if clean else None
+    return [{"file": file.name, "alt": alt}] if alt else []
 
 
 def training_curves(folder: Path, comparison: Comparison) -> list[dict]:

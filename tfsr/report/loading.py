@@ -100,7 +100,7 @@ def _model(name, sources, scale):
             runs,
             QAT if upscaler.depth == 8 else FLOAT,
             runs[0].weights,
-            load_architecture(source),
+            load_architecture(source, upscaler.scale),
             complexity.params(upscaler.model),
             complexity.mult_adds_720p(upscaler.model, upscaler.scale),
         )

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import Degradation, in_8_bits, task_name
+from tfsr.data.degradation import Degradation, task_name
 from tfsr.errors import InputError
 from tfsr.metrics import key_of
 from tfsr.scoring.evaluation import baseline
@@ -147,7 +147,7 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
     for model in models:
         upscaler = model.upscaler
         degradation = task_to_score(upscaler)
-        degradation = in_8_bits(degradation) if depth_8 else degradation
+        degradation = degradation.in_8_bits() if depth_8 else degradation
         task = (upscaler.scale, upscaler.channels, str(degradation))
         what = _task(upscaler, degradation)
         tasks.setdefault(task, (model.runs[0].source, degradation, what))

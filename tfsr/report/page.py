@@ -51,6 +51,7 @@ def write(
         "crops": rows,
         "mult_adds": drawings.against_mult_adds(folder, comparison, theirs),
         "latency": drawings.against_latency(folder, comparison, size),
+        "zoo": drawings.zoo_of_scale(folder, comparison),
         "images": drawings.gains_by_image(folder, comparison),
         "training": drawings.training_curves(folder, comparison),
         "profiles": latency["profiles"] if latency else [],

@@ -1,4 +1,4 @@
-"""What the papers print of their networks, from `published.toml`."""
+"""What others print of their networks, from `published.toml`."""
 
 import tomllib
 from dataclasses import dataclass
@@ -11,17 +11,18 @@ HR_720P = 720 * 1280
 
 @dataclass(frozen=True)
 class Published:
-    """One network as a paper prints it; PSNR in dB by test folder."""
+    """One network as a paper or a repository has it; PSNR in dB by test folder."""
 
     paper: str
     name: str
     psnr: dict[str, float]
     params: int | None
     mult_adds: int | None  # for an output of 1280x720
+    int8_share: float | None = None  # latency of its form, as a share of CARN-M's
 
 
 def published_networks(scale: int, degradation: Degradation) -> list[Published]:
-    """Returns the networks that papers print figures of, for one task.
+    """Returns the networks that others print figures of, for one task.
 
     Mult-adds are brought from the paper's size of HR to 1280x720: they grow with the
     area.
@@ -52,4 +53,5 @@ def _network(paper, network):
         network["psnr"],
         params and 1000 * params,
         mult_adds,
+        network.get("int8_share"),
     )

@@ -8,7 +8,6 @@ from tfsr.data.degradation import (
     DEGRADATIONS,
     Degradation,
     asked_or_own,
-    in_8_bits,
 )
 from tfsr.errors import InputError
 from tfsr.upscaling.upscalers import BicubicUpscaler, Unchanged, Upscaler
@@ -52,7 +51,7 @@ def images_to_score(
     if rounded and not task.fractional:
         raise InputError(f"--uint8: is for noise; these images are from {task}.")
     if rounded or upscaler.depth == 8:
-        task = in_8_bits(task)
+        task = task.in_8_bits()
     images = BenchmarkFolder(
         folder,
         upscaler.scale,
@@ -77,7 +76,7 @@ def task_to_score(upscaler: Upscaler, asked: Degradation | None = None) -> Degra
             upscaler was made for by default.
 
     Raises:
-        InputError: If it is unknown.
+        InputError: If it is unknown, or makes LR for an upscaler that restores.
     """
     own = upscaler.task or (BICUBIC if upscaler.scale > 1 else None)
     found = asked_or_own(asked, own, upscaler.scale)
@@ -88,4 +87,6 @@ def task_to_score(upscaler: Upscaler, asked: Degradation | None = None) -> Degra
             f"{upscaler.name}: does not say what it restores; give {flags}"
             f"{'.' if isinstance(upscaler, Unchanged) else ', or its run folder.'}"
         )
+    if found.shrinks and upscaler.scale == 1:
+        raise InputError(f"{upscaler.name}: restores, so it is not scored on {found}.")
     return found

@@ -10,7 +10,6 @@ import keras
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
-from tfsr.data.degradation import in_8_bits
 from tfsr.errors import NotFiniteError
 from tfsr.models import single_scale
 from tfsr.shards import Shard
@@ -149,7 +148,7 @@ def _convert(planned, network, converted):
         images,
         planned.scale,
         single_scale(model, planned.scale).input.shape[-1],  # 3 also of luma
-        degradation=in_8_bits(config.data.task),
+        degradation=config.data.task.in_8_bits(),
     )
     for format in FORMATS:
         file = converted[format, network.name]

@@ -3,6 +3,7 @@
 import keras
 
 from tfsr.errors import InputError
+from tfsr.models import scales
 from tfsr.zoo.loading import load_model
 
 
@@ -16,7 +17,8 @@ def start_from(model: keras.Model, source: str) -> str:
     Args:
         model: The model to train.
         source: A run folder (for its best weights), a `.keras` file or the name of a
-            released model.
+            released model; where each scale of that has a network of its own, the one
+            of the scale of `model`.
 
     Returns:
         One line that lists the layers that took weights and those that did not.
@@ -24,7 +26,9 @@ def start_from(model: keras.Model, source: str) -> str:
     Raises:
         InputError: If `source` is no model, or if none of its layers fits.
     """
-    theirs = {layer.name: layer for layer in load_model(source).layers}
+    of_model = scales(model)
+    scale = of_model[0] if len(of_model) == 1 else None
+    theirs = {layer.name: layer for layer in load_model(source, scale).layers}
     taken, new = [], []
     for layer in model.layers:
         if not layer.weights:

@@ -22,15 +22,15 @@ def models() -> dict:
     for entry in entries:
         network, scale = entry["network"], entry["scale"]
         rounded = released.in_8_bits(network, scale)
-        for name, psnr in ((network, "psnr_y"), (rounded, "int8_psnr_y")):
+        for file, psnr in ((network, "psnr_y"), (rounded, "int8_psnr_y")):
             same = ("task", "scale", "params", "mult_adds", "int8_latency_of_carn_m")
             found.append(
                 {
-                    "name": name,
+                    "name": released.public(file),
                     **{key: entry[key] for key in same},
                     "psnr_y": entry[psnr],
                     "int8_loss_db": entry["int8_loss_db"],
-                    "size_bytes": _size_bytes(name),
+                    "size_bytes": _size_bytes(file),
                 }
             )
     return {"networks": networks(), "released": found}

@@ -11,7 +11,7 @@ from tfsr.photos.origin import Origin, origin_of
 from tfsr.zoo import released
 from tfsr.zoo.catalogue import restorers
 
-PHOTO = "photo"  # the network for lossy files, of each scale PHOTO_xS
+PHOTO = "photo"  # the network for lossy files
 # JPEG files up to this quality are for `photo`; of finer ones so little is missing that
 # a network for clean files gains nearly all it could. CARN-M in 8 bits over bicubic at
 # x2, PSNR on Y of every fourth of crops512, by quality: 100 +2.76 dB, 98 +2.67,
@@ -42,9 +42,8 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
     """
     name, origin, warning = released.enlarger(scale), origin_of(file), ""
     if origin.lossy and (origin.quality or 0) <= LOSSY_QUALITY:
-        photo = f"{PHOTO}_x{scale}"
-        if photo in released.names():
-            name = photo
+        if scale in released.by_scale(PHOTO):
+            name = PHOTO
         else:
             warning = f"{name} is for clean files; what compression left, such as the "
             warning += "blocks of JPEG, comes out sharper."

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
     from tfsr.data.degradation import Degradation
 
 
-def load_model(model: str | Path) -> "keras.Model":
+def load_model(model: str | Path, scale: int | None = None) -> "keras.Model":
     """Returns the Keras model of `model`: a run folder (its best), a `.keras` file or
     the name of a released model.
+
+    Args:
+        model: The run folder, file or name.
+        scale: As for `released.find`; of other models of several scales all are there.
 
     Raises:
         InputError: If there is no such model or the file is not one.
     """
-    file = find_model(model)
+    file = find_model(model, scale)
     from tfsr.zoo.adoption import read_keras
 
     if file.suffix == ".npz":
@@ -29,13 +33,13 @@ def load_model(model: str | Path) -> "keras.Model":
     return read_keras(file)
 
 
-def find_model(model: str | Path) -> Path:
+def find_model(model: str | Path, scale: int | None = None) -> Path:
     """Returns the file of a model, as for `load_model`, without loading Keras.
 
     Raises:
         InputError: If there is no such model.
     """
-    file = released.find(model)
+    file = released.find(model, scale)
     if file.is_dir():
         file = file / "model.keras"
     if not file.is_file():
@@ -108,25 +112,26 @@ def load_degradation(model: str | Path) -> "Degradation | None":
     return config and config.data.task
 
 
-def load_architecture(model: str | Path) -> dict | None:
+def load_architecture(model: str | Path, scale: int | None = None) -> dict | None:
     """Returns the `[model]` that `model` was trained with, but for its scale; None if
     unknown.
 
     Args:
         model: As for `load_degradation`; of released models `.tflite` files too.
+        scale: As for `released.find`.
 
     Raises:
         InputError: If the config cannot be read.
     """
-    config = _load_config(model)
+    config = _load_config(model, scale)
     return config and {k: v for k, v in config.model.items() if k != "scale"}
 
 
-def _load_config(model):
+def _load_config(model, scale=None):
     """Returns the `Config` of a run folder or a released model; None of others."""
     from tfsr.config import read_config
 
-    file = released.find(model)
+    file = released.find(model, scale)
     if file.suffix == ".npz" or file.parent == released.FOLDER:
         return read_config(released.config(file))
     config = (file if file.is_dir() else file.parent) / "config.toml"

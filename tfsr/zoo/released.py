@@ -18,20 +18,45 @@ SCALED = r"_x\d+$"  # how names of one scale end
 
 
 def names() -> list[str]:
-    """Returns the names of all models: NAME in Keras, NAME_int8 and so on in TFLite."""
-    return sorted(file.stem for file in FOLDER.glob("*") if file.suffix in MODELS)
+    """Returns the names of all models: NAME in Keras, NAME_int8 and so on in TFLite.
+
+    NAME has all of its scales, in one network or each in its own, NAME_x2 and so on.
+    """
+    files = (file.stem for file in FOLDER.glob("*") if file.suffix in MODELS)
+    return sorted({public(stem) for stem in files})
 
 
-def find(model: str | Path) -> Path:
+def public(stem: str) -> str:
+    """Returns the name by which users call a file: NAME of NAME_x2, its scale aside."""
+    return re.sub(SCALED, "", stem)
+
+
+def find(model: str | Path, scale: int | None = None, smallest: bool = False) -> Path:
     """Returns the file of a released model, or `model` itself if it is not the name of
     one or something in the working directory has that name.
 
+    Args:
+        model: The name of a released model, or another model.
+        scale: Which network of a name is taken whose scales have each their own.
+        smallest: Whether that of the smallest scale is taken if `scale` is None.
+
     Raises:
-        InputError: If the file is damaged.
+        InputError: If the file is damaged, or the name has no network of the scale.
     """
+    if Path(model).exists():
+        return Path(model)
+    if networks := by_scale(model):
+        scale = scale or (min(networks) if smallest else None)
+        if scale not in networks:
+            has = ", ".join(f"x{s}" for s in networks)
+            advice = f"not x{scale}"
+            if scale is None:
+                advice = f"choose one with --scale, or as {networks[min(networks)]}"
+            raise InputError(f"{model}: has networks of {has}; {advice}.")
+        model = networks[scale]
     found = [FOLDER / f"{model}{suffix}" for suffix in MODELS]
     found = [file for file in found if file.is_file()]
-    if not found or Path(model).exists():
+    if not found:
         return Path(model)
     (file,) = found
     if files.sha256(file) != digests().get(file.name):
@@ -39,32 +64,13 @@ def find(model: str | Path) -> Path:
     return file
 
 
-def of_scale(name: str | Path, scale: int | None, smallest: bool = False) -> str | Path:
-    """Returns the name of a released network of one scale, as NAME_x2, if each scale
-    of `name` has a network of its own; else `name`.
-
-    Args:
-        name: The name of a released model, or another model.
-        scale: The scale.
-        smallest: Whether the smallest is taken if `scale` is None.
-
-    Raises:
-        InputError: If there is no network of the scale.
+def by_scale(name: str | Path) -> dict[int, str]:
+    """Returns NAME_x2 and so on by scale, where each scale of a name has a network of
+    its own; of another name nothing.
     """
-    own = {}
-    for file in FOLDER.glob("*.npz"):
-        found = re.fullmatch(r"(.+)_x(\d+)", file.stem)
-        if found and found[1] == str(name):
-            own[int(found[2])] = file.stem
-    if not own or Path(name).exists():
-        return name
-    if smallest:
-        scale = scale or min(own)
-    if scale not in own:
-        has = ", ".join(f"x{s}" for s in sorted(own))
-        advice = "choose one with --scale" if scale is None else f"not x{scale}"
-        raise InputError(f"{name}: has networks of {has}; {advice}.")
-    return own[scale]
+    of_name = re.compile(rf"{re.escape(str(name))}_x(\d+)")
+    found = (of_name.fullmatch(file.stem) for file in FOLDER.glob("*.npz"))
+    return dict(sorted((int(match[1]), match[0]) for match in found if match))
 
 
 def named(model: str) -> str:
@@ -99,7 +105,7 @@ def config(file: Path) -> Path:
     """
     stem = file.stem.removesuffix("_int8")
     own = file.with_name(f"{stem}.toml")
-    shared = file.with_name(f"{re.sub(SCALED, '', stem)}.toml")
+    shared = file.with_name(f"{public(stem)}.toml")
     return shared if shared.exists() and not own.exists() else own
 
 

@@ -1,7 +1,5 @@
 """What a network costs, by its name, its config or its file."""
 
-from pathlib import Path
-
 from tfsr import arguments
 from tfsr.config import (
     build_model,
@@ -28,7 +26,8 @@ def summarize(
     Args:
         source: The name of a network or of a released model, a config, a run folder or
             a `.keras` file.
-        scale: Of the scales, the one to count; all by default.
+        scale: Of the scales, the one to count; all by default. It is needed where each
+            has a network of its own.
         size: Height and width of the input; by default an output of 1280x720, where LR
             need not be whole pixels. A network of one size has its own.
         overrides: `model.key=value` each, of a network by name or of a config.
@@ -43,12 +42,12 @@ def summarize(
         InputError: If there is no such network, or it lacks the scale.
     """
     size = size and arguments.size("size", size)
-    _check(source, overrides)
+    _check(source, scale, overrides)
     import_keras()
     from tfsr.graph import complexity
     from tfsr.models import scales, single_scale
 
-    model, name = _load(source, overrides or [])
+    model, name = _load(source, scale, overrides or [])
     counted = [
         _count(single_scale(model, s), s, size)
         for s in ([pick_scale(name, scales(model), scale)] if scale else scales(model))
@@ -63,13 +62,13 @@ def summarize(
     }
 
 
-def _check(source, overrides):
+def _check(source, scale, overrides):
     """Raises an `InputError`, without Keras, where there is no such network."""
     if source in networks():
         return
     if _is_config(source):
         parse_config(source, overrides or [])
-    elif not (Path(source).exists() or source in released.names()):
+    elif not released.find(source, scale).exists():
         raise InputError(
             f"{source}: no such config or model; networks: {', '.join(networks())}; "
             f"released models: {', '.join(released.names())}."
@@ -82,7 +81,7 @@ def _is_config(source):
     return find_config(source).suffix == ".toml"
 
 
-def _load(source, overrides):
+def _load(source, scale, overrides):
     from tfsr.zoo.loading import load_model
 
     if source in networks():
@@ -90,7 +89,7 @@ def _load(source, overrides):
     if _is_config(source):
         table = read_config(source, overrides).model
         return build_model(table, source), table["name"]
-    return load_model(source), released.named(source)
+    return load_model(source, scale), released.named(source)
 
 
 def _count(model, scale, size):

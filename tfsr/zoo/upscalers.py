@@ -64,8 +64,8 @@ def load_upscaler(
     if isinstance(model, str) and model in BASELINES:
         return BASELINES[model](scale, channels or 3)
     if isinstance(model, str | Path):
-        model = released.of_scale(model, scale, smallest)
-        return _load(str(released.find(model)), scale, channels, smallest)
+        file = released.find(model, scale, smallest)
+        return _load(str(file), scale, channels, smallest)
     keras = sys.modules.get("keras")  # there where a Keras model is
     if keras is not None and isinstance(model, keras.Model):
         from tfsr.zoo.adoption import adopt

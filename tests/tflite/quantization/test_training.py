@@ -421,6 +421,10 @@ def test_one_scale_learns_the_float_output(trained, photographs, capsys):
             "has scales (4,), and",
         ),
         (
+            ("quantize-train", "sesr_m", "--config", "{config}", "--out", "{out}"),
+            "parameters",
+        ),
+        (
             ("quantize-train", "{other}", "--config", "{config}", "--out", "{run}"),
             "has other weights than those that",
         ),
