@@ -1,116 +1,245 @@
 """Our int8 beside that of other tools: loss against float, latency, size, partitions.
 
-python benchmarks/quantizers.py MODEL.keras [...] --calibrate FOLDER --images FOLDER
+python benchmarks/quantizers.py [NETWORK ...] --train FOLDER [FOLDER ...] \
+    --images FOLDER --out runs/quantizers
 
-The tools are TensorFlow's converter, calibrated on the same patches, and Google's
-`ai-edge-quantizer` where it is installed. All images must have one size; files have it
-too. They take turns on one thread; the processor's time counts, so that other work on
-the machine does not. TensorFlow's calibration (2.21) may end the process by a fault of
-its own, as it does now and then on FSRCNN; then run again.
+Published networks in plain Keras (`published_networks.py`) are trained at x4 for
+minutes, some narrower than published: what the tools make of weights is compared, not
+the networks. Ours is converted as it is, and trained on for 8 bits; the other tools are
+TensorFlow's converter and Google's `ai-edge-quantizer`, where it is installed. All are
+calibrated on the same patches of the training images. What is trained is kept in the
+folder of `--out` and goes on from there. Each step is a process of its own, so that one
+that aborts does not end the others.
+
+The images must have one size; files have it too. They take turns on one thread. The
+least time of the processor counts, so that other work on the machine does not.
 """
 
 import argparse
 import importlib.util
-import tempfile
+import multiprocessing
 import time
+from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from published_networks import NETWORKS, SCALE, imdn, rfdn, safmn, span
 
 import tfsr
 from tfsr.data import BenchmarkFolder
-from tfsr.errors import InputError
-from tfsr.models import scales
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite import export, metadata
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.quantization.calibration import calibration_patches
+from tfsr.tflite.quantization.training import quantize_train
 from tfsr.tflite.runtime import TFLiteUpscaler, inspect
+from tfsr.training import read_config
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8, to_uint8
 
-RUNS = 20
+RUNS = 30
+AS_PUBLISHED = "FSRCNN", "XLSR", "ABPN", "QuickSRNet-M", "ECBSR-M4C16", "PlainUSR-T"
+NARROWER = {
+    "IMDN-32x2": partial(imdn, 32, 2),
+    "RFDN-24x2": partial(rfdn, 24, 2),
+    "SPAN-24x3": partial(span, 24, 3),
+    "SAFMN-24x2": partial(safmn, 24, 2),
+}
+TRAINED = {name: NETWORKS[name] for name in AS_PUBLISHED} | NARROWER
+
+CONFIG = """
+[model]
+name = "{network}"
+
+[data]
+train = {train}
+val = "{val}"
+val_images = 4
+cache = "{out}/cache"
+
+[train]
+epochs = {epochs}
+steps_per_epoch = {steps}
+batch = 4
+patch = 32
+learning_rate = {learning_rate}
+schedule = {{ name = "cosine" }}
+loss = "{loss}"
+clip_norm = 1.0
+"""
+FLOAT = {"epochs": 3, "steps": 200, "learning_rate": 2e-3, "loss": "l1"}
+FOR_8_BITS = {"epochs": 2, "steps": 40, "learning_rate": 1e-4, "loss": "l2"}
+QUANTIZE = """
+[quantize]
+target = "float"
+"""
 
 
-def by_tfsr(model, scale, size, calibration, file):
-    convert(model, scale, "int8", [size], file, calibration)
+class Experiment:
+    """A network's training, its files, and what both need.
+
+    Args:
+        name: A key of `TRAINED`.
+        train: Folders of images to learn from and to calibrate on.
+        images: A folder of images of one size to measure on.
+        out: The folder of all networks.
+    """
+
+    def __init__(self, name, train, images, out):
+        self.name, self.train, self.images, self.out = name, train, images, out
+        self.folder = Path(out, name)
+
+    def config(self, values, more=""):
+        """Returns the config of a training, which is written beside it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        network = self.folder / "untrained.keras"
+        if not network.is_file():
+            keras.utils.set_random_seed(0)
+            TRAINED[self.name](size=(None, None)).save(network)
+        text = CONFIG + more
+        text = text.format(
+            network=network, train=self.train, val=self.images, out=self.out, **values
+        )
+        file = self.folder / "config.toml"
+        file.write_text(text)
+        return read_config(file)
+
+    def learn(self):
+        """Trains the network, or goes on with it."""
+        tfsr.train(self.config(FLOAT), self.folder / "float")
+
+    def learn_for_8_bits(self):
+        """Trains it on for 8 bits, or goes on with that."""
+        config = self.config(FOR_8_BITS, QUANTIZE)
+        quantize_train(self.folder / "float", config, self.folder / "int8")
+
+    def model(self):
+        return tfsr.load_model(self.folder / "float")
+
+    def test_images(self):
+        return BenchmarkFolder(self.images, SCALE)
+
+    def calibration(self):
+        return BenchmarkFolder(self.train[0], SCALE)
+
+    def size(self):
+        (size,) = {pair.lr.shape[:2] for pair in self.test_images()}
+        return size
+
+    def file(self, tool):
+        return self.folder / f"{tool.replace(' ', '_')}.tflite"
 
 
-def by_tensorflow(model, scale, size, calibration, file):
-    convert(model, scale, "int8", [size], file, calibration, lowering=False)
+def as_converted(experiment, file, lowering=True):
+    size, calibration = [experiment.size()], experiment.calibration()
+    convert(experiment.model(), SCALE, "int8", size, file, calibration, lowering)
 
 
-def by_ai_edge(model, scale, size, calibration, file):
+def trained_on(experiment, file):
+    experiment.learn_for_8_bits()
+    model, size = tfsr.load_model(experiment.folder / "int8"), [experiment.size()]
+    convert(model, SCALE, "int8", size, file, experiment.calibration())
+
+
+def by_tensorflow(experiment, file):
+    as_converted(experiment, file, lowering=False)
+
+
+def by_ai_edge(experiment, file):
     from ai_edge_quantizer import quantizer, recipe
 
-    file.write_bytes(export.float32(lower(model, (), *size)))
-    tool = quantizer.Quantizer(str(file), recipe.static_wi8_ai8())
-    images = (_of_size(patch, size) for patch in calibration_patches(calibration))
-    values = tool.calibrate({"serving_default": [{"lr": x[None]} for x in images]})
-    facts = {"scale": scale, "format": "int8", "size": size}
+    size = experiment.size()
+    in_float = file.with_suffix(".float.tflite")
+    in_float.write_bytes(export.float32(lower(experiment.model(), (), *size)))
+    tool = quantizer.Quantizer(str(in_float), recipe.static_wi8_ai8())
+    patches = calibration_patches(experiment.calibration())
+    images = [{"lr": _of_size(patch, size)[None]} for patch in patches]
+    values = tool.calibrate({"serving_default": images})
+    facts = {"scale": SCALE, "format": "int8", "size": size}
     content = bytes(tool.quantize(values).quantized_model)
     file.write_bytes(metadata.attach(content, facts))
 
 
-TOOLS = {"tfsr": by_tfsr, "TensorFlow": by_tensorflow}
+STOCK = "TensorFlow"
+TOOLS = {
+    "tfsr, as converted": as_converted,
+    "tfsr, trained on": trained_on,
+    STOCK: by_tensorflow,
+}
 if importlib.util.find_spec("ai_edge_quantizer"):
     TOOLS["ai-edge-quantizer"] = by_ai_edge
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", metavar="MODEL.keras")
-    parser.add_argument("--calibrate", required=True, metavar="FOLDER")
+    parser.add_argument(
+        "networks", nargs="*", metavar="NETWORK", help=f"of {', '.join(TRAINED)}"
+    )
+    parser.add_argument("--train", nargs="+", required=True, metavar="FOLDER")
     parser.add_argument("--images", required=True, metavar="FOLDER")
+    parser.add_argument("--out", required=True, metavar="FOLDER")
     options = parser.parse_args()
+    unknown = {*options.networks} - TRAINED.keys()
+    if unknown:
+        parser.error(f"{unknown.pop()}: must be one of {', '.join(TRAINED)}.")
     print("| network | tool | loss, dB | ms | of TensorFlow's | KB | partitions |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for model in options.models:
-        with tempfile.TemporaryDirectory() as scratch:
-            compare(model, options.calibrate, options.images, Path(scratch))
+    for name in options.networks or TRAINED:
+        compare(Experiment(name, options.train, options.images, options.out))
 
 
-def compare(name, calibrate, images, scratch):
+def compare(experiment):
     """Prints a network's rows."""
-    model = tfsr.load_model(name)
-    (scale,) = scales(model)
-    calibration, folder = (
-        BenchmarkFolder(path, scale, model.input.shape[-1])
-        for path in (calibrate, images)
-    )
-    (size,) = {pair.lr.shape[:2] for pair in folder}
-    in_float = mean_psnr(KerasUpscaler(model, scale), folder)
-    losses, files = {}, {}
+    if failure := apart(experiment.learn):
+        print(f"| {experiment.name} | not trained: {failure} |", flush=True)
+        return
+    files = {}
     for tool, write in TOOLS.items():
-        file = scratch / f"{tool}.tflite"
-        try:
-            write(model, scale, size, calibration, file)
-            losses[tool] = in_float - mean_psnr(TFLiteUpscaler(file, 1), folder)
+        file = experiment.file(tool)
+        if failure := apart(write, experiment, file):
+            print(f"| {experiment.name} | {tool} | {failure} |", flush=True)
+        else:
             files[tool] = file
-        except (RuntimeError, ValueError, InputError) as error:
-            print(f"| {Path(name).stem} | {tool} | {str(error).splitlines()[0]} |")
+    folder = experiment.test_images()
+    in_float = mean_psnr(KerasUpscaler(experiment.model(), SCALE), folder)
     times = processor_ms(files)
-    base = times.get("TensorFlow", np.nan)
+    stock = times.get(STOCK, np.nan)
     for tool, file in files.items():
+        loss = in_float - mean_psnr(TFLiteUpscaler(file, 1), folder)
         print(
-            f"| {Path(name).stem}, {in_float:.2f} dB | {tool} | {losses[tool]:.3f} | "
-            f"{times[tool]:.1f} | {times[tool] / base:.2f} | "
+            f"| {experiment.name}, {in_float:.2f} dB | {tool} | {loss:.3f} | "
+            f"{times[tool]:.1f} | {times[tool] / stock:.2f} | "
             f"{file.stat().st_size / 1000:.0f} | {inspect(file)['partitions']} |",
             flush=True,
         )
 
 
+def apart(function, *arguments):
+    """Calls a function in a process of its own; returns how that failed, else None."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__"])  # TensorFlow is imported once
+    process = context.Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    return f"ended by code {process.exitcode}" if process.exitcode else None
+
+
 def processor_ms(files):
-    """Returns the median time of the processor for a run of each file, in ms."""
-    upscalers = {tool: TFLiteUpscaler(file, 1) for tool, file in files.items()}
+    """Returns the least time of the processor for a run of each file, in ms."""
+    interpreters = {
+        tool: Interpreter(str(file), num_threads=1) for tool, file in files.items()
+    }
+    for interpreter in interpreters.values():
+        interpreter.allocate_tensors()
     times = {tool: [] for tool in files}
-    for i in range(RUNS):
-        for tool, upscaler in upscalers.items():
-            upscaler.fill(np.random.default_rng(i))
+    for _ in range(RUNS):
+        for tool, interpreter in interpreters.items():
             started = time.process_time()
-            upscaler.interpreter.invoke()
+            interpreter.invoke()
             times[tool].append(1e3 * (time.process_time() - started))
-    return {tool: np.median(of_tool) for tool, of_tool in times.items()}
+    return {tool: min(of_tool) for tool, of_tool in times.items()}
 
 
 def mean_psnr(upscaler, folder):
