@@ -1,8 +1,10 @@
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from tfsr.config import _to_toml
 from tfsr.data import JPEG, Bicubic, Chain, GaussianNoise
 from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
@@ -145,6 +147,21 @@ def test_the_text_reads_as_the_config(write):
         config.train,
     )
     assert again.text == config.text
+
+
+def test_overridden_configs_are_written_as_read(write):
+    text = 'a "b" \\ \x7f \u00e9 \n'
+    written = {
+        "model.odd key": text,
+        "data.when": "1979-05-27",
+        "data.list": '[1, -2.5e-8, inf, true, ["x", { a = 1, "b c" = [] }], {}]',
+    }
+    tables = tomllib.loads(TINY)
+    for key, value in written.items():
+        parsed = text if value is text else tomllib.loads(f"v = {value}")["v"]
+        section, _, name = key.partition(".")
+        tables[section][name] = parsed
+    assert tomllib.loads(_to_toml(tables)) == tables
 
 
 def test_overrides_of_the_model(write):

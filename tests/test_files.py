@@ -174,3 +174,12 @@ def test_what_an_older_version_kept_is_made_again(tmp_path):
 def test_names_that_are_not_utf_8_stop_no_report(tmp_path):
     files.write_text(tmp_path / "a.html", "caf\u00e9 \udcff")
     assert (tmp_path / "a.html").read_bytes() == "caf\u00e9 \\udcff".encode()
+
+
+def test_a_lock_is_held_once_and_given_back(tmp_path):
+    file = tmp_path / "lock"
+    with files.locked(file), pytest.raises(BlockingIOError):
+        with files.locked(file, wait=False):
+            pass
+    with files.locked(file, wait=False):
+        pass

@@ -3,7 +3,9 @@
 import dataclasses
 import inspect
 import itertools
+import json
 import math
+import re
 import sys
 import tomllib
 import types
@@ -55,6 +57,7 @@ class DataConfig:
     train_lr: list[str] = field(default_factory=list)  # of LR files, one for each
     val_images: int | None = None  # the first so many; all by default
     cache: str = "cache"
+    pack: str | None = None  # a file of `tfsr pack`, in place of `train` and `val`
     channels: int | str = 3  # "y" for luma, as luminance networks see it
     downscale: list[float] = field(default_factory=list)  # more images: all, shrunk so
     exclude: list[str] = field(default_factory=list)  # names of images, no ending
@@ -85,6 +88,8 @@ class DataConfig:
     def _check_train_lr(self, task):
         if not self.train_lr:
             return
+        if self.pack:
+            raise ValueError("pack must be without train_lr: it has HR alone.")
         if len(self.train_lr) != len(self.train):
             raise ValueError("train_lr must name a folder for each one of train.")
         if self.downscale or self.channels == "y" or after_bicubic(task) is None:
@@ -286,9 +291,7 @@ def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
             raise InputError(f"{file}: needs a table [{name}].")
     written = text
     if overrides:
-        import tomli_w  # which only those who train have
-
-        written = _head(text) + tomli_w.dumps(tables)
+        written = _head(text) + _to_toml(tables)
     quantize = None
     if "quantize" in tables:
         quantize = _section(QuantizeConfig, "quantize", tables["quantize"], file)
@@ -342,6 +345,44 @@ def _check_types(degradation):
 def _head(text):
     lines = text.splitlines(keepends=True)
     return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
+
+
+def _to_toml(tables):
+    """Returns TOML that reads as `tables`, tables of values by name."""
+    parts = (
+        "\n".join([f"[{name}]", *_toml_items(table), ""])
+        for name, table in tables.items()
+    )
+    return "\n".join(parts)
+
+
+def _toml_items(table):
+    return [
+        f"{key if _is_bare(key) else _toml_text(key)} = {_toml_value(value)}"
+        for key, value in table.items()
+    ]
+
+
+def _is_bare(key):
+    return re.fullmatch(r"[\w-]+", key, re.ASCII)
+
+
+def _toml_value(value):
+    match value:
+        case dict():
+            return f"{{ {', '.join(_toml_items(value))} }}"
+        case list():
+            return f"[{', '.join(map(_toml_value, value))}]"
+        case str():
+            return _toml_text(value)
+        case bool():
+            return str(value).lower()
+    return str(value)  # as TOML has numbers and dates
+
+
+def _toml_text(text):
+    # JSON leaves the last control character of ASCII as it is.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def model_table(name: str, overrides: Sequence[str] = ()) -> dict:

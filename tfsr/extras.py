@@ -8,7 +8,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MODULES = {  # what a message calls them, and the extra that they come with
-    "filelock": ("filelock", "train"),
     "jinja2": ("Jinja2", "train"),
     "keras": ("TensorFlow and Keras", "train"),
     "matplotlib": ("Matplotlib", "train"),
@@ -16,7 +15,6 @@ MODULES = {  # what a message calls them, and the extra that they come with
     "scipy": ("SciPy", "ifc"),
     "skimage": ("scikit-image", "train"),
     "tensorflow": ("TensorFlow", "train"),
-    "tomli_w": ("tomli-w", "train"),
     "torch": ("PyTorch", "torch"),
 }
 

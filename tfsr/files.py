@@ -5,6 +5,7 @@ import json
 import math
 import os
 import secrets
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,49 @@ PREFIX = ".tfsr-tmp-"
 MAX_ENDING = 16  # characters; no writer knows longer ones
 
 AGAIN = "delete it to have it made again."
+
+
+@contextmanager
+def locked(file: str | Path, wait: bool = True) -> Iterator[None]:
+    """Holds a lock on `file`, which is made if missing and stays.
+
+    The lock ends with the process, however that ends.
+
+    Args:
+        file: The file, of which nothing is read or written.
+        wait: Whether to wait while another process holds the lock.
+
+    Raises:
+        BlockingIOError: If another one holds it, without `wait`.
+    """
+    import fcntl  # of Linux and macOS alone, as is training
+
+    with open(file, "a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+
+
+def fill_once(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Has `fill` write the files of `folder`, unless it is there.
+
+    They are written to another folder, which gets the name when it is whole. Two
+    processes never fill one, and of a killed one nothing is left that has the name.
+
+    Args:
+        folder: The folder.
+        fill: Gets the folder to write to, which exists.
+    """
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_name(f"{folder.name}.lock")):
+        if folder.is_dir():
+            return
+        filling = folder.with_name(f"{folder.name}.building")
+        shutil.rmtree(filling, ignore_errors=True)  # of a killed one: we hold the lock
+        filling.mkdir()
+        fill(filling)
+        filling.rename(folder)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""Text that is safe to print: names and values of strangers move no cursor."""
+"""What a terminal shows: text that moves no cursor, whoever wrote it, and progress."""
 
 import unicodedata
+from collections.abc import Iterable
 
 # Control, format (such as reversed writing), lone surrogates, line and paragraph ends.
 ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -21,3 +22,20 @@ def printable(text: str, keep: str = "") -> str:
         else ascii(character)[1:-1]
         for character in text
     )
+
+
+def progress(items: Iterable, what: str, unit: str) -> Iterable:
+    """Returns `items`, with a progress bar while they are taken where there is tqdm.
+
+    There is none where a packed file is trained on with little more than Keras.
+
+    Args:
+        items: What is worked on one by one.
+        what: The work.
+        unit: What an item is.
+    """
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:
+        return items
+    return tqdm(items, desc=what, unit=unit, disable=None)

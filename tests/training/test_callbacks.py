@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from tfsr.errors import InputError
-from tfsr.training.callbacks import RunLog
+from tfsr.training.callbacks import RunLog, StopInTime
 
 
 def test_the_curve_shows_the_stages_of_a_cascade(tmp_path, figures):
@@ -62,3 +62,19 @@ def test_a_log_that_is_missing_or_lacks_a_column_is_refused(tmp_path):
     rows = ("1,3,30", "2,2,31", "3,1,31")
     with pytest.raises(InputError, match=r"log\.csv: has no column val_psnr_x2"):
         log_of(tmp_path, *rows, header="epoch,loss,val_psnr")
+
+
+def test_epochs_end_in_time(monkeypatch, capsys):
+    clock = iter([0, 0, 100, 100, 180, 180, 240])  # seconds: made, then epochs
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    stop = StopInTime(minutes=5)
+    stop.set_params({"epochs": 9})
+    stop.set_model(SimpleNamespace(stop_training=False))
+    for epoch in range(3):
+        assert not stop.model.stop_training
+        stop.on_epoch_begin(epoch)
+        stop.on_epoch_end(epoch)
+    assert stop.model.stop_training  # at 240 s, as an epoch may last 100
+    assert capsys.readouterr().err == (
+        "time is up after epoch 3 of 9, each of up to 2 min; the same command goes on.\n"
+    )

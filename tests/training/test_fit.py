@@ -9,7 +9,6 @@ import subprocess
 import sys
 from unittest.mock import MagicMock, Mock
 
-import filelock
 import numpy as np
 import pytest
 from PIL import Image
@@ -617,7 +616,7 @@ def test_a_builder_that_refuses_names_the_file_given(make_config, tmp_path):
 def test_two_trainings_at_once_are_an_error(run, make_config):
     before = {f: f.stat().st_mtime_ns for f in run[0].iterdir()}
     with (
-        filelock.FileLock(run[0] / fit.LOCK),
+        files.locked(run[0] / fit.LOCK),
         pytest.raises(InputError, match=r"run: another training is running there\."),
     ):
         train(make_config(), run[0])

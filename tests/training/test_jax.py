@@ -11,19 +11,22 @@ import numpy as np
 import pytest
 
 import tfsr
+from tfsr.training import pack, read_config
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import KerasUpscaler
 
 pytest.importorskip("jax")
 
 ROOT = Path(__file__).parents[2]
+# What a machine may lack that has Keras, NumPy, h5py and Pillow.
+MORE = "ai_edge_litert flatbuffers jinja2 matplotlib shtab skimage tomli_w tqdm".split()
 
 TFSR = """
 import contextlib
 import io
 import json
 import sys
-sys.modules["tensorflow"] = None  # to import it is now an error
+sys.modules.update(dict.fromkeys(sys.argv[2:]))  # to import one is now an error
 from tfsr.cli import main
 
 def run(arguments):
@@ -41,12 +44,17 @@ print(json.dumps(done))
 
 @pytest.fixture(scope="module")
 def config(write_config, tmp_path_factory):
+    """A config whose images are a packed file, those it names being elsewhere."""
+    folder = tmp_path_factory.mktemp("jax")
     rule = {"learning_rate": 1e-3, "clip_norm": 0.1}
-    return write_config(
-        tmp_path_factory.mktemp("jax") / "tiny.toml",
-        model={"name": "srresnet", "scale": 2, "filters": 4, "blocks": 1},
-        train={"steps_per_epoch": 10, "batch": 4, "patch": 16, **rule},
-    )
+    tables = {
+        "model": {"name": "srresnet", "scale": 2, "filters": 4, "blocks": 1},
+        "train": {"steps_per_epoch": 10, "batch": 4, "patch": 16, **rule},
+    }
+    here, file = write_config(folder / "here.toml", **tables), folder / "photos.pack"
+    pack(read_config(here), file, 1)
+    elsewhere = {"train": ["nowhere"], "val": "nowhere", "pack": str(file)}
+    return write_config(folder / "tiny.toml", data=elsewhere, **tables)
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +63,11 @@ def outs(tmp_path_factory):
     return [tmp_path_factory.mktemp("runs") / name for name in ("one", "two")]
 
 
-def run(*commands, flags):
+def run(*commands, flags, lacking=()):
     """Runs commands in one process; returns the exit code and errors of each."""
     commands = [[str(argument) for argument in command] for command in commands]
     done = subprocess.run(
-        [sys.executable, "-c", TFSR, json.dumps(commands)],
+        [sys.executable, "-c", TFSR, json.dumps(commands), "tensorflow", *lacking],
         env={**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
@@ -84,13 +92,14 @@ def on_one(config, outs, quick_to_compile):
 
 @pytest.fixture(scope="module")
 def on_two(config, outs, quick_to_compile):
-    """A training that resumes, and one with a batch of 3."""
+    """A training in two pieces by little more than Keras; one with a batch of 3."""
     odd = ("--set", "train.batch=3")
     return run(
         ("train", config, "--out", outs[1], "--set", "train.epochs=1"),
         ("train", config, "--out", outs[1]),
         ("train", config, "--out", outs[1].with_name("odd"), *odd),
         flags=f"{quick_to_compile} --xla_force_host_platform_device_count=2",
+        lacking=MORE,
     )
 
 

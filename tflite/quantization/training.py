@@ -16,7 +16,7 @@ from tfsr.tflite.quantization.aware import is_quantization_aware, quantization_a
 from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
 from tfsr.tflite.quantization.saturation import saturated_images
 from tfsr.training import Config, train
-from tfsr.training.fit import check_channels
+from tfsr.training.fit import check_channels, unpacked
 from tfsr.zoo.loading import load_model, weights_sha256
 
 STARTED_FROM = "float.sha256"  # file in the run folder: digest of the float weights
@@ -137,7 +137,7 @@ def _as_pixels(sr):
 
 def _patches(config, scale):
     """Returns patches of the training images that give the initial ranges."""
-    data = config.data
+    data = unpacked(config).data
     folder = BenchmarkFolder(
         training_files(data.train, data.exclude),
         scale,

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from tfsr.cli.arguments import with_json, with_overrides
+from tfsr.cli.arguments import positive, with_json, with_overrides
 from tfsr.cli.output import present
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
@@ -24,6 +24,13 @@ def add(command):
     train.add_argument(
         "--dry-run", action="store_true", help="check, estimate the time, write nothing"
     )
+    train.add_argument(
+        "--minutes",
+        type=positive,
+        metavar="N",
+        help="stop after the last epoch that ends within N minutes; the same command "
+        "goes on from there",
+    )
     with_json(train)
 
 
@@ -31,14 +38,19 @@ def run(options):
     check_config(options.config, options.set)
     import_keras()
     from tfsr.training import dry_run, read_config, train
+    from tfsr.training.callbacks import StopInTime
+    from tfsr.training.distribution import worker_count
 
     config = read_config(options.config, options.set)
+    if options.minutes and worker_count() > 1:
+        raise InputError("--minutes: is for one process, not for several workers.")
     if options.dry_run:
         report = dry_run(config, options.out)
         present(options, report, _estimate(config.source, report))
         return
     with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
-        metrics = train(config, options.out, options.tensorboard)
+        pieces = [StopInTime(options.minutes)] if options.minutes else []
+        metrics = train(config, options.out, options.tensorboard, pieces)
     present_metrics(options, metrics)
 
 
@@ -51,6 +63,9 @@ def check_config(file, overrides, quantizes=False):
     if config.quantize and not quantizes:
         raise InputError(f"{file}: has [quantize]; see tfsr quantize-train.")
     data = config.data
+    if data.pack:
+        with open(data.pack):  # an OSError names the file
+            return
     hr = Path(data.val) / "HR"
     for folder in (*data.train, *data.train_lr, hr if hr.is_dir() else data.val):
         list_images(folder)

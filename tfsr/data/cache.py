@@ -1,25 +1,23 @@
 """Decoded images on disk, memory-mapped, so that training decodes nothing.
 
 A cache is a folder named by a digest of the files' names, sizes and times and of what
-is stored; changed images therefore get a new cache. It is built under a file lock in a
-temporary folder that is renamed when complete, so two processes never build the same
-one twice and a killed build leaves nothing that could be mistaken for a cache.
+is stored; changed images therefore get a new cache.
 """
 
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tfsr.data.images import image_size, list_images, read_image
 from tfsr.data.pairs import Pair, check_lr_size, crop_to_multiple, lr_files
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
+from tfsr.files import fill_once
+from tfsr.terminal import progress
 
 FORMAT = 1  # raise when the layout below changes
 
@@ -63,13 +61,10 @@ class ImageCache:
         factors = (1, *downscale)
         digest = _digest(files, kept, channels, factors, lr)
         self.folder = Path(cache) / digest
-        if not self.folder.is_dir():
-            Path(cache).mkdir(parents=True, exist_ok=True)
-            import filelock  # which only those who train have
-
-            with filelock.FileLock(Path(cache) / f"{digest}.lock"):
-                if not self.folder.is_dir():
-                    _build(self.folder, files, kept, channels, factors, lr)
+        fill_once(
+            self.folder,
+            lambda folder: _build(folder, files, kept, channels, factors, lr),
+        )
         rebuild = f"delete {self.folder} to have it built again."
         index_file = self.folder / "index.json"
         try:
@@ -277,11 +272,8 @@ def _fact(file):
 
 
 def _build(folder, files, scales, channels, factors, lr):
-    building = folder.with_name(f"{folder.name}.building")
-    shutil.rmtree(building, ignore_errors=True)  # of a killed build: we hold the lock
-    building.mkdir()
     entries, offset = [], 0
-    with open(building / "pixels.bin", "wb") as pixels:
+    with open(folder / "pixels.bin", "wb") as pixels:
 
         def store(image):
             nonlocal offset
@@ -296,8 +288,7 @@ def _build(folder, files, scales, channels, factors, lr):
             check_lr_size(lr[s][i], image.shape, hr.shape, s)
             return image
 
-        progress = tqdm(files, desc="decoding", unit="image", disable=None)
-        for i, file in enumerate(progress):
+        for i, file in enumerate(progress(files, "decoding", "image")):
             image = read_image(file, channels)
             for factor in factors:
                 hr = image if factor == 1 else imresize(image, factor)
@@ -308,5 +299,4 @@ def _build(folder, files, scales, channels, factors, lr):
                 }
                 entries.append({"name": str(file), "hr": whole, "lr": of_scales})
     index = {"bytes": offset, "images": entries}
-    (building / "index.json").write_text(json.dumps(index))
-    building.rename(folder)
+    (folder / "index.json").write_text(json.dumps(index))

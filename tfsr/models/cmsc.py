@@ -6,6 +6,10 @@ Cross Network", 2018, https://arxiv.org/abs/1802.08808
 The networks see the bicubic enlargement of the luma, so that one serves every scale.
 Convolutions start from He-normal initial values. Batch normalization and LeakyReLU
 follow each of them, except those that reconstruct the image.
+
+Departure: by default what reconstructs starts at a hundredth of that, so that the first
+output is the enlargement and little more. `start="paper"`, in all of `configs/cmsc`, has
+He's values there too; the first loss is then 35 times that of the mean colour.
 """
 
 from collections.abc import Sequence
@@ -16,6 +20,15 @@ from tfsr.layers import ConvNorm, GroupedConv2D, MultiScaleCross, WeightedAverag
 from tfsr.layers.conv_norm import leaky_relu
 from tfsr.models.luminance import check_channels, luminance_input
 from tfsr.models.sizes import check_positive
+
+# Initial values of the convolutions that reconstruct. He's have a scale of 2.
+STARTS = {
+    "fair": {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 2 * 0.01**2, "mode": "fan_in"},
+    },
+    "paper": "he_normal",
+}
 
 
 def cmsc(
@@ -28,6 +41,7 @@ def cmsc(
     reconstruction: str = "own",
     residual_features: bool = True,
     channels: int = 1,
+    start: str = "fair",
 ) -> keras.Model:
     """Builds CMSC, from bicubic to refined luma, both `(B, H, W, 1)` in [0, 1].
 
@@ -49,9 +63,12 @@ def cmsc(
         residual_features: Whether a stage adds its input to its output. If not, and
             with `supervision="last"`, this is CMSC_NRS.
         channels: Must be 1.
+        start: Initial values of what reconstructs: `"fair"`, small ones, or the
+            `"paper"`'s.
     """
     check_positive(stages=stages, modules=modules, filters=filters)
     check_channels(channels)
+    _check_start(start)
     for name, value, allowed in (
         ("supervision", supervision, ("cascaded", "last")),
         ("reconstruction", reconstruction, ("own", "shared")),
@@ -69,9 +86,9 @@ def cmsc(
         x = keras.ops.add(y, x) if residual_features else y  # equation (3)
         predictions.append(x)
     if supervision == "last":
-        sr = _reconstruct(predictions[-1:], lr, "shared")[0]
+        sr = _reconstruct(predictions[-1:], lr, "shared", start)[0]
         return keras.Model(lr, sr, name="cmsc")
-    predictions = _reconstruct(predictions, lr, reconstruction)
+    predictions = _reconstruct(predictions, lr, reconstruction, start)
     # In float32 even if trained in mixed precision: 16 bits would round the image.
     sr = WeightedAverage(dtype="float32", name="average")(predictions)
     outputs = {f"stage_{q}": p for q, p in enumerate(predictions, 1)}
@@ -85,6 +102,7 @@ def pmsc(
     kernel_sizes: Sequence[int] = (3, 5),
     residual_features: bool = True,
     channels: int = 1,
+    start: str = "fair",
 ) -> keras.Model:
     """Builds PMSC, the plain network of Fig. 6(a), `(B, H, W, 1)` to the same shape.
 
@@ -100,14 +118,17 @@ def pmsc(
         residual_features: Whether the first convolution's output is added to the last
             module's.
         channels: Must be 1.
+        start: Initial values of what reconstructs: `"fair"`, small ones, or the
+            `"paper"`'s.
     """
     check_positive(modules=modules, filters=filters)
     check_channels(channels)
+    _check_start(start)
     lr = luminance_input(scale)
     x = leaky_relu(ConvNorm(filters, 3, name="head")(lr))
     y = _modules(x, modules, filters, kernel_sizes, "body")
     x = keras.ops.add(y, x) if residual_features else y
-    return keras.Model(lr, _reconstruct([x], lr, "shared")[0], name="pmsc")
+    return keras.Model(lr, _reconstruct([x], lr, "shared", start)[0], name="pmsc")
 
 
 def supervision_weights(outputs: list[str]) -> dict[str, float]:
@@ -124,6 +145,13 @@ def supervision_weights(outputs: list[str]) -> dict[str, float]:
     return {name: alpha if name == "sr" else (1 - alpha) / stages for name in outputs}
 
 
+def _check_start(start):
+    if start not in STARTS:
+        raise ValueError(
+            f"`start` must be one of {tuple(STARTS)}. Received: start={start}."
+        )
+
+
 def _modules(x, modules, filters, kernel_sizes, name):
     """Returns the output of a row of modules on `x`, equation (3)."""
     branches = [x, x]
@@ -135,12 +163,12 @@ def _modules(x, modules, filters, kernel_sizes, name):
     return branches
 
 
-def _reconstruct(features, lr, reconstruction):
+def _reconstruct(features, lr, reconstruction, start):
     """Returns the prediction of each of `features`, equation (6)."""
     predictions = []
     for q, x in enumerate(features, 1):
         if q == 1 or reconstruction == "own":
             name = "tail" if reconstruction == "shared" else f"tail_{q}"
-            tail = GroupedConv2D(1, 3, initializer="he_normal", name=name)
+            tail = GroupedConv2D(1, 3, initializer=STARTS[start], name=name)
         predictions.append(keras.ops.add(tail(x), lr))
     return predictions

@@ -11,7 +11,6 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from tfsr import metrics
 from tfsr.data import BenchmarkFolder, Pair
@@ -19,6 +18,7 @@ from tfsr.data.degradation import BICUBIC, to_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.pictures import most_different, side_by_side
+from tfsr.terminal import progress
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
     Unchanged,
@@ -44,7 +44,7 @@ def evaluate(
     names = tuple(names or default_metrics(folder))
     metrics.check_names(names)
     images = []
-    for pair in tqdm(folder, desc=folder.folder.name, unit="image", disable=None):
+    for pair in progress(folder, folder.folder.name, "image"):
         try:
             sr = result(upscaler, pair)
             figures = metrics.figures(sr, pair.hr, folder.border, names)

@@ -105,6 +105,35 @@ class TimeEstimate(keras.callbacks.Callback):
         say(f"about {left} to go, {seconds:.3g} s a batch, and validation beside it.")
 
 
+class StopInTime(keras.callbacks.Callback):
+    """Ends training, to be resumed later, while another epoch would not end in time.
+
+    Another one is taken to last as long as the longest so far. One epoch is trained in
+    any case.
+
+    Args:
+        minutes: How long this process may train.
+    """
+
+    def __init__(self, minutes):
+        super().__init__()
+        self.end = time.monotonic() + 60 * minutes
+        self.longest = 0.0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        now = time.monotonic()
+        self.longest = max(self.longest, now - self.started)
+        if epoch + 1 < self.params["epochs"] and now + self.longest > self.end:
+            self.model.stop_training = True
+            say(
+                f"time is up after epoch {epoch + 1} of {self.params['epochs']}, each "
+                f"of up to {duration(self.longest)}; the same command goes on."
+            )
+
+
 class CopyWeights(keras.callbacks.Callback):
     """Copies the trained weights, or their averages, to the model that is saved.
 
@@ -205,7 +234,10 @@ class RunLog(keras.callbacks.Callback):
         self._draw()
 
     def _draw(self):
-        from matplotlib.figure import Figure
+        try:
+            from matplotlib.figure import Figure
+        except ModuleNotFoundError:  # as where a packed file is trained on
+            return
 
         epochs = [row["epoch"] for row in self.rows]
         figure = Figure(figsize=(10, 3.6), layout="constrained")

@@ -16,7 +16,14 @@ from tfsr.memory import peak_memory_mb
 from tfsr.models import training_scales
 from tfsr.training import distribution
 from tfsr.training.callbacks import completed_epochs
-from tfsr.training.fit import Batches, build_on, check_free, prepare, say_skipped
+from tfsr.training.fit import (
+    Batches,
+    build_on,
+    check_free,
+    prepare,
+    say_skipped,
+    unpacked,
+)
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
 
 STEPS = 3  # timed steps, after one that compiles
@@ -44,6 +51,7 @@ def dry_run(config: Config, out: str | Path) -> dict:
     """
     out, options = Path(out), config.train
     check_free(out, config)
+    config = unpacked(config)
     with distribution.replicas(options.strategy, options.batch) as replicas:
         return _dry_run(config, completed_epochs(out), replicas)
 

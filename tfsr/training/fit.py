@@ -1,20 +1,21 @@
 """Training with stock Keras `fit`, resumable after any interruption."""
 
 import contextlib
+import dataclasses
 import sys
 import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import filelock
 import keras
 
 from tfsr import files
-from tfsr.config import Config, read_config
+from tfsr.config import Config, DataConfig, read_config
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler, images_left_out
 from tfsr.data.cache import WithDrawn
 from tfsr.data.degradation import Enlarged, after_bicubic, check_scale
+from tfsr.data.packed import unpack
 from tfsr.errors import InputError, naming_memory
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
@@ -84,6 +85,7 @@ def train(
     out = Path(out)
     # Before the workers connect, because the chief writes to `out` after that.
     changes = check_free(out, config)
+    config = unpacked(config)
     with distribution.replicas(config.train.strategy, config.train.batch) as replicas:
         return _train(config, out, tensorboard, callbacks, changes, replicas)
 
@@ -95,16 +97,7 @@ def _train(config, out, tensorboard, callbacks, changes, replicas):
     callbacks = list(callbacks)
     if tensorboard:
         callbacks += [TensorBoardImages(out / "tensorboard", model, folders)]
-    images = ImageCache(
-        data.train,
-        training_scales(model),
-        data.cache,
-        data.channels,
-        data.exclude,
-        data.downscale,
-        with_lr=after_bicubic(data.task) is not None,
-        lr_folders=data.train_lr,
-    )
+    images = training_images(model, data)
     if config.drawn:
         images = WithDrawn(images, config.drawn, DRAWN_EVERY)
     task = Enlarged(scales(model)) if data.channels == "y" else data.task
@@ -124,6 +117,38 @@ def _train(config, out, tensorboard, callbacks, changes, replicas):
         if changes:
             say(f"{out}: the config changes: {'; '.join(changes)}.")
         return _fit(model, config, out, sampler, folders, callbacks, replicas)
+
+
+def unpacked(config: Config) -> Config:
+    """Returns `config` with the folders of its packed file, if it names one.
+
+    Raises:
+        InputError: If the file cannot be used.
+    """
+    data = config.data
+    if data.pack is None:
+        return config
+    folder = unpack(data.pack, data.cache, data.channels)
+    folders = {"train": [str(folder / "train")], "val": str(folder / "val")}
+    # What these ask for was done to the images before they were packed.
+    done = {"exclude": [], "downscale": [], "pack": None}
+    return dataclasses.replace(
+        config, data=dataclasses.replace(data, **folders, **done)
+    )
+
+
+def training_images(model: keras.Model, data: DataConfig) -> ImageCache:
+    """Returns the images that `model` is trained on, as `[data]` has them."""
+    return ImageCache(
+        data.train,
+        training_scales(model),
+        data.cache,
+        data.channels,
+        data.exclude,
+        data.downscale,
+        with_lr=after_bicubic(data.task) is not None,
+        lr_folders=data.train_lr,
+    )
 
 
 def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
@@ -343,7 +368,7 @@ def check_free(out: Path, config: Config) -> list[str]:
 @contextlib.contextmanager
 def _locked(out):
     try:
-        with filelock.FileLock(out / LOCK, timeout=0):
+        with files.locked(out / LOCK, wait=False):
             yield
-    except filelock.Timeout:
+    except BlockingIOError:
         raise InputError(f"{out}: another training is running there.") from None
