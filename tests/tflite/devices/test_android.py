@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tfsr.cli import main
 from tfsr.data import BenchmarkFolder
 from tfsr.models import carn_m
 from tfsr.tflite.conversion import convert
-from tfsr.tflite.devices import android
+from tfsr.tflite.devices import android, delegates
 from tfsr.tflite.devices.android import Delegate
 
 HERE = Path(__file__).parent
@@ -214,7 +215,58 @@ def test_an_external_delegate_comes_along(bench, phone, tmp_path):
     missing = tmp_path / "libno.so"
     code, lines, _ = bench("--delegates", f"external:{missing}")
     assert code == 2
-    assert lines == [f"{missing}: no such file, neither here nor on the phone."]
+    assert lines == [f"{missing}: neither here nor on the phone."]
+
+
+@pytest.fixture
+def libraries(tmp_path):
+    """The libraries of LiteRT and of an NPU's maker, one of them for the NPU itself."""
+    folder = tmp_path / "its libraries"
+    folder.mkdir()
+    (folder / "libLiteRtDispatch_Qualcomm.so").write_bytes(elf(machine=183))
+    (folder / "libQnnHtpV75Skel.so").write_bytes(elf(machine=164))
+    return folder
+
+
+def test_the_npu_of_litert(bench, monkeypatch, libraries):
+    monkeypatch.setenv("FAKE_TOOL", "litert")
+    code, lines, report = bench("--delegates", f"npu:{libraries}", "--threads", "1")
+    assert (code, lines) == (0, [])
+    (r,) = report["results"]
+    assert (r["delegate"], r["delegated"], r["partitions"]) == ("npu", "all", 1)
+    (libraries / "libLiteRtDispatch_Qualcomm.so").unlink()
+    code, lines, _ = bench("--delegates", f"npu:{libraries}")
+    assert code == 2
+    assert lines[0].startswith(f"{libraries}: has no libLiteRtDispatch*.so")
+
+
+def test_a_compiled_file_is_compared_with_the_plain_one(
+    bench, monkeypatch, libraries, models, tmp_path
+):
+    def append(file, option, out, seconds):
+        out.write_bytes(Path(file).read_bytes())
+
+    kind = delegates.Kind("fake:SOC", "X1", lambda *_: {}, compile=append)
+    monkeypatch.setitem(delegates.DELEGATES, "fake", kind)
+    plain = tmp_path / "m.tflite"
+    shutil.copy(models[1], plain)
+    compiled = delegates.compile(plain, delegates.Delegate("fake:X1"))
+    monkeypatch.setenv("FAKE_TOOL", "litert")
+    options = ("--delegates", f"npu:{libraries}", "--threads", "1")
+    code, _, report = bench(*options, files=[str(compiled)])
+    assert (code, report["results"][0]["file"]) == (0, str(compiled))
+    plain.unlink()
+    code, lines, _ = bench(*options, files=[str(compiled)])
+    assert code == 2
+    assert lines[0].startswith(f"{compiled}: the file it was compiled from must lie")
+
+
+def test_precision_of_the_gpu():
+    assert Delegate("gpu").arguments == ["--use_gpu=true"]
+    exact = Delegate("gpu:float32")
+    assert (exact.name, exact.flag) == ("gpu:float32", "--use_gpu")
+    assert "--gpu_precision_loss_allowed=false" in exact.arguments
+    assert "--allow_fp16=false" in exact.arguments
 
 
 def test_a_tool_for_another_processor(bench, phone, tmp_path):
@@ -363,6 +415,7 @@ def test_no_adb(bench, monkeypatch, tmp_path):
     [
         (["--delegates", "npu"], "'npu': no delegate; choose from cpu, gpu,"),
         (["--delegates", "external:"], "'external:': no delegate"),
+        (["--delegates", "gpu:float16"], "'gpu:float16': no delegate"),
         (["--tool", "nowhere"], "nowhere: no such file; --tool names"),
         (["--image", "nowhere.png"], "nowhere.png: no such file"),
     ],
