@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfsr.data import BenchmarkFolder
+from tfsr.files import write_bytes
 from tfsr.scoring.evaluation import psnr
 from tfsr.scoring.grayness import grays
 from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
@@ -66,7 +67,7 @@ def small_copy(file: str | Path, folder: str | Path) -> Path:
     child = child_of(str(file), 3 * math.prod(size))
     resized = child.run("tfsr.tflite.resizing:at_size", content, *size)
     copy = Path(folder) / Path(file).name
-    copy.write_bytes(attach(resized, {**facts, "size": size}, content))
+    write_bytes(copy, attach(resized, {**facts, "size": size}, content))
     return copy
 
 
