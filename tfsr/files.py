@@ -1,6 +1,7 @@
 """Writes files so that each is whole or not there."""
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -10,8 +11,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfsr.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Of temporary files; process id, checksum of the file's name and chance follow, as in
 # .tfsr-tmp-4711-0a1b2c3d-0123456789abcdef.png: short, as file names have a limit, and
@@ -143,6 +148,21 @@ def write_text(file: str | Path, text: str) -> None:
     """
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_bytes(file: str | Path, content: bytes | memoryview) -> None:
+    """Writes `content`; if that fails, leaves `file` as it was."""
+    with replacing(file) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_array(file: str | Path, values: "np.ndarray") -> None:
+    """Writes a NumPy array as `.npy`; if that fails, leaves `file` as it was."""
+    import numpy as np
+
+    content = io.BytesIO()  # by itself `np.save` does not say that a disk is full
+    np.save(content, values)
+    write_bytes(file, content.getbuffer())
 
 
 def write_json(file: str | Path, value: dict) -> None:

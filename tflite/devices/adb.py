@@ -1,6 +1,7 @@
 """Commands and files on a phone, through Android's `adb`."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -66,9 +67,8 @@ class Adb:
         )
         output, mark, code = done.stdout.rpartition(EXIT)
         if not mark or not code.strip().isdigit():
-            raise AdbError(
-                f"{self.serial}: lost the phone ({_reason(done, done.stderr)})."
-            )
+            reason = _error(done.stderr) or "the connection ended"
+            raise AdbError(f"{self.serial}: lost the phone ({reason}).")
         return int(code), output
 
     def push(self, file: str | Path, target: str) -> None:
@@ -95,7 +95,7 @@ class Adb:
         Raises:
             AdbError: If the phone cannot be reached any more.
         """
-        code, _ = self.shell(f"test -f {file}")
+        code, _ = self.shell(f"test -f {shlex.quote(file)}")
         if code:
             return False
         done = self._run(
@@ -163,8 +163,16 @@ def _states(listed):
     return states
 
 
-def _reason(done, text=None):
-    """Returns the last line that `adb` printed; errors of copying go to its stdout."""
-    text = done.stdout + done.stderr if text is None else text
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else f"adb's exit code is {done.returncode}"
+def _reason(done):
+    """Returns why `adb` failed; errors of copying go to its standard output."""
+    return _error(done.stdout + done.stderr) or f"adb's exit code is {done.returncode}"
+
+
+def _error(printed):
+    """Returns the line that has the error, else the last; None if there is none.
+
+    What follows an error is advice, or a sum of what was copied.
+    """
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line]
+    return next(iter(errors or lines[-1:]), None)

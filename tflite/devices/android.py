@@ -32,7 +32,7 @@ from tfsr.tflite.devices.phone import (
     phone_facts,
     thermal_status,
 )
-from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 
 ROOT = "/data/local/tmp"  # where the shell's user may run programs
@@ -55,36 +55,104 @@ class RunError(Exception):
     """One run failed, for the reason in the message; others may succeed."""
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of delegate that the tool has.
+
+    Attributes:
+        flag: The tool's flag that chooses it; None for the CPU.
+        arguments: All that the tool gets; `{}` is a path on the phone.
+        path: What `--delegates` names after a colon; None for nothing.
+        name: What a report calls it; None for the name of the file.
+    """
+
+    flag: str | None
+    arguments: tuple[str, ...]
+    path: str | None = None
+    name: str | None = None
+
+
+KINDS = {
+    "cpu": Kind(None, ("--use_xnnpack=true",), name="xnnpack"),
+    "gpu": Kind("--use_gpu", ("--use_gpu=true",), name="gpu"),
+    "gpu:float32": Kind(
+        "--use_gpu",
+        # TensorFlow Lite's tool has the second, LiteRT's the third.
+        ("--use_gpu=true", "--gpu_precision_loss_allowed=false", "--allow_fp16=false"),
+        name="gpu:float32",
+    ),
+    "npu": Kind(
+        "--use_npu",
+        (
+            "--use_npu=true",
+            "--dispatch_library_path={}",
+            "--compiler_plugin_library_path={}",
+        ),
+        path="FOLDER",
+        name="npu",
+    ),
+    "external": Kind(
+        "--external_delegate_path", ("--external_delegate_path={}",), path="LIBRARY"
+    ),
+}
+DISPATCH = "libLiteRtDispatch*.so"  # through which LiteRT reaches an NPU
+
+
 class Delegate:
-    """The delegate that runs a model: CPU, GPU, or an external delegate's library.
+    """What runs a model on the phone.
 
     Args:
-        text: `cpu`, `gpu` or `external:PATH`; the library is here or on the phone.
+        text: One of `KINDS`; `npu:FOLDER` has the libraries of LiteRT and the NPU's
+            maker, `external:LIBRARY` an external delegate, here or on the phone.
+
+    Attributes:
+        path: The folder or library; on the phone once it is there. None without one.
+        flag: The tool's flag that chooses it; None for the CPU.
+        name: What a report calls it.
 
     Raises:
         InputError: If `text` is none of these.
     """
 
     def __init__(self, text: str):
-        kind, _, self.library = text.partition(":")
-        flags = {
-            "cpu": None,
-            "gpu": "--use_gpu",
-            "external": "--external_delegate_path",
-        }
-        if kind not in flags or (kind == "external") != bool(self.library):
+        name, _, path = (text, "", "") if text in KINDS else text.partition(":")
+        kind = KINDS.get(name)
+        if kind is None or (kind.path is not None) != bool(path):
+            examples = [f"{n}:{k.path}" if k.path else n for n, k in KINDS.items()]
             raise InputError(
-                f"{text!r}: no delegate; choose from cpu, gpu, external:LIBRARY."
+                f"{text!r}: no delegate; choose from {', '.join(examples)}."
             )
-        self.flag = flags[kind]  # None for the CPU
-        self.name = {"cpu": "xnnpack"}.get(kind, Path(self.library).name or kind)
+        self._kind, self.path, self.flag = kind, path or None, kind.flag
+        self.name = kind.name or Path(path).name
 
     @property
-    def argument(self) -> str:
-        """The argument of the tool that chooses this delegate."""
-        if self.flag is None:
-            return "--use_xnnpack=true"
-        return f"{self.flag}={self.library or 'true'}"
+    def arguments(self) -> list[str]:
+        """The arguments of the tool that choose this delegate."""
+        return [argument.format(self.path) for argument in self._kind.arguments]
+
+    def send(self, adb: Adb, folder: str, abis: list[str]) -> None:
+        """Copies its libraries to a folder of the phone, if they are here.
+
+        Raises:
+            InputError: If they are nowhere, or for another processor.
+        """
+        if self.path is None:
+            return
+        here = Path(self.path)
+        if here.is_file():
+            check_program(here, abis)
+            adb.push(here, f"{folder}/{here.name}")
+            self.path = f"{folder}/{here.name}"
+        elif here.is_dir():
+            dispatch = [*here.glob(DISPATCH)]
+            if not dispatch:
+                raise InputError(f"{here}: has no {DISPATCH}; see tflite/README.md.")
+            check_program(dispatch[0], abis)
+            for library in sorted(here.glob("*.so")):  # some of them the NPU's own
+                adb.push(library, f"{folder}/{library.name}")
+            self.path = folder
+        elif adb.shell(f"test -e {shlex.quote(self.path)}")[0]:
+            raise InputError(f"{here}: neither here nor on the phone.")
 
 
 @dataclass
@@ -180,7 +248,7 @@ class _Model:
     def __init__(self, file, options):
         self.file = str(file)
         self.size_bytes = Path(file).stat().st_size if Path(file).is_file() else 0
-        self.upscaler = TFLiteUpscaler(file, size=options.size)
+        self.upscaler = TFLiteUpscaler(_plain(file), size=options.size)
         height, width = self.upscaler.size
         self.shape = f"1,{height},{width},{self.upscaler.channels}"
         self.facts = {
@@ -205,6 +273,21 @@ class _Model:
         return metrics.psnr(sr, self.sr)
 
 
+def _plain(file):
+    """Returns the file that a compiled file was made from, else the file itself."""
+    compiled = facts_of(file).get("compiled")
+    if compiled is None:
+        return file
+    _, _, option = compiled.partition(":")
+    plain = Path(file).with_stem(Path(file).stem.removesuffix(f"_{option}"))
+    if not plain.is_file() or plain == Path(file):
+        raise InputError(
+            f"{file}: the file it was compiled from must lie beside it, without "
+            f"_{option}, to compare the output with."
+        )
+    return plain
+
+
 class _Bench:
     """A folder on the phone with the tool and the models in it."""
 
@@ -223,17 +306,7 @@ class _Bench:
                 file.flush()
                 self.adb.push(file.name, f"{self.folder}/{i}.input")
         for delegate in self.options.delegates:
-            if not delegate.library:
-                continue
-            if Path(delegate.library).is_file():
-                check_program(delegate.library, self.facts["abis"])
-                target = f"{self.folder}/{delegate.name}"
-                self.adb.push(delegate.library, target)
-                delegate.library = target
-            elif self.adb.shell(f"test -f {shlex.quote(delegate.library)}")[0]:
-                raise InputError(
-                    f"{delegate.library}: no such file, neither here nor on the phone."
-                )
+            delegate.send(self.adb, self.folder, self.facts["abis"])
 
     def measure(self, model, delegate, threads):
         """Returns one entry of `results`: a run's timings and what it ran on."""
@@ -314,12 +387,13 @@ class _Bench:
             f"--num_runs={self.options.runs}",
             "--input_layer=lr",
             f"--input_layer_shape={model.shape}",
-            delegate.argument,
+            *delegate.arguments,
             *more,
         ]
         tool = [*(["taskset", mask] if mask else []), "./benchmark_model", *arguments]
         process = (
-            f"echo $$ > pid; export LD_LIBRARY_PATH={self.folder}; "
+            f"echo $$ > pid; export LD_LIBRARY_PATH={self.folder} "
+            f"ADSP_LIBRARY_PATH={self.folder}; "  # for what runs on Hexagon itself
             f"exec {shlex.join(tool)}"
         )
         command = (

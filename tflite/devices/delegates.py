@@ -17,7 +17,7 @@ from ai_edge_litert.schema_py_generated import TensorType
 
 from tfsr.children import ChildError
 from tfsr.errors import InputError
-from tfsr.files import replacing
+from tfsr.files import write_array, write_bytes
 from tfsr.tflite.devices import gpu, hexagon
 from tfsr.tflite.flatbuffer import kind_of, unpack
 from tfsr.tflite.metadata import attach, seal
@@ -315,15 +315,14 @@ def compile(file: str | Path, delegate: Delegate) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         plain, out = (Path(folder) / f"{n}.tflite" for n in ("plain", "compiled"))
         content = Path(file).read_bytes()
-        plain.write_bytes(attach(content, facts, content))
+        write_bytes(plain, attach(content, facts, content))
         try:
             delegate.kind.compile(plain, delegate.option, out, SECONDS)
         except ChildError as error:
             raise InputError(
                 f"{file}: {delegate.name} does not compile it: {error.reason}."
             ) from None
-        with replacing(target) as temporary:
-            temporary.write_bytes(seal(out.read_bytes()))
+        write_bytes(target, seal(out.read_bytes()))
     return target
 
 
@@ -360,7 +359,8 @@ class DelegatedUpscaler:
         seconds = SECONDS + len(distinct) * SECONDS / 4
         with tempfile.TemporaryDirectory() as folder:
             lr, sr = (Path(folder) / f"{name}.npy" for name in ("lr", "sr"))
-            np.save(lr, np.stack([local.input_array(i) for i in distinct.values()]))
+            inputs = [local.input_array(image) for image in distinct.values()]
+            write_array(lr, np.stack(inputs))
             try:
                 ran = run(Path(file), delegate.option, lr, sr, seconds)
             except ChildError as error:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tfsr import children
+from tfsr.files import write_array
 
 CHROMIUM = Path("/usr/lib/chromium")
 DRIVER = CHROMIUM / "vk_swiftshader_icd.json"
@@ -133,7 +134,7 @@ def child_compile(file: str, option: str) -> bool:
 def child_run(file: str, option: str, lr: str, sr: str) -> None:
     """Runs a file on the inputs of one `.npy` file; writes another."""
     session = _Session(file, option)
-    np.save(sr, np.stack([session.run(image) for image in np.load(lr)]))
+    write_array(sr, np.stack([session.run(image) for image in np.load(lr)]))
 
 
 def child_measure(file: str, option: str, runs: int, warmup: int) -> dict:

@@ -8,6 +8,7 @@ here does.
 import importlib.util
 import os
 import re
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from tfsr import children, extras
+from tfsr.files import write_array
 
 LICENCE = (
     "Qualcomm's libraries in onnxruntime-qnn are under its AI Stack licence: to "
@@ -25,6 +27,7 @@ LICENCE = (
 )
 PLUGIN = Path("vendors") / "qualcomm" / "compiler"
 PROGRAM = Path("tools") / "apply_plugin_main"
+LEAST_FREE = 2**16  # bytes of a disk; with less, what was written may be cut off
 FAILURE = re.compile(r"^ERROR: \[\S+\] (.+)$", re.MULTILINE)  # of LiteRT's plugin
 ERROR = re.compile(r"\[ ERROR \]\s*(?:<E> )?(.+)")
 
@@ -117,7 +120,7 @@ def child_run(compiled: str, lr: str, sr: str) -> None:
         values = session.run(wanted, {given: image})
         one = len(values) == 1
         outputs.append(values[0] if one else np.concatenate([*map(np.ravel, values)]))
-    np.save(sr, np.stack(outputs))
+    write_array(sr, np.stack(outputs))
 
 
 def _as_onnx(content):
@@ -194,9 +197,13 @@ def _apply(routine, file, soc, out, seconds):
             f"--o={Path(out).absolute()}",
         ]
         try:
-            return children.run(str(file), command, seconds, {"LD_LIBRARY_PATH": path})
+            log = children.run(str(file), command, seconds, {"LD_LIBRARY_PATH": path})
         except children.ChildError as error:
             raise _with_reason(error, str(file)) from None
+    folder = Path(out).parent
+    if shutil.disk_usage(folder).free < LEAST_FREE:  # it would not say so
+        raise children.ChildError(str(file), f"no space left in {folder}", log)
+    return log
 
 
 def _with_reason(error, name):

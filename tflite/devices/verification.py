@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfsr.data import BenchmarkFolder
+from tfsr.files import write_bytes
 from tfsr.scoring.evaluation import psnr
 from tfsr.scoring.grayness import grays
 from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
@@ -47,17 +48,27 @@ def on_delegate(
     Raises:
         InputError: If the delegate does not run the file.
     """
-    facts = facts_of(file)
-    if facts.get("size"):
+    if facts_of(file).get("size"):
         return _of_fixed_size(file, delegate, original, folder, picture)
-    size = [align(side, facts.get("alignment", 1)) for side in SMALL]
     with tempfile.TemporaryDirectory() as name:
-        copy = Path(name) / Path(file).name
-        whole = Path(file).read_bytes()
-        child = child_of(str(file), 3 * math.prod(size))
-        content = child.run("tfsr.tflite.resizing:at_size", whole, *size)
-        copy.write_bytes(attach(content, {**facts, "size": size}, whole))
+        copy = small_copy(file, name)
         return _of_fixed_size(copy, delegate, original, folder, picture)
+
+
+def small_copy(file: str | Path, folder: str | Path) -> Path:
+    """Returns a copy of a file of open size, as one of `SMALL`.
+
+    Args:
+        file: A `.tflite` file of ours.
+        folder: Where the copy goes, under the same name.
+    """
+    facts, content = facts_of(file), Path(file).read_bytes()
+    size = [align(side, facts.get("alignment", 1)) for side in SMALL]
+    child = child_of(str(file), 3 * math.prod(size))
+    resized = child.run("tfsr.tflite.resizing:at_size", content, *size)
+    copy = Path(folder) / Path(file).name
+    write_bytes(copy, attach(resized, {**facts, "size": size}, content))
+    return copy
 
 
 def _of_fixed_size(file, delegate, original, folder, picture):

@@ -55,7 +55,8 @@ def add(command):
     phone.add_argument(
         "--delegates",
         metavar="LIST",
-        help="of cpu, gpu, external:LIBRARY; cpu,gpu by default",
+        help="of cpu, gpu, gpu:float32, npu:FOLDER and external:LIBRARY; cpu,gpu by "
+        "default",
     )
     phone.add_argument(
         "--image", metavar="IMG", help="input of the models; a photograph by default"

@@ -47,6 +47,9 @@ def log(*lines):
 
 
 def say_delegate():
+    if "litert" in WORDS:
+        say_accelerator()
+        return
     flags = {"use_gpu": "GPU", "external_delegate_path": "EXTERNAL"}
     kind = next((name for flag, name in flags.items() if flag in FLAGS), "XNNPACK")
     if "refuse" in WORDS:
@@ -64,10 +67,27 @@ def say_delegate():
             f"Explicitly applied {kind} delegate, and the model graph will be "
             "partially executed by the delegate w/ 3 delegate kernels.",
         )
-    elif "silent" not in WORDS and "litert" not in WORDS:
+    elif "silent" not in WORDS:
         log(
             f"Explicitly applied {kind} delegate, and the model graph will be "
             "completely executed by the delegate."
+        )
+
+
+def say_accelerator():
+    """Says it as LiteRT's tool does, which needs libraries for an NPU."""
+    if "use_npu" in FLAGS:
+        folder = Path(FLAGS["dispatch_library_path"])
+        if not [*folder.glob("libLiteRtDispatch_*.so")]:
+            print("ERROR: Failed to create NPU accelerator.", file=sys.stderr)
+            sys.exit(1)
+        assert os.environ["ADSP_LIBRARY_PATH"] == str(folder)
+    names = {"use_npu": "DispatchDelegate", "use_gpu": "LITERT_CL"}
+    name = next((n for flag, n in names.items() if flag in FLAGS), None)
+    if name:
+        log(
+            f"Replacing 27 out of 27 node(s) with delegate ({name}) node, yielding 1 "
+            "partitions for subgraph 0."
         )
 
 

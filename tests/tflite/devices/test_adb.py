@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 
 import pytest
@@ -13,10 +14,13 @@ def test_real_adb_without_a_phone(real_adb):
         Adb("phone1")
 
 
-def test_real_adb_starts_its_server(real_adb):
-    subprocess.run([real_adb, "kill-server"], capture_output=True, check=False)
+def test_real_adb_starts_its_server(real_adb, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", port)
     with pytest.raises(AdbError, match=r"^adb: no phone"):
         Adb()
+    subprocess.run([real_adb, "kill-server"], capture_output=True)
 
 
 def test_real_adb_of_a_phone_that_went_away(real_adb, tmp_path, monkeypatch):
@@ -28,6 +32,73 @@ def test_real_adb_of_a_phone_that_went_away(real_adb, tmp_path, monkeypatch):
     file.write_bytes(b"content")
     with pytest.raises(AdbError, match=r"^phone1: cannot copy .*file .*not found"):
         adb.push(file, "/data/local/tmp/x/file")
+
+
+@pytest.fixture(params=[("shell_v2",), ()], ids=["phone", "old phone"])
+def phone(request, connect, tmp_path):
+    return connect(tmp_path / "phone", features=request.param)
+
+
+def test_what_the_shell_gets_and_says(phone):
+    command = """printf '%s|' "a  b" 'c"d' $((1 + 1)) "\\$x"; echo é >&2; exit 3"""
+    assert Adb().shell(command) == (3, 'a  b|c"d|2|$x|é\n')
+    assert Adb().shell("yes | head -c 300000") == (0, "y\n" * 150000)
+
+
+def test_files_there_and_back(phone, tmp_path):
+    adb, file, back = Adb(), tmp_path / "it's a (file) é", tmp_path / "back"
+    file.write_bytes(os.urandom(3_000_001))
+    target = "/data/local/tmp/its copy"
+    adb.push(file, target)
+    assert adb.pull(target, back)
+    assert back.read_bytes() == file.read_bytes()
+    assert not adb.pull("/data/local/tmp/none", back)
+
+
+def test_a_copy_that_fails(phone, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(bytes(10**6))
+    adb = Adb()
+    with pytest.raises(AdbError, match=r"cannot copy .*file .adb: error: failed to"):
+        adb.push(file, "/data/local/tmp/no/folder")
+    phone.free_bytes = 10**5
+    with pytest.raises(AdbError, match=r"no space left on the phone for .* .1\.0 MB."):
+        adb.push(file, "/data/local/tmp/x/file")
+
+
+def test_a_cable_that_is_pulled_while_a_file_is_copied(phone, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(bytes(10**6))
+    adb = Adb()
+    phone.cable_bytes = 10**5
+    with pytest.raises(AdbError, match=rf"^{phone.serial}: cannot copy .*file \("):
+        adb.push(file, "/data/local/tmp/file")
+
+
+def test_a_cable_that_is_pulled_while_a_command_runs(phone):
+    adb = Adb()
+    with pytest.raises(AdbError, match=r"lost the phone .the connection ended."):
+        adb.shell(f"touch {phone.folder}/gone")
+    with pytest.raises(AdbError, match=r"lost the phone .error: device .*"):
+        adb.shell("true")
+
+
+def test_states_of_the_real_adb(connect, tmp_path):
+    phone = connect(tmp_path / "a", state="recovery")
+    with pytest.raises(AdbError, match=r"is in state 'recovery'; start Android on it"):
+        Adb()
+    locked = connect(tmp_path / "b", state="unauthorized")
+    with pytest.raises(AdbError, match=r"unauthorized; accept the prompt about USB"):
+        Adb(locked.serial)
+    with pytest.raises(AdbError, match=rf"^c: no such phone; adb has .*{phone.serial}"):
+        Adb("c")
+
+
+def test_a_phone_that_is_locked_later(connect, tmp_path, monkeypatch):
+    monkeypatch.setattr(Adb, "_choose", lambda self, serial: serial)
+    adb = Adb(connect(tmp_path, state="unauthorized").serial)
+    with pytest.raises(AdbError, match=r"lost the phone .error: device unauthorized"):
+        adb.shell("true")
 
 
 @pytest.fixture
@@ -69,6 +140,20 @@ def test_a_command_that_takes_too_long(script):
 def test_a_server_that_cannot_start(script):
     script('echo "adb: failed to check server version" >&2; exit 1')
     with pytest.raises(AdbError, match=r"cannot list phones .adb: failed to check"):
+        Adb()
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ("offline", r"^a: offline; reconnect the cable"),
+        ("authorizing", r"^a: not authorized yet; accept the prompt"),
+        ("no permissions (missing udev rules?)", r"^a: no permission to use the USB"),
+    ],
+)
+def test_a_phone_that_cannot_be_used(script, state, message):
+    script(LISTED.format(f"a\\t{state}"))
+    with pytest.raises(AdbError, match=message):
         Adb()
 
 

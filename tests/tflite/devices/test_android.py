@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tfsr.cli import main
 from tfsr.data import BenchmarkFolder
 from tfsr.models import carn_m
 from tfsr.tflite.conversion import convert
-from tfsr.tflite.devices import android
+from tfsr.tflite.devices import android, delegates
 from tfsr.tflite.devices.android import Delegate
 
 HERE = Path(__file__).parent
@@ -49,29 +50,25 @@ def models(tmp_path_factory, photographs):
 
 
 @pytest.fixture
-def phone(tmp_path, monkeypatch):
-    """The folder that stands for a phone, with an `adb` on the PATH that reaches it."""
-    folder = tmp_path / "phone"
-    for name in ("tmp", "bin", "cpu"):
-        (folder / name).mkdir(parents=True)
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    for file, content in [
-        (programs / "adb", (HERE / "fake_adb.sh").read_text()),
-        *((folder / "bin" / n, f"#!/bin/sh\n{s}\n") for n, s in PHONE_PROGRAMS.items()),
-    ]:
-        file.write_text(content)
-        file.chmod(0o755)
+def phone(connect, tmp_path, monkeypatch):
+    """A phone that the real `adb` is connected to."""
+    phone = connect(tmp_path / "phone")
+    for name, content in PHONE_PROGRAMS.items():
+        program(phone, name, content)
     for i, mhz in enumerate(MHZ):
-        core = folder / "cpu" / f"cpu{i}" / "cpufreq"
+        core = phone.folder / "cpu" / f"cpu{i}" / "cpufreq"
         core.mkdir(parents=True)
         (core / "cpuinfo_max_freq").write_text(f"{mhz * 1000}\n")
-    (folder / "thermal").write_text("0\n")
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_PHONE", str(folder))
-    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    (phone.folder / "thermal").write_text("0\n")
     monkeypatch.setattr(android, "THERMAL_POLL_S", 0.01)
-    return folder
+    return phone
+
+
+def program(phone, name, content):
+    """Puts a shell script on the phone's PATH."""
+    file = phone.folder / "bin" / name
+    file.write_text(f"#!/bin/sh\n{content}\n")
+    file.chmod(0o755)
 
 
 @pytest.fixture
@@ -98,8 +95,8 @@ def bench(phone, tool, models, capsys, tmp_path):
             if line.startswith("tfsr: ")
         ]
         report = json.loads(written.read_text()) if written.exists() else None
-        if not (phone / "gone").exists():
-            assert not list((phone / "tmp").iterdir())  # it cleaned up
+        if not phone.is_gone:
+            assert not list((phone.folder / "tmp").iterdir())  # it cleaned up
         return code, lines, report
 
     return run
@@ -140,7 +137,7 @@ def test_the_whole_way(bench, phone, models, photographs):
         assert r["thermal_status"] == [0, 0]
     masks = ["f0"] * 2 + ["f1"] * 4
     assert [r["cpu_mask"] for r in results] == masks
-    assert (phone / "masks").read_text().split() == masks
+    assert (phone.folder / "masks").read_text().split() == masks
     assert report["failures"] == []
 
 
@@ -214,11 +211,62 @@ def test_an_external_delegate_comes_along(bench, phone, tmp_path):
     code, _, report = bench("--delegates", f"external:{library}")
     assert code == 0
     assert report["results"][0]["delegate"] == "libnpu.so"
-    assert f"push {library}" in (phone / "calls").read_text()
+    assert any(asked.endswith("/libnpu.so") for asked in phone.asked)
     missing = tmp_path / "libno.so"
     code, lines, _ = bench("--delegates", f"external:{missing}")
     assert code == 2
-    assert lines == [f"{missing}: no such file, neither here nor on the phone."]
+    assert lines == [f"{missing}: neither here nor on the phone."]
+
+
+@pytest.fixture
+def libraries(tmp_path):
+    """The libraries of LiteRT and of an NPU's maker, one of them for the NPU itself."""
+    folder = tmp_path / "its libraries"
+    folder.mkdir()
+    (folder / "libLiteRtDispatch_Qualcomm.so").write_bytes(elf(machine=183))
+    (folder / "libQnnHtpV75Skel.so").write_bytes(elf(machine=164))
+    return folder
+
+
+def test_the_npu_of_litert(bench, monkeypatch, libraries):
+    monkeypatch.setenv("FAKE_TOOL", "litert")
+    code, lines, report = bench("--delegates", f"npu:{libraries}", "--threads", "1")
+    assert (code, lines) == (0, [])
+    (r,) = report["results"]
+    assert (r["delegate"], r["delegated"], r["partitions"]) == ("npu", "all", 1)
+    (libraries / "libLiteRtDispatch_Qualcomm.so").unlink()
+    code, lines, _ = bench("--delegates", f"npu:{libraries}")
+    assert code == 2
+    assert lines[0].startswith(f"{libraries}: has no libLiteRtDispatch*.so")
+
+
+def test_a_compiled_file_is_compared_with_the_plain_one(
+    bench, monkeypatch, libraries, models, tmp_path
+):
+    def append(file, option, out, seconds):
+        out.write_bytes(Path(file).read_bytes())
+
+    kind = delegates.Kind("fake:SOC", "X1", lambda *_: {}, compile=append)
+    monkeypatch.setitem(delegates.DELEGATES, "fake", kind)
+    plain = tmp_path / "m.tflite"
+    shutil.copy(models[1], plain)
+    compiled = delegates.compile(plain, delegates.Delegate("fake:X1"))
+    monkeypatch.setenv("FAKE_TOOL", "litert")
+    options = ("--delegates", f"npu:{libraries}", "--threads", "1")
+    code, _, report = bench(*options, files=[str(compiled)])
+    assert (code, report["results"][0]["file"]) == (0, str(compiled))
+    plain.unlink()
+    code, lines, _ = bench(*options, files=[str(compiled)])
+    assert code == 2
+    assert lines[0].startswith(f"{compiled}: the file it was compiled from must lie")
+
+
+def test_precision_of_the_gpu():
+    assert Delegate("gpu").arguments == ["--use_gpu=true"]
+    exact = Delegate("gpu:float32")
+    assert (exact.name, exact.flag) == ("gpu:float32", "--use_gpu")
+    assert "--gpu_precision_loss_allowed=false" in exact.arguments
+    assert "--allow_fp16=false" in exact.arguments
 
 
 def test_a_tool_for_another_processor(bench, phone, tmp_path):
@@ -229,18 +277,18 @@ def test_a_tool_for_another_processor(bench, phone, tmp_path):
     assert lines == [
         f"{file}: is for x86_64, the phone runs arm64-v8a, armeabi-v7a; get that one."
     ]
-    assert "push" not in (phone / "calls").read_text()
+    assert not any(asked.startswith("send") for asked in phone.asked)
 
 
 def test_it_waits_for_a_warm_phone(bench, phone):
-    (phone / "thermal").write_text("3\n2\n1\n0\n1\n")
+    (phone.folder / "thermal").write_text("3\n2\n1\n0\n1\n")
     _, _, report = bench("--delegates", "cpu", "--threads", "1")
     assert report["android"]["thermal_status"] == 3
     assert report["results"][0]["thermal_status"] == [0, 1]
 
 
 def test_it_does_not_wait_for_ever(bench, phone):
-    (phone / "thermal").write_text("2\n")
+    (phone.folder / "thermal").write_text("2\n")
     code, _, report = bench("--delegates", "cpu", "--threads", "1", "--cool", "1")
     assert code == 0
     assert report["results"][0]["thermal_status"] == [2, 2]
@@ -300,12 +348,12 @@ def test_output_that_is_not_finite(bench, monkeypatch, models):
     assert "its output is NaN or infinite" in lines[0]
 
 
-def test_a_lost_phone_keeps_the_results(bench, monkeypatch):
+def test_a_lost_phone_keeps_the_results(bench, phone, monkeypatch):
     monkeypatch.setenv("FAKE_TOOL", "vanish")
     monkeypatch.setenv("FAKE_WHEN", "--use_gpu")
     code, lines, report = bench("--threads", "1")
     assert code == 2
-    assert lines == ["phone1: lost the phone (error: closed)."]
+    assert lines == [f"{phone.serial}: lost the phone (the connection ended)."]
     assert [r["delegate"] for r in report["results"]] == ["xnnpack"]
 
 
@@ -318,26 +366,6 @@ def test_a_tool_that_the_phone_cannot_run(bench, tmp_path):
     assert lines[0].startswith(f"{script}: the phone cannot run it (")
 
 
-@pytest.mark.parametrize(
-    ("devices", "arguments", "expected"),
-    [
-        ("", [], "adb: no phone; connect one by USB"),
-        ("a\tdevice\nb\tdevice", [], "adb: several phones (a, b); choose one with"),
-        ("a\tdevice\nb\tdevice", ["--serial", "c"], "c: no such phone; adb has a, b."),
-        ("a\tunauthorized", [], "a: unauthorized; accept the prompt"),
-        ("a\toffline", [], "a: offline; reconnect"),
-        ("a\tno permissions (missing udev rules?)", [], "a: no permission to use"),
-        ("a\trecovery", [], "a: is in state 'recovery'; start Android"),
-    ],
-)
-def test_a_phone_that_cannot_be_used(bench, monkeypatch, devices, arguments, expected):
-    monkeypatch.setenv("FAKE_DEVICES", devices)
-    code, lines, report = bench(*arguments)
-    assert (code, report) == (2, None)
-    assert len(lines) == 1
-    assert lines[0].startswith(expected)
-
-
 def test_real_adb_without_a_phone(real_adb, tool, models, capsys):
     assert main(["benchmark", "--android", "--tool", tool, models[1]]) == 2
     assert capsys.readouterr().err == (
@@ -346,32 +374,32 @@ def test_real_adb_without_a_phone(real_adb, tool, models, capsys):
     )
 
 
-def test_the_serial_number_chooses(bench, monkeypatch, phone):
-    monkeypatch.setenv("FAKE_DEVICES", "a\tdevice\nb\tdevice")
-    code, _, report = bench("--serial", "b", "--delegates", "cpu", "--threads", "1")
-    assert (code, report["android"]["serial"]) == (0, "b")
-    calls = (phone / "calls").read_text().splitlines()
-    assert all(c.startswith("-s b ") for c in calls if c.startswith("-s"))
+def test_the_serial_number_chooses(bench, phone, connect, tmp_path):
+    other = connect(tmp_path / "other")
+    code, lines, _ = bench("--delegates", "cpu", "--threads", "1")
+    assert code == 2
+    assert lines[0].startswith("adb: several phones (")
+    options = ("--delegates", "cpu", "--threads", "1", "--serial", phone.serial)
+    code, _, report = bench(*options)
+    assert (code, report["android"]["serial"]) == (0, phone.serial)
+    assert other.asked == []
 
 
-def test_no_space_for_the_files(bench, monkeypatch, tool):
-    monkeypatch.setenv("FAKE_ADB", "full")
+def test_no_space_for_the_files(bench, phone, tool):
+    phone.free_bytes = 1000
     code, lines, report = bench()
     assert (code, report) == (2, None)
     assert lines == [
-        f"phone1: no space left on the phone for {tool} "
+        f"{phone.serial}: no space left on the phone for {tool} "
         f"({Path(tool).stat().st_size / 1e6:.1f} MB) in /data/local/tmp."
     ]
 
 
 def test_no_place_on_the_phone(bench, phone):
-    (phone / "bin" / "mkdir").write_text(
-        "#!/bin/sh\necho mkdir: $1: No space left on device; exit 1\n"
-    )
-    (phone / "bin" / "mkdir").chmod(0o755)
+    program(phone, "mkdir", "echo mkdir: $1: No space left on device; exit 1")
     code, lines, report = bench()
     assert (code, report) == (2, None)
-    assert lines[0].startswith("phone1: cannot make /data/local/tmp/tfsr-")
+    assert lines[0].startswith(f"{phone.serial}: cannot make /data/local/tmp/tfsr-")
     assert lines[0].endswith("(no space left on the phone).")
 
 
@@ -387,6 +415,7 @@ def test_no_adb(bench, monkeypatch, tmp_path):
     [
         (["--delegates", "npu"], "'npu': no delegate; choose from cpu, gpu,"),
         (["--delegates", "external:"], "'external:': no delegate"),
+        (["--delegates", "gpu:float16"], "'gpu:float16': no delegate"),
         (["--tool", "nowhere"], "nowhere: no such file; --tool names"),
         (["--image", "nowhere.png"], "nowhere.png: no such file"),
     ],
@@ -395,7 +424,7 @@ def test_mistakes_are_found_before_the_phone(bench, phone, arguments, expected):
     code, lines, _ = bench(*arguments)
     assert code == 2
     assert lines[0].startswith(expected)
-    assert not (phone / "calls").exists()
+    assert phone.asked == []
 
 
 def test_options_of_a_phone_need_one(capsys, models):
@@ -434,9 +463,9 @@ def test_ctrl_c_keeps_results_and_cleans_up(phone, tool, models, tmp_path, monke
         # A shell's background jobs, such as these tests may be, ignore Ctrl-C.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        masks = phone / "masks"
+        masks = phone.folder / "masks"
         while (
-            not (pids := list((phone / "tmp").glob("*/pid")))
+            not (pids := list((phone.folder / "tmp").glob("*/pid")))
             or not masks.exists()
             or masks.read_text().count("\n") < 2
         ):
@@ -445,7 +474,7 @@ def test_ctrl_c_keeps_results_and_cleans_up(phone, tool, models, tmp_path, monke
         tool_process = int(pids[0].read_text())
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130
-    assert not list((phone / "tmp").iterdir())
+    assert not list((phone.folder / "tmp").iterdir())
     with pytest.raises(ProcessLookupError):
         os.kill(tool_process, 0)
     report = json.loads((out / "benchmark.json").read_text())

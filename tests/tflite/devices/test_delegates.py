@@ -1,5 +1,8 @@
 import json
+import re
 import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -101,13 +104,75 @@ def test_engines_that_fail_are_one_line(engine, files, fault):
         raise InputError(answer["reason"])
 
 
-def test_verify_on_an_engine_that_aborts(run, engine, files, keras_file, photographs):
-    engine("os:abort")
-    command = ("verify", files[0], "--against", keras_file, "--images", photographs)
-    code, out, err = run(*command, "--delegate", "fake")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_commands_on_engines_that_fail(
+    run, engine, files, keras_file, photographs, fault
+):
+    arguments, reason = FAULTS[fault]
+    delegate = engine(*arguments, compile=lambda *_: delegate.kind.ask())
+    reason = reason.strip("^$")
+    images = ("--against", keras_file, "--images", photographs)
+    code, out, err = run("verify", files[0], *images, "--delegate", "fake")
     assert (code, out) == (2, "")
-    expected = f"tfsr: {files[0]}: fake does not run it: its process crashed (SIGABRT)"
-    assert expected in err
+    assert re.fullmatch(
+        rf"tfsr: {files[0]}: fake does not run it: {reason}.*\.\n", lines(err)
+    )
+    code, out, err = run("inspect", files[0], "--delegates", "fake")
+    assert code == 0
+    assert re.search(rf"fake: refused.*{reason}", out)
+
+
+def lines(err):
+    """Returns the lines of `tfsr` on standard error."""
+    found = [line for line in err.splitlines(True) if line.startswith("tfsr: ")]
+    return "".join(found)
+
+
+@pytest.fixture
+def small_disk(tmp_path, monkeypatch):
+    """Has temporary files on a disk that has as much room as the function gets."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", folder]
+    if not shutil.which("mount") or subprocess.run(mount, check=False).returncode:
+        pytest.skip("a small tmpfs cannot be mounted here: needs Linux and root")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    def leave(size):
+        free = shutil.disk_usage(folder).free
+        (folder / "ballast").write_bytes(bytes(free - size))
+        return folder
+
+    yield leave
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_no_room_for_what_an_engine_gets(
+    small_disk, run, engine, files, keras_file, photographs
+):
+    engine("builtins:bool")
+    folder = small_disk(16384)
+    images = ("--against", keras_file, "--images", photographs)
+    code, _, err = run("verify", files[0], *images, "--delegate", "fake")
+    assert code == 2
+    expected = rf"tfsr: {folder}/.*/lr.npy: No space left on device\.\n"
+    assert re.fullmatch(expected, lines(err))
+    assert [file.name for file in folder.iterdir()] == ["ballast"]
+
+
+@pytest.mark.parametrize("name", ["gpu", "qualcomm:SM8650"])
+def test_no_room_for_what_an_engine_gives(small_disk, here, files, name):
+    delegate = here(name)
+    image = np.zeros((*SIZE, 3), np.float32)
+    small_disk(20480)  # four of these, as output, are 37 KB
+    with pytest.raises(InputError, match=rf"{name} does not run it: .*[Nn]o space"):
+        delegates.DelegatedUpscaler(files[0], delegate, [image])
+
+
+def test_no_room_for_a_compiled_file(small_disk, here, files):
+    npu = here("qualcomm:SM8650")
+    small_disk(4096)
+    assert "no space left in" in ask(files[0], npu)["reason"]
 
 
 def test_what_is_not_installed_is_named(run, report, engine, files, monkeypatch):

@@ -1,0 +1,172 @@
+"""What becomes of every file of ours on a phone's GPU and NPUs, held against this CPU.
+
+python benchmarks/device_matrix.py released
+python benchmarks/device_matrix.py networks --delegates gpu:float32,qualcomm:SM8650
+
+`released` has the released models, `networks` every network of MODELS, small and with
+random weights. A cell is the PSNR between what runs there and the float network, in dB,
+where the file is taken whole. It wants Chromium's Vulkan driver and the extra
+`qualcomm`. Results are kept by the file's checksum, so the same command goes on where
+it was interrupted, and measures anew what has changed.
+"""
+
+import argparse
+import functools
+import runpy
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from tfsr import files, metrics, tables
+from tfsr.api import load_upscaler
+from tfsr.data import BenchmarkFolder
+from tfsr.data.degradation import in_8_bits
+from tfsr.data.embedded import photographs
+from tfsr.errors import InputError
+from tfsr.models import MODELS
+from tfsr.scoring.evaluation import psnr
+from tfsr.scoring.images import task_to_score
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler, ask
+from tfsr.tflite.devices.verification import small_copy
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.upscaling.upscalers import from_uint8, to_uint8
+from tfsr.zoo import released
+
+NPUS = ("qualcomm:SM8550", "qualcomm:SM8650", "qualcomm:SM8750")
+FORMATS = ("float32", "float16", "int8", "dynamic_int8")
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+SMALL_NETWORKS = Path(__file__).parents[1] / "tests" / "networks.py"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("released", "networks"))
+    parser.add_argument("--delegates", default=",".join(["gpu:float32", *NPUS]))
+    parser.add_argument("--formats", default=",".join(FORMATS))
+    parser.add_argument("--only", default="", help="models whose name begins so")
+    parser.add_argument("--kept", default="device_matrix.json")
+    options = parser.parse_args()
+    delegates = [Delegate(name) for name in options.delegates.split(",")]
+    for delegate in delegates:
+        delegate.check()
+    models = (of_released if options.what == "released" else of_networks)()
+    models = [model for model in models if model[0].startswith(options.only)]
+    formats = options.formats.split(",")
+    kept = files.read_json(options.kept) if Path(options.kept).exists() else {}
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, load, scale, int8 in tqdm(models, disable=None):
+            original = load_upscaler(load(), scale)
+            images = small_images(original)
+            for format in formats:
+                plain = Path(folder) / f"{name}_{format}.tflite"
+                if format == "int8" and int8:
+                    plain.write_bytes(released.find(int8).read_bytes())
+                else:
+                    of = (original.model, original.scale, format, [None])
+                    convert(*of, plain, images)
+                file = small_copy(plain, tempfile.mkdtemp(dir=folder))
+                row = {}
+                for delegate in [None, *delegates]:
+                    key = f"{name} {format} {delegate.name if delegate else 'cpu'}"
+                    sha256 = files.sha256(file)
+                    if kept.get(key, {}).get("sha256") != sha256:
+                        found = measure(file, delegate, original, images)
+                        kept[key] = {"sha256": sha256, **found}
+                        files.write_json(options.kept, kept)
+                    row[key.split()[-1]] = kept[key]
+                rows.append((name, format, row))
+    head = ["model", "format", "cpu", *(delegate.name for delegate in delegates)]
+    table = [[name, format, *map(cell, row.values())] for name, format, row in rows]
+    print(tables.markdown(head, table))
+    if options.what == "released":
+        shown = [r for r in rows if r[1] == "int8"]
+        losses = [
+            [name, format, *map(loss, row.values())] for name, format, row in shown
+        ]
+        print(f"\n{tables.markdown(head, losses)}")
+
+
+def of_released():
+    """Returns name, a function that loads it, scale and int8 file of each model."""
+    found = []
+    for int8 in (name for name in released.names() if name.endswith("_int8")):
+        name = int8.removesuffix("_int8")
+        scale = TFLiteUpscaler(released.find(int8)).scale
+        known = name if name in released.names() else name.rpartition("_x")[0]
+        found.append((name, lambda known=known: known, scale, int8))
+    return found
+
+
+def of_networks():
+    """Returns the same of every network, its int8 file converted here."""
+    small = runpy.run_path(str(SMALL_NETWORKS))["small"]
+    return [(name, lambda n=name: small(n, 2), 2, None) for name in MODELS]
+
+
+def small_images(original):
+    """Returns the photographs that calibrate and measure."""
+    task = in_8_bits(task_to_score(original))
+    files = photographs(PHOTOGRAPHS)
+    return BenchmarkFolder(files, original.scale, original.channels, degradation=task)
+
+
+@functools.lru_cache(maxsize=1)
+def samples(original, images, size):
+    """Returns LR and HR of every image's middle, and what the float network makes."""
+    found = []
+    for pair in images.middles(size):
+        lr = from_uint8(pair.lr)
+        found.append((lr, pair.hr, to_uint8(original(lr))))
+    return found
+
+
+def measure(file, delegate, original, images):
+    """Returns what a delegate, None for this CPU, takes of a file and what it loses.
+
+    Returns:
+        `taken`; where it is whole `psnr_between`, its output and the float network's,
+        and `loss_db`, of PSNR against HR; else `parts` and `reason`.
+    """
+    upscaler = TFLiteUpscaler(file)
+    found = samples(original, images, upscaler.size)
+    if delegate:
+        try:
+            upscaler = DelegatedUpscaler(file, delegate, [lr for lr, _, _ in found])
+        except InputError as error:
+            answer = ask(file, delegate)
+            reason = answer["reason"] or ", ".join(answer["refused_operators"])
+            if answer["taken"] == "whole":
+                return {"taken": "failed", "parts": 1, "reason": str(error)}
+            return {
+                "taken": answer["taken"],
+                "parts": answer["parts"],
+                "reason": reason,
+            }
+    between, lost = [], []
+    for lr, hr, theirs in found:
+        ours = to_uint8(upscaler(lr))
+        between.append(metrics.psnr(ours, theirs))
+        lost.append(psnr(theirs, hr, images.border) - psnr(ours, hr, images.border))
+    return {
+        "taken": "whole",
+        "psnr_between": float(np.mean(between)),
+        "loss_db": float(np.mean(lost)),
+    }
+
+
+def cell(found):
+    if found["taken"] == "whole":
+        return f"{float(found['psnr_between']):.1f}"
+    return f"{found['parts']} parts" if found["taken"] == "parts" else found["taken"]
+
+
+def loss(found):
+    return f"{found['loss_db']:.3f}" if found["taken"] == "whole" else found["taken"]
+
+
+if __name__ == "__main__":
+    main()
