@@ -375,6 +375,8 @@ def test_a_file_that_is_not_there(tmp_path):
         ("model.filters=8.0", r"tiny\.toml: \[model\] .*Received: filters=8\.0"),
         ("model.blocks=0", r"tiny\.toml: \[model\] .*Received: blocks=0"),
         ("model.units=true", r"tiny\.toml: \[model\] .*Received: units=True"),
+        ("model.blocks=2147483648", r"tiny\.toml: \[model\] blocks must be at most"),
+        ("model.scale=[2, inf]", r"tiny\.toml: \[model\] scale must be at most 4096"),
     ],
 )
 def test_arguments_that_the_builder_rejects(write, override, message):

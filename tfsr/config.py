@@ -45,6 +45,7 @@ SCHEDULES = {  # the keys that each needs, and those it may have
     "halve": (("every",), ("after",)),
     "step": (("every", "factor"), ()),
 }
+MOST = 4096  # filters, blocks and other counts of a network
 EXCLUSIVE = (("clip_norm", "clip_value"), ("weight_decay", "l2_penalty"))
 
 
@@ -421,6 +422,7 @@ def build_model(model: dict, source: str | Path) -> "keras.Model":
         if key != "name"
     }
     try:
+        _check_counts(arguments)
         with naming_memory():
             return MODELS[model["name"]](**arguments)
     except (ValueError, TypeError, OverflowError) as error:
@@ -429,6 +431,14 @@ def build_model(model: dict, source: str | Path) -> "keras.Model":
         raise InputError(
             f"{source}: [model] asks for more memory than there is; make it smaller."
         ) from None
+
+
+def _check_counts(arguments):
+    """Raises `ValueError` for counts of which a network would be built without end."""
+    for key, value in arguments.items():
+        for number in value if isinstance(value, tuple) else [value]:
+            if isinstance(number, int | float) and not number <= MOST:
+                raise ValueError(f"{key} must be at most {MOST}, not {number}.")
 
 
 def _check_schedule(schedule):

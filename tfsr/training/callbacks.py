@@ -6,6 +6,7 @@ import io
 import math
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import keras
@@ -295,7 +296,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     Keras' own `BackupAndRestore` writes its files in place, so a kill at the wrong
     moment loses them. Here every file is written under a temporary name and renamed,
-    and a state has its epoch in its name, so there is always one whole state.
+    and a state has its epoch and its checksum in its name, so there is always one whole
+    state, and damage is told.
 
     The state is written first; with it the epoch is complete. If a kill prevents the
     weights from following, `restore(trainee)` writes them again: it loads the latest
@@ -319,12 +321,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._save_weights()
 
     def on_epoch_end(self, epoch, logs):
-        backup = self.out / "backup"
-        backup.mkdir(exist_ok=True)
-        state = backup / f"epoch_{epoch + 1:06d}.weights.h5"
-        save_weights(self.model, state)
-        for older in _states(self.out)[:-1]:
-            older.unlink()
+        save_state(self.out, self.model, epoch + 1)
         self._save_weights()
 
     def _save_weights(self):
@@ -348,16 +345,45 @@ def save_weights(model: keras.Model, file: Path) -> None:
     HDF5 writes to memory only: on a full disk, it ends the process with a segmentation
     fault (h5py 3.14).
     """
+    _write(file, _weights(model))
+
+
+def _weights(model):
     content = _InMemory()
     model.save_weights(content)
+    return content.getbuffer()
+
+
+def _write(file, content):
     with files.replacing(file) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(content)
+
+
+def _checksum(content):
+    return f"{zlib.crc32(content):08x}"
 
 
 def completed_epochs(out: str | Path) -> int:
     """Returns how many epochs the run in the folder `out` has completed."""
     states = _states(out)
     return int(states[-1].name.split("_")[1].split(".")[0]) if states else 0
+
+
+def save_state(out: str | Path, trainee: keras.Model, epoch: int) -> None:
+    """Saves the state after `epoch` epochs in the run folder `out`, and no other.
+
+    Args:
+        out: The run folder.
+        trainee: The network in training.
+        epoch: Completed epochs.
+    """
+    content = _weights(trainee)
+    name = f"epoch_{epoch:06d}_{_checksum(content)}.weights.h5"
+    state = Path(out) / "backup" / name
+    state.parent.mkdir(exist_ok=True)
+    _write(state, content)
+    for other in set(_states(out)) - {state}:
+        other.unlink()
 
 
 def load_state(out: str | Path, trainee: keras.Model) -> bool:
@@ -373,21 +399,26 @@ def load_state(out: str | Path, trainee: keras.Model) -> bool:
     states = _states(out)
     if not states:
         return False
+    state = states[-1]
+    _, _, checksum = state.name.split(".")[0].rpartition("_")
     try:
-        trainee.load_weights(states[-1])
+        # Without a checksum the state is of an older tfsr.
+        if len(checksum) == 8 and checksum != _checksum(state.read_bytes()):
+            raise ValueError("its checksum does not match")
+        trainee.load_weights(state)
     except MemoryError:
         raise
     except Exception as error:  # on damaged files HDF5 and Keras raise nearly anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"{states[-1]}: not a readable training state ({reason}); "
+            f"{state}: not a readable training state ({reason}); "
             "delete it to train from the start."
         ) from None
     return True
 
 
 def _states(out):
-    return sorted((out / "backup").glob("epoch_*.weights.h5"))
+    return sorted((Path(out) / "backup").glob("epoch_*.weights.h5"))
 
 
 class TensorBoardImages(keras.callbacks.TensorBoard):
