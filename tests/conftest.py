@@ -2,6 +2,7 @@ import functools
 import gc
 import json
 import os
+import runpy
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 import tomli_w
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+browser = runpy.run_path(str(Path(__file__).with_name("browser.py")))
 
 
 def pytest_collection_finish():
@@ -248,3 +250,35 @@ def photographs(tmp_path_factory):
         crop = getattr(skimage.data, name)()[50 : 111 + i, 100 : 170 + 3 * i]
         Image.fromarray(crop).save(folder / f"{name}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def litert_js():
+    """The folder that `npm install @litertjs/core` was run in."""
+    folder = Path(__file__).parents[1]
+    if not (folder / "node_modules" / "@litertjs" / "core").is_dir():
+        pytest.skip("there is no LiteRT.js here; run npm install @litertjs/core")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def open_chromium(tmp_path_factory):
+    """Opens a Chromium with more flags; all are closed at the end."""
+    program = browser["find_chromium"]()
+    if program is None:
+        pytest.skip("there is no Chromium on the PATH")
+    pages = []
+
+    def start(*flags):
+        profile = tmp_path_factory.mktemp("profile")
+        pages.append(browser["Browser"](program, profile, flags))
+        return pages[-1]
+
+    yield start
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="session")
+def chromium(open_chromium):
+    return open_chromium()

@@ -1,11 +1,7 @@
-import runpy
 import shutil
 import threading
-from pathlib import Path
 
 import pytest
-
-browser = runpy.run_path(str(Path(__file__).with_name("browser.py")))
 
 MODELS = ("small", "small_int8.tflite", "small_dynamic.tflite", "aware")
 TILE = (40, 48)  # LR pixels, smaller than what the tests upscale
@@ -39,15 +35,6 @@ def runs(write_config, photographs, tmp_path_factory, leave_untraced):
     shutil.copy(folder / "small" / "config.toml", folder / "aware")
     aware = quantization_aware(model, [from_uint8(pair.lr) for pair in images])
     aware.save(folder / "aware" / "model.keras")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def litert_js():
-    """The folder that `npm install @litertjs/core` was run in."""
-    folder = Path(__file__).parents[2]
-    if not (folder / "node_modules" / "@litertjs" / "core").is_dir():
-        pytest.skip("there is no LiteRT.js here; run npm install @litertjs/core")
     return folder
 
 
@@ -92,13 +79,3 @@ def serve():
     for listening in running:
         listening.shutdown()
         listening.server_close()
-
-
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory):
-    program = browser["find_chromium"]()
-    if program is None:
-        pytest.skip("there is no Chromium on the PATH")
-    page = browser["Browser"](program, tmp_path_factory.mktemp("profile"))
-    yield page
-    page.close()

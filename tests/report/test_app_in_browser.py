@@ -11,7 +11,7 @@ import pytest
 
 import tfsr
 from tfsr import files
-from tfsr.tflite.devices.browser import prepare
+from tfsr.app.box import write_box
 
 ROOT = Path(__file__).parents[2]
 TILE = (40, 48)  # of `small_int8.tflite`
@@ -27,7 +27,7 @@ window.result = [large.height, large.width, [...large.data]];
 @pytest.fixture
 def folder(runs, litert_js, tmp_path):
     """What a page of the snippet needs, with a tiny model in place of the page's."""
-    prepare(runs / "small_int8.tflite", tmp_path, litert_js)
+    write_box(tmp_path, [runs / "small_int8.tflite"], litert_js)
     text = (ROOT / "docs" / "app.md").read_text()
     code = re.search(r"^```js\n(.*?)^```", text, re.M | re.S).group(1)
     radius = tfsr.load_upscaler(runs / "small_int8.tflite").radius

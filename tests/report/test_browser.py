@@ -47,13 +47,14 @@ EAGER = "document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })"
 FITS = "document.documentElement.scrollWidth <= window.innerWidth"
 STAGE = """(({x, y, width}) => [x, y, width])
 (document.querySelector('.stage').getBoundingClientRect())"""
-CAN_HAVE_FOCUS = """[...document.querySelectorAll('a, input, summary, [tabindex]')]
+CAN_HAVE_FOCUS = """[...document.querySelectorAll(
+  'a, button, input, select, summary, [tabindex]')]
 .filter(e => e.checkVisibility()).length"""
 FOCUS = """(() => {
   const element = document.activeElement;
   if (element === document.body) return null;
   const all = [...document.querySelectorAll('*')];
-  const seen = element.closest('.stage') ?? element;
+  const seen = element.closest('.stage, .frame, .button') ?? element;
   const box = seen.getBoundingClientRect();
   return [
     all.indexOf(element),
@@ -62,7 +63,8 @@ FOCUS = """(() => {
       && box.top < innerHeight,
   ];
 })()"""
-FINISHED = "/^Done| not /.test(document.all['try-status'].textContent)"
+READY = "document.all['box'] && !document.all['box'].hidden"
+FINISHED = "/^Done| not /.test(document.all['box-status'].textContent)"
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
@@ -91,6 +93,7 @@ def used(chromium, runs, tried, serve, tmp_path):
     """The browser, showing a box that has done a photo."""
     photo(tmp_path / "photo.png", 40, 52)
     chromium.open(serve(tried(runs / "small_int8.tflite")))
+    chromium.wait(READY)
     chromium.choose_file("#photo", tmp_path / "photo.png")
     chromium.wait(FINISHED)
     return chromium
@@ -229,7 +232,7 @@ def photo(file, height, width):
 def downloaded(chromium):
     """Returns the PNG behind the link to download."""
     content = chromium.run(
-        "fetch(document.all['try-download'].href).then(r => r.arrayBuffer())"
+        "fetch(document.all['box-download'].href).then(r => r.arrayBuffer())"
         ".then(b => btoa(Array.from(new Uint8Array(b), c => "
         "String.fromCharCode(c)).join('')))"
     )
@@ -252,15 +255,16 @@ def test_a_dropped_photo_comes_out_as_on_the_desktop(
     file = runs / f"{name}.tflite"
     pixels = photo(tmp_path / "photo.png", *size)
     chromium.open(serve(tried(file)))
+    chromium.wait(READY)
     chromium.drop_file("#drop", tmp_path / "photo.png")
     chromium.wait(FINISHED)
-    assert chromium.run("document.all['try-status'].textContent") == "Done."
+    assert chromium.run("document.all['box-status'].textContent") == "Done."
     ours = downloaded(chromium)
     desktop = to_uint8(TFLiteUpscaler(file)(from_uint8(pixels)))
     assert np.abs(ours.astype(int) - desktop).max() <= 1
-    whole = chromium.run("document.all['try-whole'].textContent")
+    whole = chromium.run("document.all['box-whole'].textContent")
     assert whole.endswith(f"{tiles} tile{'s' if tiles > 1 else ''}")
-    network = chromium.run("document.all['try-network'].textContent")
+    network = chromium.run("document.all['box-network'].textContent")
     assert network.endswith(" ms, median of 7 runs")
     assert float(network.split()[0]) > 0
     assert chromium.errors == []
@@ -275,9 +279,10 @@ def test_a_page_without_isolation_has_one_thread(
     file = runs / "small_int8.tflite"
     pixels = photo(tmp_path / "photo.png", 60, 50)
     chromium.open(serve(tried(file)))
+    chromium.wait(READY)
     chromium.drop_file("#drop", tmp_path / "photo.png")
     chromium.wait(FINISHED)
-    device = chromium.run("document.all['try-device'].textContent")
+    device = chromium.run("document.all['box-device'].textContent")
     assert device.startswith("1 thread of WebAssembly; Mozilla")
     desktop = to_uint8(TFLiteUpscaler(file)(from_uint8(pixels)))
     assert np.abs(downloaded(chromium).astype(int) - desktop).max() <= 1
@@ -290,14 +295,15 @@ def test_a_photo_can_be_chosen_and_another_after_it(
     (tmp_path / "notes.png").write_text("no picture")
     file = runs / "small_int8.tflite"
     chromium.open(serve(tried(file)), *PHONE)
+    chromium.wait(READY)
     chromium.choose_file("#photo", tmp_path / "notes.png")
     chromium.wait(FINISHED)
-    status = chromium.run("document.all['try-status'].textContent")
+    status = chromium.run("document.all['box-status'].textContent")
     assert status == "notes.png: not a picture that this browser can read."
     for i, size in enumerate(((40, 52), (33, 29))):
         pixels = photo(tmp_path / f"{i}.png", *size)
         chromium.choose_file("#photo", tmp_path / f"{i}.png")
-        shown = f"document.all['try-photo'].textContent.startsWith('{size[1]}x')"
+        shown = f"document.all['box-photo'].textContent.startsWith('{size[1]}x')"
         chromium.wait(f"{shown} && {FINISHED}")
         desktop = to_uint8(TFLiteUpscaler(file)(from_uint8(pixels)))
         ours = downloaded(chromium)
@@ -308,10 +314,10 @@ def test_a_photo_can_be_chosen_and_another_after_it(
 
 def test_a_file_says_how_to_open_the_box(chromium, runs, tried):
     chromium.open((tried(runs / "small_int8.tflite") / "index.html").as_uri())
-    notice = "document.all['try-offline'].checkVisibility()"
+    notice = "document.all['box-absent'].checkVisibility()"
     assert chromium.run(notice)
     assert not chromium.run("document.all['drop'].checkVisibility()")
-    text = chromium.run("document.all['try-offline'].textContent")
+    text = chromium.run("document.all['box-absent'].textContent")
     assert "tfsr report --serve" in text
 
 
@@ -321,9 +327,10 @@ def test_a_runtime_that_is_gone_is_said(chromium, runs, tried, serve, tmp_path):
     (folder / "try" / "litert" / "core.js").unlink()
     photo(tmp_path / "photo.png", 20, 20)
     chromium.open(serve(folder))
+    chromium.wait(READY)
     chromium.choose_file("#photo", tmp_path / "photo.png")
     chromium.wait(FINISHED)
-    status = chromium.run("document.all['try-status'].textContent")
+    status = chromium.run("document.all['box-status'].textContent")
     assert status.startswith("The model could not be run: ")
     assert not chromium.run("document.all['photo'].disabled")
 
@@ -351,10 +358,11 @@ def test_colour_is_restored_by_one_channel_as_on_the_desktop(
 
     photo(tmp_path / "photo.png", 50, 61)
     chromium.open(serve(tried(restorer)))
+    chromium.wait(READY)
     assert " restores it in 8 bits" in chromium.run("document.all['try'].textContent")
     chromium.drop_file("#drop", tmp_path / "photo.png")
     chromium.wait(FINISHED)
-    assert chromium.run("document.all['try-status'].textContent") == "Done."
+    assert chromium.run("document.all['box-status'].textContent") == "Done."
     restored = tmp_path / "restored.png"
     arguments = [tmp_path / "photo.png", "-o", restored, "--model", restorer]
     assert main(["restore", *map(str, arguments)]) == 0

@@ -7,12 +7,11 @@ small photograph needs no padding, and the result is the same as on the desktop.
 """
 
 import shutil
-from importlib import resources
 from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tfsr.data.degradation import from_table
+from tfsr.data.degradation import BICUBIC, from_table, task_name
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_text
 from tfsr.tflite.formats import format_of
@@ -23,50 +22,36 @@ INSIDE = 64  # LR pixels: smallest side of a tile without its overlap
 SHAPE, SHAPE_SIGNATURE = 4, 18  # offsets of these fields in the schema's `Tensor` table
 PACKAGE = Path("@litertjs/core")
 VERSION = "2.5.3"  # the tested version
-# One runtime for each set of browser features; a fourth, `jspi`, is for GPU and NPU.
-RUNTIMES = ("", "_compat", "_threaded")
+# One runtime for each set of browser features; that of JSPI is for GPUs.
+RUNTIMES = ("", "_compat", "_threaded", "_jspi")
 IMPORT = '"@litertjs/wasm-utils"'
 
 
-def prepare(model: str | Path, out: str | Path, package: str | Path | None) -> dict:
-    """Puts a model, LiteRT.js and the worker that runs them into `out`.
+def copy_runtime(out: str | Path, package: str | Path | None) -> None:
+    """Puts LiteRT.js into the folder `out`, made if missing.
 
     Args:
-        model: An int8 `.tflite` file.
-        out: The folder to write to, created if missing.
-        package: The folder of `@litertjs/core`, or a folder with `@litertjs/core` in
-            its `node_modules`; the working directory by default.
-
-    Returns:
-        The facts that the worker needs: `file`; `scale`; `channels`; `luma`, whether a
-        model of one channel gets the luma of a colour image instead of R, G and B in
-        turn; `size`, height and width at which latency is measured; `resizable`; `tile`
-        and `overlap`, height and width; `step`, which sides of tiles are multiples of;
-        `shapes`, where the file has its sizes.
+        out: The folder to write to.
+        package: As for `find_package`.
 
     Raises:
-        InputError: If the model is not an int8 file of ours, or LiteRT.js is missing.
+        InputError: If LiteRT.js is missing or of another version.
     """
-    facts = tiling(model)
     core, utils = find_package(package)
     out = Path(out)
-    (out / "litert").mkdir(parents=True, exist_ok=True)
-    _copy(Path(model), out / facts["file"])
+    out.mkdir(parents=True, exist_ok=True)
     text = (core / "dist" / "index.js").read_text()
     if text.count(IMPORT) != 1:
         raise InputError(
             f"{core}: this version of LiteRT.js is not known to work; {VERSION} is."
         )
     # Browsers import modules by address; import maps do not work in workers.
-    write_text(out / "litert" / "core.js", text.replace(IMPORT, '"./wasm-utils.js"'))
-    _copy(utils / "dist" / "index.js", out / "litert" / "wasm-utils.js")
+    write_text(out / "core.js", text.replace(IMPORT, '"./wasm-utils.js"'))
+    copy(utils / "dist" / "index.js", out / "wasm-utils.js")
     for runtime in RUNTIMES:
         for ending in ("js", "wasm"):
             name = f"litert_wasm{runtime}_internal.{ending}"
-            _copy(core / "wasm" / name, out / "litert" / name)
-    worker = resources.files("tfsr.report").joinpath("worker.js").read_text()
-    write_text(out / "worker.js", worker)
-    return facts
+            copy(core / "wasm" / name, out / name)
 
 
 def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
@@ -92,16 +77,23 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
 
 
 def tiling(file: str | Path) -> dict:
-    """Returns how a browser runs a model on photographs, as described at `prepare`.
+    """Returns how a browser runs a model on photographs.
+
+    Returns:
+        The facts that the box needs: `name`; `title`, what it is for; `file`; `scale`;
+        `channels`; `ends`, the type of its pixels; `luma`, whether a model of one
+        channel gets the luma of a colour image instead of R, G and B in turn; `size`,
+        height and width at which latency is measured; `resizable`; `tile` and
+        `overlap`, height and width; `step`, which sides of tiles are multiples of;
+        `shapes`, where the file has its sizes.
 
     Raises:
-        InputError: If the model is not an int8 file of ours.
+        InputError: If the model is not a file of ours that browsers run.
     """
     upscaler = TFLiteUpscaler(file, threads=1)
     facts = upscaler.metadata
-    if not upscaler.is_ours or format_of(facts, file).ends != "uint8":
-        takes = facts.get("input", "pixels of its own")
-        raise InputError(f"{file}: takes {takes}; the browser wants int8.")
+    if not upscaler.is_ours:
+        raise InputError(f"{file}: was not made by tfsr convert; the box wants that.")
     step, radius = facts["alignment"], facts["receptive_radius"]
     radius += -radius % step
     size = facts["size"] or DYNAMIC_TILE
@@ -112,9 +104,12 @@ def tiling(file: str | Path) -> dict:
         tile = [max(side, least) // step * step for side in size]
         overlap = [radius, radius]
     return {
+        "name": Path(file).stem,
+        "title": f"{Path(file).stem}, {_purpose(facts)}",
         "file": Path(file).name,
         "scale": upscaler.scale,
         "channels": upscaler.channels,
+        "ends": format_of(facts, file).ends,
         "luma": upscaler.channels == 1 and _of_luma(facts),
         "size": list(size),
         "resizable": upscaler.tiles is None,
@@ -123,6 +118,13 @@ def tiling(file: str | Path) -> dict:
         "step": step,
         "shapes": _shapes(Path(file).read_bytes(), upscaler.scale),
     }
+
+
+def _purpose(facts):
+    degradation = from_table(facts["degradation"])
+    if facts["scale"] == 1:
+        return task_name(degradation, 1)
+    return "for clean photos" if degradation == BICUBIC else "for spoiled photos"
 
 
 def _of_luma(facts):
@@ -148,7 +150,8 @@ def _shapes(content, scale):
     return found
 
 
-def _copy(source, target):
+def copy(source: Path, target: Path) -> None:
+    """Copies a file of LiteRT.js or a model; it is whole or not there."""
     if not source.is_file():
         raise InputError(f"{source}: missing; install @litertjs/core again.")
     with replacing(target) as temporary:

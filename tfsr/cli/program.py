@@ -16,6 +16,7 @@ from pathlib import Path
 
 import tfsr
 from tfsr.cli import (
+    app,
     benchmark,
     convert,
     demo,
@@ -51,6 +52,7 @@ COMMANDS = (
     sensitivity,
     benchmark,
     report,
+    app,
 )
 # The user's to mend even where Python gives no file name.
 DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)

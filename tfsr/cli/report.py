@@ -42,7 +42,7 @@ def add(command):
         dest="try_model",
         type=known_model,
         metavar="FILE.tflite",
-        help="an int8 model that visitors run on photos of theirs, on their device",
+        help="a model that visitors run on photos of theirs, on their device",
     )
     box.add_argument(
         "--litert-js",
@@ -86,9 +86,9 @@ def run(options):
         out.mkdir(parents=True, exist_ok=True)
         box = None
         if options.try_model:
-            from tfsr.tflite.devices.browser import prepare
+            from tfsr.app.box import write_box
 
-            box = prepare(options.try_model, out / "try", options.litert_js)
+            (box,) = write_box(out / "try", [options.try_model], options.litert_js)
         score(comparison, out / "results")
         latency = None
         if not options.no_latency:

@@ -67,8 +67,14 @@ def _nothing(image, stream):
 def _jpeg(image, stream):
     """Returns the quality of the IJG's table for luma whose steps add up alike."""
     steps = sum(image.quantization[0])
-    quality = min(range(1, 101), key=lambda q: abs(sum(_ijg_steps(q)) - steps))
+    distances = [abs(of_ijg - steps) for of_ijg in sums_of_steps()]
+    quality = 1 + distances.index(min(distances))
     return f"JPEG of quality {quality}", quality
+
+
+def sums_of_steps() -> list[int]:
+    """Returns the sum of the IJG's steps for luma by quality, from 1 to 100."""
+    return [sum(_ijg_steps(quality)) for quality in range(1, 101)]
 
 
 def _ijg_steps(quality):

@@ -28,7 +28,8 @@ def write(
         out: The folder, which exists.
         comparison: Models with their scores.
         latency: What `kept.measure` returned; None if not measured.
-        box: What `browser.prepare` returned; None for a page without.
+        box: The facts of its model, from `tfsr.app.box.write_box`; None for a page
+            without.
     """
     out = Path(out)
     report = _report(comparison, latency)
@@ -70,11 +71,11 @@ def _render(view):
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("page.html").render(view)
+    return environment.get_template("report/page.html").render(view)
 
 
 def _asset(name):
-    return resources.files(__package__).joinpath(name).read_text()
+    return resources.files("tfsr").joinpath(name).read_text()
 
 
 def _title(comparison):

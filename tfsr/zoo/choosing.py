@@ -7,7 +7,8 @@ from tfsr.config import DataConfig
 from tfsr.errors import InputError
 from tfsr.photos import read_photo
 from tfsr.photos.noise import noise_sigma
-from tfsr.photos.origin import Origin, origin_of
+from tfsr.photos.opening import AVIF, HEIC
+from tfsr.photos.origin import Origin, origin_of, sums_of_steps
 from tfsr.zoo import released
 from tfsr.zoo.catalogue import restorers
 
@@ -17,6 +18,10 @@ PHOTO = "photo"  # the network for lossy files
 # x2, PSNR on Y of every fourth of crops512, by quality: 100 +2.76 dB, 98 +2.67,
 # 95 +2.33, 90 +1.68, 85 +1.15, 75 +0.51, 60 +0.06, 50 -0.07.
 LOSSY_QUALITY = 90
+SHARPER = (
+    "is for clean files; what compression left, such as the blocks of JPEG, comes out "
+    "sharper."
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,34 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
         if scale in released.by_scale(PHOTO):
             name = PHOTO
         else:
-            warning = f"{name} is for clean files; what compression left, such as the "
-            warning += "blocks of JPEG, comes out sharper."
+            warning = f"{name} {SHARPER}"
     in_float = origin.bits == 16
     model = name if in_float else released.in_8_bits(name, scale)
     return Choice(model, str(origin), warning)
+
+
+def enlarging_rule() -> dict:
+    """Returns how `enlarger_of` chooses for files of 8 bits, for another program.
+
+    Returns:
+        `lossy_quality`, up to which a JPEG counts as lossy; `sums`, by quality from 1
+        on what the steps of a JPEG's luma table add up to; `brands`, what lossy files
+        have at their fifth byte; `clean` and `lossy`, the names of models by scale;
+        `sharper`, what is said where a scale has none for lossy files.
+    """
+    photo = {scale: f"{PHOTO}_x{scale}" for scale in released.ENLARGERS}
+    return {
+        "lossy_quality": LOSSY_QUALITY,
+        "sums": sums_of_steps(),
+        "brands": [brand.decode() for brand in (*HEIC, *AVIF)],
+        "clean": {s: released.in_8_bits(n, s) for s, n in released.ENLARGERS.items()},
+        "lossy": {
+            scale: released.in_8_bits(name, scale)
+            for scale, name in photo.items()
+            if name in released.names()
+        },
+        "sharper": SHARPER,
+    }
 
 
 def restorer_of(file: str | Path) -> Choice:

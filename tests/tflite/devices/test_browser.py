@@ -83,31 +83,32 @@ def test_a_file_that_resizes_inside_keeps_its_size(images, tmp_path):
     assert facts["overlap"] == [6, 8]  # a quarter, less than its radius
 
 
-def test_all_files_are_put_beside_the_page(model, images, package, tmp_path):
-    file = tmp_path / "model.tflite"
-    convert(model, 2, "int8", [(24, 32)], file, images)
+def test_the_runtime_is_put_beside_a_page(package, tmp_path):
     node_modules = package / "node_modules"
     for folder in (package, node_modules, node_modules / "@litertjs" / "core"):
         out = tmp_path / "out" / folder.name
-        assert browser.prepare(file, out, folder)["file"] == "model.tflite"
-        assert (out / "model.tflite").read_bytes() == file.read_bytes()
-        text = (out / "litert" / "core.js").read_text()
+        browser.copy_runtime(out, folder)
+        text = (out / "core.js").read_text()
         assert text == 'import { createWasmLib } from "./wasm-utils.js";\n'
-        assert len(list((out / "litert").iterdir())) == 2 + 2 * len(browser.RUNTIMES)
+        assert len(list(out.iterdir())) == 2 + 2 * len(browser.RUNTIMES)
 
 
-def test_what_cannot_be_tried(model, images, package, tmp_path):
-    file = tmp_path / "model.tflite"
-    convert(model, 2, "float32", [(24, 32)], file, images)
-    with pytest.raises(InputError, match=r"takes float32 RGB in .0, 1.; the browser"):
-        browser.prepare(file, tmp_path / "out", package)
-    convert(model, 2, "int8", [(24, 32)], file, images)
+def test_a_runtime_that_is_not_whole(package, tmp_path):
     core = package / "node_modules" / "@litertjs" / "core"
     (core / "wasm" / "litert_wasm_internal.wasm").unlink()
     with pytest.raises(InputError, match=r"internal\.wasm: missing; install"):
-        browser.prepare(file, tmp_path / "out", package)
+        browser.copy_runtime(tmp_path / "out", package)
     (core / "dist" / "index.js").write_text("another version")
     with pytest.raises(InputError, match=r"this version of LiteRT\.js is not known"):
-        browser.prepare(file, tmp_path / "out", package)
+        browser.copy_runtime(tmp_path / "out", package)
     with pytest.raises(InputError, match=r"no LiteRT\.js in it; run npm install"):
         browser.find_package(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("format", "ends"), [("float32", "float32"), ("float16", "float32")]
+)
+def test_a_file_in_float_is_told_apart(model, images, tmp_path, format, ends):
+    convert(model, 2, format, [(24, 32)], tmp_path / "model.tflite", images)
+    facts = browser.tiling(tmp_path / "model.tflite")
+    assert (facts["ends"], facts["title"]) == (ends, "model, for clean photos")

@@ -38,18 +38,23 @@ def find_chromium() -> str | None:
 class Browser:
     """One page of a Chromium.
 
+    Args:
+        program: The Chromium.
+        profile: An empty folder for it.
+        flags: What it gets beside `FLAGS`.
+
     Attributes:
         errors: What was an error in the console, and what the page threw.
         requests: The URLs it asked for.
     """
 
-    def __init__(self, program: str, profile: Path):
+    def __init__(self, program: str, profile: Path, flags=()):
         command_read, self._commands = os.pipe()
         self._replies, reply_write = os.pipe()
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-c", AS_3_AND_4, str(command_read)),
-                *(str(reply_write), program, *FLAGS),
+                *(str(reply_write), program, *FLAGS, *flags),
                 *(f"--user-data-dir={profile}", "about:blank"),
             ],
             pass_fds=(command_read, reply_write),

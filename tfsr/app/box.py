@@ -1,0 +1,57 @@
+"""The box of a page: it takes a photo, runs a model in the browser and shows both."""
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+from tfsr import files
+from tfsr.tflite.devices.browser import copy, copy_runtime, tiling
+
+ASSETS = resources.files(__package__)
+SCRIPTS = ("box.js", "engines.js", "origin.js", "tiles.js", "viewer.js", "worker.js")
+
+
+def html() -> str:
+    """Returns the element that `box.js` fills, for a page that loads it and box.css.
+
+    The page also has an element with the id `box-absent`, which is shown where the box
+    cannot run and removed where it does.
+    """
+    return asset("box.html")
+
+
+def asset(name: str) -> str:
+    """Returns the text of a file of the site."""
+    return ASSETS.joinpath(name).read_text(encoding="utf-8")
+
+
+def write_box(
+    out: str | Path,
+    models: Sequence[str | Path],
+    package: str | Path | None,
+    choice: dict | None = None,
+) -> list[dict]:
+    """Writes what the box loads: scripts, style, models and LiteRT.js.
+
+    Args:
+        out: The folder to write to, made if missing.
+        models: `.tflite` files of `tfsr convert`, at least one.
+        package: As for `tfsr.tflite.devices.browser.find_package`.
+        choice: As `tfsr.zoo.choosing.enlarging_rule` returns it; None if the visitor
+            chooses.
+
+    Returns:
+        The facts of the models, as `tfsr.tflite.devices.browser.tiling` returns them.
+
+    Raises:
+        InputError: If a model cannot run in a browser, or LiteRT.js is missing.
+    """
+    facts = [tiling(model) for model in models]
+    out = Path(out)
+    copy_runtime(out / "litert", package)
+    for model in models:
+        copy(Path(model), out / Path(model).name)
+    for name in (*SCRIPTS, "box.css"):
+        files.write_text(out / name, asset(name))
+    files.write_json(out / "models.json", {"models": facts, "choice": choice})
+    return facts
