@@ -85,7 +85,7 @@ def main():
             quantized["int8 as converted"] = converted
         tests = [images(test, clean(config, scale)) for test in options.test]
         quality += [score(*floats, quantized, test) for test in tests]
-        latency.append(time_scale(options, model, scale, file, calibration))
+        latency.append(time_scale(model, scale, file, calibration, options.size))
         if scale > 1 and config.data.task != BICUBIC:
             upscalers = {"float": floats[1], "int8": quantized["int8"]}
             spoiled += gains(upscalers, images, options.test)
@@ -164,14 +164,22 @@ def gains(upscalers, images, folders):
     return rows
 
 
-def time_scale(options, model, scale, file, calibration):
-    """Returns a row of latencies, float32, 8 bits and CARN-M's timed in turns."""
-    size = options.size or [side // scale for side in HR_SIZE]
+def time_scale(model, scale, file, images, size=None):
+    """Returns a row of latencies, float32, 8 bits and CARN-M's timed in turns.
+
+    Args:
+        model: The released network.
+        scale: One of its scales.
+        file: Its file in 8 bits.
+        images: Any that it is for.
+        size: Height and width of the input; None for those of a 720p output.
+    """
+    size = size or [side // scale for side in HR_SIZE]
     unit = UNIT / f"carn_m_x{scale}_int8.tflite"
-    units = [unit] if unit.exists() else []
+    units = [unit] if unit.exists() and unit != file else []
     with tempfile.TemporaryDirectory() as folder:
         floats = Path(folder) / "float32.tflite"
-        convert(model, scale, "float32", [size], floats, calibration)
+        convert(model, scale, "float32", [size], floats, images)
         measured = benchmark([floats, file, *units], [1], RUNS, size=size)
     exact, rounded, *of = (result["median_ms"] for result in measured["results"])
     return {
@@ -179,7 +187,7 @@ def time_scale(options, model, scale, file, calibration):
         "float32": f"{exact:.0f} ms",
         "int8": f"{rounded:.0f} ms",
         "of float32": f"{rounded / exact:.2f}",
-        "of CARN-M": f"{rounded / of[0]:.2f}" if of else "",
+        "of CARN-M": f"{rounded / of[0]:.2f}" if of else "1" if unit.exists() else "",
         "on": measured["device"],
     }
 

@@ -1,0 +1,54 @@
+"""Times the released models anew, in turns, and writes the figures into their cards.
+
+python tools/time_cards.py [NAME ...]
+then, for `tfsr models`, python tools/index_released.py
+"""
+
+import runpy
+import sys
+from pathlib import Path
+
+import tfsr
+from tfsr import files
+from tfsr.data import BenchmarkFolder
+from tfsr.data.embedded import TRAINING, photographs
+from tfsr.models import scales
+from tfsr.terminal import say
+from tfsr.tflite.runtime import inspect
+from tfsr.training import read_config
+from tfsr.zoo import released
+
+release = runpy.run_path(str(Path(__file__).with_name("release.py")))
+
+
+def main():
+    wanted = sys.argv[1:]
+    for card in sorted(released.FOLDER.glob("*.md")):
+        if not wanted or card.stem in wanted:
+            rows = times(card)
+            quality, _, _ = card.read_text().partition("| input | float32 |")
+            _, _, spoiled = card.read_text().partition("\n\n| LR |")
+            lines = release["table"](rows)
+            lines += [f"| LR |{spoiled}"] if spoiled else []
+            files.write_text(card, quality + "\n".join(lines))
+            say(f"{card.stem}: {rows[0]['int8']}")
+    released.write_digests()
+
+
+def times(card):
+    """Returns a row for each scale of a card's network."""
+    model, rows = tfsr.load_model(card.with_suffix(".npz")), []
+    task = read_config(card.with_suffix(".toml")).data.task.in_8_bits()
+    for scale in scales(model):
+        pictures = BenchmarkFolder(
+            photographs(TRAINING), scale, model.inputs[0].shape[-1], degradation=task
+        )
+        name = released.in_8_bits(card.stem, scale)
+        file = released.FOLDER / f"{name}.tflite"
+        size = inspect(file)["metadata"]["size"]
+        rows.append(release["time_scale"](model, scale, file, pictures, size))
+    return rows
+
+
+if __name__ == "__main__":
+    main()
