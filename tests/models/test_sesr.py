@@ -115,6 +115,7 @@ def test_saved_and_reloaded(tmp_path):
         *({"filters": n} for n in (0, 2.0, True, None)),
         *({"blocks": n} for n in (0, "2")),
         {"channels": 4},
+        {"color_blocks": -1},
         {"expanded": 0},
     ],
     ids=str,

@@ -23,6 +23,7 @@ import keras
 from tfsr.layers import ChannelShift, CollapsibleConv2D, ColorDifferences
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 from tfsr.models.colors import share
+from tfsr.models.sizes import check_positive
 
 COLORS = 16  # channels of the part that is of colours alone
 
@@ -32,6 +33,7 @@ def sesr(
     filters: int = 16,
     blocks: int = 11,
     channels: int = 3,
+    color_blocks: int = 0,
     expanded: int = 256,
 ) -> keras.Model:
     """Builds SESR, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
@@ -41,17 +43,20 @@ def sesr(
         filters: Channels of the body.
         blocks: Number of collapsible blocks between the first and the last convolution.
         channels: 3 for RGB, 1 for grayscale.
+        color_blocks: Convolutions of colours before they meet the chain: where LR is
+            clean none are needed, but what JPEG does to colours lies far apart.
         expanded: Channels that a block has inside, in training.
     """
     if type(scale) is not int or scale not in (2, 3, 4):
         raise ValueError(f"`scale` must be 2, 3 or 4. Received: scale={scale}.")
     if channels not in (1, 3):
         raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
-    for name, value in (("filters", filters), ("blocks", blocks)):
-        if type(value) is not int or value < 1:
-            raise ValueError(
-                f"`{name}` must be a positive integer. Received: {name}={value}."
-            )
+    check_positive(filters=filters, blocks=blocks)
+    if type(color_blocks) is not int or color_blocks < 0:
+        raise ValueError(
+            "`color_blocks` must be an integer of 0 or more. "
+            f"Received: color_blocks={color_blocks}."
+        )
     mean = RGB_MEAN if channels == 3 else LUMA_MEAN
 
     lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
@@ -65,7 +70,7 @@ def sesr(
     residual = CollapsibleConv2D(scale**2, expanded, name=f"tail_x{scale}")(x)
     if channels == 3:
         differences = ColorDifferences(dtype="float32", name="differences")(lr)
-        residual = share(residual, differences, x, COLORS)
+        residual = share(residual, differences, x, COLORS, color_blocks)
     anchor = keras.layers.Concatenate(dtype="float32", name="anchor")([lr] * scale**2)
     x = keras.layers.Add(dtype="float32", name="long_skip")([residual, anchor])
     sr = keras.ops.depth_to_space(x, scale)
