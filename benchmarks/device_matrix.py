@@ -22,7 +22,6 @@ from tqdm import tqdm
 from tfsr import files, metrics, tables
 from tfsr.api import load_upscaler
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import in_8_bits
 from tfsr.data.embedded import photographs
 from tfsr.errors import InputError
 from tfsr.models import MODELS
@@ -96,7 +95,7 @@ def of_released():
     for int8 in (name for name in released.names() if name.endswith("_int8")):
         name = int8.removesuffix("_int8")
         scale = TFLiteUpscaler(released.find(int8)).scale
-        known = name if name in released.names() else name.rpartition("_x")[0]
+        known = released.public(name)
         found.append((name, lambda known=known: known, scale, int8))
     return found
 
@@ -109,7 +108,7 @@ def of_networks():
 
 def small_images(original):
     """Returns the photographs that calibrate and measure."""
-    task = in_8_bits(task_to_score(original))
+    task = task_to_score(original).in_8_bits()
     files = photographs(PHOTOGRAPHS)
     return BenchmarkFolder(files, original.scale, original.channels, degradation=task)
 

@@ -1,7 +1,8 @@
 """What networks cost in int8 at x4, untrained, as shares of a file.
 
 All are timed in turns in one run, on one thread and LR of 180x320 pixels: chains of
-tfsr's `sesr`, and published networks in plain Keras (`published_networks.py`).
+tfsr's `sesr`, and published networks in plain Keras (`published_networks.py`). Peak MB
+is what loading and running the file once adds to the memory of a new process.
 
 python benchmarks/int8_latency.py carn_m_x4_int8.tflite 16x11 32x10 ESPCN SAFMN
 """
@@ -46,13 +47,15 @@ def main():
             rows.append((name, complexity.mult_adds(model, *SIZE)))
         every = [*files, options.unit]
         *results, unit = benchmark(every, [1], options.runs, size=SIZE)["results"]
-    print("| network | mult-adds | ms | share | of the fastest | partitions |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    head = "network", "mult-adds", "ms", "share", "of the fastest", "partitions"
+    print(f"| {' | '.join((*head, 'peak MB'))} |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for (name, count), result in zip(rows, results, strict=True):
         median, least = (result[key] / unit[key] for key in ("median_ms", "min_ms"))
         print(
             f"| {name} | {count / 1e9:.2f} G | {result['median_ms']:.1f} "
-            f"| {median:.3f} | {least:.3f} | {result['partitions']} |"
+            f"| {median:.3f} | {least:.3f} | {result['partitions']} "
+            f"| {result['peak_memory_mb']:.0f} |"
         )
 
 

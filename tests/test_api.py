@@ -95,6 +95,9 @@ def test_a_name_whose_scales_are_networks_of_their_own(monkeypatch, tmp_path, fi
     choice = r"plain: has networks of x2, x3; choose one with --scale, or as plain_x2\."
     with pytest.raises(InputError, match=choice):
         tfsr.load_model("plain")
+    (tmp_path / "other_x2.npz").touch()
+    released.write_digests()
+    assert released.find("other") == tmp_path / "other_x2.npz"  # its only one
     with pytest.raises(InputError, match="plain: has networks of x2, x3; not x4"):
         tfsr.load_upscaler("plain", scale=4)
 
@@ -217,6 +220,8 @@ BUILT = carn_m(2, **SMALL)
         (lambda: tfsr.benchmark("m.tflite", runs=0), "Received: runs=0"),
         (lambda: tfsr.benchmark("m.tflite", threads=[-1]), "Received: threads=-1"),
         (lambda: tfsr.benchmark("m.tflite", threads=2), "Received: threads=2"),
+        (lambda: tfsr.upscale("a.png"), r"tfsr\.data\.read_image.*image='a\.png'"),
+        (lambda: tfsr.load_model("carn_m_x2_int8"), "a TFLite model, where one of Ker"),
         (lambda: tfsr.benchmark([]), "`files` must name one or more"),
         (lambda: tfsr.evaluate("bicubic", 3, scale=2), "`folder` must be a path"),
         (lambda: tfsr.evaluate("bicubic", ".", scale="2"), "Received: scale='2'"),

@@ -15,7 +15,7 @@ def test_the_python_gives_the_pixels_of_upscale():
     text = (ROOT / "docs" / "app.md").read_text()
     names = {}
     exec(re.search(r"^```python\n(.*?)^```", text, re.M | re.S).group(1), names)
-    name = "carn_m_x2_int8"
+    name = "sesr_m_x2_int8"
     upscaler = tfsr.load_upscaler(name)
     assert (names["SCALE"], names["RADIUS"]) == (upscaler.scale, upscaler.radius)
     names["TILE"] = 56
@@ -30,4 +30,4 @@ def test_every_language_has_the_numbers_of_the_file():
     blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```", text, re.M | re.S))
     assert blocks.keys() == {"python", "kotlin", "swift", "cpp", "js"}
     for language, code in blocks.items():
-        assert re.search(r"RADIUS\b.*\b23|radius = 23|kRadius = 23", code), language
+        assert re.search(r"RADIUS\b.*\b12|radius = 12|kRadius = 12", code), language

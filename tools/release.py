@@ -13,11 +13,12 @@ from pathlib import Path
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
-from tfsr.data.degradation import BICUBIC, from_table
+from tfsr.data.degradation import BICUBIC
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import scales
 from tfsr.scoring.evaluation import baseline, evaluate
+from tfsr.scoring.spoiled import SPOILED, gains
 from tfsr.tables import markdown
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
@@ -30,17 +31,6 @@ from tfsr.zoo.loading import save_arrays
 
 RUNS = 12
 HR_SIZE = (720, 1280)  # of latencies
-SPOILED = {  # what people have: LR that is compressed, noisy, or both
-    "JPEG of quality 95": [{"name": "jpeg", "quality": 95}],
-    "JPEG of quality 75": [{"name": "jpeg", "quality": 75}],
-    "JPEG of quality 60": [{"name": "jpeg", "quality": 60}],
-    "JPEG of quality 30": [{"name": "jpeg", "quality": 30}],
-    "noise of sigma 5": [{"name": "noise", "sigma": 5}],
-    "both, 5 and 60": [
-        {"name": "noise", "sigma": 5},
-        {"name": "jpeg", "quality": 60},
-    ],
-}
 UNIT = released.FOLDER  # has CARN-M in 8 bits, the unit of latency
 
 
@@ -88,7 +78,7 @@ def main():
         latency.append(time_scale(model, scale, file, calibration, options.size))
         if scale > 1 and config.data.task != BICUBIC:
             upscalers = {"float": floats[1], "int8": quantized["int8"]}
-            spoiled += gains(upscalers, images, options.test)
+            spoiled += on_spoiled(upscalers, images, options.test)
     card += [*table(quality), *table(latency)]
     card += table(spoiled) if spoiled else []
     files.write_text(arrays.with_suffix(".md"), "\n".join(card))
@@ -145,21 +135,17 @@ def clean(config, scale):
     return BICUBIC if scale > 1 else config.data.task.in_8_bits()
 
 
-def gains(upscalers, images, folders):
+def on_spoiled(upscalers, images, folders):
     """Returns rows of how much upscalers gain on bicubic of the same spoiled LR."""
     rows = []
-    for name, steps in SPOILED.items():
-        task = from_table([{"name": "bicubic"}, *steps]).in_8_bits()
+    for name, task in SPOILED.items():
         row = {"LR": name}
         for folder in folders:
             pairs = images(folder, task)
             of = f"{pairs.folder.name} x{pairs.scale}"
-            key = key_of("psnr", pairs.channels)
-            before = evaluate(baseline(pairs), pairs, ("psnr",))["mean"][key]
+            before, gained = gains(upscalers, pairs)
             row[f"{of}, bicubic"] = f"{before:.2f} dB"
-            for column, upscaler in upscalers.items():
-                psnr = evaluate(upscaler, pairs, ("psnr",))["mean"][key]
-                row[f"{of}, {column}"] = f"{psnr - before:+.2f} dB"
+            row |= {f"{of}, {name}": f"{db:+.2f} dB" for name, db in gained.items()}
         rows.append(row)
     return rows
 

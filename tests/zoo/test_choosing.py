@@ -8,7 +8,12 @@ from tfsr.config import DataConfig
 from tfsr.data import GaussianNoise, imresize
 from tfsr.errors import InputError
 from tfsr.zoo import released
-from tfsr.zoo.choosing import LOSSY_QUALITY, enlarger_of, restorer_of
+from tfsr.zoo.choosing import (
+    LOSSY_QUALITY,
+    enlarger_of,
+    enlarging_rule,
+    restorer_of,
+)
 
 CLEAN, DEEP, PHOTO = "sesr_m_x2_int8", "sesr_m", "photo_x2_int8"
 ENLARGERS = {
@@ -69,6 +74,14 @@ def test_with_photo_lossy_files_get_it_where_it_has_the_scale(folder):
     of_x3 = enlarger_of("usual.jpg", 3)
     assert of_x3.model == "sesr_m_x3_int8"
     assert of_x3.warning
+
+
+def test_the_rule_for_other_programs_chooses_alike(folder):
+    rule = enlarging_rule()
+    assert 2 in rule["lossy"]
+    for scale, clean in rule["clean"].items():
+        assert enlarger_of("scan.png", scale).model == clean
+        assert enlarger_of("usual.jpg", scale).model == rule["lossy"].get(scale, clean)
 
 
 def noisy(image, sigma):

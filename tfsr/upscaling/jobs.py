@@ -216,6 +216,11 @@ def upscale_array(
 
 def check_image(image: np.ndarray) -> None:
     """Raises an `InputError` unless `image` is one that `upscale_array` takes."""
+    if image.dtype.kind in "UO":
+        raise InputError(
+            "`image` must be an array of pixels, as tfsr.data.read_image(file) returns "
+            f"of a file. Received: image={image.tolist()!r:.60}."
+        )
     known = image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (1, 3))
     if not known or 0 in image.shape:
         raise InputError(

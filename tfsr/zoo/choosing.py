@@ -65,17 +65,12 @@ def enlarging_rule() -> dict:
         have at their fifth byte; `clean` and `lossy`, the names of models by scale;
         `sharper`, what is said where a scale has none for lossy files.
     """
-    photo = {scale: f"{PHOTO}_x{scale}" for scale in released.ENLARGERS}
     return {
         "lossy_quality": LOSSY_QUALITY,
         "sums": sums_of_steps(),
         "brands": [brand.decode() for brand in (*HEIC, *AVIF)],
         "clean": {s: released.in_8_bits(n, s) for s, n in released.ENLARGERS.items()},
-        "lossy": {
-            scale: released.in_8_bits(name, scale)
-            for scale, name in photo.items()
-            if name in released.names()
-        },
+        "lossy": {s: released.in_8_bits(PHOTO, s) for s in released.by_scale(PHOTO)},
         "sharper": SHARPER,
     }
 

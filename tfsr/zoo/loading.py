@@ -47,6 +47,11 @@ def find_model(model: str | Path, scale: int | None = None) -> Path:
             f"{model}: no such model; give a run folder, a .keras file or one of "
             f"{', '.join(released.names())}."
         )
+    if file.suffix == ".tflite":
+        raise InputError(
+            f"{model}: a TFLite model, where one of Keras is needed; only "
+            "tfsr.load_upscaler and the commands that take .tflite files run it."
+        )
     return file
 
 

@@ -38,7 +38,8 @@ def find(model: str | Path, scale: int | None = None, smallest: bool = False) ->
     Args:
         model: The name of a released model, or another model.
         scale: Which network of a name is taken whose scales have each their own.
-        smallest: Whether that of the smallest scale is taken if `scale` is None.
+        smallest: Whether that of the smallest of several scales is taken if `scale` is
+            None.
 
     Raises:
         InputError: If the file is damaged, or the name has no network of the scale.
@@ -46,7 +47,8 @@ def find(model: str | Path, scale: int | None = None, smallest: bool = False) ->
     if Path(model).exists():
         return Path(model)
     if networks := by_scale(model):
-        scale = scale or (min(networks) if smallest else None)
+        only = smallest or len(networks) == 1
+        scale = scale or (min(networks) if only else None)
         if scale not in networks:
             has = ", ".join(f"x{s}" for s in networks)
             advice = f"not x{scale}"

@@ -1,0 +1,36 @@
+"""What upscalers gain on LR as people have it: compressed, noisy, or both."""
+
+from collections.abc import Mapping
+
+from tfsr.data import JPEG, BenchmarkFolder, Chain, GaussianNoise
+from tfsr.data.degradation import BICUBIC, Degradation
+from tfsr.metrics import key_of
+from tfsr.scoring.evaluation import baseline, evaluate
+from tfsr.upscaling.upscalers import Upscaler
+
+NOISE = GaussianNoise(5).in_8_bits()
+SPOILED: dict[str, Degradation] = {
+    **{f"JPEG of quality {q}": Chain((BICUBIC, JPEG(q))) for q in (95, 75, 60, 30)},
+    "noise of sigma 5": Chain((BICUBIC, NOISE)),
+    "both, 5 and 60": Chain((BICUBIC, NOISE, JPEG(60))),
+}
+
+
+def gains(
+    upscalers: Mapping[str, Upscaler], images: BenchmarkFolder
+) -> tuple[float, dict[str, float]]:
+    """Returns the PSNR of bicubic, and by name what each upscaler gains on it, in dB.
+
+    Args:
+        upscalers: Of the scale and the channels of the images.
+        images: Pairs of LR and HR.
+    """
+    key = key_of("psnr", images.channels)
+
+    def psnr(upscaler):
+        return evaluate(upscaler, images, ("psnr",))["mean"][key]
+
+    before = psnr(baseline(images))
+    return before, {
+        name: psnr(upscaler) - before for name, upscaler in upscalers.items()
+    }
