@@ -56,21 +56,21 @@ name = "{network}"
 [data]
 train = {train}
 val = "{val}"
-val_images = 4
+val_images = 2
 cache = "{out}/cache"
 
 [train]
 epochs = {epochs}
 steps_per_epoch = {steps}
 batch = 4
-patch = 32
+patch = 24
 learning_rate = {learning_rate}
 schedule = {{ name = "cosine" }}
 loss = "{loss}"
 clip_norm = 1.0
 """
-FLOAT = {"epochs": 3, "steps": 200, "learning_rate": 2e-3, "loss": "l1"}
-FOR_8_BITS = {"epochs": 2, "steps": 40, "learning_rate": 1e-4, "loss": "l2"}
+FLOAT = {"epochs": 2, "steps": 150, "learning_rate": 2e-3, "loss": "l1"}
+FOR_8_BITS = {"epochs": 2, "steps": 20, "learning_rate": 1e-4, "loss": "l2"}
 QUANTIZE = """
 [quantize]
 target = "float"
