@@ -2,14 +2,14 @@
 
 python benchmarks/other_runtimes.py MODEL --scale 4 --calibrate FOLDER [--size 180x320]
 
-needs `pip install onnx onnxruntime openvino nncf`. The network is written as ONNX as it
-is; NNCF quantizes it for OpenVINO, and ONNX Runtime's static quantization for itself,
-all calibrated on the same patches. The least time of the processor counts, so that
-other work on the machine does not; "to float" is how near the output comes to that of
-the float network.
+It takes up to 7 GB of memory. The network is written as ONNX as it is; NNCF quantizes
+it for OpenVINO, and ONNX Runtime's static quantization for itself, all calibrated on
+the same patches. The least time of the processor counts, so that other work on the
+machine does not; "to float" is how near the output comes to that of the float network.
 """
 
 import argparse
+import importlib.util
 import tempfile
 import time
 from pathlib import Path
@@ -31,6 +31,7 @@ from tfsr.tflite.quantization.calibration import calibration_patches
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 RUNS = 15
+OTHERS = ("onnx", "onnxruntime", "openvino", "nncf")
 
 
 def main():
@@ -40,11 +41,13 @@ def main():
     parser.add_argument("--calibrate", required=True, metavar="FOLDER")
     parser.add_argument("--size", type=size, default=(180, 320), metavar="HxW")
     options = parser.parse_args()
+    if not all(map(importlib.util.find_spec, OTHERS)):
+        parser.error(f"this needs other runtimes: pip install {' '.join(OTHERS)}")
     model = single_scale(tfsr.load_model(options.model), options.scale)
     graph = lower(model, ())
     calibration = BenchmarkFolder(options.calibrate, options.scale)
     patches = calibration_patches(calibration)
-    image = np.resize(patches[0], (*options.size, 3))
+    image = _of_size(patches[0], options.size)
     with tempfile.TemporaryDirectory() as scratch:
         ours, onnx_file = Path(scratch, "ours.tflite"), Path(scratch, "float.onnx")
         write_onnx(graph, onnx_file)
@@ -60,7 +63,7 @@ def main():
     for _ in range(RUNS):
         for name, run in ready.items():
             started = time.process_time()
-            sr = run()
+            run()
             times[name].append(1e3 * (time.process_time() - started))
     print("| runtime | ms | of ours | to float, dB |")
     print("| --- | --- | --- | --- |")
@@ -110,6 +113,12 @@ def onnxruntime(file, patches, image):
     options.intra_op_num_threads = 1
     session = InferenceSession(quantized, options, providers=["CPUExecutionProvider"])
     return lambda: _as_image(session.run(None, {"lr": _as_nchw(image)})[0])
+
+
+def _of_size(patch, size):
+    """Returns a patch repeated to a size."""
+    rows, columns = map(np.arange, size)
+    return patch.take(rows, 0, mode="wrap").take(columns, 1, mode="wrap")
 
 
 def _as_nchw(image):

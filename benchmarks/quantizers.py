@@ -40,6 +40,7 @@ from tfsr.training import read_config
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8, to_uint8
 
 RUNS = 30
+TRIES = 3
 AS_PUBLISHED = "FSRCNN", "XLSR", "ABPN", "QuickSRNet-M", "ECBSR-M4C16", "PlainUSR-T"
 NARROWER = {
     "IMDN-32x2": partial(imdn, 32, 2),
@@ -56,21 +57,21 @@ name = "{network}"
 [data]
 train = {train}
 val = "{val}"
-val_images = 4
+val_images = 2
 cache = "{out}/cache"
 
 [train]
 epochs = {epochs}
 steps_per_epoch = {steps}
 batch = 4
-patch = 32
+patch = 24
 learning_rate = {learning_rate}
 schedule = {{ name = "cosine" }}
 loss = "{loss}"
 clip_norm = 1.0
 """
-FLOAT = {"epochs": 3, "steps": 200, "learning_rate": 2e-3, "loss": "l1"}
-FOR_8_BITS = {"epochs": 2, "steps": 40, "learning_rate": 1e-4, "loss": "l2"}
+FLOAT = {"epochs": 2, "steps": 150, "learning_rate": 2e-3, "loss": "l1"}
+FOR_8_BITS = {"epochs": 2, "steps": 20, "learning_rate": 1e-4, "loss": "l2"}
 QUANTIZE = """
 [quantize]
 target = "float"
@@ -217,12 +218,18 @@ def compare(experiment):
 
 
 def apart(function, *arguments):
-    """Calls a function in a process of its own; returns how that failed, else None."""
+    """Calls a function in a process of its own; returns how that failed, else None.
+
+    A crash is tried again: TensorFlow's calibration (2.21) has one now and then.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__"])  # TensorFlow is imported once
-    process = context.Process(target=function, args=arguments)
-    process.start()
-    process.join()
+    for _ in range(TRIES):
+        process = context.Process(target=function, args=arguments)
+        process.start()
+        process.join()
+        if process.exitcode >= 0:
+            break
     return f"ended by code {process.exitcode}" if process.exitcode else None
 
 

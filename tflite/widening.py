@@ -26,6 +26,8 @@ from tfsr.tflite.flatbuffer import add_buffer, constant, pack, unpack
 LARGEST = 32767
 CONVOLUTIONS = (BuiltinOperator.CONV_2D, BuiltinOperator.DEPTHWISE_CONV_2D)
 SHUFFLES = (BuiltinOperator.DEPTH_TO_SPACE, BuiltinOperator.SPACE_TO_DEPTH)
+# Their outputs have steps of 1 / 32768 in TFLite, and no others.
+FIXED = (BuiltinOperator.LOGISTIC, BuiltinOperator.SOFTMAX, BuiltinOperator.TANH)
 
 
 def widen(content: bytes) -> bytes:
@@ -50,6 +52,10 @@ def widen(content: bytes) -> bytes:
     for i, tensor in enumerate(graph.tensors):
         if tensor.type == TensorType.INT8 and i not in kernels:
             _widen_tensor(model, tensor)
+    for kind, operator in zip(kinds, graph.operators, strict=True):
+        if kind in FIXED:
+            (output,) = (graph.tensors[i] for i in operator.outputs)
+            output.quantization.scale = np.array([1 / 32768], np.float32)
     for operands in convolutions:
         _widen_bias(model, *(graph.tensors[i] for i in operands))
     operators = []

@@ -168,6 +168,18 @@ def test_multi_scale_networks_in_16_bit(tmp_path, folder, conv):
     assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 2 / 255
 
 
+def test_gates_in_16_bit(tmp_path, folder):
+    lr = keras.Input((24, 32, 3))
+    y = keras.layers.Conv2D(3, 3, padding="same")(lr)
+    gates = [getattr(keras.ops, name)(y) for name in ("sigmoid", "tanh", "softmax")]
+    gated = keras.layers.Concatenate()([lr * gate for gate in gates])
+    model = keras.Model(lr, keras.layers.Conv2D(3, 1)(gated) + lr)
+    (file,) = convert(model, 1, "int16x8", [None], tmp_path / "m.tflite", folder)
+    lr = np.random.default_rng(0).random((24, 32, 3), np.float32)
+    expected = np.clip(KerasUpscaler(model, 1)(lr), 0, 1)
+    assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 2 / 255
+
+
 def test_16_bit_output_is_clipped(tmp_path, folder):
     lr = keras.Input((None, None, 3))
     model = keras.Model(lr, GroupedConv2D(3, 3, name="tail")(lr))

@@ -118,6 +118,8 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
             pending = functools.partial(_quantize, *args)
         elif isinstance(operation, op.LeakyRelu):
             pending = functools.partial(_leaky_relu, *args, operation.negative_slope)
+        elif isinstance(operation, op.HardSilu):
+            pending = functools.partial(_hard_swish, *args)
         elif isinstance(operation, op.Multiply) and isinstance(args[1], float):
             pending = functools.partial(_multiply, *args)
         else:
@@ -193,11 +195,57 @@ def _product(a, b, scale):
     return np.rint(a.values * b.values * (a.scale * b.scale / scale))
 
 
+def _matmul(a, b, scale):
+    """Returns products of matrices by a multiplier of 31 bits, rounded twice."""
+    sums = np.matmul(a.values.astype(np.float64), b.values.astype(np.float64))
+    ratio = float(a.scale) * float(b.scale) / float(scale)
+    multiplier, exponent = _multiplier(ratio)
+    products = _scaled(sums.astype(np.int64) << max(exponent, 0), multiplier, 31)
+    return _halved(products, max(-exponent, 0))
+
+
 OF_TWO = {
     op.Add: _add,
     op.Subtract: functools.partial(_add, sign=-1),
     op.Multiply: _product,
+    op.Matmul: _matmul,
 }
+
+
+def _hard_swish(x, scale):
+    """Returns x times its gate, min(max(x + 3, 0), 6) / 6, both in 16 bits."""
+    fine = x.values.astype(np.int64) << 7
+    step = x.scale / np.float32(128)
+    multiplier, exponent = _multiplier(step / scale)
+    slope, growth = _multiplier(step / np.float32(3 / 2**15))  # from -1 to 1
+    slope, multiplier = (min((m + 2**15) >> 16, 2**15 - 1) for m in (slope, multiplier))
+    gate = _in_16_bits(fine << max(growth - 1, 0))
+    gate = _in_16_bits(_scaled(gate, slope, 15) << (growth > 0))
+    gate = (_halved(gate, max(-growth, 0)) + 2**15) >> 1
+    products = gate * _scaled(fine, multiplier, 15)
+    products = np.sign(products) * (np.abs(products) >> 15)
+    return _halved(products, -exponent)
+
+
+def _multiplier(ratio):
+    """Returns m of 31 bits and e with m 2^(e - 31) nearest to a ratio."""
+    fraction, exponent = math.frexp(float(ratio))
+    multiplier = math.floor(math.ldexp(fraction, 31) + 0.5)
+    return (multiplier, exponent) if multiplier < 2**31 else (2**30, exponent + 1)
+
+
+def _scaled(x, multiplier, bits):
+    """Returns x multiplier / 2^bits, halves up."""
+    return (x * multiplier + (1 << (bits - 1))) >> bits
+
+
+def _halved(x, times):
+    """Returns x / 2^times, halves away from 0."""
+    return np.sign(x) * ((np.abs(x) + (1 << times >> 1)) >> times)
+
+
+def _in_16_bits(x):
+    return np.clip(x, -(2**15), 2**15 - 1)
 
 
 def _quantize(x, scale):

@@ -23,7 +23,6 @@ ROOT = Path(__file__).parents[3]
 script = runpy.run_path(str(ROOT / "benchmarks" / "operators.py"))
 CONSTRUCTS, network, SIDE = (script[key] for key in ("CONSTRUCTS", "network", "SIDE"))
 IN_FLOAT = {"ELU", "softplus", "std", "layer normalization", "group normalization"}
-APART = {"hard swish", "attention"}  # a level or a few
 
 
 def compared(model):
@@ -47,7 +46,13 @@ def compared(model):
 def test_each_operator_is_what_the_table_says(name):
     floats, apart = compared(network([CONSTRUCTS[name]]))
     assert floats == (name in IN_FLOAT)
-    assert apart <= (4 if name in APART else 0)
+    assert apart == 0
+
+
+@pytest.mark.parametrize("factor", [0.3, 3])
+def test_hard_swish_of_any_range_is_simulated(factor):
+    model = network([lambda x: keras.ops.hard_silu(x * factor)])
+    assert compared(model) == (False, 0)
 
 
 @pytest.mark.parametrize("last", [keras.ops.sigmoid, keras.ops.tanh])
