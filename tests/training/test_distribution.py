@@ -123,8 +123,8 @@ def start(program, *arguments, **environment):
     )
 
 
-def start_workers(config, out):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+def start_workers(config, out, count):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
     for s in sockets:
         s.close()
@@ -139,7 +139,7 @@ def start_workers(config, out):
                 }
             ),
         )
-        for index in range(2)
+        for index in range(count)
     ]
 
 
