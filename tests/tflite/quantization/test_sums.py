@@ -127,7 +127,7 @@ def test_channels_keep_their_scale_through_what_moves_them(patches):
     graph = lowered(body)
     rgb = [np.repeat(patch, 3, axis=-1) for patch in patches]
     scales = sums.channel_scales(graph, rgb)
-    first, other, second, third, last = (scales[i] for i in sorted(scales))
+    other, first, second, third, last = (scales[i] for i in sorted(scales))
     np.testing.assert_array_equal(second[0], [*first[1], *other[1]])
     np.testing.assert_array_equal(third[0], second[1])
     assert (first[1] != 1).all()
