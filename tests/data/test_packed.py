@@ -115,7 +115,7 @@ def test_the_command_packs_and_names_what_is_missing(run, write_config, tmp_path
     file = tmp_path / "tiny.pack"
     code, out, _ = run("pack", config, "-o", file, "--megabytes", "1")
     assert code == 0
-    assert "16 of 16 pieces of the training images and 4 validation images" in out
+    assert "22 of 22 pieces of the training images and 4 validation images" in out
     assert f"--set data.pack={file}" in out
     missing = ("--set", f"data.pack={tmp_path / 'missing.pack'}")
     code, _, err = run("train", config, "--out", tmp_path / "run", *missing)

@@ -174,14 +174,18 @@ def _pads_nothing(conv):
     return not transposed and (conv.padding == "valid" or {*conv.kernel_size} == {1})
 
 
-def by_output(conv, kernel, values):
+def by_output(
+    conv: keras.layers.Layer, kernel: np.ndarray, values: np.ndarray
+) -> np.ndarray:
     """Returns `(filters,)` in a shape that multiplies a kernel filter by filter."""
     if isinstance(conv, layers.DepthwiseConv2D):
         return values.reshape(kernel.shape[2:])
     return values[:, None] if isinstance(conv, layers.Conv2DTranspose) else values
 
 
-def by_input(conv, kernel, values):
+def by_input(
+    conv: keras.layers.Layer, kernel: np.ndarray, values: np.ndarray
+) -> np.ndarray:
     """Returns `(C,)` in a shape that multiplies a kernel by the channels it reads."""
     if isinstance(conv, layers.DepthwiseConv2D):
         return values[:, None]
