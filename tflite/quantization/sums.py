@@ -49,9 +49,7 @@ BY_CHANNEL = (  # what gives d y for d x, d a factor for each channel
     op.MaxPool,
 )
 PERCENTILE = 99.9  # of the absolute values of a channel: its magnitude
-QUIETEST = (
-    1 / 64
-)  # a channel's magnitude is taken to be this share of the map's or more
+QUIETEST = 1 / 64  # of the map's largest magnitude: no channel counts as less
 
 
 def as_convolutions(graph: Graph) -> Graph:
