@@ -110,7 +110,9 @@ def test_what_cannot_be_unpacked_is_named(make_pack, tmp_path):
         unpack(file, tmp_path / "unpacked", 3)
 
 
-def test_the_command_packs_and_names_what_is_missing(run, write_config, tmp_path):
+def test_the_command_packs_and_names_what_is_missing(
+    run, write_config, photographs, tmp_path
+):
     config = write_config(tmp_path / "tiny.toml")
     file = tmp_path / "tiny.pack"
     code, out, _ = run("pack", config, "-o", file, "--megabytes", "1")
@@ -121,7 +123,7 @@ def test_the_command_packs_and_names_what_is_missing(run, write_config, tmp_path
     code, _, err = run("train", config, "--out", tmp_path / "run", *missing)
     assert code == 2
     assert err.endswith("missing.pack: No such file or directory.\n")
-    lr = ("--set", f'data.train_lr=["{tmp_path}"]')
+    lr = ("--set", f'data.train_lr=["{photographs}"]')
     code, _, err = run("pack", config, "-o", file, *lr)
     assert code == 2
     assert "train_lr: LR files cannot be packed" in err
