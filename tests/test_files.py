@@ -178,8 +178,11 @@ def test_names_that_are_not_utf_8_stop_no_report(tmp_path):
 
 def test_a_lock_is_held_once_and_given_back(tmp_path):
     file = tmp_path / "lock"
-    with files.locked(file), pytest.raises(BlockingIOError):
-        with files.locked(file, wait=False):
-            pass
+    with (
+        files.locked(file),
+        pytest.raises(BlockingIOError),
+        files.locked(file, wait=False),
+    ):
+        pass
     with files.locked(file, wait=False):
         pass

@@ -25,7 +25,7 @@ from tfsr.models import single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.formats import FORMATS, Format
 from tfsr.tflite.lowering.engine import add_to_last_bias, last_convolution, lower
-from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization import activations, sums
 from tfsr.tflite.quantization.aware import trained_format, without_rounding
 from tfsr.tflite.quantization.calibration import (
     CALIBRATION_SIZE,
@@ -49,6 +49,7 @@ def convert(
     lowering: bool = True,
     in_float: Sequence[str] = (),
     architecture: dict | None = None,
+    fine_sums: bool = False,
 ) -> list[Path]:
     """Writes `model` as TFLite, one file a size, and returns the files.
 
@@ -64,10 +65,12 @@ def convert(
             converter.
         in_float: Names of activations that int8 leaves out, as `sensitivity` has them.
         architecture: For the file to tell; see `load_architecture`.
+        fine_sums: Whether int8 computes sums by convolutions, as `quantization.sums`
+            has it.
 
     Raises:
-        InputError: If there is no such format or activation, the format or `in_float`
-            is not for the model, or a size is too small for levels.
+        InputError: If there is no such format or activation, the format, `in_float` or
+            `fine_sums` is not for the model, or a size is too small for levels.
         ValueError: If the model lacks the scale.
     """
     if format not in FORMATS:
@@ -78,12 +81,15 @@ def convert(
             f"{model.name}: was trained for {trained}; --format {format} is for float "
             "models."
         )
-    if in_float and (not chosen.in_float or not lowering or trained):
-        allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
-        raise InputError(
-            f"{model.name}: --in-float is for float models in --format {allowed}, with "
-            "lowering."
-        )
+    for option, given in (("--in-float", in_float), ("--fine-sums", fine_sums)):
+        if given and (not chosen.in_float or not lowering or trained):
+            allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
+            raise InputError(
+                f"{model.name}: {option} is for float models in --format {allowed}, "
+                "with lowering."
+            )
+    if in_float and fine_sums:
+        raise InputError("--in-float and --fine-sums exclude each other.")
     model = single_scale(model, scale)
     least = alignment(model)
     own = tuple(model.input.shape[1:3])
@@ -108,7 +114,7 @@ def convert(
         build = _stock(model, chosen, patches)
     else:
         patches = calibration_patches(calibration)
-        build = _calibrated(model, chosen, patches, lowering, in_float)
+        build = _calibrated(model, chosen, patches, lowering, in_float, fine_sums)
     degradation = to_table(calibration.degradation)
     facts = _facts(model, scale, chosen, degradation, in_float, architecture)
     written = []
@@ -168,12 +174,14 @@ def _stock(model, format: Format, patches):
     return lambda height, width: save(lowered(height, width), patches)
 
 
-def _calibrated(model, format: Format, patches, lowering, in_float):
+def _calibrated(model, format: Format, patches, lowering, in_float, fine_sums):
     """Returns a function from height and width to the bytes of a file."""
     lowered = _lowering(model, format, lowering, in_float)
+    every = _fitted(with_saturated(patches), model)
+    if fine_sums:
+        lowered = _with_fine_sums(lowered, every)
     graph, ranges = lowered(), {}
     if format.bits:
-        every = _fitted(with_saturated(patches), model)
         samples = activations.observe(graph, every)
         ranges = activations.ranges(graph, samples, format.load("ranges"))
         ranges = activations.leave_out(graph, ranges, in_float)
@@ -202,6 +210,16 @@ def _lowering(model, format: Format, lowering, in_float=()):
         return activations.read_rounded(graph, in_float) if in_float else graph
 
     return lowered
+
+
+def _with_fine_sums(lowered, patches):
+    """Returns the same function of graphs with sums as convolutions."""
+    scales = sums.channel_scales(sums.as_convolutions(lowered()), patches)
+
+    def finely(height=None, width=None):
+        return sums.rescaled(sums.as_convolutions(lowered(height, width)), scales)
+
+    return finely
 
 
 def output_shift(

@@ -189,6 +189,7 @@ def convert(
     degradation: Degradation | None = None,
     picture: str | Path | None = None,
     compile: str | None = None,
+    fine_sums: bool = False,
 ) -> dict:
     """Converts a model to `.tflite` and measures what that loses.
 
@@ -206,6 +207,7 @@ def convert(
         degradation: As for `evaluate`.
         picture: A `.png` file for the crop where both differ most.
         compile: Also write the file compiled for a delegate, such as `qualcomm:SM8650`.
+        fine_sums: Whether int8 adds with less rounding, for networks with many sums.
 
     Returns:
         `file`, `size_bytes`, what `tfsr verify` reports, `compiled`, the other file if
@@ -261,6 +263,7 @@ def convert(
         lowering,
         in_float,
         _architecture(model, original.scale),
+        fine_sums,
     )
     notes = []
     if FORMATS[format].bits and not (calibrate or trained_format(original.model)):

@@ -187,6 +187,7 @@ class QuantizeConfig:
     learn_ranges: float = 0.8  # the share of the epochs before the ranges are frozen
     target: str = "hr"  # what is learned: "hr", or "float", the float model's output
     in_float: list[str] = field(default_factory=list)  # sums that stay in float32
+    fine_sums: bool = False  # sums as convolutions, which round less
 
     def __post_init__(self):
         for key, allowed in {"weight_bits": (4, 8), "activation_bits": (8, 16)}.items():
@@ -199,6 +200,8 @@ class QuantizeConfig:
             raise ValueError(
                 f"learn_ranges must be from 0 to 1, not {self.learn_ranges}."
             )
+        if self.in_float and self.fine_sums:
+            raise ValueError("in_float and fine_sums exclude each other.")
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def main():
     parser.add_argument(
         "--quantized", nargs="*", type=Path, default=[], help="runs in 8 bits"
     )
+    parser.add_argument("--fine-sums", action="store_true", help="as for tfsr convert")
     parser.add_argument("--size", nargs=2, type=int, help="of 8-bit files; else open")
     parser.add_argument(
         "--note",
@@ -91,7 +92,8 @@ def convert_scale(options, model, scale, calibration):
     file = released.FOLDER / f"{options.name}{of_scale}_int8.tflite"
     quantized = [tfsr.load_model(run) for run in options.quantized]
     source = next((m for m in quantized if scale in scales(m)), model)
-    convert(source, scale, "int8", [options.size], file, calibration)
+    fine = {"fine_sums": options.fine_sums}
+    convert(source, scale, "int8", [options.size], file, calibration, **fine)
     return file
 
 

@@ -42,7 +42,10 @@ def test_validation_is_that_of_the_folder(make_pack, photographs, tmp_path):
     folder = unpack(file, tmp_path / "unpacked", 3) / "val"
     assert report["validation_images"] == 2
     for scale in (2, 3):
-        before, after = BenchmarkFolder(photographs, scale), BenchmarkFolder(folder, scale)
+        before, after = (
+            BenchmarkFolder(photographs, scale),
+            BenchmarkFolder(folder, scale),
+        )
         assert len(after) == 2
         for ours, theirs in zip(after, before, strict=False):
             np.testing.assert_array_equal(ours.hr, theirs.hr)
@@ -73,7 +76,9 @@ def test_a_pack_is_no_larger_than_asked(photographs, tmp_path):
     report = write_pack(file, 1, images, 100, validation, 3)
     assert 0.9 * 2**20 < report["size_bytes"] == file.stat().st_size <= 2**20
     assert 20 < report["pieces"] < report["pieces_in_all"] == 81
-    with pytest.raises(InputError, match=r"noise\.pack: 1 megabytes are too few for one"):
+    with pytest.raises(
+        InputError, match=r"noise\.pack: 1 megabytes are too few for one"
+    ):
         write_pack(file, 1, images, 900, validation, 3)
 
 
@@ -95,9 +100,30 @@ def test_what_cannot_be_unpacked_is_named(make_pack, tmp_path):
         unpack(file, tmp_path / "unpacked", 3)
     assert not any(p.suffix == "" for p in (tmp_path / "unpacked").iterdir())
     file.write_text("no archive")
-    with pytest.raises(InputError, match=r"\.pack: not a file of tfsr pack \(File is not"):
+    with pytest.raises(
+        InputError, match=r"\.pack: not a file of tfsr pack \(File is not"
+    ):
         unpack(file, tmp_path / "unpacked", 3)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("index.json", '{"format": 2}')
     with pytest.raises(InputError, match=r"\.pack: is of another version of tfsr"):
         unpack(file, tmp_path / "unpacked", 3)
+
+
+def test_the_command_packs_and_names_what_is_missing(
+    run, write_config, photographs, tmp_path
+):
+    config = write_config(tmp_path / "tiny.toml")
+    file = tmp_path / "tiny.pack"
+    code, out, _ = run("pack", config, "-o", file, "--megabytes", "1")
+    assert code == 0
+    assert "22 of 22 pieces of the training images and 4 validation images" in out
+    assert f"--set data.pack={file}" in out
+    missing = ("--set", f"data.pack={tmp_path / 'missing.pack'}")
+    code, _, err = run("train", config, "--out", tmp_path / "run", *missing)
+    assert code == 2
+    assert err.endswith("missing.pack: No such file or directory.\n")
+    lr = ("--set", f'data.train_lr=["{photographs}"]')
+    code, _, err = run("pack", config, "-o", file, *lr)
+    assert code == 2
+    assert "train_lr: LR files cannot be packed" in err

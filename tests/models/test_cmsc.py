@@ -80,9 +80,12 @@ def count(model):
     return sum(np.prod(w.shape) for w in model.trainable_weights)
 
 
-@pytest.mark.parametrize("builder", [cmsc, pmsc, vdsr])
-def test_convolutions_start_from_he_s_values(builder):
-    for weight in builder().trainable_weights:
+@pytest.mark.parametrize(
+    ("builder", "arguments"),
+    [(cmsc, {"start": "paper"}), (pmsc, {"start": "paper"}), (vdsr, {})],
+)
+def test_convolutions_start_from_he_s_values(builder, arguments):
+    for weight in builder(**arguments).trainable_weights:
         kernel = np.asarray(weight)
         if kernel.ndim == 4:
             expected = np.sqrt(2 / np.prod(kernel.shape[:3]))
@@ -108,6 +111,7 @@ def test_global_residual():
 
 def test_residual_features_carry_the_stage_s_input():
     kwargs = {"stages": 1, "modules": 1, "filters": 4, "supervision": "last"}
+    kwargs["start"] = "paper"  # whose features show in the output
     lr = np.random.default_rng(0).random((1, 6, 7, 1), "float32")
     with_them = cmsc(**kwargs)
     without = cmsc(residual_features=False, **kwargs)
@@ -132,7 +136,13 @@ def test_scales_are_known_by_the_input(builder):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"supervision": "all"}, {"reconstruction": "none"}, {"stages": 0}]
+    "wrong",
+    [
+        {"supervision": "all"},
+        {"reconstruction": "none"},
+        {"stages": 0},
+        {"start": "none"},
+    ],
 )
 def test_wrong_arguments(wrong):
     ((name, value),) = wrong.items()
@@ -150,9 +160,9 @@ def test_supervision_weights_are_those_of_equation_8():
 CASCADE = {
     "name": "cmsc",
     **{"stages": 3, "modules": 5, "kernel_sizes": (3, 5), "residual_features": True},
-    **{"supervision": "cascaded", "reconstruction": "own"},
+    **{"supervision": "cascaded", "reconstruction": "own", "start": "paper"},
 }
-FIG_4 = {"name": "pmsc", "modules": 4, "residual_features": False}
+FIG_4 = {"name": "pmsc", "modules": 4, "residual_features": False, "start": "paper"}
 NETWORKS = {
     "cmsc": CASCADE,
     "cmsc_sr": {**CASCADE, "reconstruction": "shared"},

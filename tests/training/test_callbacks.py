@@ -76,5 +76,6 @@ def test_epochs_end_in_time(monkeypatch, capsys):
         stop.on_epoch_end(epoch)
     assert stop.model.stop_training  # at 240 s, as an epoch may last 100
     assert capsys.readouterr().err == (
-        "time is up after epoch 3 of 9, each of up to 2 min; the same command goes on.\n"
+        "time is up after epoch 3 of 9, each of up to 2 min; "
+        "the same command goes on.\n"
     )

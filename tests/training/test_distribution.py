@@ -1,4 +1,4 @@
-"""Replicas against one device: two logical devices, two workers on loopback."""
+"""Replicas against one device: two logical devices, three workers on loopback."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 
@@ -16,7 +17,7 @@ from tfsr.errors import InputError
 from tfsr.training import distribution, keras_20585, read_config, train
 from tfsr.training.callbacks import completed_epochs, read_log
 
-EPOCHS, STEPS = 5, 10
+EPOCHS, STEPS, WORKERS = 5, 10, 3
 LIMIT = 300  # seconds, after which a process that hangs is killed
 
 TRAIN = """
@@ -97,7 +98,7 @@ for batch, options in ((3, {}), (4, {"steps_per_execution": 2})):
 
 @pytest.fixture(scope="module")
 def config(write_config, tmp_path_factory):
-    sizes = {"epochs": EPOCHS, "steps_per_epoch": STEPS, "batch": 4, "patch": 16}
+    sizes = {"epochs": EPOCHS, "steps_per_epoch": STEPS, "batch": 6, "patch": 16}
     rule = {"optimizer": "sgd", "learning_rate": 0.03, "clip_norm": 0.1, "ema": 0.9}
     return write_config(
         tmp_path_factory.mktemp("distributed") / "tiny.toml",
@@ -124,7 +125,7 @@ def start(program, *arguments, **environment):
 
 
 def start_workers(config, out):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(WORKERS)]
     addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
     for s in sockets:
         s.close()
@@ -139,7 +140,7 @@ def start_workers(config, out):
                 }
             ),
         )
-        for index in range(2)
+        for index in range(WORKERS)
     ]
 
 
@@ -192,7 +193,7 @@ def test_clipping_averages_and_overflow_are_of_the_global_batch():
         "[train] batch is 3, which 2 replicas cannot share equally; "
         "take a multiple of 2.",
         "2 replicas cannot accumulate gradients or take several steps an execution; "
-        "raise batch instead, or set strategy single.",
+        f"raise batch instead, or set strategy single (Keras {keras.__version__}).",
     ]
 
 
@@ -207,29 +208,31 @@ def test_a_dry_run_is_of_the_strategy(config, tmp_path):
 
 def test_a_killed_worker_stops_all_and_all_go_on(config, one_device, tmp_path):
     out = tmp_path / "run"
-    chief, worker = start_workers(config, out)
+    chief, killed, other = start_workers(config, out)
     deadline = time.monotonic() + LIMIT
     while not completed_epochs(out) and time.monotonic() < deadline:
         time.sleep(0.02)
-    worker.send_signal(signal.SIGKILL)
-    assert finish(worker)[0] == -signal.SIGKILL
-    code, _, errors = finish(chief)
-    assert code == 1, errors
-    assert "Traceback" not in errors
-    assert errors.splitlines()[-1] == (
-        "tfsr: another worker has stopped or cannot be reached; "
-        "start all again to go on from the last epoch."
-    )
+    killed.send_signal(signal.SIGKILL)
+    assert finish(killed)[0] == -signal.SIGKILL
+    for left in (chief, other):
+        code, _, errors = finish(left)
+        assert code == 1, errors
+        assert "Traceback" not in errors
+        assert errors.splitlines()[-1] == (
+            "tfsr: another worker has stopped or cannot be reached; "
+            "start all again to go on from the last epoch."
+        )
     done = completed_epochs(out)
     assert 1 <= done < EPOCHS
 
-    chief, worker = start_workers(config, out)
+    chief, *others = start_workers(config, out)
     code, output, errors = finish(chief)
     assert code == 0, errors
     assert f"resuming after epoch {done} of {EPOCHS}" in errors
     assert "best after epoch" in output
-    code, output, errors = finish(worker)
-    assert (code, output) == (0, ""), errors
+    for worker in others:
+        code, output, errors = finish(worker)
+        assert (code, output) == (0, ""), errors
     assert_equal_runs(out, one_device)
 
 
@@ -273,3 +276,13 @@ def test_another_keras_is_refused(monkeypatch):
     message = r"works with Keras 3\.14 and 3\.15, not 3\.99\.0: pip install"
     with pytest.raises(InputError, match=message), keras_20585.mended():
         pass
+
+
+def test_pieces_are_of_one_process(monkeypatch, run, config, tmp_path):
+    cluster = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
+    task = {"type": "worker", "index": 0}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": task}))
+    out = tmp_path / "run"
+    code, _, err = run("train", config, "--out", out, "--minutes", "1")
+    assert code == 2
+    assert err == "tfsr: --minutes: is for one process, not for several workers.\n"

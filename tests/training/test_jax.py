@@ -19,7 +19,7 @@ pytest.importorskip("jax")
 
 ROOT = Path(__file__).parents[2]
 # What a machine may lack that has Keras, NumPy, h5py and Pillow.
-MORE = "ai_edge_litert flatbuffers jinja2 matplotlib shtab skimage tomli_w tqdm".split()
+MORE = ("ai_edge_litert", "flatbuffers", "jinja2", "matplotlib", "skimage", "tqdm")
 
 TFSR = """
 import contextlib

@@ -45,7 +45,7 @@ def affine_after_convolution(
     if not _is_convolution(conv) or not read_once(y):
         return None
     kernel, bias = weights_of(conv)
-    kernel = kernel * _by_output(conv, kernel, factor)
+    kernel = kernel * by_output(conv, kernel, factor)
     return with_weights(conv, kernel, factor * bias + shift)(x)
 
 
@@ -62,11 +62,11 @@ def affine_before_convolution(
     if x is args[0]:
         return None
     kernel, bias = weights_of(operation)
-    scaled = kernel * _by_input(operation, kernel, factor)
+    scaled = kernel * by_input(operation, kernel, factor)
     if not shift.any():
         return with_weights(operation, scaled, bias)(x)
     if _pads_nothing(operation):
-        shifts = kernel * _by_input(operation, kernel, shift)
+        shifts = kernel * by_input(operation, kernel, shift)
         if isinstance(operation, layers.DepthwiseConv2D):
             bias = bias + shifts.sum(axis=(0, 1)).ravel()
         else:
@@ -174,14 +174,18 @@ def _pads_nothing(conv):
     return not transposed and (conv.padding == "valid" or {*conv.kernel_size} == {1})
 
 
-def _by_output(conv, kernel, values):
+def by_output(
+    conv: keras.layers.Layer, kernel: np.ndarray, values: np.ndarray
+) -> np.ndarray:
     """Returns `(filters,)` in a shape that multiplies a kernel filter by filter."""
     if isinstance(conv, layers.DepthwiseConv2D):
         return values.reshape(kernel.shape[2:])
     return values[:, None] if isinstance(conv, layers.Conv2DTranspose) else values
 
 
-def _by_input(conv, kernel, values):
+def by_input(
+    conv: keras.layers.Layer, kernel: np.ndarray, values: np.ndarray
+) -> np.ndarray:
     """Returns `(C,)` in a shape that multiplies a kernel by the channels it reads."""
     if isinstance(conv, layers.DepthwiseConv2D):
         return values[:, None]

@@ -12,7 +12,7 @@ from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
 from tfsr.layers.fake_quantized_conv import round_kernel
 from tfsr.tflite.formats import trained_for
 from tfsr.tflite.lowering.engine import built, lower
-from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization import activations, sums
 
 
 def quantization_aware(
@@ -21,6 +21,7 @@ def quantization_aware(
     weight_bits: int = 8,
     activation_bits: int = 8,
     in_float: Sequence[str] = (),
+    fine_sums: bool = False,
 ) -> keras.Model:
     """Returns `model` lowered, with every kernel and activation rounded as TFLite does.
 
@@ -34,12 +35,17 @@ def quantization_aware(
         weight_bits: 8, or 4 for studies.
         activation_bits: 8 or 16.
         in_float: Names or patterns of sums that are not rounded, as for `convert`.
+        fine_sums: Whether sums are computed by convolutions, as for `convert`.
 
     Raises:
         InputError: If `in_float` names something that is no sum.
     """
     wanted = trained_for(activation_bits)
     graph = activations.read_rounded(lower(model, wanted.load("rules")), in_float)
+    patches = list(patches)
+    if fine_sums:
+        graph = sums.as_convolutions(graph)
+        graph = sums.rescaled(graph, sums.channel_scales(graph, patches))
     samples = activations.observe(graph, patches)
     ranges = activations.ranges(graph, samples, wanted.load("ranges"))
     left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()

@@ -67,6 +67,7 @@ def quantize_train(
         options.weight_bits,
         options.activation_bits,
         options.in_float,
+        options.fine_sums,
     )
 
     def build():

@@ -53,6 +53,12 @@ def add(command):
         help=f"what {' and '.join(in_float)} leaves in float32, by the names of tfsr "
         "sensitivity",
     )
+    convert.add_argument(
+        "--fine-sums",
+        action="store_true",
+        help=f"{' and '.join(in_float)} with sums as convolutions: for networks with "
+        "many, such as scn",
+    )
     convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
     convert.add_argument(
         "--no-lowering",
@@ -124,6 +130,7 @@ def _convert(options):
         degradation_asked(options),
         options.picture,
         options.compile,
+        options.fine_sums,
     )
     reports = report.get("files", [report])
     for of_file in reports:

@@ -1,11 +1,12 @@
 """A packed file: all the images that a training elsewhere needs.
 
 It is a ZIP archive of ordinary ones: pieces of the training images in `train/`, as PNG
-without loss, and the validation images in `val/`. `[data] pack` names it. It is unpacked
-into the cache once, and trained on as any folders are.
+without loss, and the validation images in `val/`. `[data] pack` names it. It is
+unpacked into the cache once, and trained on as any folders are.
 """
 
 import io
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,8 @@ def write_pack(
 ) -> dict:
     """Writes validation images to `file`, and as many pieces of others as fit in.
 
-    An image is cut into equal pieces whose sides are `side` or more, up to twice that; a
-    smaller one is a piece itself. Of all pieces a random choice is taken, always the
+    An image is cut into equal pieces whose sides are `side` or more, up to twice that;
+    a smaller one is a piece itself. Of all pieces a random choice is taken, always the
     same.
 
     Args:
@@ -96,7 +97,7 @@ def _pieces(images, side):
 def _spans(length, side):
     """Returns slices that cut a length into equal parts of at least `side`."""
     ends = np.linspace(0, length, max(1, length // side) + 1).astype(int)
-    return [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(a, b) for a, b in itertools.pairwise(ends)]
 
 
 def _png(images, i, rows, columns):

@@ -8,8 +8,8 @@ Convolutions start from He-normal initial values. Batch normalization and LeakyR
 follow each of them, except those that reconstruct the image.
 
 Departure: by default what reconstructs starts at a hundredth of that, so that the first
-output is the enlargement and little more. `start="paper"`, in all of `configs/cmsc`, has
-He's values there too; the first loss is then 35 times that of the mean colour.
+output is the enlargement and little more. `start="paper"`, in all of `configs/cmsc`,
+has He's values there too; the first loss is then 35 times that of the mean colour.
 """
 
 from collections.abc import Sequence

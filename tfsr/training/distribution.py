@@ -92,12 +92,13 @@ class TensorFlowReplicas(OneDevice):
         optimizer = trainee.optimizer
         # float16's loss-scaling optimizer wraps the one that updates the weights.
         updater = getattr(optimizer, "inner_optimizer", optimizer)
-        # Both fail inside Keras 3.15: it sums gradients in a branch, where replicas
-        # cannot synchronize.
+        # Both fail inside Keras, 3.15.1 still: it sums gradients in a branch, where
+        # replicas cannot synchronize.
         if trainee.steps_per_execution > 1 or updater.gradient_accumulation_steps:
             raise InputError(
                 f"{self.count} replicas cannot accumulate gradients or take several "
-                "steps an execution; raise batch instead, or set strategy single."
+                "steps an execution; raise batch instead, or set strategy single "
+                f"(Keras {keras.__version__})."
             )
         # Keras 3.15 clips gradients and looks for float16 overflow in each replica and
         # then sums, unlike on one device. So the gradients are summed here first.

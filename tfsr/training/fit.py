@@ -129,12 +129,15 @@ def unpacked(config: Config) -> Config:
     if data.pack is None:
         return config
     folder = unpack(data.pack, data.cache, data.channels)
-    folders = {"train": [str(folder / "train")], "val": str(folder / "val")}
-    # What these ask for was done to the images before they were packed.
-    done = {"exclude": [], "downscale": [], "pack": None}
-    return dataclasses.replace(
-        config, data=dataclasses.replace(data, **folders, **done)
+    data = dataclasses.replace(
+        data,
+        train=[str(folder / "train")],
+        val=str(folder / "val"),
+        exclude=[],  # what this and `downscale` ask for was done before packing
+        downscale=[],
+        pack=None,
     )
+    return dataclasses.replace(config, data=data)
 
 
 def training_images(model: keras.Model, data: DataConfig) -> ImageCache:

@@ -26,8 +26,8 @@ def pack(config: Config, file: str | Path, megabytes: int) -> dict:
     """
     if config.data.train_lr:
         raise InputError(
-            f"{config.source}: [data] train_lr: LR files cannot be packed, as LR is made "
-            "of the pieces."
+            f"{config.source}: [data] train_lr: LR files cannot be packed, as LR is "
+            "made of the pieces."
         )
     config = unpacked(config)
     model, folders = prepare(config, resumed=True)

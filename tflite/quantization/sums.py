@@ -1,0 +1,273 @@
+"""Sums that 8 bits round finely: one 1x1 convolution in place of a chain of additions.
+
+TFLite rounds every addition to the step of its result. So a network that adds to the
+same map in every block, as SCN does, rounds it again and again, and quiet channels by
+the step of the loud ones. Two exact rewrites help, in this order:
+
+- a + b + b + c = [I, 2 I, I] * [a, b, c] for the concatenation of the terms and a 1x1
+  convolution. Its accumulator has 32 bits, so a sum of any length is rounded once.
+- Between convolutions a channel may have any scale, k * x = (k / d) * (d x). So each
+  channel is scaled to the same magnitude and has all 256 steps. Additions prevent that,
+  as they want one scale of all their terms and of their sum.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from tfsr.graph import operations as op
+from tfsr.graph.graph import Graph
+from tfsr.graph.operators import CONCATENATIONS, SUMS, is_convolution, is_relu
+from tfsr.layers import BilinearResize, CropToScale, PadToMultiple
+from tfsr.tflite.lowering.affine import by_input, by_output
+from tfsr.tflite.lowering.engine import (
+    convolution,
+    is_linear,
+    name_of,
+    weights_of,
+    with_weights,
+)
+from tfsr.tflite.quantization.activations import batches
+
+# Factors of a convolution's input and output channels, by its position in the graph.
+Scales = dict[int, tuple[np.ndarray, np.ndarray]]
+
+BY_CHANNEL = (  # what gives d y for d x, d a factor for each channel
+    BilinearResize,
+    CropToScale,
+    PadToMultiple,
+    layers.AveragePooling2D,
+    layers.Cropping2D,
+    layers.MaxPooling2D,
+    layers.UpSampling2D,
+    layers.ZeroPadding2D,
+    op.AveragePool,
+    op.MaxPool,
+)
+PERCENTILE = 99.9  # of the absolute values of a channel: its magnitude
+QUIETEST = 1 / 64  # of the map's largest magnitude: no channel counts as less
+
+
+def as_convolutions(graph: Graph) -> Graph:
+    """Returns `graph` with its sums as convolutions, where channels may be scaled.
+
+    Sums of pixels, and others that something else than convolutions read, stay.
+
+    Args:
+        graph: A lowered graph.
+    """
+    left = _sums(graph)
+    while True:
+        merged, made = _merged(graph, left)
+        channels = Channels(merged)
+        fixed = {
+            root
+            for root, node in made.items()
+            if any(map(channels.is_fixed, (*node.input_tensors, *node.outputs)))
+        }
+        if not fixed:
+            return merged
+        left = {root: terms for root, terms in left.items() if root not in fixed}
+
+
+def _sums(graph):
+    """Returns the terms of each sum, by the position of its last addition."""
+    additions = {id(n.outputs[0]): n for n in graph.nodes if _is_addition(n)}
+    readers = Counter(id(x) for node in graph.nodes for x in node.input_tensors)
+    readers.update(id(x) for x in graph.outputs)
+    inside = {
+        id(x)
+        for node in additions.values()
+        for x in node.input_tensors
+        if id(x) in additions and readers[id(x)] == 1
+    }
+
+    def terms(node):
+        for x in node.input_tensors:
+            if id(x) in inside:
+                yield from terms(additions[id(x)])
+            else:
+                yield x
+
+    return {
+        i: [*terms(node)]
+        for i, node in enumerate(graph.nodes)
+        if id(node.outputs[0]) in additions.keys() - inside
+    }
+
+
+def _is_addition(node):
+    shapes = {tuple(x.shape) for x in node.input_tensors}
+    several = len(node.input_tensors) > 1 and len(shapes) == 1
+    return (
+        isinstance(node.operation, SUMS) and several and len(node.outputs[0].shape) == 4
+    )
+
+
+def _merged(graph, sums):
+    """Returns `graph` with `sums` as convolutions, and their nodes by old positions."""
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+    values: dict[int, Any] = {}
+    made = {}
+
+    def call(node, *args, **kwargs):
+        i = position[id(node)]
+        if i not in sums:
+            outputs = node.operation(*args, **kwargs)
+        else:
+            factors = Counter(id(x) for x in sums[i])
+            terms = [values[x] for x in factors]
+            eye = np.eye(terms[0].shape[-1])
+            kernel = np.concatenate([count * eye for count in factors.values()])
+            layer = convolution(f"sum_{i}", kernel[None, None], np.zeros(len(eye)))
+            joined = ops.concatenate(terms, axis=-1) if len(terms) > 1 else terms[0]
+            outputs = made[i] = layer(joined)
+        for x, y in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
+            values[id(x)] = y
+        return outputs
+
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
+    values.update((id(x), y) for x, y in zip(graph.inputs, inputs, strict=True))
+    merged = Graph(inputs, graph.run(inputs, call))
+    by_output = {id(node.outputs[0]): node for node in merged.nodes}
+    return merged, {i: by_output[id(x)] for i, x in made.items() if id(x) in by_output}
+
+
+class Channels:
+    """Which channels of a graph's maps must have one scale, and which have to stay.
+
+    Channels are numbered; those with the same `root` have one scale. Layers that are
+    called several times, or of which lowering made copies, have it for all calls.
+
+    Args:
+        graph: A lowered graph.
+    """
+
+    def __init__(self, graph: Graph):
+        self._parent: list[int] = [0]  # 0 stands for all that have to stay
+        self._numbers: dict[int, np.ndarray] = {}  # by the id of a tensor
+        self._calls: dict[tuple, tuple] = {}
+        for x in graph.inputs:
+            self._numbers[id(x)] = np.zeros(x.shape[-1], int)
+        for node in graph.nodes:
+            self._add(node)
+        for x in graph.outputs:
+            self._join(self._numbers[id(x)], 0)
+
+    def roots(self, x: keras.KerasTensor) -> np.ndarray:
+        """Returns a number for each channel of `x`, the same for those of one scale."""
+        return np.array([self._root(n) for n in self._numbers[id(x)]])
+
+    def is_fixed(self, x: keras.KerasTensor) -> bool:
+        """Returns whether some channel of `x` has to stay as it is."""
+        return not self.roots(x).all()
+
+    def _add(self, node):
+        operation, (y, *others) = node.operation, node.outputs
+        before = [self._numbers[id(x)] for x in node.input_tensors]
+        if is_convolution(operation) and is_linear(operation):
+            numbers = self._new(y)
+            kernel = weights_of(operation)[0].tobytes()
+            first = self._calls.setdefault(
+                (type(operation), name_of(operation), kernel), (before[0], numbers)
+            )
+            self._join(first[0], before[0])
+            self._join(first[1], numbers)
+        elif is_relu(operation) or isinstance(operation, BY_CHANNEL):
+            numbers = before[0]
+        elif _is_addition(node):
+            numbers = before[0]
+            for other in before[1:]:
+                self._join(numbers, other)
+        elif isinstance(operation, CONCATENATIONS) and len(y.shape) == 4:
+            numbers = np.concatenate(before)
+            if len(numbers) != y.shape[-1]:  # not along the channels
+                numbers = self._fixed(node, before)
+        else:
+            numbers = self._fixed(node, before)
+        for x in (y, *others):
+            self._numbers[id(x)] = numbers if x is y else np.zeros(1, int)
+
+    def _new(self, x):
+        numbers = np.arange(x.shape[-1]) + len(self._parent)
+        self._parent.extend(numbers.tolist())
+        return numbers
+
+    def _fixed(self, node, before):
+        for numbers in before:
+            self._join(numbers, 0)
+        return np.zeros(node.outputs[0].shape[-1] or 1, int)
+
+    def _join(self, ours, theirs):
+        for a, b in np.broadcast(ours, theirs):
+            low, high = sorted((self._root(int(a)), self._root(int(b))))
+            self._parent[high] = low
+
+    def _root(self, number):
+        while self._parent[number] != number:
+            number = self._parent[number]
+        return number
+
+
+def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> Scales:
+    """Returns the factors that give channels the same magnitude, where they may vary.
+
+    Args:
+        graph: The graph to export, of open size.
+        patches: LR images, float32 `(H, W, C)` in [0, 1].
+    """
+    channels = Channels(graph)
+    roots = {id(x): channels.roots(x) for n in graph.nodes for x in n.outputs}
+    roots.update((id(x), channels.roots(x)) for x in graph.inputs)
+    magnitudes = np.zeros(1 + max(r.max(initial=0) for r in roots.values()))
+
+    def call(node, *args, **kwargs):
+        outputs = node.operation(*args, **kwargs)
+        found = roots[id(node.outputs[0])]
+        if found.any():
+            values = np.abs(keras.ops.convert_to_numpy(outputs))
+            values = values.reshape(-1, values.shape[-1])
+            found_here = np.percentile(values, PERCENTILE, axis=0)
+            floor = QUIETEST * found_here.max()
+            np.maximum.at(magnitudes, found, np.maximum(found_here, floor))
+        return outputs
+
+    for batch in batches(patches):
+        graph.run([batch] * len(graph.inputs), call)
+    magnitudes[magnitudes == 0] = 1
+    magnitudes[0] = 1
+    return {
+        i: tuple(
+            1 / magnitudes[roots[id(x)]]
+            for x in (node.input_tensors[0], node.outputs[0])
+        )
+        for i, node in enumerate(graph.nodes)
+        if is_convolution(node.operation) and is_linear(node.operation)
+    }
+
+
+def rescaled(graph: Graph, scales: Scales) -> Graph:
+    """Returns `graph`, an equal one, with the channels of its maps scaled.
+
+    Args:
+        graph: The graph of `scales`, of any size.
+        scales: What `channel_scales` returned for it.
+    """
+    position = {id(node): i for i, node in enumerate(graph.nodes)}
+
+    def call(node, *args, **kwargs):
+        before, after = scales.get(position[id(node)], (np.ones(1), np.ones(1)))
+        if (before == 1).all() and (after == 1).all():
+            return node.operation(*args, **kwargs)
+        conv = node.operation
+        kernel, bias = weights_of(conv)
+        kernel = kernel * by_input(conv, kernel, 1 / before)
+        kernel = kernel * by_output(conv, kernel, after)
+        return with_weights(conv, kernel, bias * after)(*args, **kwargs)
+
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
+    return Graph(inputs, graph.run(inputs, call))
