@@ -37,7 +37,8 @@ class Kind:
             many parts of the graph it takes; `whole`, whether that is all of it; and
             `refused_operators` with the engine's own `reason`; `device`, if known.
         run: Gets a file, the option, a `.npy` file of inputs, one of outputs to write,
-            and a deadline. Returns `device`. None if `TFLiteUpscaler` runs it.
+            and a deadline. Returns `device`, and `note`, what its user must know of the
+            result, if anything. None if `TFLiteUpscaler` runs it.
         measure: Gets a file, the option, numbers of timed runs and of those before,
             and a deadline. Returns `load_ms`, `first_ms` and `latencies_ms`. None if
             times on this machine say nothing.
@@ -350,6 +351,7 @@ class DelegatedUpscaler:
 
     Attributes:
         device: What ran it.
+        note: What one must know of the result; None for nothing.
 
     Raises:
         InputError: If the delegate cannot run it; the message has the engine's reason.
@@ -380,7 +382,7 @@ class DelegatedUpscaler:
                     f"{file}: {delegate.name} does not run it: {error.reason}."
                 ) from None
             outputs = np.load(sr)
-        self.device = ran["device"]
+        self.device, self.note = ran["device"], ran.get("note")
         self._outputs = dict(zip(distinct, outputs, strict=True))
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
