@@ -6,7 +6,7 @@ that an engine takes and computes wrongly.
 
 import re
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +37,8 @@ class Kind:
             many parts of the graph it takes; `whole`, whether that is all of it; and
             `refused_operators` with the engine's own `reason`; `device`, if known.
         run: Gets a file, the option, a `.npy` file of inputs, one of outputs to write,
-            and a deadline. Returns `device`. None if `TFLiteUpscaler` runs it.
+            and a deadline. Returns `device`, and `note`, what its user must know of the
+            result, if anything. None if `TFLiteUpscaler` runs it.
         measure: Gets a file, the option, numbers of timed runs and of those before,
             and a deadline. Returns `load_ms`, `first_ms` and `latencies_ms`. None if
             times on this machine say nothing.
@@ -126,13 +127,14 @@ class Form:
     """An operator of a file: its name, options, and the tensors that it reads.
 
     Attributes:
-        makers: What computes those, by its place in the file and its name.
+        makers: What computes those: its place in the file, its name, and which of its
+            outputs it is.
     """
 
     name: str
     options: Any
     shapes: list[tuple[int, ...]]
-    makers: list[tuple[int, str]]
+    makers: list[tuple[int, str, int]]
     is_int8: bool
 
 
@@ -147,6 +149,19 @@ class WrongForm:
     what: str
     remedy: str
     matches: Callable[[Form], bool]
+
+
+def _mixes_a_split(form):
+    """Returns whether it reads parts of one split, other than to join them in order."""
+    parts = defaultdict(list)
+    for place, name, output in form.makers:
+        if name in ("SPLIT", "SPLIT_V"):
+            parts[place].append(output)
+    joins = form.name == "CONCATENATION"
+    return any(
+        len(read) > 1 and not (joins and read == sorted(read))
+        for read in parts.values()
+    )
 
 
 WRONG_FORMS = (
@@ -165,15 +180,12 @@ WRONG_FORMS = (
     ),
     WrongForm(
         "gpu",
-        "a sum of parts of one split in float",
-        "cut the parts out as slices",
+        "a sum, a difference or a join in another order of parts of one split in float",
+        "convert the network anew, or cut the parts out as slices",
         lambda form: (
-            form.name == "ADD"
+            form.name in ("ADD", "SUB", "CONCATENATION")
             and not form.is_int8
-            and any(
-                name == "SPLIT" and count > 1
-                for (_, name), count in Counter(form.makers).items()
-            )
+            and _mixes_a_split(form)
         ),
     ),
 )
@@ -281,7 +293,7 @@ def forms(content: bytes) -> list[Form]:
     model = unpack(content)
     graph = model.subgraphs[0]
     found = []
-    made: dict[int, tuple[int, str]] = {}
+    made: dict[int, tuple[int, str, int]] = {}
     for place, operator in enumerate(graph.operators):
         name = kind_of(model, operator)
         tensors = [graph.tensors[i] for i in operator.inputs if i >= 0]
@@ -295,7 +307,8 @@ def forms(content: bytes) -> list[Form]:
                 tensors[0].type == TensorType.INT8,
             )
         )
-        made |= dict.fromkeys(map(int, operator.outputs), (place, name))
+        outputs = enumerate(map(int, operator.outputs))
+        made |= {tensor: (place, name, i) for i, tensor in outputs}
     return found
 
 
@@ -338,6 +351,7 @@ class DelegatedUpscaler:
 
     Attributes:
         device: What ran it.
+        note: What one must know of the result; None for nothing.
 
     Raises:
         InputError: If the delegate cannot run it; the message has the engine's reason.
@@ -368,7 +382,7 @@ class DelegatedUpscaler:
                     f"{file}: {delegate.name} does not run it: {error.reason}."
                 ) from None
             outputs = np.load(sr)
-        self.device = ran["device"]
+        self.device, self.note = ran["device"], ran.get("note")
         self._outputs = dict(zip(distinct, outputs, strict=True))
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:

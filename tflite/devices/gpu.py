@@ -31,6 +31,7 @@ NO_DRIVER = (
     "there is no Vulkan driver; install the GPU's, or one in software that comes with "
     "Chromium (Debian and Ubuntu: apt install chromium)"
 )
+NO_FLOAT16 = "computed in float32, as drivers in software do; a GPU may take float16"
 ADAPTER = re.compile(r"Selected adapter: (.+?), arch=.*adapterType=(.+)")
 # The block of a log that tells what is left to the CPU, and a line of it.
 LEFT_OUT = re.compile(
@@ -88,14 +89,17 @@ def run(
         seconds: How long it may take.
 
     Returns:
-        `device`, the adapter's name, and `software`, whether it is no GPU.
+        `device`, the adapter's name, and `software`, whether it is no GPU; `note`, what
+        a GPU would do otherwise.
 
     Raises:
         ChildError: If the engine fails.
     """
     arguments = (str(file), option, str(lr), str(sr))
     _, log = _call("child_run", *arguments, seconds=seconds)
-    return adapter(log)
+    ran = adapter(log)
+    in_float32 = option != "float32" and ran["software"]
+    return {**ran, "note": NO_FLOAT16 if in_float32 else None}
 
 
 def measure(

@@ -93,4 +93,6 @@ def _of_fixed_size(file, delegate, original, folder, picture):
         f"{Path(file).name}: runs on {converted.device}, on the middle "
         f"{height}x{width} of {len(pairs)} images; on the CPU it has {mean:.3f} dB."
     ]
+    if converted.note:
+        report["notes"].append(f"{Path(file).name}: {converted.note}.")
     return report

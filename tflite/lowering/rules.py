@@ -5,6 +5,7 @@ identity: * is convolution, k and b are kernel and bias.
 """
 
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -454,6 +455,21 @@ def shift_out_of_convolution(
     return with_weights(operation, kernel, bias)(x)
 
 
+def split_as_slices(
+    operation: keras.Operation, *args
+) -> list[keras.KerasTensor] | None:
+    """The parts of a split of the channels are slices, x[..., i:j].
+
+    LiteRT's GPU engine computes wrongly some of what reads the parts.
+    """
+    if not isinstance(operation, op.Split) or operation.axis not in (-1, 3):
+        return None
+    (x,) = args
+    parts = np.split(np.empty(x.shape[-1]), operation.indices_or_sections)
+    bounds = itertools.accumulate(map(len, parts), initial=0)
+    return [x[..., i:j] for i, j in itertools.pairwise(bounds)]
+
+
 _RULES = (
     slopes_as_one,
     clip_before_shuffle,
@@ -475,6 +491,7 @@ _RULES = (
     convolve_in_blocks,
     shuffle_at_once,
     concatenate_onto,
+    split_as_slices,  # after those that look for splits
 )
 EXACT = (*PLAIN, *_RULES)
 FOR_INT8 = (

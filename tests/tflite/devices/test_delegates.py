@@ -215,20 +215,23 @@ def test_a_file_of_open_size_is_refused(engine, files):
 
 
 def test_a_file_of_open_size_is_verified_as_a_small_one(
-    report, engine, files, keras_file, photographs, monkeypatch
+    run, engine, files, keras_file, photographs, monkeypatch
 ):
     monkeypatch.setattr(verification, "SMALL", SIZE)
 
-    def run(file, option, lr, sr, seconds):
+    def run_small(file, option, lr, sr, seconds):
         local = TFLiteUpscaler(file)
         assert local.size == SIZE
         images = [local(image[0])[None] for image in np.load(lr)]
         np.save(sr, np.stack(images))
-        return {"device": "Small"}
+        return {"device": "Small", "note": "is small"}
 
-    engine(run=run)
+    engine(run=run_small)
     command = ("verify", files[1], "--against", keras_file, "--images", photographs)
-    verified = report(*command, "--delegate", "fake")
+    code, out, err = run(*command, "--delegate", "fake", "--json")
+    assert code == 0
+    assert f"tfsr: {files[1].name}: is small." in err
+    verified = json.loads(out)
     assert verified["device"] == "Small"
     assert abs(verified["loss_db"]) < 1e-3
     assert {tuple(image["lr_size"]) for image in verified["images"]} == {SIZE}
@@ -287,12 +290,18 @@ def test_what_a_log_of_the_gpu_says():
     assert gpu.adapter(real)["software"] is False
 
 
-def test_the_gpu_loses_nothing(here, report, files, keras_file, photographs):
+def test_the_gpu_loses_nothing(here, run, report, files, keras_file, photographs):
     here("gpu")
+    image = np.full((*SIZE, 3), 0.5, np.float32)
+    chosen = delegates.DelegatedUpscaler(files[0], Delegate("gpu"), [image])
+    software = "SwiftShader" in chosen.device
+    assert (chosen.note is not None) == software  # it has no float16
     found = report("inspect", files[0], "--delegates", "gpu")["delegates"]["gpu"]
     assert (found["taken"], found["parts"]) == ("whole", 1)
     command = ("verify", files[0], "--against", keras_file, "--images", photographs)
-    verified = report(*command, "--delegate", "gpu:float32")
+    code, out, err = run(*command, "--delegate", "gpu:float32", "--json")
+    assert (code, "float16" in err) == (0, False)
+    verified = json.loads(out)
     assert verified["delegate"] == "gpu:float32"
     assert verified["device"] == found["device"]
     assert abs(verified["loss_db"]) < 1e-3

@@ -11,8 +11,11 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 
 from tfsr.tables import markdown
+from tfsr.tflite import export
 from tfsr.tflite.devices.delegates import WRONG_FORMS, Delegate, forms
 from tfsr.tflite.flatbuffer import pack, unpack
+from tfsr.tflite.lowering.engine import lower
+from tfsr.tflite.lowering.rules import EXACT, split_as_slices
 
 SIDE, CHANNELS = 12, 8
 ENGINES = ("gpu", "qualcomm:SM8650")
@@ -197,3 +200,23 @@ def test_known_wrong_forms_are_found(tmp_path, bits, known):
         if entry.matches(form)
     ]
     assert sorted(found) == known
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_halves_that_are_exchanged(here, tmp_path, mended):
+    """As parts of a split that nothing else reads they come out wrong on the GPU."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    lr = keras.Input((None, None, CHANNELS))
+    halves = keras.ops.split(keras.layers.Conv2D(16, 3, padding="same")(lr), 2, -1)
+    model = keras.Model(lr, keras.ops.concatenate(halves[::-1], -1))
+    rules = [rule for rule in EXACT if mended or rule != split_as_slices]
+    file = tmp_path / "halves.tflite"
+    file.write_bytes(export.float32(lower(model, rules, SIDE, SIDE)))
+    noise = np.random.default_rng(0).random((1, SIDE, SIDE, CHANNELS), np.float32)
+    (expected,) = on_cpu(file, noise)
+    (found,) = on_delegate(here("gpu"), file, noise, [expected.size])
+    is_right = np.abs(found - expected.ravel()).max() < 1e-4
+    known = any(w.matches(f) for w in WRONG_FORMS for f in forms(file.read_bytes()))
+    assert (is_right, known) == (mended, not mended)

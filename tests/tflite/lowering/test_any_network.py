@@ -182,6 +182,17 @@ def test_channels_that_nothing_reads_are_not_computed():
     assert lowered(split) == f"{CONV} GetItem GetItem Add"
 
 
+@pytest.mark.parametrize(("sections", "slices"), [(2, 2), ((1, 5), 3)])
+def test_splits_of_channels_are_slices(sections, slices):
+    def joined(x):
+        parts = keras.ops.split(keras.ops.relu(conv(8)(x)), sections, axis=-1)
+        return keras.ops.concatenate(parts[::-1], axis=-1)
+
+    expected = " ".join([CONV, "Relu", *["GetItem"] * slices])
+    assert lowered(joined, EXACT).startswith(f"{expected} Concat")
+    assert lowered(joined).startswith(f"{expected} Concat")
+
+
 def test_slopes_are_two_relus_in_8_bits():
     def prelu(channels):
         start = keras.initializers.RandomUniform(-0.1, 0.3)
