@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 fuzzing = runpy.run_path(str(HERE / "fuzzing.py"))
 mutate, mutate_value = fuzzing["mutate"], fuzzing["mutate_value"]
 MOST_SECONDS, MOST_MB = 20, 2048
-START_S = 120
+START_S = 600
 MOST_DATA = 2**32  # of a worker, so that a case takes no machine down
 
 Use = Callable[[bytes], None]
