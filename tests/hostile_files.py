@@ -396,8 +396,7 @@ def log(folder):
         read = RunLog(folder, 3, "bicubic", {"x2": 30.0})
         assert [row["epoch"] for row in read.rows] == [1, 2, 3]
         line = ([1, 2, 3], [row["val_psnr"] for row in read.rows])
-        if table.encode() != data:  # as a study draws it
-            pictures.curves(folder / "curves.png", "x", "y", {"a": [line]})
+        pictures.curves(folder / "curves.png", "x", "y", {"a": [line]})
 
     return [table.encode()], use
 

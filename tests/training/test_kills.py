@@ -37,6 +37,7 @@ keras.Model.compile = functools.partialmethod(keras.Model.compile, run_eagerly=T
 for line in sys.stdin:
     process = os.fork()
     if not process:
+        os.dup2(2, 1)  # what it prints is no answer
         os._exit(main(line.split()) or 0)
     print(process, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
@@ -53,8 +54,7 @@ class Command:
 
     def __init__(self, server, line):
         self.answers = server.stdout
-        server.stdin.write(f"{line}\n")
-        server.stdin.flush()
+        server.stdin.write(f"{line}\n".encode())
         self.process = int(self.answers.readline())
 
     def has_ended(self, within=0.0):
@@ -76,14 +76,14 @@ class Command:
         while not found():
             assert not self.has_ended()
             assert time.monotonic() < deadline
-            time.sleep(0.001)  # a file is written in more
+            time.sleep(0.002)  # a file is written in more
 
 
 @pytest.fixture(scope="module")
 def server():
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     command = [sys.executable, "-c", SERVER]
-    with subprocess.Popen(command, text=True, **pipes) as process:
+    with subprocess.Popen(command, bufsize=0, **pipes) as process:  # for `select`
         yield process
         process.stdin.close()
 
@@ -105,15 +105,20 @@ def in_the_cache(command, config, out, rng):
 
 
 def in_a_checkpoint(command, config, out, rng):
-    places = (out, out / "backup")
-    command.wait_for(lambda: any(f for p in places for f in p.glob(files.PREFIX + "*")))
+    before, places = completed_epochs(out), (out, out / "backup")
+
+    def found():  # a file that is being written, or the state, behind which more are
+        parts = (f for place in places for f in place.glob(files.PREFIX + "*"))
+        return any(parts) or completed_epochs(out) > before
+
+    command.wait_for(found)
     time.sleep(rng.uniform(0, 0.05))
 
 
 def in_an_epoch(command, config, out, rng):
     before = completed_epochs(out)
     command.wait_for(lambda: completed_epochs(out) > before)
-    time.sleep(rng.uniform(0, 0.5))
+    time.sleep(rng.uniform(0, 0.3))
 
 
 def assert_readable(out):
