@@ -97,7 +97,8 @@ def mutate_graph(content: bytes, rng: np.random.Generator) -> bytes:
             changed = pack(model)
         except Exception:  # beyond what the field can hold
             continue
-        return metadata.seal(changed) if metadata.BEGIN in changed else changed
+        sealed = metadata.BEGIN in changed and metadata.DIGEST in changed
+        return metadata.seal(changed) if sealed else changed
 
 
 def _parts(model):

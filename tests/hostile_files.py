@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 fuzzing = runpy.run_path(str(HERE / "fuzzing.py"))
 mutate, mutate_value = fuzzing["mutate"], fuzzing["mutate_value"]
 MOST_SECONDS, MOST_MB = 20, 2048
-START_S = 120
+START_S = 600
 MOST_DATA = 2**32  # of a worker, so that a case takes no machine down
 
 Use = Callable[[bytes], None]
@@ -168,18 +168,11 @@ def image_upscaled(folder):
     def use(data):
         (folder / "a.img").write_bytes(data)
         for ending in ("png", "tif", "jpg"):
-            (folder / f"sr.{ending}").unlink(missing_ok=True)
-        try:
-            upscale(folder / "a.img", folder / "sr.png")
-        finally:  # what is read is written in every format, or refused in a line
-            with contextlib.suppress(ValueError):
-                upscale(folder / "a.img", folder / "sr.tif")
-                upscale(folder / "a.img", folder / "sr.jpg")
-        with Image.open(folder / "sr.png") as image:
-            image.load()
-
-    def upscale(source, target):
-        command("upscale", source, "-o", target, "--model", "bicubic", "--scale", 2)
+            target = folder / f"sr.{ending}"
+            options = ("--model", "bicubic", "--scale", 2, "--overwrite")
+            command("upscale", folder / "a.img", "-o", target, *options)
+            with Image.open(target) as image:
+                image.load()
 
     return images(), use
 
@@ -196,7 +189,7 @@ def graph_checked(folder):
     from tfsr.tflite.checking import check
     from tfsr.tflite.flatbuffer import pack
 
-    return tflite_files(), lambda data: (pack(check(data, "m.tflite")), None)[1]
+    return tflite_files()[:1], lambda data: (pack(check(data, "m.tflite")), None)[1]
 
 
 def graph_run(folder):
@@ -403,8 +396,7 @@ def log(folder):
         read = RunLog(folder, 3, "bicubic", {"x2": 30.0})
         assert [row["epoch"] for row in read.rows] == [1, 2, 3]
         line = ([1, 2, 3], [row["val_psnr"] for row in read.rows])
-        if table.encode() != data:  # as a study draws it
-            pictures.curves(folder / "curves.png", "x", "y", {"a": [line]})
+        pictures.curves(folder / "curves.png", "x", "y", {"a": [line]})
 
     return [table.encode()], use
 
@@ -491,21 +483,21 @@ def state(folder):
 
 ENTRIES = {
     "image trained on": Entry(image_trained_on, 3000),
-    "image scored": Entry(image_scored, 2500),
-    "image upscaled": Entry(image_upscaled, 2000),
-    "graph checked": Entry(graph_checked, 1500, (mutate, fuzzing["mutate_graph"])),
-    "graph run": Entry(graph_run, 500, (fuzzing["mutate_graph"],)),
-    "metadata": Entry(metadata_of_tflite, 1500, (mutate_metadata,)),
-    "keras": Entry(keras_file, 1000, (mutate, mutate_entry, mutate_entry)),
+    "image scored": Entry(image_scored, 1500),
+    "image upscaled": Entry(image_upscaled, 800),
+    "graph checked": Entry(graph_checked, 1800, (mutate, fuzzing["mutate_graph"])),
+    "graph run": Entry(graph_run, 200, (fuzzing["mutate_graph"],)),
+    "metadata": Entry(metadata_of_tflite, 2500, (mutate_metadata,)),
+    "keras": Entry(keras_file, 700, (mutate, mutate_entry, mutate_entry)),
     "npz": Entry(arrays, 1000, (mutate, mutate_entry)),
     "pth": Entry(checkpoint, 1000, (mutate, mutate_entry)),
-    "toml": Entry(config, 1000, (mutate, mutate_toml)),
-    "shipped toml": Entry(shipped_config, 1500, (mutate, mutate_toml)),
+    "toml": Entry(config, 700, (mutate, mutate_toml)),
+    "shipped toml": Entry(shipped_config, 2500, (mutate, mutate_toml)),
     "csv": Entry(log, 1000, (mutate, mutate_cell)),
-    "json": Entry(results, 1000, (mutate, mutate_json)),
-    "study": Entry(study, 500, (mutate, mutate_json)),
-    "cache index": Entry(cache_index, 1000, (mutate, mutate_json)),
-    "hdf5 state": Entry(state, 1000),
+    "json": Entry(results, 1500, (mutate, mutate_json)),
+    "study": Entry(study, 400, (mutate, mutate_json)),
+    "cache index": Entry(cache_index, 2000, (mutate, mutate_json)),
+    "hdf5 state": Entry(state, 600),
 }
 
 
@@ -540,7 +532,7 @@ def work(name: str, seed: int, first: int, last: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         corpus, use = entry.prepare(Path(folder))
         for data in corpus:
-            use(data)  # they are sound
+            attempt(use, data)  # as they are
         answer(ready=True)
         for number in range(first, last):
             data = entry.case(corpus, number, seed)

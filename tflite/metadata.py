@@ -35,6 +35,7 @@ KINDS: dict[str, tuple[tuple[type, ...], tuple[int, int] | None]] = {
     "size": ((list,), None),
     "compiled": ((str,), None),
 }
+MAY_BE_NULL = ("degradation", "size")  # what is not known, and sizes that are open
 PEAKS = (1, 255)  # what white may be in files of others
 _written: set[str] = set()  # digests of what this process has made
 
@@ -121,7 +122,7 @@ def _check(facts):
             raise ValueError(f"no {key}")
     for key, (kind, bounds) in KINDS.items():
         value = facts.get(key)
-        if value is None and key not in ("scale", "format"):
+        if value is None and (key not in facts or key in MAY_BE_NULL):
             continue
         low, high = bounds or (None, None)
         if type(value) not in kind or (bounds and not low <= value <= high):
@@ -136,7 +137,8 @@ def derive(
     """Returns what a file tells by its shapes and types, in the words of `read`.
 
     Of a graph that is not from image to image it returns `format`, `size` and `reason`,
-    which says why. `peaks` are the numbers of white in and out.
+    which says why. `peaks` are the numbers of white in and out; of floats 1, unless a
+    run tells otherwise.
 
     Args:
         inputs: LiteRT's details of the inputs, for the size that the graph is run at.

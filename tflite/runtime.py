@@ -16,12 +16,13 @@ from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.formats import format_of
 from tfsr.tflite.interpreters import interpreter_of
-from tfsr.tflite.metadata import derive, quantization_of, read
+from tfsr.tflite.metadata import PEAKS, derive, quantization_of, read
 from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
 from tfsr.upscaling.upscalers import as_floats
 from tfsr.zoo.released import named
 
 DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
+RAMP, LIKE = (0.2, 0.8), 0.1  # of gray, and how far its enlargement may be from it
 
 
 class TFLiteFile:
@@ -152,6 +153,11 @@ class TFLiteUpscaler(TFLiteFile):
         pads = any(side % self.alignment for side in self.size)
         resizes = "RESIZE_BILINEAR" in operators or self.metadata.get("one_size")
         self.in_tiles = bool(self._own_size and (pads or resizes))
+        floats = all(
+            details["dtype"] == np.float32 for details in (self._input, self._output)
+        )
+        if floats and not self.is_ours:
+            self.peaks = self._peaks_of_floats()
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         lr = as_floats(lr)
@@ -230,6 +236,22 @@ class TFLiteUpscaler(TFLiteFile):
                 f"{self.name}: gives {sr.shape} for x{self.scale} of {lr.shape}."
             )
         return self._decoded(sr)
+
+    def _peaks_of_floats(self):
+        """Returns what white is in and out, of floats, which types do not tell.
+
+        A gray ramp comes out as it is, but for its size; if it does not as numbers up
+        to 1, and does up to 255, that is white.
+        """
+        height, width = self._ready_for
+        lr = np.empty((height, width, self.channels), np.float32)
+        lr[:] = np.linspace(*RAMP, width)[:, None]
+        expected = lr.repeat(self.scale, 0).repeat(self.scale, 1)
+        for peak in PEAKS:
+            self.peaks = (peak, peak)
+            if np.abs(self._run(lr) - expected).mean() < LIKE:
+                return self.peaks
+        return (1, 1)
 
     def input_array(self, lr: np.ndarray) -> np.ndarray:
         """Returns an image as the model's input tensor holds it, `(1, H, W, C)`."""
@@ -355,7 +377,9 @@ def _refusal(error, where=""):
 def _encode(values, details, peak=1):
     """Returns floats, of which 1 means `peak`, as a tensor of the graph holds them."""
     if np.issubdtype(details["dtype"], np.floating):
-        return values.astype(details["dtype"], copy=False)
+        return (values if peak == 1 else values * peak).astype(
+            details["dtype"], copy=False
+        )
     quant_scale, zero_point = quantization_of(details)
     return to_integers(
         values * np.float32(peak) / np.float64(quant_scale) + zero_point,
@@ -366,6 +390,6 @@ def _encode(values, details, peak=1):
 def _decode(values, details, peak=1):
     """Returns the floats that a tensor of the graph means, of which `peak` is 1."""
     if details["dtype"] == np.float32:
-        return values
+        return values if peak == 1 else values / np.float32(peak)
     quant_scale, zero_point = quantization_of(details)
     return (values.astype(np.float32) - zero_point) * np.float32(quant_scale / peak)

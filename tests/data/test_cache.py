@@ -4,6 +4,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,6 +201,28 @@ def test_a_killed_build_is_started_again(photographs, tmp_path):
     assert len(list((tmp_path / "cache").glob("*.building/pixels.bin"))) == 1
     check_pairs(ImageCache([photographs], (2,), tmp_path / "cache"), photographs)
     assert list((tmp_path / "cache").glob("*.building")) == []
+
+
+def test_of_two_builders_the_one_that_is_not_killed_has_it(photographs, tmp_path):
+    """FUZZ=14 kills 42 times; each time one of two, at a random moment of its work."""
+    whole = ImageCache([photographs], (2,), tmp_path / "whole").folder
+    expected = {file.name: file.read_bytes() for file in whole.iterdir()}
+    rng, kills = np.random.default_rng(0), 0
+    while kills < 3 * int(os.environ.get("FUZZ", "1")):
+        pair = [builder(photographs, tmp_path / "cache", os.devnull) for _ in range(2)]
+        for process in pair:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        time.sleep(rng.uniform(0, 0.5))
+        killed, other = rng.permutation(pair)
+        killed.kill()
+        killed.communicate()
+        kills += killed.returncode == -signal.SIGKILL  # it had not ended by itself
+        folder = Path(other.communicate(timeout=60)[0].strip())
+        assert other.returncode == 0
+        assert {f.name: f.read_bytes() for f in folder.iterdir()} == expected
+        assert list(folder.parent.glob("*.building")) == []
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("change", [-1, 1])

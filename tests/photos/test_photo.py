@@ -2,6 +2,7 @@ import io
 import os
 import runpy
 import struct
+import tracemalloc
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -282,6 +283,38 @@ def test_jpeg_is_close_and_keeps_gray(suffix, tmp_path):
         assert abs(again.astype(int) - color).max() <= 6
     with Image.open(file) as image:
         assert {layer[1:3] for layer in image.layer} == {(1, 1)}  # 4:4:4
+
+
+@pytest.mark.parametrize("height", [5, 64, 65, 200])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_in_bands_is_that_of_the_whole(height, channels, tmp_path):
+    color = noise(3, height=height, width=21)[..., :channels]
+    photo = Photo(color, icc=SRGB if channels == 3 else None, dpi=(300, 150))
+    bands = np.split(color, range(7, height, 30))  # other rows than are compressed
+    write_photo(tmp_path / "sr.jpg", photo, bands)
+    whole = encode(Image.fromarray(color.squeeze()), "JPEG", **encoders.JPEG_OPTIONS)
+    np.testing.assert_array_equal(
+        reopened(tmp_path / "sr.jpg"), reopened(io.BytesIO(whole))
+    )
+    again = read_photo(tmp_path / "sr.jpg")
+    assert (again.icc, again.dpi) == (photo.icc, photo.dpi)
+
+
+def test_a_large_jpeg_is_never_whole_in_memory(tmp_path):
+    shape, most = (1500, 8000, 3), []
+
+    def bands():
+        for level in range(6):
+            yield np.full((250, *shape[1:]), level, np.uint8)
+            most.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        encoders.write_jpeg(tmp_path / "sr.jpg", bands(), shape, None, None, None)
+    finally:
+        tracemalloc.stop()
+    assert max(most) < 0.5 * np.prod(shape)
+    assert reopened(tmp_path / "sr.jpg").shape == shape
 
 
 def test_16_bits_are_rounded_for_8_bit_formats(tmp_path):

@@ -41,6 +41,19 @@ def test_scale_and_range_are_told_by_the_graph(here, tmp_path, enlarger, white):
     np.testing.assert_allclose(upscaler(lr), repeated(lr), atol=1e-6)
 
 
+def test_floats_up_to_255_are_told_by_a_run(here, tmp_path, enlarger):
+    model = enlarger(height=16, width=16)
+    bias = model.subgraphs[0].tensors[2]
+    # Two levels of 255: little for white of 255, far too much for white of 1.
+    model.buffers[bias.buffer].data = np.full(12, 2, np.float32).view(np.uint8)
+    upscaler = TFLiteUpscaler(write(tmp_path, model))
+    assert upscaler.peaks == (255, 255)
+    lr = np.random.default_rng(0).random((16, 16, 3), np.float32)
+    np.testing.assert_allclose(upscaler(lr), repeated(lr) + 2 / 255, atol=1e-6)
+    sound = TFLiteUpscaler(write(tmp_path, enlarger(height=16, width=16)))
+    assert sound.peaks == (1, 1)
+
+
 def test_a_file_of_any_size(tmp_path, enlarger):
     upscaler = TFLiteUpscaler(write(tmp_path, enlarger(open=True)))
     assert isinstance(upscaler.interpreter, interpreters.GuardedInterpreter)

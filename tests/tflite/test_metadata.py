@@ -72,6 +72,8 @@ def test_inspect_counts_operators(tmp_path, content):
         ("alignment", 0, "alignment must be int of 1 to 4096, not 0"),
         ("alignment", 10**9, "alignment must be int of 1 to 4096, not 1000000000"),
         ("alignment", True, "alignment must be int"),
+        ("alignment", None, "alignment must be int of 1 to 4096, not None"),
+        ("receptive_radius", None, "receptive_radius must be int"),
         ("receptive_radius", -1, "receptive_radius must be int of 0 to 65536"),
         ("working_bytes", [], "working_bytes must be"),
         ("degradation", "x", "degradation must be dict or list"),

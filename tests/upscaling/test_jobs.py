@@ -245,7 +245,8 @@ def test_a_tile_too_small_says_why():
 def test_automatic_tile_follows_the_footprint(monkeypatch):
     monkeypatch.setattr("tfsr.upscaling.jobs.available_memory", lambda: 2**33)
     assert automatic_tile(2**30, 21) == 58
-    assert automatic_tile(1, 21) == 1024
+    assert automatic_tile(1, 21) == 512
+    assert automatic_tile(1, 50) == 1200
     assert automatic_tile(4000, 21) > automatic_tile(16000, 21)
     plenty = automatic_tile(16000, 21)
     monkeypatch.setattr("tfsr.upscaling.jobs.available_memory", lambda: 2**29)

@@ -92,6 +92,15 @@ def test_keras_upscaler(lr):
         KerasUpscaler(model, 4)
 
 
+def test_a_layer_that_cannot_run_is_named(lr):
+    x = keras.Input((None, None, 3))
+    layer = keras.layers.Conv2D(3, 3, padding="same")
+    model = keras.Model(x, layer(x), name="odd")
+    layer.dilation_rate = (2**31, 1)  # as a damaged file may have it
+    with pytest.raises(InputError, match=r"odd: cannot be run on \d+x\d+ \(Exc.*int32"):
+        KerasUpscaler(model, 1)(lr)
+
+
 def test_bicubic_upscaler(lr):
     image = to_uint8(lr)
     sr = BicubicUpscaler(3)(from_uint8(image))

@@ -1,21 +1,26 @@
-"""Encoders of 8- and 16-bit PNG and TIFF that write band by band, as pixels come.
+"""Encoders of PNG, TIFF and JPEG that write band by band, as pixels come.
 
 Pillow needs the whole image at once and writes 8-bit colour only, and its TIFF encoder
-cannot compress a file with EXIF. No small maintained library writes both formats with
+cannot compress a file with EXIF. No small maintained library writes these formats with
 ICC profile, DPI and EXIF.
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from PIL.TiffTags import LONG
 
 LEVEL = 4  # deflate level: half the time of 6, files no larger
+JPEG_OPTIONS = {"quality": 95, "subsampling": "4:4:4"}
+JPEG_ROWS = 64  # eight rows of blocks, after which restart markers count from 0 again
+START_OF_FRAME, START_OF_SCAN = 0xC0, 0xDA  # markers in a JPEG
 
 
 def write_png(
@@ -71,7 +76,7 @@ def write_png(
         if exif:
             chunk(b"eXIf", exif)
         above = np.zeros((1, width * channels * wide.itemsize), np.uint8)
-        for rows in _fixed_bands(bands, shape, dtype):
+        for rows in _fixed_bands(bands, _rows_per_band(shape, dtype)):
             rows = rows.astype(wide).reshape(len(rows), -1).view(np.uint8)
             up = rows - np.concatenate([above, rows[:-1]])
             above = rows[-1:]
@@ -136,7 +141,7 @@ def write_tiff(
     with open(file, "wb") as stream:
         directory.save(stream)
         lengths = []
-        for rows in _fixed_bands(bands, shape, dtype):
+        for rows in _fixed_bands(bands, rows_per_strip):
             left = rows.astype(dtype.newbyteorder("<"))
             left[:, 1:] -= rows[:, :-1]
             lengths.append(stream.write(zlib.compress(left.tobytes(), LEVEL)))
@@ -144,6 +149,63 @@ def write_tiff(
         directory[sizes] = tuple(lengths)
         stream.seek(0)
         directory.save(stream)
+
+
+def write_jpeg(
+    file: Path,
+    bands: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    icc: bytes | None,
+    dpi: tuple[float, float] | None,
+    exif: bytes | None,
+) -> None:
+    """Writes a JPEG of quality 95 without chroma subsampling.
+
+    Pillow compresses bands of `JPEG_ROWS`. Behind each row of blocks a restart marker
+    makes the next one independent, so the compressed bands behind one another are the
+    whole image; its head is that of the first band, with the height of the image.
+
+    Args:
+        file: The file to write.
+        bands: The pixels from top to bottom, uint8 `(h, W, C)` each.
+        shape: Shape of the whole image, `(H, W, C)`; C is 1 or 3.
+        icc: ICC profile, if any.
+        dpi: Horizontal and vertical dots per inch, if known.
+        exif: EXIF block from its byte order mark on, if any.
+
+    Reference:
+        https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B.2.1 and E.1.4
+    """
+    facts = {"icc_profile": icc, "dpi": dpi, "exif": exif and b"Exif\0\0" + exif}
+    options = {key: value for key, value in facts.items() if value}
+    with open(file, "wb") as stream:
+        for i, rows in enumerate(_fixed_bands(bands, JPEG_ROWS)):
+            encoded = io.BytesIO()
+            image = Image.fromarray(rows[..., 0] if shape[2] == 1 else rows)
+            image.save(
+                encoded, "JPEG", restart_marker_rows=1, **JPEG_OPTIONS, **options
+            )
+            options = {}  # what the head tells of the photograph
+            content = bytearray(encoded.getvalue()[:-2])  # without the end of image
+            frame, scan = _places_in_jpeg(content)
+            if i:
+                stream.write(b"\xff\xd7" + content[scan:])
+            else:
+                struct.pack_into(">H", content, frame + 5, shape[0])
+                stream.write(content)
+        stream.write(b"\xff\xd9")
+
+
+def _places_in_jpeg(content):
+    """Returns where the frame's header begins in a JPEG, and where its pixels do."""
+    frame, at = 0, 2
+    while True:
+        marker, length = struct.unpack_from(">xBH", content, at)
+        if marker == START_OF_FRAME:
+            frame = at
+        at += 2 + length
+        if marker == START_OF_SCAN:
+            return frame, at
 
 
 def split_into_bands(pixels: np.ndarray) -> Iterator[np.ndarray]:
@@ -158,14 +220,18 @@ def _rows_per_band(shape, dtype):
     return max(1, 2**20 // (width * channels * np.dtype(dtype).itemsize))
 
 
-def _fixed_bands(bands, shape, dtype):
-    """Yields the rows of `bands` in bands of `_rows_per_band`, the last one shorter."""
-    rows = _rows_per_band(shape, dtype)
-    pending = np.empty((0, *shape[1:]), dtype)
+def _fixed_bands(bands, rows):
+    """Yields the rows of `bands` in bands of so many `rows`, the last one shorter."""
+    pending = None
     for band in bands:
-        pending = np.concatenate([pending, band])
-        whole = len(pending) - len(pending) % rows
-        yield from (pending[top : top + rows] for top in range(0, whole, rows))
-        pending = pending[whole:]
-    if len(pending):
+        if pending is not None:
+            missing = rows - len(pending)
+            pending, band = np.concatenate([pending, band[:missing]]), band[missing:]
+            if len(pending) < rows:
+                continue
+            yield pending
+        whole = len(band) - len(band) % rows
+        yield from (band[top : top + rows] for top in range(0, whole, rows))
+        pending = band[whole:].copy()  # a view would keep all of the band
+    if pending is not None and len(pending):
         yield pending

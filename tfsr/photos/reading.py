@@ -20,6 +20,7 @@ from tfsr.photos.exif import collect, directory_of, set_integers
 from tfsr.photos.opening import image_file, open_image
 from tfsr.photos.photo import COLOR_CHUNKS, Photo
 
+PART_ROWS = 256
 RGB565 = "BGR;16"  # of BMP: 16 bits a pixel, not a sample
 # By data colour space of an ICC profile, the channels of the pixels that it describes.
 ICC_CHANNELS = {b"GRAY": 1, b"RGB ": 3}
@@ -105,7 +106,21 @@ def _eight_bits(image, notes):
         image = image.convert("LA")
     elif image.mode not in ("L", "LA", "RGB", "RGBA"):
         image = image.convert("RGB")
-    return np.atleast_3d(np.asarray(image))
+    return _as_array(image)
+
+
+def _as_array(image):
+    """Returns Pillow's pixels as `(H, W, C)`, taken in parts.
+
+    Pillow would copy the whole twice: at 100 megapixels 0.3 GB more at the peak.
+    """
+    image.load()
+    width, height = image.size
+    pixels = np.empty((height, width, len(image.getbands())), np.uint8)
+    for top in range(0, height, PART_ROWS):
+        part = image.crop((0, top, width, min(height, top + PART_ROWS)))
+        pixels[top : top + PART_ROWS] = np.atleast_3d(np.asarray(part))
+    return pixels
 
 
 def _rgb_from_cmyk(image, notes):

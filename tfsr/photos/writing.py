@@ -11,7 +11,12 @@ from PIL.ExifTags import Base as Tag
 
 from tfsr.errors import InputError
 from tfsr.files import replacing
-from tfsr.photos.encoders import split_into_bands, write_png, write_tiff
+from tfsr.photos.encoders import (
+    split_into_bands,
+    write_jpeg,
+    write_png,
+    write_tiff,
+)
 from tfsr.photos.exif import directory_of, set_integers
 from tfsr.photos.opening import unguarded_pillow
 from tfsr.photos.photo import SRGB_CHUNKS, Photo, is_opaque
@@ -30,7 +35,6 @@ FORMATS = {
 # WebP is lossless because lossy WebP halves the resolution of colour; for small files
 # there is JPEG.
 SAVE_OPTIONS = {
-    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
     "BMP": {},
     "WEBP": {"lossless": True, "exact": True, "method": 1, "quality": 30},
 }
@@ -104,7 +108,8 @@ def write_photo(
         photo: The photograph.
         bands: The enlarged pixels to write instead of the photograph's own, from top to
             bottom: `(h, W * scale, C)` of the same type, alpha as the last channel if
-            there is one. PNG and TIFF are written while the bands come.
+            there is one. PNG, TIFF and JPEG are written while the bands come; of others
+            Pillow holds the whole, of colour at 4 bytes a pixel.
         scale: The upscaling factor of `bands`.
 
     Returns:
@@ -143,7 +148,13 @@ def write_photo(
                     photo.png_colors,
                 )
             else:
-                _write_by_pillow(temporary, bands, photo, kind)
+                bands = _bands_for(kind, bands, photo)
+                if kind == "JPEG":
+                    shape = (*shape[:2], channels)
+                    facts = photo.icc, photo.dpi, photo.exif
+                    write_jpeg(temporary, bands, shape, *facts)
+                else:
+                    _write_by_pillow(temporary, bands, shape[1::-1], photo, kind)
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
         raise InputError(f"{file}: cannot be written ({reason}).") from None
@@ -177,14 +188,24 @@ def _metadata_for(kind, photo, scale):
     return replace(photo, exif=exif)
 
 
-def _write_by_pillow(file, bands, photo, kind):
-    pixels = np.concatenate(list(bands))
-    if pixels.dtype == np.uint16:
-        pixels = ((np.arange(65536) + 128) // 257).astype(np.uint8)[pixels]
-    if kind in OPAQUE and photo.alpha is not None:
-        pixels = pixels[..., :-1]
+def _bands_for(kind, bands, photo):
+    """Yields bands in 8 bits, and without alpha where `kind` has none."""
+    for band in bands:
+        if band.dtype == np.uint16:
+            band = ((np.arange(65536) + 128) // 257).astype(np.uint8)[band]
+        if kind in OPAQUE and photo.alpha is not None:
+            band = band[..., :-1]
+        yield np.ascontiguousarray(band)
+
+
+def _write_by_pillow(file, bands, size, photo, kind):
     options = {"icc_profile": photo.icc, "dpi": photo.dpi}
     options["exif"] = photo.exif and b"Exif\0\0" + photo.exif
     options = {name: value for name, value in options.items() if value}
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    image, top = None, 0
+    for band in bands:
+        part = Image.fromarray(band[..., 0] if band.shape[2] == 1 else band)
+        image = image or Image.new(part.mode, size)
+        image.paste(part, (0, top))
+        top += len(band)
     image.save(file, kind, **SAVE_OPTIONS[kind], **options)

@@ -46,14 +46,18 @@ def bands(
     columns = list(windows(width, tile, overlap, step))
     for top, bottom, first, last in windows(height, tile, overlap, step):
         rows = slice((first - top) * scale, (last - top) * scale)
-        parts = []
+        band = np.empty(0)
         for left, right, begin, end in columns:
             lr = np.dstack([layer[top:bottom, left:right] for layer in layers])
             beyond = (max(0, bottom - height), max(0, right - width))
             lr = np.pad(lr, ((0, beyond[0]), (0, beyond[1]), (0, 0)), mode="edge")
             sr = enlarge(_as_floats(lr))
-            parts.append(sr[rows, (begin - left) * scale : (end - left) * scale])
-        yield np.concatenate(parts, axis=1)
+            if begin == 0:  # now channels and type are known
+                shape = (rows.stop - rows.start, width * scale, sr.shape[2])
+                band = np.empty(shape, sr.dtype)
+            used = sr[rows, (begin - left) * scale : (end - left) * scale]
+            band[:, begin * scale : end * scale] = used
+        yield band
 
 
 def _as_floats(lr):

@@ -1,5 +1,6 @@
 """Upscalers: what turns one image into its enlargement, whatever runs it."""
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -14,6 +15,7 @@ from tfsr.upscaling.tiling import UNKNOWN_REACH, FixedTiles, align, pad_to_multi
 if TYPE_CHECKING:
     import keras
 
+IN_A_LAYER = "Exception encountered when calling"  # begins what Keras says
 NAMED = 3  # of the operations that see far, in messages
 
 
@@ -165,8 +167,17 @@ class KerasUpscaler:
     def _run(self, lr):
         from keras import ops
 
-        with naming_memory():  # eagerly: `predict` would trace for every size anew
-            return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
+        try:
+            with naming_memory():  # eagerly: `predict` would trace for every size anew
+                return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
+        except Exception as error:  # what a file tells of a layer may be nonsense
+            told = re.sub(r"\x1b\[\d*m", "", str(error))
+            if not told.startswith(IN_A_LAYER):
+                raise
+            reason = " ".join(told.partition("Arguments received")[0].split())
+            raise InputError(
+                f"{self.name}: cannot be run on {lr.shape[0]}x{lr.shape[1]} ({reason})."
+            ) from error
 
 
 class BicubicUpscaler:
