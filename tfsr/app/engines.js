@@ -33,12 +33,12 @@ async function gpus() {
   if (!adapter) return [];
   const { vendor, architecture, isFallbackAdapter } = adapter.info;
   const name = [vendor, architecture].filter(Boolean).join(" ") || "WebGPU";
-  const engine = (bits) => ({
+  const half = adapter.features.has("shader-f16");
+  return (half ? [16, 32] : [32, 16]).map((bits, i) => ({
     title: `GPU (${name}), float${bits}`,
     runtime: "_jspi",
     load: { jspi: true },
     compile: { accelerator: "webgpu", gpuOptions: { precision: `fp${bits}` } },
-    automatic: !isFallbackAdapter,  // a driver in software is slower than the processor
-  });
-  return adapter.features.has("shader-f16") ? [engine(16), engine(32)] : [engine(32)];
+    automatic: i === 0 && !isFallbackAdapter,  // a driver in software is slow
+  }));
 }
