@@ -183,6 +183,7 @@ async function run() {
   part("result").hidden = part("working").hidden = false;
   show();
   say("Loading the model …");
+  part("status").scrollIntoView();
   try {
     await attempt(model, photo);
     say("Done.");
@@ -214,7 +215,7 @@ const scales = [...new Set(models.map((m) => m.scale))].sort();
 const enlarging = scales.filter((scale) => scale > 1).map((s) => [s, `${s} times as large`]);
 list("scale", [...enlarging, ...(scales[0] === 1 ? [[1, "The same, restored"]] : [])]);
 listModels();
-list("engine", [["", "What is fastest"], ...known.map((engine, i) => [i, engine.title])]);
+list("engine", [["", "Automatic"], ...known.map((engine, i) => [i, engine.title])]);
 
 part("scale").addEventListener("change", listModels);
 for (const select of options) select.addEventListener("change", start);
