@@ -33,6 +33,10 @@ SIDES = """(() => {
   const picture = width(document.all['box-after']) * devicePixelRatio;
   return [picture, width(document.querySelector('.frame')) <= innerWidth];
 })()"""
+NEW_VERSION = """(async () => {
+  const kept = await navigator.serviceWorker.getRegistration();
+  while (!kept.waiting) await new Promise((done) => setTimeout(done, 50));
+})()"""
 GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")  # in software
 
 
@@ -185,6 +189,30 @@ def test_what_runs_can_be_stopped(shown):
     assert not shown.run(working)
     change(shown, "scale", 2)
     assert text(shown, "status") == "Done."
+
+
+def test_a_new_version_is_taken_once_the_old_is_closed(
+    chromium, publish, litert_js, tmp_path
+):
+    write_site(tmp_path / "site", MODELS, litert_js)
+    address, _ = publish(tmp_path / "site")
+    models = "fetch('box/models.json').then(r => r.json()).then(m => m.models.length)"
+    chromium.open(address)
+    chromium.wait(KEPT)
+    assert chromium.run(models) == 4
+    write_site(tmp_path / "site", MODELS[:1], litert_js)
+    chromium.open(address)
+    chromium.run(NEW_VERSION)
+    assert chromium.run(models) == 4
+    for _ in range(10):  # the old worker ends once all that it answers is done
+        chromium.wait(KEPT)
+        chromium.open("about:blank")
+        chromium.run("new Promise(done => setTimeout(done, 200))")
+        chromium.open(address)
+        if chromium.run(models) == 1:
+            break
+    assert chromium.run("caches.keys().then(names => names.length)") == 2
+    assert chromium.run(models) == 1
 
 
 def test_files_are_told_apart_as_upscale_does(shown, site):

@@ -215,7 +215,8 @@ const scales = [...new Set(models.map((m) => m.scale))].sort();
 const enlarging = scales.filter((scale) => scale > 1).map((s) => [s, `${s} times as large`]);
 list("scale", [...enlarging, ...(scales[0] === 1 ? [[1, "The same, restored"]] : [])]);
 listModels();
-list("engine", [["", "Automatic"], ...known.map((engine, i) => [i, engine.title])]);
+const several = known.length > 1 ? known : [];
+list("engine", [["", "Automatic"], ...several.map((engine, i) => [i, engine.title])]);
 
 part("scale").addEventListener("change", listModels);
 for (const select of options) select.addEventListener("change", start);

@@ -29,7 +29,8 @@ export async function engines() {
 
 /** Returns the GPU's engines. They want JSPI, without which no int8 runs there. */
 async function gpus() {
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const wanted = { powerPreference: "high-performance" };
+  const adapter = await navigator.gpu?.requestAdapter(wanted).catch(() => null);
   if (!adapter) return [];
   const { vendor, architecture, isFallbackAdapter } = adapter.info;
   const name = [vendor, architecture].filter(Boolean).join(" ") || "WebGPU";
