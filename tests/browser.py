@@ -28,6 +28,29 @@ os.dup2(int(commands), 3)
 os.dup2(1000, 4)
 os.execv(program[0], program)
 """
+LOWEST_CONTRAST = """(() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = rgb(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const ratios = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
+    const [a, b] = [rgb(getComputedStyle(element).color), behind(element)]
+      .map((colour) => light(colour) + 0.05);
+    ratios.push(Math.max(a, b) / Math.min(a, b));
+  }
+  return [Math.min(...ratios), ratios.length];
+})()"""
 PATIENCE_S = 300  # for a machine that is busy with other work
 
 
@@ -119,10 +142,26 @@ class Browser:
         return answer["result"].get("value")
 
     def wait(self, condition: str) -> None:
-        """Waits until a JavaScript expression is true."""
-        self.run(
+        """Waits until a JavaScript expression is true, in a page that may reload."""
+        script = (
             "new Promise(done => { const timer = setInterval(() => "
             f"{{ if ({condition}) {{ clearInterval(timer); done(); }} }}, 50) }})"
+        )
+        try:
+            self.run(script)
+        except RuntimeError as error:
+            if "navigated" not in str(error):
+                raise
+            self.run(script)
+
+    def linked(self, selector: str) -> bytes:
+        """Returns the file behind a link."""
+        return base64.b64decode(
+            self.run(
+                f"fetch(document.querySelector('{selector}').href)"
+                ".then(r => r.arrayBuffer()).then(b => btoa(Array.from("
+                "new Uint8Array(b), c => String.fromCharCode(c)).join('')))"
+            )
         )
 
     def choose_file(self, selector: str, file: Path) -> None:
@@ -162,6 +201,18 @@ class Browser:
             at = [{"x": point[0], "y": point[1]}]
             self.call("Input.dispatchTouchEvent", type=kind, touchPoints=at)
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def contrast(self, scheme: str) -> tuple[float, int, str]:
+        """Returns the lowest contrast of text in the light or the dark scheme.
+
+        With it come how many texts are seen, and the colour of the page.
+        """
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.call("Emulation.setEmulatedMedia", features=[feature])
+        lowest, texts = self.run(LOWEST_CONTRAST)
+        background = self.run("getComputedStyle(document.body).backgroundColor")
+        self.call("Emulation.setEmulatedMedia", features=[])
+        return lowest, texts, background
 
     def screenshot(self, file: Path) -> None:
         """Writes the whole page as a PNG."""

@@ -282,3 +282,21 @@ def open_chromium(tmp_path_factory):
 @pytest.fixture(scope="session")
 def chromium(open_chromium):
     return open_chromium()
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A folder as npm leaves it, with stand-ins for the files of LiteRT.js."""
+    from tfsr.tflite.devices.browser import RUNTIMES
+
+    core = tmp_path / "node_modules" / "@litertjs" / "core"
+    utils = core.parent / "wasm-utils"
+    for folder in (core / "dist", core / "wasm", utils / "dist"):
+        folder.mkdir(parents=True)
+    text = 'import { createWasmLib } from "@litertjs/wasm-utils";\n'
+    (core / "dist" / "index.js").write_text(text)
+    (utils / "dist" / "index.js").write_text("export {};\n")
+    for runtime in RUNTIMES:
+        for ending in ("js", "wasm"):
+            (core / "wasm" / f"litert_wasm{runtime}_internal.{ending}").write_text("w")
+    return tmp_path

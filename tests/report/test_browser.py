@@ -1,6 +1,5 @@
 """The page in a real browser."""
 
-import base64
 import http.server
 import io
 import shutil
@@ -17,30 +16,6 @@ from tfsr.upscaling.upscalers import from_uint8, to_uint8
 
 DESKTOP, PHONE = (1280, 800, False), (390, 844, True)
 A4 = (718, 1016)  # at 96 pixels an inch, without margins of 1 cm
-
-LOWEST_CONTRAST = """(() => {
-  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
-    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const behind = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const colour = rgb(getComputedStyle(e).backgroundColor);
-      if (colour.length === 3 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const ratios = [];
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) {
-    const element = texts.currentNode.parentElement;
-    if (!texts.currentNode.data.trim() || !element.checkVisibility()) continue;
-    const [a, b] = [rgb(getComputedStyle(element).color), behind(element)]
-      .map((colour) => light(colour) + 0.05);
-    ratios.push(Math.max(a, b) / Math.min(a, b));
-  }
-  return [Math.min(...ratios), ratios.length];
-})()"""
 
 LOADED = "[...document.images].every(i => i.complete)"
 EAGER = "document.querySelectorAll('img').forEach(i => { i.loading = 'eager' })"
@@ -110,12 +85,8 @@ def with_all(chromium, made, serve):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out(request, chromium, shown, scheme):
     request.getfixturevalue(shown)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    chromium.call("Emulation.setEmulatedMedia", features=[feature])
-    lowest, texts = chromium.run(LOWEST_CONTRAST)
-    dark = chromium.run("getComputedStyle(document.body).backgroundColor")
-    chromium.call("Emulation.setEmulatedMedia", features=[])
-    assert (dark != "rgb(255, 255, 255)") == (scheme == "dark")
+    lowest, texts, background = chromium.contrast(scheme)
+    assert (background != "rgb(255, 255, 255)") == (scheme == "dark")
     assert texts > 50
     assert lowest >= 4.5  # AA of WCAG
 
@@ -231,12 +202,7 @@ def photo(file, height, width):
 
 def downloaded(chromium):
     """Returns the PNG behind the link to download."""
-    content = chromium.run(
-        "fetch(document.all['box-download'].href).then(r => r.arrayBuffer())"
-        ".then(b => btoa(Array.from(new Uint8Array(b), c => "
-        "String.fromCharCode(c)).join('')))"
-    )
-    with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+    with Image.open(io.BytesIO(chromium.linked("#box-download"))) as image:
         return np.array(image.convert("RGB"))
 
 

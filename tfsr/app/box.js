@@ -23,7 +23,7 @@ const inputs = ["photo", "camera"].map((id) => document.getElementById(id));
 const options = ["scale", "model", "engine"].map(part);
 let worker, owner;  // a worker has one engine, which owns it
 let file;  // the photo that is shown, or being worked on
-let busy = false;
+let busy = false, stopped = false;
 
 /** Fills a list; one with a single entry is of no use and hidden. */
 function list(name, entries) {
@@ -98,6 +98,10 @@ function work(engine, model, photo) {
       owner = null;
       reject(new Error(text));
     };
+    part("stop").onclick = () => {
+      stopped = true;
+      fail("stopped");
+    };
     const answers = {
       tile({ rgba, height, width, top, left, done, count }) {
         painting.putImageData(new ImageData(rgba, width, height), left, top);
@@ -106,18 +110,23 @@ function work(engine, model, photo) {
       },
       done({ ms, count }) {
         part("whole").textContent = `${timed(ms)}, ${plural(count, "tile")}`;
-        part("progress").hidden = true;
         say("Measuring the network alone …");
         saved = save();
       },
       async latency({ ms, runs, threads }) {
-        part("network").textContent = `${timed(ms)}, median of ${runs} runs`;
+        part("network").textContent = `${timed(ms)}, median of ${plural(runs, "run")}`;
         await saved;
         resolve(threads);
       },
       error: ({ text }) => fail(text),
     };
-    worker.onmessage = ({ data }) => answers[data.kind](data);
+    worker.onmessage = async ({ data }) => {
+      try {
+        await answers[data.kind](data);
+      } catch (error) {
+        fail(error.message);
+      }
+    };
     worker.onerror = (event) => fail(event.message);
     worker.postMessage({ model, engine, photo });
   });
@@ -153,7 +162,7 @@ async function attempt(model, photo) {
       return;
     } catch (error) {
       refused.push(`not on ${engine.title}: ${error.message}`);
-      if (engine === tried.at(-1)) throw error;
+      if (stopped || engine === tried.at(-1)) throw error;
     }
   }
 }
@@ -171,14 +180,15 @@ async function run() {
   part("size").textContent =
     `${model.size[1]}x${model.size[0]} pixels${model.channels === 1 ? " of one channel" : ""}`;
   for (const name of ["network", "whole", "device"]) part(name).textContent = "…";
-  part("result").hidden = part("progress").hidden = false;
+  part("result").hidden = part("working").hidden = false;
   show();
   say("Loading the model …");
+  part("status").scrollIntoView();
   try {
     await attempt(model, photo);
     say("Done.");
   } catch (error) {
-    say(`The model could not be run: ${error.message}`);
+    say(stopped ? "Stopped." : `The model could not be run: ${error.message}`);
   }
 }
 
@@ -186,9 +196,10 @@ async function run() {
 async function start() {
   if (!file || busy) return;
   busy = true;
+  stopped = false;
   for (const element of [...inputs, ...options]) element.disabled = true;
   await run();
-  part("progress").hidden = true;
+  part("working").hidden = true;
   for (const element of [...inputs, ...options]) element.disabled = false;
   busy = false;
 }
@@ -204,7 +215,8 @@ const scales = [...new Set(models.map((m) => m.scale))].sort();
 const enlarging = scales.filter((scale) => scale > 1).map((s) => [s, `${s} times as large`]);
 list("scale", [...enlarging, ...(scales[0] === 1 ? [[1, "The same, restored"]] : [])]);
 listModels();
-list("engine", [["", "What is fastest"], ...known.map((engine, i) => [i, engine.title])]);
+const several = known.length > 1 ? known : [];
+list("engine", [["", "Automatic"], ...several.map((engine, i) => [i, engine.title])]);
 
 part("scale").addEventListener("change", listModels);
 for (const select of options) select.addEventListener("change", start);

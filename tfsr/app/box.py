@@ -5,6 +5,7 @@ from importlib import resources
 from pathlib import Path
 
 from tfsr import files
+from tfsr.errors import InputError
 from tfsr.tflite.devices.browser import copy, copy_runtime, tiling
 
 ASSETS = resources.files(__package__)
@@ -46,12 +47,27 @@ def write_box(
     Raises:
         InputError: If a model cannot run in a browser, or LiteRT.js is missing.
     """
+    _check(models)
     facts = [tiling(model) for model in models]
     out = Path(out)
     copy_runtime(out / "litert", package)
+    for earlier in out.glob("*.tflite"):
+        earlier.unlink()
     for model in models:
         copy(Path(model), out / Path(model).name)
     for name in (*SCRIPTS, "box.css"):
         files.write_text(out / name, asset(name))
     files.write_json(out / "models.json", {"models": facts, "choice": choice})
     return facts
+
+
+def _check(models):
+    names = set()
+    for model in map(Path, models):
+        if model.suffix != ".tflite":
+            raise InputError(
+                f"{model}: the box runs .tflite files; make one with tfsr convert."
+            )
+        if model.name in names:
+            raise InputError(f"{model}: two models have this name; rename one.")
+        names.add(model.name)

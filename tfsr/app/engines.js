@@ -29,16 +29,17 @@ export async function engines() {
 
 /** Returns the GPU's engines. They want JSPI, without which no int8 runs there. */
 async function gpus() {
-  const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+  const wanted = { powerPreference: "high-performance" };
+  const adapter = await navigator.gpu?.requestAdapter(wanted).catch(() => null);
   if (!adapter) return [];
   const { vendor, architecture, isFallbackAdapter } = adapter.info;
   const name = [vendor, architecture].filter(Boolean).join(" ") || "WebGPU";
-  const engine = (bits) => ({
+  const half = adapter.features.has("shader-f16");
+  return (half ? [16, 32] : [32, 16]).map((bits, i) => ({
     title: `GPU (${name}), float${bits}`,
     runtime: "_jspi",
     load: { jspi: true },
     compile: { accelerator: "webgpu", gpuOptions: { precision: `fp${bits}` } },
-    automatic: !isFallbackAdapter,  // a driver in software is slower than the processor
-  });
-  return adapter.features.has("shader-f16") ? [engine(16), engine(32)] : [engine(32)];
+    automatic: i === 0 && !isFallbackAdapter,  // a driver in software is slow
+  }));
 }

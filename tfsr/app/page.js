@@ -4,7 +4,7 @@ import { engines } from "./box/engines.js";
 
 const say = (text) => (document.getElementById("page-state").textContent = text);
 const install = document.getElementById("page-install");
-const photos = ["photo", "camera"].map((id) => document.getElementById(id));
+const untouched = () => document.getElementById("box-result").hidden;
 
 /** Fetches what the box will ask for, which the service worker keeps. */
 async function keepRuntime() {
@@ -22,17 +22,19 @@ async function keep() {
     return;
   }
   const { serviceWorker } = navigator;
-  const controlled = new Promise((done) => {
-    if (serviceWorker.controller) done();
-    serviceWorker.addEventListener("controllerchange", done, { once: true });
-  });
-  await serviceWorker.register("service_worker.js");
-  await controlled;
-  // The headers of isolation come with the first answer of the service worker.
-  const untouched = photos.every((input) => !input.files.length);
-  if (!self.crossOriginIsolated && untouched && !sessionStorage.isolating) {
+  // The list of files is asked for anew, too, so that a new version is seen at once.
+  await serviceWorker.register("service_worker.js", { updateViaCache: "none" });
+  await serviceWorker.ready;
+  if (self.crossOriginIsolated) {
+    sessionStorage.removeItem("isolating");
+  } else if (!sessionStorage.isolating && untouched()) {
+    // The headers of isolation come with the first answer of the service worker.
     sessionStorage.isolating = "tried";
     location.reload();
+    return;
+  }
+  if (!serviceWorker.controller) {
+    say("Opened once more, this page works offline.");
     return;
   }
   await keepRuntime();

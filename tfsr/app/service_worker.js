@@ -32,7 +32,7 @@ async function forget() {
 }
 
 async function answer(request) {
-  const ofRuntime = request.url.startsWith(`${scope}${self.SITE.runtime.folder}`);
+  const ofRuntime = request.url.startsWith(`${scope}${self.SITE.runtime.start}`);
   const kept = await caches.open(ofRuntime ? RUNTIME : PAGES);
   let response = await kept.match(request, { ignoreSearch: true });
   if (!response) {

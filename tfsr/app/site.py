@@ -11,7 +11,9 @@ from tfsr.tflite.devices.browser import VERSION
 from tfsr.zoo import choosing, released
 
 NAME = "tfsr"
-RUNTIME = "box/litert/"  # 10 MB for each kind of browser: kept when it is asked for
+RUNTIME = (
+    "box/litert/litert_wasm"  # 10 MB for each kind of browser: kept when asked for
+)
 PAGES = ("palette.css", "page.css", "page.js", "service_worker.js")
 
 
@@ -91,6 +93,6 @@ def _write_list(out, written):
     facts = {
         "version": digest.hexdigest()[:16],
         "files": ["./", *(n for n in names if not n.startswith(RUNTIME))],
-        "runtime": {"folder": RUNTIME, "version": VERSION},
+        "runtime": {"start": RUNTIME, "version": VERSION},
     }
     files.write_text(out / "files.js", f"self.SITE = {json.dumps(facts, indent=1)};\n")

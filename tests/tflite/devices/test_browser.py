@@ -22,22 +22,6 @@ def model():
     return carn_m(scale=2, filters=8, blocks=1, units=1, groups=2)
 
 
-@pytest.fixture
-def package(tmp_path):
-    """A folder as npm leaves it."""
-    core = tmp_path / "node_modules" / "@litertjs" / "core"
-    utils = core.parent / "wasm-utils"
-    for folder in (core / "dist", core / "wasm", utils / "dist"):
-        folder.mkdir(parents=True)
-    text = 'import { createWasmLib } from "@litertjs/wasm-utils";\n'
-    (core / "dist" / "index.js").write_text(text)
-    (utils / "dist" / "index.js").write_text("export {};\n")
-    for runtime in browser.RUNTIMES:
-        for ending in ("js", "wasm"):
-            (core / "wasm" / f"litert_wasm{runtime}_internal.{ending}").write_text("w")
-    return tmp_path
-
-
 @pytest.mark.parametrize("size", [(24, 32), None])
 def test_the_size_in_a_file_can_be_written_anew(model, images, tmp_path, size):
     file = tmp_path / "model.tflite"

@@ -1,0 +1,304 @@
+"""The site in a real browser."""
+
+import http.server
+import io
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+import tfsr
+from tfsr.app.site import write_site
+from tfsr.models import carn_m
+from tfsr.tflite.conversion import convert
+from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.upscaling.upscalers import from_uint8, to_uint8
+from tfsr.zoo import released
+from tfsr.zoo.choosing import enlarger_of
+
+DESKTOP, PHONE = (1280, 800, False), (390, 844, True)
+MODELS = [released.find(f"sesr_m_x{scale}_int8") for scale in (2, 3, 4)]
+MODELS += [released.find("photo_x2_int8")]
+KEPT = (
+    "crossOriginIsolated && /^Works off/.test(document.all['page-state'].textContent)"
+)
+READY = "document.all['box'] && !document.all['box'].hidden"
+FITS = "document.documentElement.scrollWidth <= window.innerWidth"
+FINISHED = "/^Done| not |^Stopped/.test(document.all['box-status'].textContent)"
+SIDES = """(() => {
+  const width = (element) => element.getBoundingClientRect().width;
+  const picture = width(document.all['box-after']) * devicePixelRatio;
+  return [picture, width(document.querySelector('.frame')) <= innerWidth];
+})()"""
+NEW_VERSION = """(async () => {
+  const kept = await navigator.serviceWorker.getRegistration();
+  while (!kept.waiting) await new Promise((done) => setTimeout(done, 50));
+})()"""
+GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")  # in software
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """A server of static files that sets no headers of its own."""
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def publish():
+    """Serves a folder; returns its address, and what ends that."""
+    running = []
+
+    def start(folder):
+        handler = partial(Handler, directory=str(folder))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def stop():
+            if server in running:
+                running.remove(server)
+                server.shutdown()
+                server.server_close()
+
+        running.append(server)
+        return f"http://127.0.0.1:{server.server_port}/", stop
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site(litert_js, tmp_path_factory):
+    """A site of released models, which chooses as the one of all does."""
+    out = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfsr.app.site._released", lambda: MODELS)
+        write_site(out, package=litert_js)
+    return out
+
+
+def photo(file, height, width, **options):
+    image = skimage.data.astronaut()[30 : 30 + height, 160 : 160 + width]
+    Image.fromarray(image).save(file, **options)
+    return image
+
+
+def text(chromium, part):
+    return chromium.run(f"document.all['box-{part}'].textContent")
+
+
+def result(chromium):
+    """Returns the pixels of the file that is offered."""
+    with Image.open(io.BytesIO(chromium.linked("#box-download"))) as image:
+        return np.array(image.convert("RGB")).astype(int)
+
+
+def test_a_photo_is_enlarged_with_the_network_off(chromium, site, publish, tmp_path):
+    """At the width of a phone; isolated, by a server that knows of no headers."""
+    pixels = photo(tmp_path / "face.png", 60, 300)
+    address, stop = publish(site)
+    chromium.open(address, *PHONE)
+    chromium.wait(KEPT)
+    assert all(url.startswith((address, "blob:")) for url in chromium.requests)
+    stop()
+    chromium.open(address, *PHONE)
+    chromium.wait(f"{KEPT} && {READY}")
+    assert chromium.run("crossOriginIsolated")
+    chromium.choose_file("#photo", tmp_path / "face.png")
+    chromium.wait(FINISHED)
+    assert text(chromium, "status") == "Done."
+    assert text(chromium, "choice") == "sesr_m_x2_int8, for a file without loss"
+    assert text(chromium, "whole").endswith(", 2 tiles")
+    assert "of WebAssembly; Mozilla" in text(chromium, "device")
+    size = len(chromium.linked("#box-download"))
+    kilobytes = f"{-(-size // 1000)} KB"
+    assert text(chromium, "file") == (
+        f"face_x2.png: PNG, without loss, 600x120 pixels, {kilobytes}"
+    )
+    expected = tfsr.upscale(pixels, model="sesr_m_x2_int8")
+    assert np.abs(result(chromium) - expected).max() <= 1
+    assert chromium.run(FITS)
+    for zoom in (1, 3):  # device pixels of a pixel, of which the screen has 2 in each
+        chromium.run(f"document.querySelector('[data-zoom=\"{zoom}\"]').click()")
+        assert chromium.run(SIDES) == [600 * zoom, True]
+        assert chromium.run(FITS)
+    assert chromium.errors == []
+
+
+@pytest.fixture(scope="module")
+def shown(chromium, site, tmp_path_factory):
+    """The browser with a site at the width of a desktop that has enlarged a JPEG."""
+    folder = tmp_path_factory.mktemp("photos")
+    photo(folder / "face.jpeg", 40, 50, quality=60)
+    handler = partial(Handler, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        chromium.open(f"http://127.0.0.1:{server.server_port}/", *DESKTOP)
+        chromium.wait(f"{KEPT} && {READY}")
+        chromium.drop_file("#drop", folder / "face.jpeg")
+        chromium.wait(FINISHED)
+        yield chromium
+        server.shutdown()
+
+
+def change(chromium, part, value):
+    """Chooses from a list, and waits until the photo is done again."""
+    chromium.run(
+        f"(() => {{ const list = document.all['box-{part}']; list.value = '{value}';"
+        "document.all['box-status'].textContent = '';"
+        "list.dispatchEvent(new Event('change')); })()"
+    )
+    chromium.wait(FINISHED)
+
+
+def test_the_model_for_lossy_files_is_chosen(shown):
+    assert text(shown, "status") == "Done."
+    assert text(shown, "choice") == "photo_x2_int8, for a JPEG of quality 60"
+    assert text(shown, "file").startswith("face_x2.jpg: JPEG, 100x80 pixels, ")
+    assert shown.linked("#box-download")[:2] == b"\xff\xd8"
+    change(shown, "scale", 3)
+    assert text(shown, "choice") == (
+        "sesr_m_x3_int8, for a JPEG of quality 60; it is for clean files; what "
+        "compression left, such as the blocks of JPEG, comes out sharper."
+    )
+    assert text(shown, "file").startswith("face_x3.jpg: JPEG, 150x120 pixels, ")
+    assert shown.errors == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out(shown, scheme):
+    lowest, texts, background = shown.contrast(scheme)
+    assert (background != "rgb(255, 255, 255)") == (scheme == "dark")
+    assert texts > 25
+    assert lowest >= 4.5  # AA of WCAG
+    assert shown.run(FITS)
+
+
+def test_what_runs_can_be_stopped(shown):
+    working = "!document.all['box-working'].hidden"
+    shown.run("document.all['box-scale'].dispatchEvent(new Event('change'))")
+    shown.wait(working)
+    shown.run("document.all['box-stop'].click()")
+    shown.wait(FINISHED)
+    assert text(shown, "status") == "Stopped."
+    assert not shown.run(working)
+    change(shown, "scale", 2)
+    assert text(shown, "status") == "Done."
+
+
+def test_a_new_version_is_taken_once_the_old_is_closed(
+    chromium, publish, litert_js, tmp_path
+):
+    write_site(tmp_path / "site", MODELS, litert_js)
+    address, _ = publish(tmp_path / "site")
+    models = "fetch('box/models.json').then(r => r.json()).then(m => m.models.length)"
+    chromium.open(address)
+    chromium.wait(KEPT)
+    assert chromium.run(models) == 4
+    write_site(tmp_path / "site", MODELS[:1], litert_js)
+    chromium.open(address)
+    chromium.run(NEW_VERSION)
+    assert chromium.run(models) == 4
+    for _ in range(10):  # the old worker ends once all that it answers is done
+        chromium.wait(KEPT)
+        chromium.open("about:blank")
+        chromium.run("new Promise(done => setTimeout(done, 200))")
+        chromium.open(address)
+        if chromium.run(models) == 1:
+            break
+    assert chromium.run("caches.keys().then(names => names.length)") == 2
+    assert chromium.run(models) == 1
+
+
+def test_files_are_told_apart_as_upscale_does(shown, site):
+    """By scripts of the page, of files that a server gives it."""
+    image = Image.fromarray(skimage.data.astronaut()[:48, :64])
+    options = {
+        f"q{q}.jpg": {"quality": q} for q in (1, 10, 49, 50, 75, 90, 91, 95, 100)
+    }
+    options["progressive.jpg"] = {
+        "quality": 80,
+        "progressive": True,
+        "exif": b"x" * 999,
+    }
+    options["gray.jpg"] = {"quality": 30}
+    options |= {"lossy.webp": {"quality": 80}, "exact.webp": {"lossless": True}}
+    options |= {"clean.png": {}, "clean.bmp": {}}
+    folder = site / "photos"
+    folder.mkdir()
+    for name, kept in options.items():
+        (image.convert("L") if name == "gray.jpg" else image).save(
+            folder / name, **kept
+        )
+    (folder / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    (folder / "cut.jpg").write_bytes((folder / "q50.jpg").read_bytes()[:30])
+    names = sorted(file.name for file in folder.iterdir())
+    found = shown.run(
+        "(async () => { const { originOf } = await import('./box/origin.js');"
+        "const { choice } = await (await fetch('box/models.json')).json();"
+        "const names = " + str(names) + ";"
+        "return Promise.all(names.map(async (name) => {"
+        "const blob = await (await fetch(`photos/${name}`)).blob();"
+        "const { found, lossy, quality } = await originOf(blob, choice);"
+        "const spoiled = lossy && (quality ?? 0) <= choice.lossy_quality;"
+        "return [found, spoiled ? choice.lossy[2] : choice.clean[2]]; })); })()"
+    )
+    choices = [enlarger_of(folder / name, 2) for name in names]
+    assert found == [[choice.found, choice.model] for choice in choices]
+    assert {model for _, model in found} == {"photo_x2_int8", "sesr_m_x2_int8"}
+
+
+@pytest.fixture(scope="module")
+def files(photographs, tmp_path_factory):
+    """Files of a tiny network in float32 and in int8."""
+    import keras
+
+    from tfsr.data import BenchmarkFolder
+
+    keras.utils.set_random_seed(0)
+    network = carn_m(scale=2, filters=8, blocks=1, units=1, groups=2)
+    images = BenchmarkFolder(photographs, 2)
+    folder = tmp_path_factory.mktemp("files")
+    for format in ("float32", "int8"):
+        convert(network, 2, format, [(16, 24)], folder / f"{format}.tflite", images)
+    return folder
+
+
+def test_a_gpu_gives_what_the_desktop_does(
+    open_chromium, files, litert_js, publish, tmp_path
+):
+    """A driver in software stands for it, which is taken where it is asked for."""
+    models = [files / "float32.tflite", files / "int8.tflite"]
+    write_site(tmp_path / "site", models, litert_js)
+    pixels = photo(tmp_path / "face.png", 20, 28)
+    chromium = open_chromium(*GPU)
+    chromium.open(publish(tmp_path / "site")[0])
+    chromium.wait(f"{KEPT} && {READY}")
+    if not chromium.run("navigator.gpu?.requestAdapter().then(Boolean)"):
+        pytest.skip("this Chromium has no WebGPU in software")
+    engines = chromium.run("[...document.all['box-engine'].options].map(o => o.text)")
+    assert engines[1:3] == [
+        "GPU (google swiftshader), float32",
+        "GPU (google swiftshader), float16",
+    ]
+    chromium.choose_file("#photo", tmp_path / "face.png")
+    chromium.wait(FINISHED)
+    assert "of WebAssembly" in text(chromium, "device")
+    exact = to_uint8(TFLiteUpscaler(models[0])(from_uint8(pixels))).astype(int)
+    assert np.abs(result(chromium) - exact).max() <= 1
+    for engine, bits in ((0, 32), (1, 16)):
+        change(chromium, "engine", engine)
+        device = f"GPU (google swiftshader), float{bits}; Mozilla"
+        assert text(chromium, "device").startswith(device)
+        assert np.abs(result(chromium) - exact).max() <= 1
+    chromium.run("document.all['box-engine'].value = 0")
+    change(chromium, "model", "int8")
+    assert text(chromium, "device").startswith("GPU (google swiftshader), float32")
+    rounded = to_uint8(TFLiteUpscaler(models[1])(from_uint8(pixels))).astype(int)
+    assert np.abs(result(chromium) - rounded).max() <= 1
+    assert chromium.errors == []
