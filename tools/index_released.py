@@ -38,10 +38,12 @@ def entries_of(card):
             "scale": scale,
             "params": complexity.params(of_scale),
             "mult_adds": complexity.mult_adds_720p(of_scale, scale),
-            "psnr_y": by_set(scored, lambda row: figures(row["float"])[0]),
-            "int8_psnr_y": by_set(scored, lambda row: figures(row["int8"])[0]),
+            "psnr_y": by_set(scored, behind, lambda row: figures(row["float"])[0]),
+            "int8_psnr_y": by_set(scored, behind, lambda row: figures(row["int8"])[0]),
             "int8_loss_db": by_set(
-                scored, lambda row: figures(row.get("int8 loses", row["int8"]))[-1]
+                scored,
+                behind,
+                lambda row: figures(row.get("int8 loses", row["int8"]))[-1],
             ),
             "int8_latency_of_carn_m": share_of_carn_m(card, timed),
         }
@@ -57,8 +59,8 @@ def share_of_carn_m(card, timed):
 TASKS = {"jpeg": "jpeg", "noise": "denoise"}  # of restoration, by degradation
 
 
-def by_set(rows, figure):
-    return {row["images"].partition(" ")[0]: figure(row) for row in rows}
+def by_set(rows, behind, figure):
+    return {row["images"].removesuffix(behind): figure(row) for row in rows}
 
 
 def figures(cell):

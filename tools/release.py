@@ -18,7 +18,7 @@ from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import scales
 from tfsr.scoring.evaluation import baseline, evaluate
-from tfsr.scoring.spoiled import SPOILED, gains
+from tfsr.scoring.spoiled import BLIND, SPOILED, gains
 from tfsr.tables import markdown
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
@@ -74,8 +74,9 @@ def main():
         if options.quantized:
             converted = as_converted(options, model, scale, calibration)
             quantized["int8 as converted"] = converted
-        tests = [images(test, clean(config, scale)) for test in options.test]
-        quality += [score(*floats, quantized, test) for test in tests]
+        for test in options.test:
+            for of, task in scored(config, scale).items():
+                quality.append(score(*floats, quantized, images(test, task), of))
         latency.append(time_scale(model, scale, file, calibration, options.size))
         if scale > 1 and config.data.task != BICUBIC:
             upscalers = {"float": floats[1], "int8": quantized["int8"]}
@@ -105,7 +106,7 @@ def as_converted(options, model, scale, calibration):
         return TFLiteUpscaler(file)
 
 
-def score(trained, model, quantized, folder):
+def score(trained, model, quantized, folder, of):
     """Returns a row of PSNR: what the network betters, float, 8 bits.
 
     Args:
@@ -113,15 +114,15 @@ def score(trained, model, quantized, folder):
         model: That of its weights in float16.
         quantized: Those in 8 bits by column.
         folder: The images.
+        of: What else tells them from others, as " x2".
     """
 
     def psnr(upscaler):
         return evaluate(upscaler, folder)["mean"][key_of("psnr", folder.channels)]
 
     before, exact = baseline(folder), psnr(model)
-    scale = f" x{folder.scale}" if folder.scale > 1 else ""
     row = {
-        "images": f"{folder.folder.name}{scale}",
+        "images": f"{folder.folder.name}{of}",
         "before": f"{before.name} {psnr(before):.2f} dB",
         "float": f"{exact:.2f} dB",
         "float16 costs": f"{round(psnr(trained) - exact, 4) + 0.0:.4f} dB",  # no -0
@@ -132,9 +133,18 @@ def score(trained, model, quantized, folder):
     return row
 
 
-def clean(config, scale):
-    """Returns what makes the LR that a card scores first: bicubic of an enlarger."""
-    return BICUBIC if scale > 1 else config.data.task.in_8_bits()
+def scored(config, scale):
+    """Returns what makes the inputs that a card scores first, by what tells them apart.
+
+    Of an enlarger it is bicubic, of a restorer what it learned from, or levels of it.
+    """
+    task = config.data.task
+    if scale > 1:
+        return {f" x{scale}": BICUBIC}
+    level = getattr(task, "quality", getattr(task, "sigma", None))
+    if isinstance(level, int | float):
+        return {"": task.in_8_bits()}
+    return {f", {name}": task for name, task in BLIND[task.name].items()}
 
 
 def on_spoiled(upscalers, images, folders):

@@ -14,6 +14,10 @@ SPOILED: dict[str, Degradation] = {
     "noise of sigma 5": Chain((BICUBIC, NOISE)),
     "both, 5 and 60": Chain((BICUBIC, NOISE, JPEG(60))),
 }
+BLIND: dict[str, dict[str, Degradation]] = {  # what blind restorers are scored on
+    "jpeg": {f"quality {q}": JPEG(q) for q in (10, 20, 40, 75, 90)},
+    "noise": {f"sigma {s}": GaussianNoise(s).in_8_bits() for s in (15, 25, 50)},
+}
 
 
 def gains(
