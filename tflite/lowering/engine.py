@@ -193,8 +193,8 @@ def with_weights(
     """
     if isinstance(conv, GroupedConv2D):
         keeps_zeros = conv.bias is None and not np.any(bias)
-        bias = None if keeps_zeros else bias
-        return convolution(name_of(conv), kernel, bias, conv.groups)
+        kept = None if keeps_zeros else bias
+        return convolution(name_of(conv), kernel, kept, conv.groups)
     config = {**conv.get_config(), "use_bias": True, "name": name_of(conv)}
     if "filters" in config:
         config["filters"] = len(bias)

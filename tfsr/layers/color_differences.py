@@ -2,7 +2,7 @@ import keras
 import numpy as np
 from keras import ops
 
-KERNEL = np.float32([[1, 0], [-1, -1], [0, 1]])
+KERNEL = np.array([[1, 0], [-1, -1], [0, 1]], np.float32)
 
 
 @keras.saving.register_keras_serializable(package="tfsr")
