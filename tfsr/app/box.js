@@ -180,6 +180,8 @@ async function run() {
   part("size").textContent =
     `${model.size[1]}x${model.size[0]} pixels${model.channels === 1 ? " of one channel" : ""}`;
   for (const name of ["network", "whole", "device"]) part(name).textContent = "…";
+  part("download").removeAttribute("href");
+  part("file").textContent = "";
   part("result").hidden = part("working").hidden = false;
   show();
   say("Loading the model …");
@@ -198,10 +200,13 @@ async function start() {
   busy = true;
   stopped = false;
   for (const element of [...inputs, ...options]) element.disabled = true;
-  await run();
-  part("working").hidden = true;
-  for (const element of [...inputs, ...options]) element.disabled = false;
-  busy = false;
+  try {
+    await run();
+  } finally {
+    part("working").hidden = true;
+    for (const element of [...inputs, ...options]) element.disabled = false;
+    busy = false;
+  }
 }
 
 function take(photos) {
@@ -220,7 +225,9 @@ list("engine", [["", "Automatic"], ...several.map((engine, i) => [i, engine.titl
 
 part("scale").addEventListener("change", listModels);
 for (const select of options) select.addEventListener("change", start);
-part("format").addEventListener("change", save);
+part("format").addEventListener("change", () => {
+  if (part("download").href) save();
+});
 for (const input of inputs) input.addEventListener("change", () => take(input.files));
 const drop = document.getElementById("drop");
 for (const kind of ["dragover", "dragleave", "drop"]) {
