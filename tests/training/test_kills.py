@@ -24,7 +24,7 @@ from tfsr.training.callbacks import completed_epochs, read_log
 
 ROUNDS = int(os.environ.get("FUZZ", "1"))
 EPOCHS = 6 * ROUNDS + 3
-LIMIT = 300  # seconds, after which a process that hangs is killed
+LIMIT = 600  # seconds, after which a process that hangs is killed
 
 # Has imported what takes long when it runs a command, in a process of its own. Training
 # steps are not traced, which takes longer than the few there are.
