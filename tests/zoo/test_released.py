@@ -141,10 +141,6 @@ COLORED = {
     "carn_m_x2_int8": 38,
     "carn_m_x3_int8": 45,
     "carn_m_x4_int8": 55,
-    "photo_x2_int8": 51,
-    "sesr_m_x2_int8": 24,
-    "sesr_m_x3_int8": 54,
-    "sesr_m_x4_int8": 58,
 }
 
 
