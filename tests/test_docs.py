@@ -156,7 +156,8 @@ def test_the_table_of_the_readme():
     for name, row in rows:
         _, quality, time, size = row.split(" | ")
         images, before, after, ms, of = re.fullmatch(
-            r"(\w+), (\S+) to (\S+) dB\|(\d+) ms, (\w+)", f"{quality}|{time}"
+            r"(\w+(?:, \w+ \d+)?), (\S+) to (\S+) dB\|(\d+) ms, (\w+)",
+            f"{quality}|{time}",
         ).groups()
         model = models[name]
         assert float(after) == model["psnr_y"][images]
