@@ -28,8 +28,8 @@ from tfsr.tflite.lowering.engine import add_to_last_bias, last_convolution, lowe
 from tfsr.tflite.quantization import activations, sums
 from tfsr.tflite.quantization.aware import trained_format, without_rounding
 from tfsr.tflite.quantization.calibration import (
-    CALIBRATION_SIZE,
     calibration_patches,
+    fitted,
     with_saturated,
 )
 from tfsr.tflite.quantization.simulation import simulate
@@ -110,7 +110,7 @@ def convert(
     elif chosen.is_float:
         build = _saved(model, chosen, lowering)
     elif chosen.stock and not lowering:
-        patches = _fitted(calibration_patches(calibration), model)
+        patches = fitted(calibration_patches(calibration), model)
         build = _stock(model, chosen, patches)
     else:
         patches = calibration_patches(calibration)
@@ -134,28 +134,6 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
     return Path(file).with_stem(f"{Path(file).stem}_{label}")
 
 
-def _fitted(patches, model):
-    """Returns patches that a model takes: of its one size, repeated where too small.
-
-    Or with sides that are multiples of what its levels need.
-    """
-    own, multiple = tuple(model.input.shape[1:3]), alignment(model)
-    if None not in own:
-        rows, columns = map(np.arange, own)
-        return [
-            np.take(np.take(patch, rows, 0, mode="wrap"), columns, 1, mode="wrap")
-            for patch in patches
-        ]
-    if multiple > CALIBRATION_SIZE:
-        return patches
-    patches = [
-        patch[: height - height % multiple, : width - width % multiple]
-        for patch in patches
-        for height, width in [patch.shape[:2]]
-    ]
-    return [patch for patch in patches if patch.size]
-
-
 def _trained(model, format: Format):
     """Returns a function from height and width to the bytes of a file."""
     save = format.load("save")
@@ -177,7 +155,7 @@ def _stock(model, format: Format, patches):
 def _calibrated(model, format: Format, patches, lowering, in_float, fine_sums):
     """Returns a function from height and width to the bytes of a file."""
     lowered = _lowering(model, format, lowering, in_float)
-    every = _fitted(with_saturated(patches), model)
+    every = fitted(with_saturated(patches), model)
     if fine_sums:
         lowered = _with_fine_sums(lowered, every)
     graph, ranges = lowered(), {}
@@ -190,7 +168,7 @@ def _calibrated(model, format: Format, patches, lowering, in_float, fine_sums):
         return math.prod(conv.kernel.shape) >= format.smallest_kernel
 
     rounded = simulate(graph, ranges, format.bits or 8, is_rounded)
-    shift = output_shift(graph, rounded, _fitted(patches, model))
+    shift = output_shift(graph, rounded, fitted(patches, model))
     save, given = format.load("save"), [ranges] if format.bits else []
 
     def build(height, width):
@@ -235,22 +213,21 @@ def output_shift(
         quantized: The `call` that runs it quantized.
         patches: LR images.
     """
-    own = graph.inputs[0].shape[1:3]
-    sides = [side or CALIBRATION_SIZE for side in own]
+    sides = np.max([patch.shape[:2] for patch in patches], axis=0)
     filter_of = _filter_of_each_value(graph, sides)
     if filter_of is None:
         return None
-    sums = np.zeros(last_convolution(graph).filters)
-    counts = np.zeros_like(sums)
+    totals = np.zeros(last_convolution(graph).filters)
+    counts = np.zeros_like(totals)
     for batch in activations.batches(patches):
         exact = np.clip(_run(graph, batch), 0, 1)
         difference = _run(graph, batch, quantized) - exact
         _, height, width, _ = difference.shape
         filters = np.broadcast_to(filter_of[:, :height, :width], difference.shape)
         filters = filters.ravel()
-        sums += np.bincount(filters, difference.ravel(), len(sums))
-        counts += np.bincount(filters, minlength=len(sums))
-    return sums / counts
+        totals += np.bincount(filters, difference.ravel(), len(totals))
+        counts += np.bincount(filters, minlength=len(totals))
+    return totals / counts
 
 
 def _filter_of_each_value(graph, sides):
@@ -259,7 +236,7 @@ def _filter_of_each_value(graph, sides):
     None if a value is of several, or of one that something else follows.
     """
     last = last_convolution(graph)
-    if last is None or last.bias is None:
+    if last is None:
         return None
 
     def unclipped(node, *args, **kwargs):

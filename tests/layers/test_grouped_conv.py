@@ -36,7 +36,7 @@ def test_a_group_sees_its_own_channels_only(images):
 
 
 @pytest.mark.parametrize(("kernel_size", "groups"), [(1, 1), (3, 1), (3, 4)])
-@pytest.mark.parametrize("initializer", [None, "input_channels", 0.5])
+@pytest.mark.parametrize("initializer", [None, "input_channels", 0.5, 1])
 def test_initial_values_fill_the_uniform_range(kernel_size, groups, initializer):
     keras.utils.set_random_seed(0)
     layer = GroupedConv2D(256, kernel_size, groups, initializer=initializer)

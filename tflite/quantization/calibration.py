@@ -3,9 +3,11 @@
 Ranges are observed on both. Means, such as that of the output, are those of the images.
 """
 
+import keras
 import numpy as np
 
 from tfsr.data import BenchmarkFolder
+from tfsr.graph.footprint import alignment
 from tfsr.tflite.quantization.saturation import saturated_patches
 from tfsr.upscaling.upscalers import from_uint8
 
@@ -40,3 +42,24 @@ def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarr
 def with_saturated(patches: list[np.ndarray]) -> list[np.ndarray]:
     """Returns LR patches and `saturated_patches` behind them, to observe ranges on."""
     return patches + saturated_patches(patches[0].shape[-1], CALIBRATION_SIZE)
+
+
+def fitted(patches: list[np.ndarray], model: keras.Model) -> list[np.ndarray]:
+    """Returns LR patches in sizes that `model` takes.
+
+    They are of its one size if it has one. Otherwise they are cut to multiples of its
+    `alignment`. A patch that is too small is repeated.
+
+    Args:
+        patches: LR images, float32 `(h, w, C)`.
+        model: A model of one or several scales.
+    """
+    own, multiple = model.inputs[0].shape[1:3], alignment(model)
+    found = []
+    for patch in patches:
+        for axis, side in enumerate(own):
+            length = patch.shape[axis]
+            wanted = side or max(multiple, length - length % multiple)
+            patch = np.take(patch, np.arange(wanted), axis, mode="wrap")
+        found.append(patch)
+    return found

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from tfsr.data import BenchmarkFolder, Pair
 from tfsr.data.degradation import to_table
+from tfsr.graph.footprint import alignment
 from tfsr.graph.graph import Graph
 from tfsr.metrics import luma
 from tfsr.models import single_scale
@@ -67,7 +68,8 @@ def measure_sensitivity(
         for an activation, `range` and `shares`, the names of the activations that share
         this range. Also `folder`, `scale`, `degradation` and `images`, their number.
     """
-    graph = lower(single_scale(model, scale), FOR_INT8)
+    model = single_scale(model, scale)
+    graph, step = lower(model, FOR_INT8), alignment(model)
     ranges = activations.ranges(graph, activations.observe(graph, patches))
     ranges = {i: b for i, b in ranges.items() if not activations.is_of_pixels(b)}
     trials = [
@@ -80,7 +82,7 @@ def measure_sensitivity(
     runs = len(chosen) * len(trials)
     with tqdm(total=runs, desc="sensitivity", unit="run", disable=None) as progress:
         for i in chosen:
-            images = _run(graph, _middle(folder[i], scale), trials, progress)
+            images = _run(graph, _middle(folder[i], scale, step), trials, progress)
             hr, in_float, *rounded = (_scored(x, folder.border) for x in images)
             errors.append(np.mean((in_float - hr) ** 2))
             differences.append([_moments(image - in_float) for image in rounded])
@@ -186,11 +188,16 @@ def _losses(errors, differences):
     return np.mean(10 * np.log10(1 + variance / errors[:, None]), axis=0)
 
 
-def _middle(pair, scale):
-    def cut(image, side):
-        top, left = ((n // side - CROP // scale) // 2 * side for n in image.shape[:2])
-        top, left = max(top, 0), max(left, 0)
-        size = CROP // scale * side
-        return image[top : top + size, left : left + size]
+def _middle(pair, scale, step):
+    """Returns the middle of a pair; its LR sides are multiples of `step`, if they can.
 
-    return Pair(pair.name, cut(pair.lr, 1), cut(pair.hr, scale))
+    Smaller images are taken as they are.
+    """
+    lr, hr = [], []
+    for side in pair.lr.shape[:2]:
+        size = min(side, CROP // scale)
+        size -= size % min(step, size)
+        start = (side - size) // 2
+        lr.append(slice(start, start + size))
+        hr.append(slice(start * scale, (start + size) * scale))
+    return Pair(pair.name, pair.lr[*lr], pair.hr[*hr])

@@ -189,8 +189,9 @@ class Channels:
                 numbers = self._fixed(node, before)
         else:
             numbers = self._fixed(node, before)
-        for x in (y, *others):
-            self._numbers[id(x)] = numbers if x is y else np.zeros(1, int)
+        self._numbers[id(y)] = numbers
+        for x in others:
+            self._numbers[id(x)] = np.zeros(x.shape[-1] or 1, int)
 
     def _new(self, x):
         numbers = np.arange(x.shape[-1]) + len(self._parent)

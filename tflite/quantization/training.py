@@ -13,7 +13,11 @@ from tfsr.graph.complexity import params
 from tfsr.layers import FakeQuantize
 from tfsr.models import in_color, scales, single_scale
 from tfsr.tflite.quantization.aware import is_quantization_aware, quantization_aware
-from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
+from tfsr.tflite.quantization.calibration import (
+    calibration_patches,
+    fitted,
+    with_saturated,
+)
 from tfsr.tflite.quantization.saturation import saturated_images
 from tfsr.training import Config, train
 from tfsr.training.fit import check_channels, unpacked
@@ -61,9 +65,10 @@ def quantize_train(
             f"{run}: has other weights than those that {out} started from; "
             "give these, or another --out."
         )
+    patches = [patch for scale in scales(model) for patch in _patches(config, scale)]
     aware = quantization_aware(
         model,
-        [patch for scale in scales(model) for patch in _patches(config, scale)],
+        fitted(patches, model),
         options.weight_bits,
         options.activation_bits,
         options.in_float,

@@ -40,6 +40,7 @@ def run(options):
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite.quantization.calibration import (
         calibration_patches,
+        fitted,
         with_saturated,
     )
     from tfsr.tflite.quantization.sensitivity import measure_sensitivity
@@ -57,7 +58,9 @@ def run(options):
         for folder in (options.calibrate or photographs(TRAINING), options.images)
     )
     patches = with_saturated(calibration_patches(calibration))
-    report = measure_sensitivity(upscaler.model, upscaler.scale, images, patches)
+    report = measure_sensitivity(
+        upscaler.model, upscaler.scale, images, fitted(patches, upscaler.model)
+    )
     report = {"model": upscaler.name, **report}
     present(options, report, _text(report))
 

@@ -143,5 +143,7 @@ def unpack(file: str | Path, cache: str | Path, channels: int | str) -> Path:
             folder = Path(cache) / sha256(file)[:16]
             fill_once(folder, archive.extractall)
             return folder
+    except InputError:
+        raise
     except (BadZipFile, LookupError, TypeError, ValueError) as error:
         raise InputError(f"{file}: not a file of tfsr pack ({error}).") from None

@@ -74,7 +74,7 @@ class GroupedConv2D(keras.layers.Layer):
         limit = math.prod(shape) ** -0.5
         if self.initializer == "input_channels":
             limit = channels**-0.5
-        elif isinstance(self.initializer, float):
+        elif isinstance(self.initializer, int | float):
             limit = self.initializer
         uniform = functools.partial(keras.initializers.RandomUniform, -limit, limit)
         self._add_weights((*shape, self.filters), uniform)

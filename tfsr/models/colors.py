@@ -23,10 +23,10 @@ def share(
     Args:
         luma: The residual that they share, `(B, H, W, n)` of n pixels.
         differences: Differences of colours, 0 where there is no colour, `(B, H, W, d)`.
-        features: Features of the chain, `(B, H, W, c)`; what is of colours alone is
-            multiplied by a map of them, as its details lie where those of luma are.
-        filters: Channels of what is of colours alone.
-        blocks: Convolutions with ReLU of these before that product.
+        features: Features of the chain, `(B, H, W, c)`. A 1x1 convolution of them
+            multiplies those of the colours, as details of both lie at the same places.
+        filters: Channels of the features of the colours.
+        blocks: Convolutions with ReLU of the colours before that product.
     """
     x = differences
     for b in range(blocks):

@@ -128,6 +128,22 @@ def test_sums_that_others_read_stay():
         assert len(additions(sums.as_convolutions(graph))) == 1
 
 
+def test_parts_of_a_split_stay(patches):
+    def body(x):
+        _, y = ops.split(conv(4)(x), 2, axis=1)
+        return conv()(ops.relu(conv(4)(y)))
+
+    graph = lowered(body)
+    rgb = [np.repeat(patch, 3, axis=-1) for patch in patches]
+    scales = sums.channel_scales(graph, rgb)
+    *_, of_part, last = (scales[i] for i in sorted(scales))
+    np.testing.assert_array_equal(of_part[0], np.ones(4))
+    assert (last[0] != 1).all()
+    np.testing.assert_allclose(
+        output(sums.rescaled(graph, scales), rgb), output(graph, rgb), atol=1e-6
+    )
+
+
 def test_channels_keep_their_scale_through_what_moves_them(patches):
     def body(x):
         y, z = (layers.MaxPooling2D(2)(ops.relu(conv(4)(x))) for _ in range(2))
