@@ -191,6 +191,13 @@ def test_what_runs_can_be_stopped(shown):
     assert text(shown, "status") == "Done."
 
 
+def test_what_is_no_photo_is_said(shown, tmp_path):
+    shown.run("document.all['box-status'].textContent = ''")
+    shown.drop_file("#drop", tmp_path)  # a folder
+    shown.wait(FINISHED)
+    assert text(shown, "status").endswith(": not a picture that this browser can read.")
+
+
 def test_a_new_version_is_taken_once_the_old_is_closed(
     chromium, publish, litert_js, tmp_path
 ):
@@ -200,6 +207,7 @@ def test_a_new_version_is_taken_once_the_old_is_closed(
     chromium.open(address)
     chromium.wait(KEPT)
     assert chromium.run(models) == 4
+    chromium.run("caches.open('site of another folder').then(() => 0)")
     write_site(tmp_path / "site", MODELS[:1], litert_js)
     chromium.open(address)
     chromium.run(NEW_VERSION)
@@ -211,7 +219,9 @@ def test_a_new_version_is_taken_once_the_old_is_closed(
         chromium.open(address)
         if chromium.run(models) == 1:
             break
-    assert chromium.run("caches.keys().then(names => names.length)") == 2
+    kept = set(chromium.run("caches.keys()"))
+    assert len(kept) == 3
+    assert "site of another folder" in kept
     assert chromium.run(models) == 1
 
 

@@ -41,8 +41,19 @@ def test_another_content_is_another_version(out, package, tmp_path):
 
 
 def test_what_an_earlier_site_had_goes(out, package):
-    site.write_site(out, MODELS[:1], package)
+    """But for what is asked for, which may be in the site itself."""
+    kept = out / "box" / MODELS[0].name
+    site.write_site(out, [kept], package)
+    assert kept.read_bytes() == MODELS[0].read_bytes()
     assert not (out / "box" / "photo_x2_int8.tflite").exists()
+
+
+def test_names_are_listed_as_addresses(tmp_path, package):
+    model = tmp_path / "mine #1 100%.tflite"
+    model.write_bytes(MODELS[0].read_bytes())
+    site.write_site(tmp_path / "out", [model], package)
+    names = listed(tmp_path / "out")["files"]
+    assert "box/mine%20%231%20100%25.tflite" in names
 
 
 def test_nothing_in_the_page_is_inline_or_from_elsewhere(out):
@@ -73,6 +84,8 @@ def test_the_released_models_come_with_the_rule_of_upscale(tmp_path, package):
     facts = json.loads((tmp_path / "out" / "box" / "models.json").read_text())
     names = [model["name"] for model in facts["models"]]
     assert names == report["models"]
+    sizes = [p.stat().st_size for p in tmp_path.glob("out/**/*") if p.is_file()]
+    assert (report["files"], report["size_bytes"]) == (len(sizes), sum(sizes))
     assert set(names) == {name for name in released.names() if "_int8" in name}
     choice = facts["choice"]
     assert {*choice["clean"].values(), *choice["lossy"].values()} <= set(names)

@@ -36,6 +36,7 @@ from tfsr.upscaling.upscalers import BicubicUpscaler, KerasUpscaler
 from tfsr.zoo import catalogue
 
 VOID = {"img", "meta", "link", "input", "br", "wbr"}
+CLEAN = ("carn_m", "sesr_m", "sesr_s")  # released, for clean photos
 
 
 class Page(HTMLParser):
@@ -129,7 +130,7 @@ def test_the_zoo_has_what_comes_along_and_others(page):
     assert "SESR-XL 33.24 dB at 0.181" in shown
     for model in catalogue.models()["released"]:
         share, psnr = (model[key] for key in ("int8_latency_of_carn_m", "psnr_y"))
-        for_clean = model["name"] in ("carn_m", "sesr_m") and model["scale"] == 2
+        for_clean = model["scale"] == 2 and model["name"] in CLEAN
         at = f"{model['name']} {psnr.get('Set14', 0):.2f} dB at {share or 0:.3g}"
         assert (at in shown) == for_clean
     assert zoo.draw("zoo.png", [3], (4, 4)) is None  # of others nothing is known
@@ -395,7 +396,7 @@ def test_a_restorer_is_set_beside_its_input(make_restorer, run, tmp_path, photog
         (["small", "small", "-o", "out", "--test", "images"], "small: is named twice"),
         (
             ["small", "-o", "out", "--test", "images", "--try", "small"],
-            "small: no such file.",
+            "small: the box runs .tflite files; make one with tfsr convert.",
         ),
         (
             ["small", "-o", "out", "--test", "images", "--try", "small_int8.tflite"],

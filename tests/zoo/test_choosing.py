@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from PIL import Image
 from tfsr.config import DataConfig
 from tfsr.data import GaussianNoise, imresize
 from tfsr.errors import InputError
-from tfsr.zoo import released
+from tfsr.zoo import catalogue, released
 from tfsr.zoo.choosing import (
     LOSSY_QUALITY,
     enlarger_of,
@@ -112,6 +113,17 @@ def test_what_restores_a_file(folder, smooth):
     )
     assert not found["gray.jpg"].warning
     assert not found["noisy_gray.png"].warning
+
+
+def test_restorers_are_known_by_their_scale(tmp_path, monkeypatch):
+    """Whether or not their config has it."""
+    config = Path(__file__).parents[2] / "configs" / "restore" / "restore_jpeg.toml"
+    monkeypatch.setattr(released, "FOLDER", tmp_path)
+    (tmp_path / "blind.toml").write_text(config.read_text())
+    entries = [{"network": "blind", "scale": 1}, {"network": "large", "scale": 2}]
+    (tmp_path / catalogue.INDEX).write_text(json.dumps({"models": entries}))
+    (name, data), *others = catalogue.restorers().items()
+    assert (name, data.task.suits(50), others) == ("blind", True, [])
 
 
 def test_a_network_for_the_channels_of_a_file_is_preferred(folder, monkeypatch):

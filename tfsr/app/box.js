@@ -168,9 +168,9 @@ async function attempt(model, photo) {
 }
 
 async function run() {
-  let photo;
-  const { model, why } = await choose(file);
+  let model, why, photo;
   try {
+    ({ model, why } = await choose(file));
     photo = await read(file, model.scale);
   } catch {
     say(`${file.name}: not a picture that this browser can read.`);
@@ -216,7 +216,7 @@ function take(photos) {
   start();
 }
 
-const scales = [...new Set(models.map((m) => m.scale))].sort();
+const scales = [...new Set(models.map((m) => m.scale))].sort((a, b) => a - b);
 const enlarging = scales.filter((scale) => scale > 1).map((s) => [s, `${s} times as large`]);
 list("scale", [...enlarging, ...(scales[0] === 1 ? [[1, "The same, restored"]] : [])]);
 listModels();

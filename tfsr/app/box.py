@@ -51,10 +51,12 @@ def write_box(
     facts = [tiling(model) for model in models]
     out = Path(out)
     copy_runtime(out / "litert", package)
-    for earlier in out.glob("*.tflite"):
-        earlier.unlink()
     for model in models:
         copy(Path(model), out / Path(model).name)
+    names = {model["file"] for model in facts}
+    for earlier in out.glob("*.tflite"):
+        if earlier.name not in names:
+            earlier.unlink()
     for name in (*SCRIPTS, "box.css"):
         files.write_text(out / name, asset(name))
     files.write_json(out / "models.json", {"models": facts, "choice": choice})

@@ -5,9 +5,10 @@
 // open. LiteRT.js is kept as it is asked for: each browser needs one or two of its parts.
 
 importScripts("files.js");  // SITE
-const PAGES = `site-${self.SITE.version}`;
-const RUNTIME = `litert-${self.SITE.runtime.version}`;
 const { scope } = self.registration;
+const OURS = ` of ${scope}`;  // sites of other folders share the host's caches
+const PAGES = `site ${self.SITE.version}${OURS}`;
+const RUNTIME = `litert ${self.SITE.runtime.version}${OURS}`;
 
 self.addEventListener("install", (event) => {
   const wanted = self.SITE.files.map((name) => new Request(name, { cache: "no-cache" }));
@@ -26,7 +27,7 @@ self.addEventListener("fetch", (event) => {
 /** Deletes what other versions of this site kept. */
 async function forget() {
   const names = await caches.keys();
-  const ours = names.filter((name) => /^(site|litert)-/.test(name));
+  const ours = names.filter((name) => name.endsWith(OURS));
   const old = ours.filter((name) => name !== PAGES && name !== RUNTIME);
   await Promise.all(old.map((name) => caches.delete(name)));
 }

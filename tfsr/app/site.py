@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from tfsr import files
 from tfsr.app import box, icons
@@ -46,10 +47,10 @@ def write_site(
     icons.draw_icons(out)
     files.write_json(out / "manifest.webmanifest", _manifest())
     written = _written(out)
-    _write_list(out, written)
+    written.append(_write_list(out, written))
     return {
         "models": [model["name"] for model in facts],
-        "files": len(written) + 1,
+        "files": len(written),
         "size_bytes": sum(file.stat().st_size for file in written),
     }
 
@@ -85,14 +86,21 @@ def _written(out):
 
 
 def _write_list(out, written):
-    """Writes `files.js`, by which the service worker knows the site and its version."""
+    """Writes `files.js`, by which the service worker knows the site and its version.
+
+    Returns:
+        Its path.
+    """
     digest = hashlib.sha256()
     for file in written:
         digest.update(file.read_bytes())
-    names = [file.relative_to(out).as_posix() for file in written]
+    # As the worker asks for models: by JavaScript's encodeURIComponent.
+    names = [quote(file.relative_to(out).as_posix(), "/!'()*") for file in written]
     facts = {
         "version": digest.hexdigest()[:16],
         "files": ["./", *(n for n in names if not n.startswith(RUNTIME))],
         "runtime": {"start": RUNTIME, "version": VERSION},
     }
-    files.write_text(out / "files.js", f"self.SITE = {json.dumps(facts, indent=1)};\n")
+    file = out / "files.js"
+    files.write_text(file, f"self.SITE = {json.dumps(facts, indent=1)};\n")
+    return file

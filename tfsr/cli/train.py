@@ -49,8 +49,8 @@ def run(options):
         present(options, report, _estimate(config.source, report))
         return
     with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
-        pieces = [StopInTime(options.minutes)] if options.minutes else []
-        metrics = train(config, options.out, options.tensorboard, pieces)
+        callbacks = [StopInTime(options.minutes)] if options.minutes else []
+        metrics = train(config, options.out, options.tensorboard, callbacks)
     present_metrics(options, metrics)
 
 

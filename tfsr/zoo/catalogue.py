@@ -17,9 +17,8 @@ def models() -> dict:
         `mult_adds` for an output of 1280x720, `int8_latency_of_carn_m` (None for
         restoration), `psnr_y` of the file and `int8_loss_db` by set, and `size_bytes`.
     """
-    entries = json.loads((released.FOLDER / INDEX).read_text())["models"]
     found = []
-    for entry in entries:
+    for entry in _entries():
         network, scale = entry["network"], entry["scale"]
         rounded = released.in_8_bits(network, scale)
         for file, psnr in ((network, "psnr_y"), (rounded, "int8_psnr_y")):
@@ -43,12 +42,9 @@ def _size_bytes(name):
 
 def restorers() -> dict[str, DataConfig]:
     """Returns what the released models for restoration learned from, by their names."""
-    configs = {
-        file.stem: parse_config(file.with_suffix(".toml"))
-        for file in sorted(released.FOLDER.glob("*.npz"))
-    }
-    return {
-        name: config.data
-        for name, config in configs.items()
-        if config.model.get("scale") == 1
-    }
+    names = [entry["network"] for entry in _entries() if entry["scale"] == 1]
+    return {name: parse_config(released.FOLDER / f"{name}.toml").data for name in names}
+
+
+def _entries():
+    return json.loads((released.FOLDER / INDEX).read_text())["models"]
