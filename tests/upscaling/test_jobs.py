@@ -498,16 +498,12 @@ def test_restore_chooses_only_where_it_can_tell(here, capsys):
     assert Path("jpeg_10_restored.jpg").is_file()
     said = capsys.readouterr().err
     assert "jpeg_10.jpg: a JPEG of quality 10; by scn_jpeg_10_int8." in said
-    for photo, found in (
-        ("photo.png", r"noise of sigma \d+"),
-        ("jpeg_90.jpg", "a JPEG of quality 90"),
-    ):
-        assert main(["restore", photo]) == 2
-        said = capsys.readouterr().err
-        assert re.search(f"{photo}: {found}, which no model", said)
-        assert "scn_denoise_25 (noise of sigma 25" in said
-        assert "scn_jpeg_10 (JPEG of quality 10)" in said
-        assert said.count("\n") == 1
+    assert main(["restore", "photo.png"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"photo\.png: noise of sigma \d+, which no model", said)
+    assert "scn_denoise_25 (noise of sigma 25" in said
+    assert "scn_jpeg_10 (JPEG of quality 10)" in said
+    assert said.count("\n") == 1
 
 
 def test_of_a_folder_each_file_gets_its_model(here, monkeypatch, capsys):

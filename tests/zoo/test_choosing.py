@@ -9,6 +9,7 @@ from tfsr.config import DataConfig
 from tfsr.data import GaussianNoise, imresize
 from tfsr.errors import InputError
 from tfsr.zoo import catalogue, released
+from tfsr.zoo.catalogue import restorers
 from tfsr.zoo.choosing import (
     LOSSY_QUALITY,
     enlarger_of,
@@ -100,19 +101,27 @@ def test_what_restores_a_file(folder, smooth):
     }
     assert {name: choice.model for name, choice in found.items()} == {
         "gray.jpg": "scn_jpeg_10_int8",
-        "coarse.jpg": "scn_jpeg_10_int8",
+        "coarse.jpg": "restore_jpeg_int8",
         "noisy_gray.png": "scn_denoise_25_int8",
-        "noisy.png": "scn_denoise_25_int8",
+        "noisy.png": "denoise_int8",
     }
     assert found["noisy.png"].found in {f"noise of sigma {n}" for n in range(23, 28)}
-    assert found["noisy.png"].warning == (
+    assert not any(choice.warning for choice in found.values())
+
+
+def test_a_network_for_gray_images_says_what_it_does_to_colours(
+    folder, smooth, monkeypatch
+):
+    noisy(smooth, 25).save("noisy.png")
+    Image.fromarray(smooth).save("coarse.jpg", quality=12)
+    for_gray = {n: d for n, d in restorers().items() if d.channels == 1}
+    monkeypatch.setattr("tfsr.zoo.choosing.restorers", lambda: for_gray)
+    assert restorer_of("noisy.png").warning == (
         "scn_denoise_25 is for gray images; it restores R, G and B one by one."
     )
-    assert found["coarse.jpg"].warning == (
+    assert restorer_of("coarse.jpg").warning == (
         "scn_jpeg_10 is for gray images; it restores the luma alone."
     )
-    assert not found["gray.jpg"].warning
-    assert not found["noisy_gray.png"].warning
 
 
 def test_restorers_are_known_by_their_scale(tmp_path, monkeypatch):
@@ -144,7 +153,6 @@ def test_a_network_for_the_channels_of_a_file_is_preferred(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("usual.jpg", "a JPEG of quality 85"),
         ("lossy.webp", "a lossy WebP file"),
         ("scan.png", "noise of sigma [01]"),
     ],

@@ -18,6 +18,7 @@ PHOTO = "photo"  # the network for lossy files
 # x2, PSNR on Y of every fourth of crops512, by quality: 100 +2.76 dB, 98 +2.67,
 # 95 +2.33, 90 +1.68, 85 +1.15, 75 +0.51, 60 +0.06, 50 -0.07.
 LOSSY_QUALITY = 90
+FAINT = 2  # sigma of noise that nobody sees, and that textures measure as
 SHARPER = (
     "is for clean files; what compression left, such as the blocks of JPEG, comes out "
     "sharper."
@@ -89,8 +90,9 @@ def restorer_of(file: str | Path) -> Choice:
         kind, found = "jpeg", str(origin)
         level: float | None = origin.quality
     else:
-        level = noise_sigma(read_photo(file).color)
-        kind, found = "noise", f"noise of sigma {level:.0f}"
+        sigma = noise_sigma(read_photo(file).color)
+        kind, found = "noise", f"noise of sigma {sigma:.0f}"
+        level = sigma if sigma >= FAINT else None
     made_for = restorers()
     suited = [
         name
