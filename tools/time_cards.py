@@ -22,17 +22,17 @@ release = runpy.run_path(str(Path(__file__).with_name("release.py")))
 
 
 def main():
-    wanted = sys.argv[1:]
-    for card in sorted(released.FOLDER.glob("*.md")):
-        if not wanted or card.stem in wanted:
-            rows = times(card)
-            quality, _, _ = card.read_text().partition("| input | float32 |")
-            _, _, spoiled = card.read_text().partition("\n\n| LR |")
-            lines = release["table"](rows)
-            lines += [f"| LR |{spoiled}"] if spoiled else []
-            files.write_text(card, quality + "\n".join(lines))
-            say(f"{card.stem}: {rows[0]['int8']}")
-    released.write_digests()
+    cards = sorted(released.FOLDER.glob("*.md"))
+    if sys.argv[1:]:
+        cards = [released.FOLDER / f"{name}.md" for name in sys.argv[1:]]
+    for card in cards:
+        rows = times(card)
+        quality, _, _ = card.read_text().partition("| input | float32 |")
+        _, _, spoiled = card.read_text().partition("\n\n| LR |")
+        lines = release["table"](rows)
+        lines += [f"| LR |{spoiled}"] if spoiled else []
+        files.write_text(card, quality + "\n".join(lines))
+        say(f"{card.stem}: {rows[0]['int8']}")
 
 
 def times(card):
