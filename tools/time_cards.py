@@ -13,7 +13,6 @@ from tfsr import files
 from tfsr.data import BenchmarkFolder
 from tfsr.data.embedded import TRAINING, photographs
 from tfsr.models import scales
-from tfsr.terminal import say
 from tfsr.tflite.runtime import inspect
 from tfsr.training import read_config
 from tfsr.zoo import released
@@ -32,7 +31,7 @@ def main():
         lines = release["table"](rows)
         lines += [f"| LR |{spoiled}"] if spoiled else []
         files.write_text(card, quality + "\n".join(lines))
-        say(f"{card.stem}: {rows[0]['int8']}")
+        print(f"{card.stem}: {rows[0]['int8']}", flush=True)
 
 
 def times(card):

@@ -20,8 +20,8 @@ PHOTO = "photo"  # the network for lossy files
 LOSSY_QUALITY = 90
 FAINT = 2  # sigma of noise that nobody sees, and that textures measure as
 SHARPER = (
-    "is for clean files; what compression left, such as the blocks of JPEG, comes out "
-    "sharper."
+    "is for clean files; what compression left, such as the blocks of JPEG, "
+    "comes out sharper."
 )
 
 
