@@ -198,33 +198,6 @@ def test_what_is_no_photo_is_said(shown, tmp_path):
     assert text(shown, "status").endswith(": not a picture that this browser can read.")
 
 
-def test_a_new_version_is_taken_once_the_old_is_closed(
-    chromium, publish, litert_js, tmp_path
-):
-    write_site(tmp_path / "site", MODELS, litert_js)
-    address, _ = publish(tmp_path / "site")
-    models = "fetch('box/models.json').then(r => r.json()).then(m => m.models.length)"
-    chromium.open(address)
-    chromium.wait(KEPT)
-    assert chromium.run(models) == 4
-    chromium.run("caches.open('site of another folder').then(() => 0)")
-    write_site(tmp_path / "site", MODELS[:1], litert_js)
-    chromium.open(address)
-    chromium.run(NEW_VERSION)
-    assert chromium.run(models) == 4
-    for _ in range(10):  # the old worker ends once all that it answers is done
-        chromium.wait(KEPT)
-        chromium.open("about:blank")
-        chromium.run("new Promise(done => setTimeout(done, 200))")
-        chromium.open(address)
-        if chromium.run(models) == 1:
-            break
-    kept = set(chromium.run("caches.keys()"))
-    assert len(kept) == 3
-    assert "site of another folder" in kept
-    assert chromium.run(models) == 1
-
-
 def test_files_are_told_apart_as_upscale_does(shown, site):
     """By scripts of the page, of files that a server gives it."""
     image = Image.fromarray(skimage.data.astronaut()[:48, :64])
@@ -262,6 +235,34 @@ def test_files_are_told_apart_as_upscale_does(shown, site):
     choices = [enlarger_of(folder / name, 2) for name in names]
     assert found == [[choice.found, choice.model] for choice in choices]
     assert {model for _, model in found} == {"photo_x2_int8", "sesr_m_x2_int8"}
+
+
+def test_a_new_version_is_taken_once_the_old_is_closed(
+    chromium, publish, litert_js, tmp_path
+):
+    """After all others of the site, as it shows another."""
+    write_site(tmp_path / "site", MODELS, litert_js)
+    address, _ = publish(tmp_path / "site")
+    models = "fetch('box/models.json').then(r => r.json()).then(m => m.models.length)"
+    chromium.open(address)
+    chromium.wait(KEPT)
+    assert chromium.run(models) == 4
+    chromium.run("caches.open('site of another folder').then(() => 0)")
+    write_site(tmp_path / "site", MODELS[:1], litert_js)
+    chromium.open(address)
+    chromium.run(NEW_VERSION)
+    assert chromium.run(models) == 4
+    for _ in range(10):  # the old worker ends once all that it answers is done
+        chromium.wait(KEPT)
+        chromium.open("about:blank")
+        chromium.run("new Promise(done => setTimeout(done, 200))")
+        chromium.open(address)
+        if chromium.run(models) == 1:
+            break
+    kept = set(chromium.run("caches.keys()"))
+    assert len(kept) == 3
+    assert "site of another folder" in kept
+    assert chromium.run(models) == 1
 
 
 @pytest.fixture(scope="module")
