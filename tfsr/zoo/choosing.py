@@ -15,8 +15,8 @@ from tfsr.zoo.catalogue import restorers
 PHOTO = "photo"  # the network for lossy files
 # JPEG files up to this quality are for `photo`; finer ones gain more by a network for
 # clean files. `sesr_m` and `photo` in 8 bits over bicubic at x2, PSNR on Y of every
-# fourth of crops512, by quality: 98 +3.07 and +2.46 dB, 95 +2.63 and +2.31, 92 +2.14 and
-# +2.11, 90 +1.84 and +2.00, 85 +1.23 and +1.77, 75 +0.54 and +1.47.
+# fourth of crops512, by quality: 98 +3.07 and +2.46 dB, 95 +2.63 and +2.31, 92 +2.14
+# and +2.11, 90 +1.84 and +2.00, 85 +1.23 and +1.77, 75 +0.54 and +1.47.
 LOSSY_QUALITY = 90
 FAINT = 2  # sigma of noise that nobody sees, and that textures measure as
 SHARPER = (
