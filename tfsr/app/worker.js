@@ -40,6 +40,7 @@ async function load(engine) {
 /** Returns a network for `height` x `width` pixels: `run` and `delete`. */
 async function compile(model, engine, height, width) {
   const response = await fetch(HERE + encodeURIComponent(model.file));
+  if (!response.ok) throw new Error(`${model.file}: the server answers ${response.status}`);
   const content = new Uint8Array(await response.arrayBuffer());
   const view = new DataView(content.buffer);
   if (model.resizable) {
