@@ -11,7 +11,7 @@ from keras import ops
 from tfsr.layers import GroupedConv2D
 
 
-def share(
+def color_residual(
     luma: keras.KerasTensor,
     differences: keras.KerasTensor,
     features: keras.KerasTensor,
@@ -30,16 +30,16 @@ def share(
     """
     x = differences
     for b in range(blocks):
-        x = _of_zeros(filters, f"colors_{b}", initializer="he_normal")(x)
+        x = _without_bias(filters, f"colors_{b}", initializer="he_normal")(x)
         x = keras.layers.ReLU(name=f"colors_relu_{b}")(x)
-    x = _of_zeros(filters, "colors")(x)
+    x = _without_bias(filters, "colors")(x)
     gate = GroupedConv2D(filters, 1, name="color_gate")(features)
     x = keras.layers.Multiply(name="gated_colors")([x, gate])
-    x = _of_zeros(3 * luma.shape[-1], "color_tail")(x)
+    x = _without_bias(3 * luma.shape[-1], "color_tail")(x)
     shared = ops.repeat(luma, 3, axis=-1)
     return keras.layers.Add(name="color_skip")([shared, x])
 
 
-def _of_zeros(filters, name, **arguments):
+def _without_bias(filters, name, **arguments):
     """Returns a 3x3 convolution that gives zeros for zeros."""
     return GroupedConv2D(filters, 3, use_bias=False, name=name, **arguments)

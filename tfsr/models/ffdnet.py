@@ -24,7 +24,8 @@ from tfsr.layers import (
     PadToMultiple,
 )
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
-from tfsr.models.colors import share
+from tfsr.models.colors import color_residual
+from tfsr.models.sesr import collapsible_chain
 from tfsr.models.sizes import check_positive
 
 BLOCK = 2  # pixels, the side of what becomes one pixel of the chain
@@ -62,16 +63,13 @@ def ffdnet(
     image = keras.Input((None, None, channels), name="lr_x1")
     padded = PadToMultiple(BLOCK, dtype="float32", name="pad")(image)
     x = ChannelShift([-m for m in mean], dtype="float32", name="sub_mean")(padded)
-    x = CollapsibleConv2D(filters, expanded, name="head")(ops.space_to_depth(x, BLOCK))
-    x = keras.layers.ReLU(name="head_relu")(x)
-    for b in range(blocks):
-        x = CollapsibleConv2D(filters, expanded, skip=True, name=f"block_{b}")(x)
-        x = keras.layers.ReLU(name=f"relu_{b}")(x)
+    x = ops.space_to_depth(x, BLOCK)
+    x = collapsible_chain(x, filters, blocks, expanded)
     residual = CollapsibleConv2D(BLOCK**2, expanded, name="tail")(x)
     if channels == 3:
         differences = ColorDifferences(dtype="float32", name="differences")(padded)
         differences = ops.space_to_depth(differences, BLOCK)
-        residual = share(residual, differences, x, colors, color_blocks)
+        residual = color_residual(residual, differences, x, colors, color_blocks)
     residual = ops.depth_to_space(residual, BLOCK)
     x = keras.layers.Add(dtype="float32", name="long_skip")([residual, padded])
     x = CropToScale(1, dtype="float32", name="crop")([x, image])

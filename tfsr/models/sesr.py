@@ -22,7 +22,7 @@ import keras
 
 from tfsr.layers import ChannelShift, CollapsibleConv2D, ColorDifferences
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
-from tfsr.models.colors import share
+from tfsr.models.colors import color_residual
 from tfsr.models.sizes import check_positive
 
 COLORS = 16  # channels of the part that is of colours alone
@@ -44,7 +44,7 @@ def sesr(
         blocks: Number of collapsible blocks between the first and the last convolution.
         channels: 3 for RGB, 1 for grayscale.
         color_blocks: Convolutions of colours before they meet the chain: where LR is
-            clean none are needed, but what JPEG does to colours lies far apart.
+            clean none are needed, but JPEG spreads colours over many pixels.
         expanded: Channels that a block has inside, in training.
     """
     if type(scale) is not int or scale not in (2, 3, 4):
@@ -62,16 +62,31 @@ def sesr(
     lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
     # Pixels stay float32 where the network trains in half precision, which rounds them.
     x = ChannelShift([-m for m in mean], dtype="float32", name="sub_mean")(lr)
+    x = collapsible_chain(x, filters, blocks, expanded)
+    residual = CollapsibleConv2D(scale**2, expanded, name=f"tail_x{scale}")(x)
+    if channels == 3:
+        differences = ColorDifferences(dtype="float32", name="differences")(lr)
+        residual = color_residual(residual, differences, x, COLORS, color_blocks)
+    anchor = keras.layers.Concatenate(dtype="float32", name="anchor")([lr] * scale**2)
+    x = keras.layers.Add(dtype="float32", name="long_skip")([residual, anchor])
+    sr = keras.ops.depth_to_space(x, scale)
+    return keras.Model(lr, sr, name="sesr")
+
+
+def collapsible_chain(
+    x: keras.KerasTensor, filters: int, blocks: int, expanded: int
+) -> keras.KerasTensor:
+    """Returns the features of SESR's chain, `(B, H, W, C)` to `(B, H, W, filters)`.
+
+    Args:
+        x: Pixels less their mean.
+        filters: Channels of the chain.
+        blocks: Number of blocks with a short skip, after the first convolution.
+        expanded: Channels that a convolution has inside, in training.
+    """
     x = CollapsibleConv2D(filters, expanded, name="head")(x)
     x = keras.layers.ReLU(name="head_relu")(x)
     for b in range(blocks):
         x = CollapsibleConv2D(filters, expanded, skip=True, name=f"block_{b}")(x)
         x = keras.layers.ReLU(name=f"relu_{b}")(x)
-    residual = CollapsibleConv2D(scale**2, expanded, name=f"tail_x{scale}")(x)
-    if channels == 3:
-        differences = ColorDifferences(dtype="float32", name="differences")(lr)
-        residual = share(residual, differences, x, COLORS, color_blocks)
-    anchor = keras.layers.Concatenate(dtype="float32", name="anchor")([lr] * scale**2)
-    x = keras.layers.Add(dtype="float32", name="long_skip")([residual, anchor])
-    sr = keras.ops.depth_to_space(x, scale)
-    return keras.Model(lr, sr, name="sesr")
+    return x
