@@ -194,7 +194,9 @@ def with_weights(
     if isinstance(conv, GroupedConv2D):
         keeps_zeros = conv.bias is None and not np.any(bias)
         kept = None if keeps_zeros else bias
-        return convolution(name_of(conv), kernel, kept, conv.groups)
+        layer = convolution(name_of(conv), kernel, kept, conv.groups)
+        layer.trainable = conv.trainable
+        return layer
     config = {**conv.get_config(), "use_bias": True, "name": name_of(conv)}
     if "filters" in config:
         config["filters"] = len(bias)

@@ -19,7 +19,14 @@ from tfsr.models import (
     single_scale,
     with_levels,
 )
-from tfsr.tflite.lowering.engine import add_to_last_bias, lower, name_of, rewrite
+from tfsr.tflite.lowering.engine import (
+    add_to_last_bias,
+    convolution,
+    lower,
+    name_of,
+    rewrite,
+    with_weights,
+)
 from tfsr.tflite.lowering.rules import (
     EXACT,
     FOR_INT8,
@@ -262,3 +269,9 @@ def test_the_last_bias_moves_the_output(lr):
     moved = run(add_to_last_bias(graph, addition), lr) - run(graph, lr)
     np.testing.assert_allclose(moved[0, 0, 1], addition[6:9], atol=1e-6)
     np.testing.assert_allclose(moved[0, 1, 0], addition[3:6], atol=1e-6)
+
+
+def test_a_fixed_kernel_stays_fixed_with_other_weights():
+    conv = convolution("copies", np.ones((1, 1, 3, 3)), None)
+    conv.trainable = False
+    assert not with_weights(conv, 2 * np.ones((1, 1, 3, 3)), np.zeros(3)).trainable
