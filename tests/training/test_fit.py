@@ -20,7 +20,7 @@ from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.graph.complexity import params
 from tfsr.scoring.evaluation import evaluate
-from tfsr.training import callbacks, dry_run, fit, read_config, train
+from tfsr.training import callbacks, dry_run, fit, read_config, recipe, train
 from tfsr.training.fit import Batches
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -220,11 +220,31 @@ def test_averaged_weights_are_validated_and_saved(
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_mixed_precision_saves_a_float32_model(make_config, tmp_path):
+def test_mixed_precision_saves_a_float32_model(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
     config = make_config(train__mixed_precision="bfloat16", train__epochs=1)
     train(config, tmp_path / "run")
     model = tfsr.load_model(tmp_path / "run")
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_training_falls_back_to_float32(make_config, tmp_path, monkeypatch, capsys):
+    for module in (fit, recipe):
+        monkeypatch.setattr(module, "is_fast", lambda precision: False)
+    dtypes = []
+
+    def record(model, config):
+        trainee = recipe.build_trainee(model, config)
+        dtypes.append(trainee.get_layer("head").compute_dtype)
+        return trainee
+
+    monkeypatch.setattr(fit, "build_trainee", record)
+    config = make_config(train__mixed_precision="bfloat16", train__epochs=1)
+    train(config, tmp_path / "run")
+    assert dtypes == ["float32"]
+    assert (
+        "no instructions for bfloat16: training in float32" in capsys.readouterr().err
+    )
 
 
 def test_accumulated_batches_make_a_step(make_config, tmp_path, monkeypatch):
@@ -310,7 +330,7 @@ def test_fine_tuning_from_what_does_not_fit(run, make_config, tmp_path):
         InputError, match=r"no layer has a name .*head \(other shapes\)"
     ):
         train(
-            make_config(model__filters=16, model__scale=4, train__init_from=run[0]),
+            make_config(model__filters=4, model__scale=4, train__init_from=run[0]),
             tmp_path / "run",
         )
     with pytest.raises(InputError, match=r"nowhere: no such model"):

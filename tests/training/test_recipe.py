@@ -6,6 +6,7 @@ import pytest
 
 from tfsr.config import Config, DataConfig, TrainConfig, build_model
 from tfsr.models import carn_m
+from tfsr.training import recipe
 from tfsr.training.recipe import build_trainee, compile_model, copy_trained_weights
 
 RATE = 0.5
@@ -172,7 +173,8 @@ def test_averages_of_the_weights(model, accumulate):
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_mixed_precision(model, precision):
+def test_mixed_precision(model, precision, monkeypatch):
+    monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
     plain = build_trainee(model, config_of())
     mixed = build_trainee(model, config_of(mixed_precision=precision))
     assert keras.config.dtype_policy().name == "float32"
@@ -200,7 +202,8 @@ def test_mixed_precision(model, precision):
     ],
     ids=["cmsc", "cmsc_sr", "cmsc_ns", "pmsc", "vdsr"],
 )
-def test_mixed_precision_does_not_round_the_image(network, precision):
+def test_mixed_precision_does_not_round_the_image(network, precision, monkeypatch):
+    monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
     config = dataclasses.replace(
         config_of(mixed_precision=precision), model={**network, "filters": 4}
     )

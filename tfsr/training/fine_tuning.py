@@ -1,8 +1,11 @@
 """Training that starts from the weights of another model."""
 
+import operator
+
 import keras
 
 from tfsr.errors import InputError
+from tfsr.layers import GroupedConv2D
 from tfsr.models import scales
 from tfsr.zoo.loading import load_model
 
@@ -10,9 +13,11 @@ from tfsr.zoo.loading import load_model
 def start_from(model: keras.Model, source: str) -> str:
     """Gives `model` the weights of `source`, layer by layer; returns a line on it.
 
-    A layer takes the weights of the layer with its name if all shapes agree; otherwise
-    it keeps its initial weights. So a x4 network starts with the body of a x2 network
-    and a new upsampler.
+    A layer takes the weights of the layer with its name if all shapes agree. So a x4
+    network starts with the body of a x2 network and a new upsampler. A convolution that
+    is wider takes them for its first channels, to which its other channels give nothing
+    yet: a wide chain starts as the narrow one (function-preserving as in Chen et al.,
+    Net2Net, ICLR 2016). Other layers keep their initial weights.
 
     Args:
         model: The model to train.
@@ -21,7 +26,8 @@ def start_from(model: keras.Model, source: str) -> str:
             of the scale of `model`.
 
     Returns:
-        One line that lists the layers that took weights and those that did not.
+        One line that lists the layers that took weights, those that took them for
+        some of their channels, and those that did not.
 
     Raises:
         InputError: If `source` is no model, or if none of its layers fits.
@@ -29,25 +35,54 @@ def start_from(model: keras.Model, source: str) -> str:
     of_model = scales(model)
     scale = of_model[0] if len(of_model) == 1 else None
     theirs = {layer.name: layer for layer in load_model(source, scale).layers}
-    taken, new = [], []
+    taken, widened, new = [], [], []
     for layer in model.layers:
         if not layer.weights:
             continue
         other = theirs.get(layer.name)
         if other is None:
             new.append(f"{layer.name} (not there)")
-        elif _shapes(layer) != _shapes(other):
-            new.append(f"{layer.name} (other shapes)")
-        else:
+        elif _shapes(layer) == _shapes(other):
             layer.set_weights(other.get_weights())
             taken.append(layer.name)
-    if not taken:
+        elif _is_wider(layer, other):
+            pairs = zip(layer.get_weights(), other.get_weights(), strict=True)
+            layer.set_weights([_widened(*pair) for pair in pairs])
+            widened.append(layer.name)
+        else:
+            new.append(f"{layer.name} (other shapes)")
+    if not taken and not widened:
         raise InputError(
             f"init_from {source}: no layer has a name and shapes of this model's: "
             f"{', '.join(new)}."
         )
-    return f"init_from {source}: taken {', '.join(taken)}; new {', '.join(new) or '-'}."
+    names = {"taken": taken, "widened": widened, "new": new}
+    lists = [f"{what} {', '.join(names[what])}" for what in names if names[what]]
+    return f"init_from {source}: {'; '.join(lists)}."
 
 
 def _shapes(layer):
     return [(weight.path, weight.shape) for weight in layer.weights]
+
+
+def _is_wider(layer, other):
+    """Returns whether `layer` is the convolution `other` with more channels."""
+    if not (isinstance(layer, GroupedConv2D) and type(layer) is type(other)):
+        return False
+    if not layer.groups == other.groups == 1 or len(layer.weights) != len(
+        other.weights
+    ):
+        return False
+    return all(
+        ours[:-2] == theirs[:-2] and all(map(operator.ge, ours, theirs))
+        for (_, ours), (_, theirs) in zip(_shapes(layer), _shapes(other), strict=True)
+    )
+
+
+def _widened(ours, theirs):
+    """Returns `theirs` as the first channels, in and out, of the initial `ours`."""
+    wide = ours.copy()
+    if theirs.ndim > 1:
+        wide[..., theirs.shape[-2] :, : theirs.shape[-1]] = 0
+    wide[tuple(map(slice, theirs.shape))] = theirs
+    return wide

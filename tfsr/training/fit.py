@@ -37,6 +37,7 @@ from tfsr.training.callbacks import (
 )
 from tfsr.training.fine_tuning import start_from
 from tfsr.training.gradients import check_gradients
+from tfsr.training.precision import is_fast
 from tfsr.training.recipe import build_trainee, repeat_exactly
 
 # Config keys that may change on resuming. Network and training patches must stay.
@@ -171,6 +172,11 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
     model = config.build()
     channels = check_channels(model, config)
     _warn_of_long_warmup(options)
+    if not is_fast(options.mixed_precision):
+        say(
+            f"this processor has no instructions for {options.mixed_precision}: "
+            "training in float32."
+        )
     if options.init_from and not resumed:
         say(start_from(model, options.init_from))
     folders = []

@@ -8,12 +8,15 @@ from keras import ops
 from tfsr.config import Config
 from tfsr.models import supervision_weights
 from tfsr.training.groups_apart import GroupsApart
+from tfsr.training.precision import is_fast
 
 EPSILON = 1e-3  # in the Charbonnier loss, as in LapSRN
 
 
 def build_trainee(model: keras.Model, config: Config) -> keras.Model:
     """Returns a compiled copy of `model` to train, in the precision of `config`.
+
+    Where that is slow it trains in float32 (`is_fast` tells).
 
     With a copy, `model` itself can stay in float32, hold the moving averages where
     weights are averaged, and be saved without an optimizer.
@@ -23,7 +26,8 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
         config: The experiment.
     """
     precision = config.train.mixed_precision
-    with _dtype_policy(f"mixed_{precision}" if precision else "float32"):
+    mixed = precision != "float32" and is_fast(precision)
+    with _dtype_policy(f"mixed_{precision}" if mixed else "float32"):
         network = config.build()
         trainee = GroupsApart(network.input, network.output, name=network.name)
         trainee.teacher = config.teacher
