@@ -7,7 +7,13 @@ from contextlib import contextmanager
 
 
 def import_keras() -> None:
-    """Imports Keras without the messages TensorFlow prints before its logging is up."""
+    """Imports Keras without the messages TensorFlow prints before its logging is up.
+
+    oneDNN convolves, unless `TF_ENABLE_ONEDNN_OPTS` is set: on processors without
+    AVX512_VNNI TensorFlow leaves it off, and a step of a small network takes 2.5 times
+    as much CPU time (docs/training.md).
+    """
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with quiet_stderr():
         import keras  # noqa: F401
 
