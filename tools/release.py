@@ -1,11 +1,14 @@
 """Makes a released model of a run: weights, 8-bit files, and the card with its figures.
 
-python tools/release.py RUN NAME --hours H --calibrate FOLDER --test FOLDER ...
+python tools/release.py NAME --run RUN --hours H --calibrate FOLDER --test FOLDER ...
+Without a run the weights of the released model stay, and what the card tells of their
+training: 8-bit files and figures are made anew.
 then, for `tfsr models`, python tools/index_released.py
 """
 
 import argparse
 import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -32,13 +35,18 @@ from tfsr.zoo.loading import save_arrays
 RUNS = 12
 HR_SIZE = (720, 1280)  # of latencies
 UNIT = released.FOLDER  # has CARN-M in 8 bits, the unit of latency
+MEASURED = IN_8_BITS, PROTOCOL, MADE = (  # lines of the card that come with its figures
+    "- In 8 bits",
+    "- PSNR on Y, or on gray,",
+    "- Made and measured by",
+)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path)
     parser.add_argument("name")
-    parser.add_argument("--hours", type=float, required=True, help="of training")
+    parser.add_argument("--run", type=Path, help="a training's folder")
+    parser.add_argument("--hours", type=float, help="of that training")
     parser.add_argument("--calibrate", required=True)
     parser.add_argument("--test", nargs="+", required=True)
     parser.add_argument(
@@ -53,13 +61,16 @@ def main():
         help="a line of the card, as on what the paper prints and why that is far",
     )
     options = parser.parse_args()
-    config = read_config(options.run / "config.toml")
-    trained = tfsr.load_model(options.run)
+    if (options.run is None) != (options.hours is None):
+        parser.error("--run and --hours go together")
     arrays = released.FOLDER / f"{options.name}.npz"
-    save_arrays(trained, arrays)
-    files.write_text(arrays.with_suffix(".toml"), config.text)
+    if options.run:
+        shutil.copy(options.run / "config.toml", arrays.with_suffix(".toml"))
+        save_arrays(tfsr.load_model(options.run), arrays)
+    config = read_config(arrays.with_suffix(".toml"))
     model = tfsr.load_model(arrays)
-    card = describe(options, config, model)
+    head = describe(options, config, model) if options.run else history(arrays)
+    card = [*head, *measured(options)]
     quality, latency, spoiled = [], [], []
     for scale in scales(model):
 
@@ -69,17 +80,17 @@ def main():
 
         calibration = images(options.calibrate, config.data.task.in_8_bits())
         file = convert_scale(options, model, scale, calibration)
-        floats = [KerasUpscaler(m, scale) for m in (trained, model)]
+        exact = KerasUpscaler(model, scale)
         quantized = {"int8": TFLiteUpscaler(file)}
         if options.quantized:
             converted = as_converted(options, model, scale, calibration)
             quantized["int8 as converted"] = converted
         for test in options.test:
             for of, task in scored(config, scale).items():
-                quality.append(score(*floats, quantized, images(test, task), of))
+                quality.append(score(exact, quantized, images(test, task), of))
         latency.append(time_scale(model, scale, file, calibration, options.size))
         if scale > 1 and config.data.task != BICUBIC:
-            upscalers = {"float": floats[1], "int8": quantized["int8"]}
+            upscalers = {"float": exact, "int8": quantized["int8"]}
             spoiled += on_spoiled(upscalers, images, options.test)
     card += [*table(quality), *table(latency)]
     card += table(spoiled) if spoiled else []
@@ -106,12 +117,11 @@ def as_converted(options, model, scale, calibration):
         return TFLiteUpscaler(file)
 
 
-def score(trained, model, quantized, folder, of):
+def score(model, quantized, folder, of):
     """Returns a row of PSNR: what the network betters, float, 8 bits.
 
     Args:
-        trained: The run's upscaler.
-        model: That of its weights in float16.
+        model: The upscaler in float, of the released weights.
         quantized: Those in 8 bits by column.
         folder: The images.
         of: What else tells them from others, as " x2".
@@ -125,7 +135,6 @@ def score(trained, model, quantized, folder, of):
         "images": f"{folder.folder.name}{of}",
         "before": f"{before.name} {psnr(before):.2f} dB",
         "float": f"{exact:.2f} dB",
-        "float16 costs": f"{round(psnr(trained) - exact, 4) + 0.0:.4f} dB",  # no -0
     }
     for column, upscaler in quantized.items():
         rounded = psnr(upscaler)
@@ -206,13 +215,24 @@ def describe(options, config, model):
         f"- Trained on {', '.join(sets)} images{without}; the epoch chosen on "
         f"{Path(config.data.val).name}",
         f"- {_steps(options.run):,} steps, {options.hours:g} hours on a 2-core server",
-        *(f"- In 8 bits{_at(r)}: {_steps(r):,} steps more" for r in options.quantized),
         f"- Degradation: {config.data.task}",
         f"- Use: `tfsr {verb} photo.jpg -o out.png --model {options.name}`",
+    ]
+
+
+def history(arrays):
+    """Returns what `describe` and earlier notes wrote into the card of a model."""
+    head, _, _ = arrays.with_suffix(".md").read_text().partition("\n\n| images |")
+    return [line for line in head.splitlines() if not line.startswith(MEASURED)]
+
+
+def measured(options):
+    """Returns the lines of the card on its 8-bit files and its figures."""
+    return [
         *(f"- {note}" for note in options.note),
-        "- PSNR on Y, or on gray, of 8-bit inputs and outputs; latency on one thread, "
-        "median",
-        f"- Made and measured by `{shlex.join(['python', *sys.argv])}`\n",
+        *(f"{IN_8_BITS}{_at(r)}: {_steps(r):,} steps more" for r in options.quantized),
+        f"{PROTOCOL} of 8-bit inputs and outputs; latency on one thread, median",
+        f"{MADE} `{shlex.join(['python', *sys.argv])}`\n",
     ]
 
 
