@@ -161,7 +161,7 @@ def _calibrated(model, format: Format, patches, lowering, in_float, fine_sums):
     graph, ranges = lowered(), {}
     if format.bits:
         samples = activations.observe(graph, every)
-        ranges = activations.ranges(graph, samples, format.load("ranges"))
+        ranges = activations.ranges(graph, samples, format.load("ranges"), format.bits)
         ranges = activations.leave_out(graph, ranges, in_float)
 
     def is_rounded(conv):

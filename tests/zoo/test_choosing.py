@@ -30,6 +30,7 @@ ENLARGERS = {
     "usual.jpg": PHOTO,
     "gray.jpg": PHOTO,
     "phone.heic": PHOTO,
+    "phone.avif": PHOTO,
 }
 
 
@@ -52,7 +53,10 @@ def folder(tmp_path, monkeypatch, smooth):
     image.save("fine.jpg", quality=LOSSY_QUALITY + 3)
     image.save("usual.jpg", quality=85)
     image.convert("L").save("gray.jpg", quality=10)
-    Path("phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(20))
+    for brand in ("heic", "avif"):
+        Path(f"phone.{brand}").write_bytes(
+            b"\0\0\0\x18ftyp" + brand.encode() + bytes(20)
+        )
     return tmp_path
 
 

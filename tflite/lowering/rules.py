@@ -418,7 +418,7 @@ def center_input(operation: keras.Operation, *args) -> keras.KerasTensor | None:
 
     In 8 bits, the shift s of each channel would cost up to half a quantization step. m
     is the mean of s in whole steps of 1 / 255, which costs nothing. Two other rules,
-    `shift_after_pool` and `shift_out_of_convolution`, move s - m on.
+    `shift_after_blocks` and `shift_out_of_convolution`, move s - m on.
     """
     if not isinstance(operation, ChannelShift) or not is_input(args[0]):
         return None
@@ -428,12 +428,18 @@ def center_input(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     return ChannelShift(rest.tolist())(centered)
 
 
-def shift_after_pool(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """mean(x + s) = mean(x) + s."""
-    if not _is_block_mean(operation):
+def shift_after_blocks(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """mean(x + s) = mean(x) + s; space_to_depth(x + s) = space_to_depth(x) + [s, s].
+
+    That is s once for each pixel of a block.
+    """
+    pixels = _pixels_as_channels(operation)
+    if pixels is None:
         return None
     shift, x = producer(args[0])
-    return shift(operation(x)) if isinstance(shift, ChannelShift) else None
+    if not isinstance(shift, ChannelShift):
+        return None
+    return ChannelShift(list(shift.offset) * pixels)(operation(x))
 
 
 def shift_out_of_convolution(
@@ -498,7 +504,7 @@ FOR_INT8 = (
     *PLAIN,
     affine_before_convolution,
     center_input,
-    shift_after_pool,
+    shift_after_blocks,
     shift_out_of_convolution,
     pool_in_convolution,
     pool_as_dense_convolution,
@@ -535,11 +541,19 @@ def _has_even_sides(x):
 
 
 def _is_shifted_input(x):
-    """Returns whether `x` is the input shifted by `center_input`, perhaps pooled."""
+    """Returns whether `x` is the input shifted by `center_input`, perhaps in blocks."""
     operation, before = producer(x)
-    if _is_block_mean(operation):
+    if _pixels_as_channels(operation) is not None:
         return _is_shifted_input(before)
     return isinstance(operation, ChannelShift) and is_input(before)
+
+
+def _pixels_as_channels(operation):
+    """Returns how many pixels' channels a block has: of a mean 1. Else None."""
+    if _is_block_mean(operation):
+        return 1
+    is_moved = isinstance(operation, op.SpaceToDepth)
+    return operation.block_size**2 if is_moved else None
 
 
 def _is_pointwise(operation):

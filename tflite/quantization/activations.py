@@ -23,6 +23,7 @@ FIXED = {  # the only ranges in which TFLite has these, steps of 1 / 256 and 1 /
     op.Softmax: (0.0, 255 / 256),
     op.Tanh: (-1.0, 127 / 128),
 }
+WHOLE_LEVELS = (-128 / 255, 127 / 255)  # the range in steps of a pixel's
 VALUES_PER_PATCH = 4000
 BINS = 2048
 BATCH = 8  # patches run at once
@@ -118,24 +119,33 @@ def least_squares(values: np.ndarray) -> tuple[float, float]:
     return min(candidates, key=squared_error)
 
 
-def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> Ranges:
+def ranges(
+    graph: Graph,
+    samples: Samples,
+    choose: Callable = least_squares,
+    bits: int = 8,
+) -> Ranges:
     """Returns the range of every operation that TFLite quantizes.
 
     TFLite fuses an operation with a ReLU that alone reads it: only the ReLU has a range
     then. Tensors that meet in a concatenation share a range. The range of the output is
     [0, 1], and that of a copy of the input too; if the input is shifted by one constant
-    s, that range is [s, 1 + s]. Those of sigmoid, softmax and tanh are `FIXED`.
+    s, that range is [s, 1 + s]. In 8 bits, what is added to pixels and gives the output
+    has their steps: see `_in_whole_levels`. The ranges of sigmoid, softmax and tanh are
+    `FIXED`.
 
     Args:
         graph: The observed graph.
         samples: What `observe` returned for it.
         choose: Function of an activation's values that returns a range: `min_max`,
             `percentile` or `least_squares`.
+        bits: Of the integers.
     """
     chosen = {}
     hidden = fused_into_relu(graph)
     outputs = {id(x) for x in graph.outputs}
     last = {i for i, n in enumerate(graph.nodes) if id(n.outputs[0]) in outputs}
+    residuals = _added_to_pixels(graph, last) if bits == 8 else set()
     for together in _same_range(graph):
         members = [i for i in together if i in samples and i not in hidden]
         if not members:
@@ -149,10 +159,25 @@ def ranges(graph: Graph, samples: Samples, choose: Callable = least_squares) -> 
         elif shift is not None:
             shared = (shift, 1.0 + shift)
         else:
-            shared = choose(np.concatenate([samples[i] for i in members]))
+            values = np.concatenate([samples[i] for i in members])
+            shared = choose(values)
             shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone
+            if residuals & set(together):
+                shared = _in_whole_levels(values, shared)
         chosen.update(dict.fromkeys(members, shared))
     return chosen
+
+
+def _in_whole_levels(values, bounds):
+    """Returns `WHOLE_LEVELS` for values that are added to pixels.
+
+    Pixels and whole levels add up exactly. So the values are rounded once, as a float
+    network's output is, and finer steps would only add a rounding. `bounds` stay if
+    `WHOLE_LEVELS` clip more than the rounding to `bounds` costs.
+    """
+    clipped = np.maximum(np.abs(values) - WHOLE_LEVELS[1], 0)
+    step = (bounds[1] - bounds[0]) / 255
+    return bounds if np.mean(clipped**2) > step**2 / 12 else WHOLE_LEVELS
 
 
 def is_of_pixels(bounds: tuple[float, float]) -> bool:
@@ -342,6 +367,27 @@ def _shift_of_input(graph, position):
         return None
     (offset, *others) = set(node.operation.offset)
     return None if others else offset
+
+
+def _added_to_pixels(graph, last):
+    """Returns the positions of what is added to the input's pixels to give the output.
+
+    Args:
+        graph: A graph.
+        last: The positions of its outputs.
+    """
+    position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+
+    def is_of_input(x):
+        return is_input(x) or _shift_of_input(graph, position[id(x)]) == 0
+
+    found = set()
+    for together in (group for group in _same_range(graph) if group & last):
+        for node in (graph.nodes[i] for i in together):
+            terms = node.input_tensors
+            if isinstance(node.operation, SUMS) and any(map(is_of_input, terms)):
+                found.update(position[id(x)] for x in terms if not is_of_input(x))
+    return found
 
 
 def _same_range(graph: Graph):

@@ -47,7 +47,7 @@ def quantization_aware(
         graph = sums.as_convolutions(graph)
         graph = sums.rescaled(graph, sums.channel_scales(graph, patches))
     samples = activations.observe(graph, patches)
-    ranges = activations.ranges(graph, samples, wanted.load("ranges"))
+    ranges = activations.ranges(graph, samples, wanted.load("ranges"), activation_bits)
     left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()
     for i in left_out:
         if not isinstance(graph.nodes[i].operation, SUMS):

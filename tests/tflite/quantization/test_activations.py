@@ -1,11 +1,22 @@
+from functools import partial
+
+import keras
 import numpy as np
 import pytest
 
-from tfsr.models import carn_m, single_scale
+from tfsr.graph.graph import inline
+from tfsr.layers import GroupedConv2D
+from tfsr.models import carn_m, ffdnet, sesr, single_scale
 from tfsr.tflite.lowering.engine import last_convolution, lower
 from tfsr.tflite.lowering.rules import FOR_INT8
 from tfsr.tflite.quantization import activations
-from tfsr.tflite.quantization.activations import least_squares, min_max, percentile
+from tfsr.tflite.quantization.activations import (
+    WHOLE_LEVELS,
+    least_squares,
+    min_max,
+    percentile,
+)
+from tfsr.tflite.quantization.integers import run_integers
 
 CENTER = -110 / 255  # the mean of `RGB_MEAN` in whole steps
 
@@ -34,6 +45,44 @@ def test_input_and_output_have_the_ranges_of_pixels(observed):
     calls = [i for i, node in enumerate(graph.nodes) if node.operation is tail]
     assert {ranges[i] for i in calls} == {(0, 1)}
     assert len(graph.nodes) - 1 not in ranges  # what follows only moves
+
+
+@pytest.mark.parametrize(
+    ("residual", "expected"),
+    [(0.1, WHOLE_LEVELS), (0.45, WHOLE_LEVELS), (-0.9, (-0.9, 0))],
+)
+@pytest.mark.parametrize(
+    "model",
+    [
+        partial(sesr, filters=8, blocks=1),
+        partial(ffdnet, filters=8, blocks=1, colors=4, color_blocks=1),
+    ],
+)
+def test_what_is_added_to_pixels_has_their_steps(model, residual, expected):
+    graph = lower(model(), FOR_INT8)
+    patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
+    samples = activations.observe(graph, [patch])
+    (added,) = [i for i, n in activations.names(graph).items() if n == "Repeat.add"]
+    samples[added] = np.full(9, residual)
+    ranges = activations.ranges(graph, samples, min_max)
+    assert ranges[added] == pytest.approx(expected)
+    others = [i for i, bounds in ranges.items() if bounds == WHOLE_LEVELS]
+    assert {*others} <= {added}
+    finely = activations.ranges(graph, samples, min_max, bits=16)
+    assert finely[added] == (min(0, residual), max(0, residual))
+
+
+def test_pixels_and_what_is_added_are_rounded_once():
+    inputs = keras.Input((None, None, 3))
+    conv = GroupedConv2D(3, 1, use_bias=False)
+    graph = inline(keras.Model(inputs, conv(inputs) + inputs))
+    conv.set_weights([-np.eye(3)[None, None] / 3])
+    levels = np.arange(256, dtype=np.uint8)
+    pixels = np.broadcast_to(levels[None, :, None, None], (1, 256, 1, 3))
+    samples = activations.observe(graph, [pixels[0] / np.float32(255)])
+    ranges = activations.ranges(graph, samples)
+    expected = pixels - np.rint(pixels / 3)
+    np.testing.assert_array_equal(run_integers(graph, ranges, pixels), expected)
 
 
 def test_concatenated_tensors_share_a_range(observed):

@@ -43,6 +43,8 @@ NETWORKS = {
     "scn_thirds": partial(small, "scn", ratio="2/3"),
     "cmsc": partial(small, "cmsc", scale=2, filters=8),
     "vdsr": partial(small, "vdsr", scale=3, layers=4, filters=8),
+    "sesr": partial(small, "sesr"),
+    "ffdnet": partial(small, "ffdnet"),
 }
 
 
