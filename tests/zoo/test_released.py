@@ -10,12 +10,14 @@ from PIL import Image
 
 import tfsr
 from tfsr.cli import main
+from tfsr.cli.convert import MAX_FLAT_FIELD_ERROR
 from tfsr.data import BenchmarkFolder, GaussianNoise
 from tfsr.data.embedded import TRAINING, photographs
 from tfsr.errors import InputError
 from tfsr.models import MODELS, carn_m
 from tfsr.scoring.grayness import gray_spread
 from tfsr.tflite.conversion import convert
+from tfsr.tflite.verification import flat_field_error
 from tfsr.training.fine_tuning import start_from
 from tfsr.zoo import catalogue, released
 from tfsr.zoo.choosing import PHOTO
@@ -148,6 +150,18 @@ COLORED = {
 def test_gray_stays_gray(name):
     spread = gray_spread(load_upscaler(name))
     assert max(spread.values(), default=0) <= COLORED.get(name, 1)
+
+
+def released_networks():
+    entries = json.loads((released.FOLDER / catalogue.INDEX).read_text())["models"]
+    return [(entry["network"], entry["scale"]) for entry in entries]
+
+
+@pytest.mark.parametrize(("network", "scale"), released_networks())
+def test_pure_colours_stay_pure_in_8_bits(network, scale):
+    converted = load_upscaler(released.in_8_bits(network, scale))
+    errors = flat_field_error(converted, load_upscaler(network, scale))
+    assert max(errors.values()) <= MAX_FLAT_FIELD_ERROR, errors
 
 
 @pytest.mark.parametrize("name", ["photo", "sesr_m"])
