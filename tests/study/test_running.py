@@ -17,7 +17,7 @@ from tfsr.scoring.evaluation import evaluate
 from tfsr.study import planning, results, running
 from tfsr.tflite.benchmark import timing
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.training import callbacks, read_config, train
+from tfsr.training import callbacks, pack, read_config, train
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -211,6 +211,23 @@ def test_networks_of_luma_are_timed_in_colour(write_config, tmp_path, monkeypatc
     upscaler = TFLiteUpscaler(tmp_path / "study/tflite/vdsr_int8.tflite")
     assert upscaler.channels == 3
     assert "patches of 8x8 HR pixels" in (tmp_path / "study/study.md").read_text()
+
+
+@pytest.mark.usefixtures("untraced")
+def test_a_packed_file_has_all_the_images(configs, tmp_path, monkeypatch):
+    file = tmp_path / "photographs.pack"
+    pack(read_config(configs / "narrow.toml"), file, 1)
+    gone = ['data.train=["nowhere"]', "data.val=nowhere"]
+    packed = [f"data.pack={file}", f"data.cache={tmp_path / 'cache'}"]
+    monkeypatch.setattr(timing, "peak_memory_mb", Mock(return_value=None))
+    draw_nothing(monkeypatch)
+    sources, out = [configs / "narrow.toml"], tmp_path / "study"
+    planned = planning.plan(sources, out, [0], [*gone, *packed], size=SIZE)
+    report = running.run(planned)
+    (network,) = report["networks"]
+    assert network["psnr"]["val"]["mean"] > 0
+    assert network["latency"].keys() == {"float32", "int8"}
+    assert report["settings"]["data.pack"] == str(file)
 
 
 @pytest.mark.usefixtures("untraced")

@@ -140,15 +140,14 @@ def _benchmark(planned):
 
 
 def _convert(planned, network, converted):
-    """Converts one network's first run, calibrated on its training images."""
-    config = network.config
-    images = list_images(config.data.train[0])[:CALIBRATION_PATCHES]
+    """Converts one network's first run, calibrated on the training images."""
+    images = list_images(planned.data.train[0])[:CALIBRATION_PATCHES]
     model = tfsr.load_model(network.runs[planned.seeds[0]].folder)
     calibration = BenchmarkFolder(
         images,
         planned.scale,
         single_scale(model, planned.scale).input.shape[-1],  # 3 also of luma
-        degradation=config.data.task.in_8_bits(),
+        degradation=planned.data.task.in_8_bits(),
     )
     for format in FORMATS:
         file = converted[format, network.name]
