@@ -152,9 +152,8 @@ def training_images(model: keras.Model, data: DataConfig) -> ImageCache:
 def training_patches(model: keras.Model, config: Config) -> PatchSampler:
     """Returns what draws the batches that `config` trains `model` on, unpacked."""
     options, data = config.train, config.data
-    images = training_images(model, data)
-    if config.drawn:
-        images = WithDrawn(images, config.drawn, DRAWN_EVERY)
+    cache = training_images(model, data)
+    images = WithDrawn(cache, config.drawn, DRAWN_EVERY) if config.drawn else cache
     task = Enlarged(scales(model)) if data.channels == "y" else data.task
     return PatchSampler(images, options.patch, options.batch, options.seed, task)
 
