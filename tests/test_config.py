@@ -247,7 +247,10 @@ def test_overrides_of_the_model(write):
         ("train.seed=-1", r"\[train\] seed must not be negative, not -1"),
         ("train.optimizer=lamb", r"optimizer must be one of adam, sgd, not 'lamb'"),
         ("train.loss=l3", r"loss must be one of l1, l2, l2_sum, charbonnier, not 'l3'"),
-        ("train.mixed_precision=half", r"must be one of float16, bfloat16, not 'half'"),
+        (
+            "train.mixed_precision=half",
+            r"must be one of float32, float16, bfloat16, not 'half'",
+        ),
         ("train.clip_value=0", r"\[train\] clip_value must be positive, not 0"),
         ("train.weight_decay=inf", r"weight_decay must be finite, not inf"),
         ("train.l2_penalty=-1", r"\[train\] l2_penalty must be positive, not -1"),

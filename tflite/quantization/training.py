@@ -51,7 +51,7 @@ def quantize_train(
     options = config.quantize
     if options is None:
         raise InputError(f"{config.source}: needs a table [quantize].")
-    if config.train.mixed_precision:
+    if config.train.mixed_precision != "float32":
         raise InputError(
             f"{config.source}: has mixed_precision, too coarse to train for 8 bits in; "
             "leave it out."

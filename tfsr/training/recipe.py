@@ -23,7 +23,8 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
         config: The experiment.
     """
     precision = config.train.mixed_precision
-    with _dtype_policy(f"mixed_{precision}" if precision else "float32"):
+    policy = precision if precision == "float32" else f"mixed_{precision}"
+    with _dtype_policy(policy):
         network = config.build()
         trainee = GroupsApart(network.input, network.output, name=network.name)
         trainee.teacher = config.teacher
