@@ -16,13 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tfsr.data import ImageCache, PatchSampler, imresize, list_images, read_image
-from tfsr.data.degradation import after_bicubic
+from tfsr.data import imresize, list_images, read_image
 from tfsr.data.pairs import crop_to_multiple
 from tfsr.models import scales
 from tfsr.training import build_model, read_config
 from tfsr.training.distribution import OneDevice
-from tfsr.training.fit import Batches
+from tfsr.training.fit import Batches, training_patches, unpacked
 from tfsr.training.recipe import build_trainee
 
 ROUNDS = 3
@@ -46,22 +45,12 @@ def main():
     parser.add_argument("--images", type=int, default=16, help="decoded for cold")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
-    config = read_config(options.config, options.set)
+    config = unpacked(read_config(options.config, options.set))
     model = build_model(config.model, options.config)
     time_cold(config.data, scales(model), options.images)
     before = memory_mb()
-    data = config.data
-    images = ImageCache(
-        data.train,
-        scales(model),
-        data.cache,
-        data.channels,
-        data.exclude,
-        with_lr=after_bicubic(data.task) is not None,
-    )
-    sampler = PatchSampler(
-        images, config.train.patch, config.train.batch, degradation=data.task
-    )
+    sampler = training_patches(model, config)
+    images = sampler.images
     seconds = time_cached(sampler, options.steps)
     for i in range(len(images)):
         images.pair(i, images.scales[0]).hr.sum()

@@ -17,13 +17,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsr.data import ImageCache, PatchSampler
 from tfsr.layers import CollapsibleConv2D, GroupedConv2D
-from tfsr.models import training_scales
 from tfsr.training import build_model, read_config
 from tfsr.training.callbacks import StopOnNaN, TimeEstimate
 from tfsr.training.distribution import OneDevice
-from tfsr.training.fit import Batches
+from tfsr.training.fit import Batches, training_patches, unpacked
 from tfsr.training.recipe import build_trainee, compile_model
 
 
@@ -45,13 +43,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
-    config = read_config(options.config, options.set)
+    config = unpacked(read_config(options.config, options.set))
     model = build_model(config.model, options.config)
-    data = config.data
-    images = ImageCache(
-        data.train, training_scales(model), data.cache, data.channels, data.exclude
-    )
-    sampler = PatchSampler(images, config.train.patch, config.train.batch)
+    sampler = training_patches(model, config)
     trainee = build_trainee(model, config)
     fixed = FixedBatch(sampler.draw(0, 0, 1))
     ways = {

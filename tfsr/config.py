@@ -130,7 +130,7 @@ class TrainConfig:
     weight_decay: float | None = None  # decoupled: learning_rate * this off each weight
     l2_penalty: float | None = None  # coupled: this times the weight to its gradient
     ema: float | None = None  # momentum of the weights' moving average
-    mixed_precision: str = "float32"
+    mixed_precision: str = "float32"  # of what is computed; weights are in float32
     accumulate: int = 1  # batches a step
     steps_per_execution: int = 1
     strategy: str = "auto"
@@ -164,7 +164,7 @@ class TrainConfig:
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise ValueError(
-                    f"{key} must be one of {', '.join(filter(None, allowed))}, "
+                    f"{key} must be one of {', '.join(allowed)}, "
                     f"not {getattr(self, key)!r}."
                 )
         _check_schedule(self.schedule)

@@ -38,6 +38,7 @@ def test_starts_alive_and_near_the_mean_colour(name):
     ("name", "arguments"),
     [
         ("carn", {"initializer": "input_channels"}),
+        ("carn_m", {"initializer": "input_channels"}),
         ("srresnet", {"conv": "ms3"}),
         ("ms3_carn", {"conv": "ms3", "start": "mmsr"}),
         ("scn", {"levels": 1}),

@@ -14,10 +14,10 @@ from tfsr.errors import InputError, NotFiniteError
 from tfsr.graph import complexity
 from tfsr.models import carn_m
 from tfsr.scoring.evaluation import evaluate
-from tfsr.study import planning, results, running
+from tfsr.study import latency, planning, results, running
 from tfsr.tflite.benchmark import timing
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.training import callbacks, read_config, train
+from tfsr.training import callbacks, pack, read_config, train
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -184,8 +184,8 @@ def test_latency_is_timed_once_in_one_run(finished, monkeypatch):
     assert wide["int8"]["ratio"] == times[3] / times[1]
 
     again = Mock(side_effect=AssertionError("timed again"))
-    monkeypatch.setattr(running, "benchmark", again)
-    monkeypatch.setattr(running, "convert", Mock())
+    monkeypatch.setattr(latency, "benchmark", again)
+    monkeypatch.setattr(latency, "convert", Mock())
     assert running.time_networks(planned)["median_ms"]["int8"]["wide"] == times[3]
     sources = [network.file for network in planned.networks]
     other_size = planning.plan(sources, planned.out, [0], size=(9, 9))
@@ -211,6 +211,26 @@ def test_networks_of_luma_are_timed_in_colour(write_config, tmp_path, monkeypatc
     upscaler = TFLiteUpscaler(tmp_path / "study/tflite/vdsr_int8.tflite")
     assert upscaler.channels == 3
     assert "patches of 8x8 HR pixels" in (tmp_path / "study/study.md").read_text()
+
+
+@pytest.mark.usefixtures("untraced")
+def test_a_packed_file_has_all_the_images(configs, tmp_path, monkeypatch):
+    file = tmp_path / "photographs.pack"
+    pack(read_config(configs / "narrow.toml"), file, 1)
+    gone = ['data.train=["nowhere"]', "data.val=nowhere"]
+    packed = [f"data.pack={file}", f"data.cache={tmp_path / 'cache'}"]
+    monkeypatch.setattr(timing, "peak_memory_mb", Mock(return_value=None))
+    draw_nothing(monkeypatch)
+    source, out = configs / "narrow.toml", tmp_path / "study"
+    # As on a machine that has too little for a study.
+    train(read_config(source, [*gone, *packed]), out / "narrow" / "seed_0")
+    monkeypatch.setattr(running, "train", Mock(side_effect=AssertionError("again")))
+    planned = planning.plan([source], out, [0], [*gone, *packed], size=SIZE)
+    report = running.run(planned)
+    (network,) = report["networks"]
+    assert network["psnr"]["val"]["mean"] > 0
+    assert network["latency"].keys() == {"float32", "int8"}
+    assert report["settings"]["data.pack"] == str(file)
 
 
 @pytest.mark.usefixtures("untraced")

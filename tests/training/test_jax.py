@@ -79,13 +79,14 @@ def run(*commands, flags, lacking=()):
 
 @pytest.fixture(scope="module")
 def on_one(config, outs, quick_to_compile):
-    """A training, its conversion and a training on several machines."""
+    """A training, its conversion, one on several machines, and a study."""
     several = ("--set", "train.strategy=multi_worker")
     target = outs[0].with_suffix(".tflite")
     return run(
         ("train", config, "--out", outs[0]),
         ("convert", outs[0], "--format", "float32", "-o", target),
         ("train", config, "--out", outs[0].with_name("several"), *several),
+        ("study", config, "--out", outs[0].with_name("study"), "--no-latency"),
         flags=quick_to_compile,
     )
 
@@ -141,6 +142,13 @@ def test_several_machines_need_tensorflow(on_one):
     assert errors.splitlines()[-1] == (
         "tfsr: strategy multi_worker needs KERAS_BACKEND=tensorflow, not jax."
     )
+
+
+def test_a_study_needs_no_tensorflow_if_not_timed(outs, on_one):
+    code, errors = on_one[3]
+    assert code == 0, errors
+    report = json.loads((outs[0].with_name("study") / "study.json").read_text())
+    assert report["networks"][0]["psnr"]["val"]["mean"] > 0
 
 
 def test_ten_steps_of_carn_m_equal_those_of_tensorflow(monkeypatch, quick_to_compile):

@@ -7,7 +7,7 @@ is stored; changed images therefore get a new cache.
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -114,7 +114,7 @@ class WithDrawn:
         every: One image in about so many is a drawn one.
     """
 
-    def __init__(self, cache: ImageCache, drawn: list[np.ndarray], every: int):
+    def __init__(self, cache: ImageCache, drawn: Sequence[np.ndarray], every: int):
         self.scales = cache.scales
         self._cache = cache
         self._drawn = drawn

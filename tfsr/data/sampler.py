@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsr.data.cache import ImageCache
+from tfsr.data.cache import ImageCache, WithDrawn
 from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, degraded_patch
 from tfsr.errors import InputError
 
@@ -33,7 +33,7 @@ class PatchSampler:
 
     def __init__(
         self,
-        images: ImageCache,
+        images: ImageCache | WithDrawn,
         patch: int,
         batch: int,
         seed: int = 0,

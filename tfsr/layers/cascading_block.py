@@ -10,6 +10,9 @@ from tfsr.layers.residual_e_block import ResidualEBlock
 class CascadingBlock(keras.layers.Layer):
     """Residual units whose outputs cascade into 1x1 fusions (local cascading).
 
+    As in the authors' code a fusion sees the input and the outputs of all units so far,
+    and a ReLU follows it; equation (3) has the outputs of earlier fusions, and no ReLU.
+
     Args:
         filters: Channels of every unit and of the input.
         units: Number U of residual units.

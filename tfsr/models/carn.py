@@ -6,10 +6,16 @@ Authors' code: https://github.com/nmhkahn/CARN-pytorch
 
 Where the paper is silent this follows the authors' code: the mean of DIV2K's RGB is
 subtracted before the first convolution and added after the last; a ReLU follows every
-fusion and every upsampler convolution, but not the first and the last convolution; a
-fusion sees the outputs of the units, not of earlier fusions; CARN-M's upsampler is
-grouped like its body; initial values are uniform in +-1/sqrt(k * k * c_in / groups).
-The paper prints +-1/sqrt(c_in): `initializer="input_channels"`.
+upsampler convolution, but not the first and the last convolution; CARN-M's upsampler is
+grouped like its body.
+
+Where the two differ it follows the code too, as the released weights do:
+- Equations (3) and (4) concatenate the outputs of all earlier fusions, and a fusion is
+  a convolution alone. In the code it sees the outputs of the units or blocks before it,
+  and the first input, and a ReLU follows it.
+- The paper prints initial values within +-1/sqrt(c_in), which
+  `initializer="input_channels"` has; the code's are uniform in
+  +-1/sqrt(k * k * c_in / groups).
 
 Departure: for several scales, the authors draw one scale a step. Here every step has
 a batch of each scale, and the body runs once on all of them.
@@ -89,7 +95,7 @@ def carn(
     x = ChannelShift([-m for m in mean], name="sub_mean")(x)
     x = GroupedConv2D(filters, 3, initializer=initializer, name="head")(x)  # H^0
     cascade = [x]
-    for b in range(blocks):  # equation (4)
+    for b in range(blocks):  # equation (4), as the authors' code has it
         x = CascadingBlock(
             filters,
             units,

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import keras
 
-from tfsr.config import Config, build_model, read_config
+from tfsr.config import Config, DataConfig, build_model, read_config
 from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError
 from tfsr.graph import complexity
 from tfsr.models import scales, single_scale
+from tfsr.training.fit import unpacked
 from tfsr.zoo.upscalers import pick_scale
 
 MAY_DIFFER = {"data.cache", "train.seed"}  # between the configs of a study
@@ -57,6 +58,7 @@ class Study:
     scale: int
     size: tuple[int, int]  # LR height and width, of mult-adds and latency
     networks: list[Network]  # the first is what the others are compared with
+    data: DataConfig  # of all networks, unpacked
     tests: dict[str, BenchmarkFolder]  # by name
 
     def finished(self) -> Iterator[tuple[Network, dict[int, Run]]]:
@@ -99,7 +101,7 @@ def plan(
         _check_agreement(networks[0] if networks else network, network)
         networks.append(network)
     scale = scale or networks[0].scales[0]
-    data = networks[0].config.data
+    data = unpacked(networks[0].config).data
     folders = {}
     for test in tests or [data.val]:
         name = Path(test).resolve().name
@@ -108,7 +110,8 @@ def plan(
         folders[name] = BenchmarkFolder(
             test, scale, data.channels, degradation=data.task
         )
-    return Study(out, seeds, scale, size or _size_of_720p(scale), networks, folders)
+    size = size or _size_of_720p(scale)
+    return Study(out, seeds, scale, size, networks, data, folders)
 
 
 def budget(network: Network) -> dict:

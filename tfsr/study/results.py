@@ -27,12 +27,11 @@ def report(study: Study, latency: dict | None = None) -> dict:
         latency: `device`, `threads`, `runs` and `median_ms` {format: {network: ms}};
             None if not measured.
     """
-    config = study.networks[0].config
-    train = config.train
+    train = study.networks[0].config.train
     images = {name: test.identity() for name, test in study.tests.items()}
     return {
         "scale": study.scale,
-        "degradation": to_table(config.data.task),
+        "degradation": to_table(study.data.task),
         "seeds": study.seeds,
         "steps": train.steps,
         "settings": budget(study.networks[0]),
@@ -92,9 +91,7 @@ def draw_crops(study: Study) -> None:
     upscalers = {start.name: start}
     for network, runs in study.finished():
         model = tfsr.load_model(runs[study.seeds[0]].folder)
-        upscalers[network.name] = KerasUpscaler(
-            model, study.scale, study.networks[0].config.data.channels
-        )
+        upscalers[network.name] = KerasUpscaler(model, study.scale, study.data.channels)
     compared = [study.networks[0].name, study.networks[-1].name]
     places = most_different_places(
         upscalers, study.tests, compared, count=CROP_ROWS, side=CROP

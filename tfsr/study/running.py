@@ -1,4 +1,4 @@
-"""A study's trainings, in a queue, and the latency of what comes out.
+"""A study's trainings, in a queue, and what is known of their latency.
 
 Every network and seed has an ordinary run folder, `OUT/NAME/seed_N`; beside its files
 lie the reports of the test folders. All networks are trained with the first seed before
@@ -7,18 +7,12 @@ any with the second, so that an interrupted study compares already.
 
 import keras
 
-import tfsr
 from tfsr import files
-from tfsr.data import BenchmarkFolder, list_images
 from tfsr.errors import NotFiniteError
-from tfsr.models import single_scale
 from tfsr.shards import Shard
 from tfsr.study import results
 from tfsr.study.planning import Run, Study
 from tfsr.terminal import printable
-from tfsr.tflite.benchmark.timing import benchmark
-from tfsr.tflite.conversion import convert
-from tfsr.tflite.quantization.calibration import CALIBRATION_PATCHES
 from tfsr.training import train
 
 FORMATS = ("float32", "int8")
@@ -83,9 +77,8 @@ def train_run(run: Run) -> bool:
 def time_networks(planned: Study, measure: bool = True) -> dict | None:
     """Returns the latency of all networks, timed in turns in one run.
 
-    The runs of the first seed are converted to `OUT/tflite/NAME_FORMAT.tflite`. The
-    benchmark is kept in `OUT/latency.json` and serves as long as the study has the same
-    networks, with the same weights, scale and size.
+    The benchmark is kept in `OUT/latency.json` and serves as long as the study has the
+    same networks, with the same weights, scale and size.
 
     Args:
         planned: The study.
@@ -98,7 +91,7 @@ def time_networks(planned: Study, measure: bool = True) -> dict | None:
     measured = files.kept(
         planned.out / "latency.json",
         _subject(planned),
-        (lambda: _benchmark(planned)) if measure else None,
+        (lambda: _measured(planned)) if measure else None,
     )
     if not measured:
         return None
@@ -125,31 +118,7 @@ def _subject(planned):
     }
 
 
-def _benchmark(planned):
-    """Returns the benchmark of all networks, each in every format."""
-    folder = planned.out / "tflite"
-    folder.mkdir(exist_ok=True)
-    converted = {
-        (format, network.name): folder / f"{network.name}_{format}.tflite"
-        for network in planned.networks
-        for format in FORMATS
-    }
-    for network in planned.networks:
-        _convert(planned, network, converted)
-    return benchmark(list(converted.values()), [THREADS], RUNS)
+def _measured(planned):
+    from tfsr.study.latency import measure  # needs TensorFlow, which JAX trains without
 
-
-def _convert(planned, network, converted):
-    """Converts one network's first run, calibrated on its training images."""
-    config = network.config
-    images = list_images(config.data.train[0])[:CALIBRATION_PATCHES]
-    model = tfsr.load_model(network.runs[planned.seeds[0]].folder)
-    calibration = BenchmarkFolder(
-        images,
-        planned.scale,
-        single_scale(model, planned.scale).input.shape[-1],  # 3 also of luma
-        degradation=config.data.task.in_8_bits(),
-    )
-    for format in FORMATS:
-        file = converted[format, network.name]
-        convert(model, planned.scale, format, [planned.size], file, calibration)
+    return measure(planned, FORMATS, THREADS, RUNS)

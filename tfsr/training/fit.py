@@ -93,18 +93,13 @@ def train(
 
 def _train(config, out, tensorboard, callbacks, changes, replicas):
     model, folders = prepare(config, resumed=bool(completed_epochs(out)))
-    options, data = config.train, config.data
     # Checked before the cache, which takes minutes to build.
     callbacks = list(callbacks)
     if tensorboard:
         callbacks += [TensorBoardImages(out / "tensorboard", model, folders)]
-    images = training_images(model, data)
-    if config.drawn:
-        images = WithDrawn(images, config.drawn, DRAWN_EVERY)
-    task = Enlarged(scales(model)) if data.channels == "y" else data.task
-    sampler = PatchSampler(images, options.patch, options.batch, options.seed, task)
+    sampler = training_patches(model, config)
     say_skipped(sampler)
-    for folder in data.train:
+    for folder in config.data.train:
         if line := images_left_out(folder):
             say(line)
 
@@ -153,6 +148,15 @@ def training_images(model: keras.Model, data: DataConfig) -> ImageCache:
         with_lr=after_bicubic(data.task) is not None,
         lr_folders=data.train_lr,
     )
+
+
+def training_patches(model: keras.Model, config: Config) -> PatchSampler:
+    """Returns what draws the batches that `config` trains `model` on, unpacked."""
+    options, data = config.train, config.data
+    cache = training_images(model, data)
+    images = WithDrawn(cache, config.drawn, DRAWN_EVERY) if config.drawn else cache
+    task = Enlarged(scales(model)) if data.channels == "y" else data.task
+    return PatchSampler(images, options.patch, options.batch, options.seed, task)
 
 
 def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
