@@ -238,6 +238,22 @@ def test_files_are_told_apart_as_upscale_does(shown, site):
     assert {c.model for c in choices} == {"photo_x2_int8", "sesr_m_x2_int8"}
 
 
+def test_of_a_panorama_the_middle_is_enlarged(shown, tmp_path):
+    """No canvas is as wide as the whole would be."""
+    wide = np.zeros((4, 33000, 3), np.uint8)
+    wide[:, 16500:] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    shown.run("document.all['box-status'].textContent = ''")
+    shown.drop_file("#drop", tmp_path / "wide.png")
+    shown.wait(FINISHED)
+    assert text(shown, "status") == "Done."
+    assert text(shown, "photo") == "the middle of 33000x4, 32750x4 pixels"
+    large = result(shown)
+    assert large.shape == (8, 65500, 3)
+    assert large[:, :32000].max() < 10
+    assert large[:, 33500:].min() > 245
+
+
 def test_what_restores_a_photo_is_chosen_as_restore_does(
     chromium, publish, litert_js, tmp_path
 ):
@@ -329,22 +345,6 @@ def test_a_site_that_is_not_whole_says_so(
     page = open_chromium()
     page.open(address)
     page.wait("/^It cannot run: /.test(document.all['box-absent'].textContent)")
-
-
-def test_of_a_panorama_the_middle_is_enlarged(shown, tmp_path):
-    """No canvas is as wide as the whole would be."""
-    wide = np.zeros((4, 33000, 3), np.uint8)
-    wide[:, 16500:] = 255
-    Image.fromarray(wide).save(tmp_path / "wide.png")
-    shown.run("document.all['box-status'].textContent = ''")
-    shown.drop_file("#drop", tmp_path / "wide.png")
-    shown.wait(FINISHED)
-    assert text(shown, "status") == "Done."
-    assert text(shown, "photo") == "the middle of 33000x4, 32750x4 pixels"
-    large = result(shown)
-    assert large.shape == (8, 65500, 3)
-    assert large[:, :32000].max() < 10
-    assert large[:, 33500:].min() > 245
 
 
 def test_a_new_version_is_taken_once_the_old_is_closed(
