@@ -358,8 +358,15 @@ def test_bad_files(tmp_path, content, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.toml: cannot be read"):
+    with pytest.raises(InputError, match=r"nowhere\.toml: cannot be read \(.*\)\.$"):
         read_config(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize("name", ["carn_m", "configs/carn/carn_m.toml"])
+def test_configs_that_come_along_are_named(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=rf"^{name}: .*; these come .*carn/carn_m\b"):
+        read_config(name)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,6 @@ def test_int8_files_without_tensorflow(without, command):
 @pytest.mark.parametrize(
     "command",
     [
-        "upscale photo.png -o large.png --model carn_m",
         "summary carn_m",
         "demo",
         "convert carn_m --scale 2 --format int8 -o out.tflite",
@@ -86,6 +85,29 @@ def test_what_needs_tensorflow_says_what_to_install(without, command):
     assert done.stdout == ""
     assert done.stderr == (
         f"tfsr: this needs TensorFlow and Keras: pip install -e '{ROOT}[train]'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "light"),
+    [
+        ("upscale photo.png --model photo --scale 4", "photo_x4_int8"),
+        ("restore photo.png --model denoise", "denoise_int8"),
+        (
+            "evaluate carn_m images --scale 2",
+            "carn_m_x2_int8 or carn_m_x3_int8 or carn_m_x4_int8",
+        ),
+    ],
+)
+def test_a_network_in_float_names_those_that_need_no_tensorflow(
+    without, command, light
+):
+    done = without(*command.split())
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"tfsr: this needs TensorFlow and Keras: pip install -e '{ROOT}[train]'; "
+        f"without it take {light}.\n"
     )
 
 

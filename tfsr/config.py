@@ -1,6 +1,7 @@
 """One experiment: a TOML file, checked key by key."""
 
 import dataclasses
+import difflib
 import inspect
 import itertools
 import json
@@ -282,7 +283,10 @@ def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
         reason = " ".join(str(error).split())
         raise InputError(f"{file}: not valid TOML ({reason}).") from None
     except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
+        alike = ", ".join(_alike(file))
+        advice = f"; these come along: {alike}" if alike else ""
+        reason = f"cannot be read ({error.strerror}){advice}"
+        raise InputError(f"{file}: {reason}.") from None
     for override in overrides:
         _override(tables, override)
     needed = ("model", "data", "train")
@@ -319,6 +323,15 @@ def find_config(name: str | Path) -> Path:
             if file.is_file():
                 return file
     return Path(name)
+
+
+def _alike(name):
+    """Returns the names of configs that come along whose last part is much like one."""
+    there = [file for folder in CONFIGS for file in folder.glob("*/*.toml")]
+    alike = difflib.get_close_matches(
+        Path(name).stem, {file.stem for file in there}, cutoff=0.8
+    )
+    return sorted(f"{f.parent.name}/{f.stem}" for f in there if f.stem in alike)
 
 
 def _with_degradation(data):

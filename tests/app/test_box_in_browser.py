@@ -2,22 +2,25 @@
 
 import http.server
 import io
+import re
+import shutil
 import threading
 from functools import partial
 
 import numpy as np
 import pytest
 import skimage.data
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import tfsr
 from tfsr.app.site import write_site
+from tfsr.data import GaussianNoise
 from tfsr.models import carn_m
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 from tfsr.zoo import released
-from tfsr.zoo.choosing import enlarger_of
+from tfsr.zoo.choosing import enlarger_of, restorer_of
 
 DESKTOP, PHONE = (1280, 800, False), (390, 844, True)
 MODELS = [released.find(f"sesr_m_x{scale}_int8") for scale in (2, 3, 4)]
@@ -222,19 +225,126 @@ def test_files_are_told_apart_as_upscale_does(shown, site):
     (folder / "cut.jpg").write_bytes((folder / "q50.jpg").read_bytes()[:30])
     names = sorted(file.name for file in folder.iterdir())
     found = shown.run(
-        "(async () => { const { originOf } = await import('./box/origin.js');"
+        "(async () => { const { enlargerOf } = await import('./box/choosing.js');"
         "const { choice } = await (await fetch('box/models.json')).json();"
         "const names = " + str(names) + ";"
         "const all = []; for (const name of names) {"
         "const blob = await (await fetch(`photos/${name}`)).blob();"
-        "const { found, lossy, quality } = await originOf(blob, choice);"
-        "const spoiled = lossy && (quality ?? 0) <= choice.lossy_quality;"
-        "all.push([found, spoiled ? choice.lossy[2] : choice.clean[2]]); }"
+        "all.push((await enlargerOf(blob, 2, choice)).why); }"
         "return all; })()"
     )
     choices = [enlarger_of(folder / name, 2) for name in names]
-    assert found == [[choice.found, choice.model] for choice in choices]
-    assert {model for _, model in found} == {"photo_x2_int8", "sesr_m_x2_int8"}
+    assert found == [f"{choice.model}, for {choice.found}" for choice in choices]
+    assert {c.model for c in choices} == {"photo_x2_int8", "sesr_m_x2_int8"}
+
+
+def test_of_a_panorama_the_middle_is_enlarged(shown, tmp_path):
+    """No canvas is as wide as the whole would be."""
+    wide = np.zeros((4, 33000, 3), np.uint8)
+    wide[:, 16500:] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    shown.run("document.all['box-status'].textContent = ''")
+    shown.drop_file("#drop", tmp_path / "wide.png")
+    shown.wait(FINISHED)
+    assert text(shown, "status") == "Done."
+    assert text(shown, "photo") == "the middle of 33000x4, 32750x4 pixels"
+    large = result(shown)
+    assert large.shape == (8, 65500, 3)
+    assert large[:, :32000].max() < 10
+    assert large[:, 33500:].min() > 245
+
+
+def test_what_restores_a_photo_is_chosen_as_restore_does(
+    chromium, publish, litert_js, tmp_path
+):
+    """By the quality of a JPEG, else by the noise in the pixels."""
+    write_site(tmp_path / "site", package=litert_js)
+    photos = tmp_path / "site" / "photos"
+    photos.mkdir()
+    clean = skimage.data.astronaut()[30:190, 160:333]
+    image = Image.fromarray(clean)
+    image.save(photos / "coarse.jpg", quality=12)
+    image.convert("L").save(photos / "gray.jpg", quality=10)
+    image.convert("L").save(photos / "half_gray.jpg", quality=60)
+    for sigma in (12, 25, 40):
+        noisy = GaussianNoise(sigma, "uint8")(clean, 1, np.random.default_rng(sigma))
+        Image.fromarray(noisy).save(photos / f"noisy_{sigma}.png")
+        Image.fromarray(noisy[..., 1]).save(photos / f"noisy_{sigma}_gray.png")
+    dark = np.zeros_like(clean) + np.random.default_rng(0).integers(0, 20, clean.shape)
+    Image.fromarray(dark.astype(np.uint8)).save(photos / "dark.png")
+    names = sorted(file.name for file in photos.iterdir())
+    address, _ = publish(tmp_path / "site")
+    chromium.open(address, *DESKTOP)
+    chromium.wait(f"{KEPT} && {READY}")
+    found = chromium.run(
+        "(async () => { const { restorerOf } = await import('./box/choosing.js');"
+        "const { choice } = await (await fetch('box/models.json')).json();"
+        "const all = []; for (const name of " + str(names) + ") {"
+        "const blob = await (await fetch(`photos/${name}`)).blob();"
+        "const bitmap = await createImageBitmap(blob);"
+        "const { height, width } = bitmap;"
+        "const context = new OffscreenCanvas(width, height).getContext('2d');"
+        "context.drawImage(bitmap, 0, 0);"
+        "const { data } = context.getImageData(0, 0, width, height);"
+        "const photo = { pixels: data, height, width };"
+        "all.push((await restorerOf(blob, photo, choice)).why); }"
+        "return all; })()"
+    )
+    choices = [restorer_of(photos / name) for name in names]
+    assert found == [f"{choice.model}, for {choice.found}" for choice in choices]
+    assert len({choice.model for choice in choices}) == 4
+    chromium.run("document.all['box-scale'].value = 1")
+    chromium.choose_file("#photo", photos / "coarse.jpg")
+    chromium.wait(FINISHED)
+    assert text(chromium, "choice") == "restore_jpeg_int8, for a JPEG of quality 12"
+    assert text(chromium, "file").startswith(
+        "coarse_restored.jpg: JPEG, 173x160 pixels"
+    )
+    image.resize((64, 48)).filter(ImageFilter.GaussianBlur(2)).save(photos / "fine.png")
+    chromium.run("document.all['box-status'].textContent = ''")
+    chromium.choose_file("#photo", photos / "fine.png")
+    chromium.wait(FINISHED)
+    none = "noise of sigma [01], which is not what a model here is for; choose one."
+    assert re.fullmatch(f"fine.png: {none}", text(chromium, "status"))
+    assert chromium.run("document.all['box-result'].hidden")
+    assert chromium.errors == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("palette.css", "a file of the site cannot be had"),
+        (
+            "box/litert/litert_wasm*.wasm",
+            r"box/litert/litert_wasm\w*_internal\.wasm: the server answers 404",
+        ),
+    ],
+)
+def test_what_cannot_be_kept_is_said(
+    open_chromium, site, publish, tmp_path, missing, said
+):
+    shutil.copytree(site, tmp_path / "site")
+    for file in (tmp_path / "site").glob(missing):
+        file.unlink()
+    address, _ = publish(tmp_path / "site")
+    page = open_chromium()
+    page.open(address)
+    page.wait("/^Not kept/.test(document.all['page-state'].textContent)")
+    state = page.run("document.all['page-state'].textContent")
+    assert re.fullmatch(rf"Not kept for offline use: {said}\.", state)
+    assert page.run(READY)
+
+
+@pytest.mark.parametrize("missing", ["box/box.js", "box/engines.js", "box/models.json"])
+def test_a_site_that_is_not_whole_says_so(
+    open_chromium, site, publish, tmp_path, missing
+):
+    shutil.copytree(site, tmp_path / "site")
+    (tmp_path / "site" / missing).unlink()
+    address, _ = publish(tmp_path / "site")
+    page = open_chromium()
+    page.open(address)
+    page.wait("/^It cannot run: /.test(document.all['box-absent'].textContent)")
 
 
 def test_a_new_version_is_taken_once_the_old_is_closed(

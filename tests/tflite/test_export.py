@@ -271,3 +271,19 @@ def test_equal_biases_mean_the_same_in_every_filter(tmp_path):
     (expected,) = graph.run([lr[None]], run_node)
     sr = load(tmp_path, export.int8(graph, bounds), "int8", scale=1)(lr)
     np.testing.assert_allclose(sr, np.asarray(expected)[0], atol=1 / 255)
+
+
+@pytest.mark.parametrize("size", [(2, 2), (3, 2)])
+def test_bilinear_upsampling_of_open_size_equals_keras(tmp_path, size):
+    """As of Keras itself, which asks TensorFlow for known sizes."""
+    lr = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(lr)
+    x = keras.layers.UpSampling2D(size, interpolation="bilinear")(x)
+    x = keras.layers.UpSampling2D(size[::-1])(x)
+    model = keras.Model(lr, keras.layers.Conv2D(3, 3, padding="same")(x))
+    content = export.float32(lower(model, EXACT))
+    upscaler = load(tmp_path, content, scale=size[0] * size[1])
+    for shape in ((6, 9, 3), (12, 7, 3)):
+        image = np.random.default_rng(0).random(shape, np.float32)
+        expected = np.clip(model(image[None])[0], 0, 1)
+        np.testing.assert_allclose(upscaler(image), expected, atol=1e-5)

@@ -13,8 +13,8 @@ from tfsr.zoo.catalogue import restorers
 from tfsr.zoo.choosing import (
     LOSSY_QUALITY,
     enlarger_of,
-    enlarging_rule,
     restorer_of,
+    rule,
 )
 
 CLEAN, DEEP, PHOTO = "sesr_m_x2_int8", "sesr_m", "photo_x2_int8"
@@ -83,11 +83,14 @@ def test_with_photo_lossy_files_get_it_where_it_has_the_scale(folder):
 
 
 def test_the_rule_for_other_programs_chooses_alike(folder):
-    rule = enlarging_rule()
-    assert 2 in rule["lossy"]
-    for scale, clean in rule["clean"].items():
+    facts = rule()
+    assert 2 in facts["lossy"]
+    for scale, clean in facts["clean"].items():
         assert enlarger_of("scan.png", scale).model == clean
-        assert enlarger_of("usual.jpg", scale).model == rule["lossy"].get(scale, clean)
+        assert enlarger_of("usual.jpg", scale).model == facts["lossy"].get(scale, clean)
+    ranges = {r["name"]: (r["kind"], r["low"], r["high"]) for r in facts["restorers"]}
+    assert ranges["scn_denoise_25_int8"] == ("noise", 20, 30)
+    assert ranges["restore_jpeg_int8"] == ("jpeg", 0, 100)
 
 
 def noisy(image, sigma):
@@ -162,5 +165,7 @@ def test_a_network_for_the_channels_of_a_file_is_preferred(folder, monkeypatch):
     ],
 )
 def test_what_no_model_restores(folder, name, found):
-    with pytest.raises(InputError, match=f"{name}: {found}, which no model"):
+    with pytest.raises(InputError, match=f"{name}: {found}, which no model") as raised:
         restorer_of(name)
+    assert "restore_jpeg (jpeg, quality 5 to 95)" in str(raised.value)
+    assert "scn_denoise_25 (noise, sigma 25)" in str(raised.value)

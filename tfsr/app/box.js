@@ -1,10 +1,12 @@
 // The box: a photo goes to the worker, its tiles come back and are painted.
 
+import { enlargerOf, restorerOf } from "./choosing.js";
 import { engines } from "./engines.js";
-import { originOf } from "./origin.js";
 import { viewer } from "./viewer.js";
 
-const MOST_PIXELS = [67108864, 16777216];  // of a canvas: what is tried, and iOS' limit
+// Pixels and side of a canvas: what is tried, Firefox' side, iOS' pixels. A JPEG of
+// browsers has no longer side than the first.
+const LIMITS = [[67108864, 65500], [67108864, 32767], [16777216, 32767]];
 const FORMATS = { "image/png": "png", "image/jpeg": "jpg" };
 const JPEG_QUALITY = 0.95;
 const part = (name) => document.getElementById(`box-${name}`);
@@ -15,7 +17,9 @@ const sized = (bytes) =>
   bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} KB` : `${(bytes / 1e6).toFixed(1)} MB`;
 
 const here = (file) => new URL(file, import.meta.url);
-const { models, choice } = await (await fetch(here("models.json"))).json();
+const listed = await fetch(here("models.json"));
+if (!listed.ok) throw new Error(`models.json: the server answers ${listed.status}`);
+const { models, choice } = await listed.json();
 const known = await engines();
 const show = viewer(part("viewer"));
 const before = part("before"), after = part("after");
@@ -35,49 +39,60 @@ function list(name, entries) {
 function listModels() {
   const scale = Number(part("scale").value);
   const names = models.filter((m) => m.scale === scale).map((m) => [m.name, m.title]);
-  const automatic = choice?.clean[scale] ? [["", "What suits the photo"]] : [];
+  const automatic = choice && names.length ? [["", "What suits the photo"]] : [];
   list("model", [...automatic, ...names]);
 }
+
+const named = (name) => models.find((model) => model.name === name);
 
 /** Returns the model that is asked for or suits the photo, and why. */
 async function choose(photo) {
   const name = part("model").value;
-  if (name) return { model: models.find((m) => m.name === name), why: name };
-  const scale = part("scale").value;
-  const { found, lossy, quality } = await originOf(photo, choice);
-  const spoiled = lossy && (quality ?? 0) <= choice.lossy_quality;
-  const best = (spoiled && choice.lossy[scale]) || choice.clean[scale];
-  const warning = spoiled && !choice.lossy[scale] ? `; it ${choice.sharper}` : "";
-  const model = models.find((m) => m.name === best);
-  return { model, why: `${best}, for ${found}${warning}` };
+  if (name) return { model: named(name), why: name };
+  const scale = Number(part("scale").value);
+  const suited =
+    scale === 1
+      ? await restorerOf(file, photo, choice)
+      : await enlargerOf(file, scale, choice);
+  return { model: named(suited.name), why: suited.why };
 }
 
-/** Returns whether this browser has a canvas of so many pixels; iOS gives empty ones. */
+/** Returns whether this browser has such a canvas; iOS gives empty ones, others fail. */
 function holds(width, height) {
   after.width = width;
   after.height = height;
   const context = after.getContext("2d");
-  context.fillRect(width - 1, height - 1, 1, 1);
-  return context.getImageData(width - 1, height - 1, 1, 1).data[3] === 255;
+  try {
+    context.fillRect(width - 1, height - 1, 1, 1);
+    return context.getImageData(width - 1, height - 1, 1, 1).data[3] === 255;
+  } catch {
+    return false;
+  }
 }
 
 /** Returns the photo, or its middle where the enlargement would be too large. */
 async function read(photo, scale) {
-  const bitmap = await createImageBitmap(photo);
+  const bitmap = await createImageBitmap(photo).catch(() => {
+    throw new Error("not a picture that this browser can read.");
+  });
   const { width, height } = bitmap;
-  for (const most of MOST_PIXELS) {
-    const share = Math.min(1, Math.sqrt(most / scale ** 2 / (width * height)));
-    before.width = Math.max(1, Math.floor(width * share));
-    before.height = Math.max(1, Math.floor(height * share));
-    if (holds(before.width * scale, before.height * scale)) break;
-  }
+  const held = LIMITS.some(([pixels, side]) => {
+    const sides = [width, height].map((n) => Math.min(n, Math.floor(side / scale)));
+    const share = Math.min(1, Math.sqrt(pixels / scale ** 2 / (sides[0] * sides[1])));
+    const [w, h] = sides.map((n) => Math.max(1, Math.floor(n * share)));
+    before.width = w;
+    before.height = h;
+    return holds(w * scale, h * scale);
+  });
+  if (!held) throw new Error("not to be shown by this browser, which has too little memory.");
   after.getContext("2d").clearRect(0, 0, after.width, after.height);
   const context = before.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white";  // under what is transparent
   context.fillRect(0, 0, before.width, before.height);
   context.drawImage(bitmap, (before.width - width) >> 1, (before.height - height) >> 1);
   bitmap.close();
-  const of = before.width < width ? `the middle of ${width}x${height}, ` : "";
+  const cut = before.width < width || before.height < height;
+  const of = cut ? `the middle of ${width}x${height}, ` : "";
   part("photo").textContent = `${of}${before.width}x${before.height} pixels`;
   const { data } = context.getImageData(0, 0, before.width, before.height);
   return { pixels: data, height: before.height, width: before.width };
@@ -136,6 +151,7 @@ function work(engine, model, photo) {
 async function save() {
   const type = part("format").value, link = part("download");
   const image = await new Promise((done) => after.toBlob(done, type, JPEG_QUALITY));
+  if (!image) throw new Error(`this browser cannot write it as ${FORMATS[type]}`);
   const scale = after.width / before.width;
   const suffix = scale > 1 ? `x${scale}` : "restored";
   URL.revokeObjectURL(link.href);
@@ -170,10 +186,11 @@ async function attempt(model, photo) {
 async function run() {
   let model, why, photo;
   try {
-    ({ model, why } = await choose(file));
-    photo = await read(file, model.scale);
-  } catch {
-    say(`${file.name}: not a picture that this browser can read.`);
+    photo = await read(file, Number(part("scale").value));
+    ({ model, why } = await choose(photo));
+  } catch (error) {
+    part("result").hidden = true;
+    say(`${file.name}: ${error.message}`);
     return;
   }
   part("choice").textContent = why;
@@ -226,7 +243,7 @@ list("engine", [["", "Automatic"], ...several.map((engine, i) => [i, engine.titl
 part("scale").addEventListener("change", listModels);
 for (const select of options) select.addEventListener("change", start);
 part("format").addEventListener("change", () => {
-  if (part("download").href) save();
+  if (part("download").href) save().catch((error) => say(error.message));
 });
 for (const input of inputs) input.addEventListener("change", () => take(input.files));
 const drop = document.getElementById("drop");

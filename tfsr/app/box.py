@@ -6,10 +6,12 @@ from pathlib import Path
 
 from tfsr import files
 from tfsr.errors import InputError
-from tfsr.tflite.devices.browser import copy, copy_runtime, tiling
 
 ASSETS = resources.files(__package__)
-SCRIPTS = ("box.js", "engines.js", "origin.js", "tiles.js", "viewer.js", "worker.js")
+SCRIPTS = (
+    *("box.js", "choosing.js", "engines.js", "noise.js", "origin.js", "tiles.js"),
+    *("viewer.js", "worker.js"),
+)
 
 
 def html() -> str:
@@ -38,8 +40,7 @@ def write_box(
         out: The folder to write to, made if missing.
         models: `.tflite` files of `tfsr convert`, at least one.
         package: As for `tfsr.tflite.devices.browser.find_package`.
-        choice: As `tfsr.zoo.choosing.enlarging_rule` returns it; None if the visitor
-            chooses.
+        choice: As `tfsr.zoo.choosing.rule` returns it; None if the visitor chooses.
 
     Returns:
         The facts of the models, as `tfsr.tflite.devices.browser.tiling` returns them.
@@ -47,6 +48,8 @@ def write_box(
     Raises:
         InputError: If a model cannot run in a browser, or LiteRT.js is missing.
     """
+    from tfsr.tflite.devices.browser import copy, copy_runtime, tiling
+
     _check(models)
     facts = [tiling(model) for model in models]
     out = Path(out)

@@ -1,18 +1,30 @@
 // The page around the box: kept on the device, isolated, installable.
 
-import { engines } from "./box/engines.js";
-
 const say = (text) => (document.getElementById("page-state").textContent = text);
 const install = document.getElementById("page-install");
 const untouched = () => document.getElementById("box-result").hidden;
 
 /** Fetches what the box will ask for, which the service worker keeps. */
 async function keepRuntime() {
+  const { engines } = await import("./box/engines.js");
   for (const { runtime } of (await engines()).filter((engine) => engine.automatic)) {
     for (const ending of ["js", "wasm"]) {
-      const answer = await fetch(`box/litert/litert_wasm${runtime}_internal.${ending}`);
+      const file = `box/litert/litert_wasm${runtime}_internal.${ending}`;
+      const answer = await fetch(file);
+      if (!answer.ok) throw new Error(`${file}: the server answers ${answer.status}`);
       await answer.arrayBuffer();
     }
+  }
+}
+
+/** Waits until the service worker of a registration is active. */
+async function active({ active, waiting, installing }) {
+  const worker = active ?? waiting ?? installing;
+  while (worker.state !== "activated") {
+    if (worker.state === "redundant") throw new Error("a file of the site cannot be had");
+    await new Promise((done) => {
+      worker.addEventListener("statechange", done, { once: true });
+    });
   }
 }
 
@@ -23,8 +35,9 @@ async function keep() {
   }
   const { serviceWorker } = navigator;
   // The list of files is asked for anew, too, so that a new version is seen at once.
-  await serviceWorker.register("service_worker.js", { updateViaCache: "none" });
-  await serviceWorker.ready;
+  await active(
+    await serviceWorker.register("service_worker.js", { updateViaCache: "none" }),
+  );
   if (self.crossOriginIsolated) {
     sessionStorage.removeItem("isolating");
   } else if (!sessionStorage.isolating && untouched()) {
@@ -47,4 +60,7 @@ addEventListener("beforeinstallprompt", (event) => {
   install.onclick = () => event.prompt();
 });
 addEventListener("appinstalled", () => (install.hidden = true));
-keep().catch((error) => say(`Not kept for offline use: ${error.message}`));
+keep().catch((error) => say(`Not kept for offline use: ${error.message}.`));
+import("./box/box.js").catch((error) => {
+  document.getElementById("box-absent").textContent = `It cannot run: ${error.message}`;
+});

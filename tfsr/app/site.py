@@ -8,7 +8,6 @@ from urllib.parse import quote
 
 from tfsr import files
 from tfsr.app import box, icons
-from tfsr.tflite.devices.browser import VERSION
 from tfsr.zoo import choosing, released
 
 NAME = "tfsr"
@@ -38,7 +37,7 @@ def write_site(
         InputError: If a model cannot run in a browser, or LiteRT.js is missing.
     """
     out = Path(out)
-    choice = None if models else choosing.enlarging_rule()
+    choice = None if models else choosing.rule()
     facts = box.write_box(out / "box", models or _released(), package, choice)
     page = box.asset("page.html").replace("<!-- box -->", box.html())
     files.write_text(out / "index.html", page)
@@ -91,6 +90,8 @@ def _write_list(out, written):
     Returns:
         Its path.
     """
+    from tfsr.tflite.devices.browser import VERSION
+
     digest = hashlib.sha256()
     for file in written:
         digest.update(file.read_bytes())

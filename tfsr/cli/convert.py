@@ -189,13 +189,14 @@ def _inspect(options):
     from tfsr.tflite.runtime import inspect
 
     delegates = _delegates(options.delegates.split(",") if options.delegates else [])
-    report = inspect(options.file)
+    report = {"file": options.file, **inspect(options.file)}
     report["delegates"] = {d.name: ask(options.file, d) for d in delegates}
     metadata = {**report["metadata"]}
     metadata["size"] = metadata["size"] or "dynamic"
     if "degradation" in metadata:
         metadata["degradation"] = or_input_error(from_table, metadata["degradation"])
     facts = [f"{key}: {value}" for key, value in metadata.items()]
+    facts.insert(0, f"file: {options.file}")
     operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
     facts += [
         f"operators: {operators}",

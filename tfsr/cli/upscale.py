@@ -40,6 +40,9 @@ def add(command):
 def _with_files(command, suffix):
     command.add_argument("input", help="an image, or a folder with its subfolders")
     command.add_argument(
+        "others", nargs="*", action=_Others, help=argparse.SUPPRESS
+    )  # what a shell makes of *.jpg
+    command.add_argument(
         "-o",
         "--out",
         metavar="OUTPUT",
@@ -211,6 +214,13 @@ def _run(options, load, choose):
     count = f": {len(jobs)}" if Path(options.input).is_dir() else ""
     say(f"{options.out}: written{count}.")
     return 0
+
+
+class _Others(argparse.Action):
+    def __call__(self, parser, options, values, option_string=None):
+        if values:
+            count = 1 + len(values)
+            parser.error(f"{count} inputs: give one photo, or the folder of all")
 
 
 def _suffix(text):

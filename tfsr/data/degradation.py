@@ -100,18 +100,21 @@ class Degradation:
         """What is done one after another: itself, or the parts of a chain."""
         return (self,)
 
-    def suits(self, level: float) -> bool:
-        """Returns whether a network for this restores images of a level well.
+    @property
+    def levels(self) -> tuple[float, float] | None:
+        """The lowest and highest that a network for this restores well.
 
-        What it has not been trained on it blurs, or leaves in.
-
-        Args:
-            level: Of the parameter that has an option.
+        They are of the parameter that has an option; None if there is none. What a
+        network has not been trained on it blurs, or leaves in.
         """
         if self.option is None:
-            return False
+            return None
         low, high = ends(getattr(self, self.option.parameter))
-        return low - SLACK <= level <= high + SLACK
+        return low - SLACK, high + SLACK
+
+    def suits(self, level: float) -> bool:
+        """Returns whether a network for this restores images of a level well."""
+        return self.levels is not None and self.levels[0] <= level <= self.levels[1]
 
     def in_8_bits(self) -> "Degradation":
         """Returns the same with its images clipped and rounded to 8 bits."""

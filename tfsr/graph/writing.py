@@ -61,7 +61,10 @@ def upsampling(operation: Any, x: Any) -> Any:
 
     factor, other = operation.size
     steps = factor.bit_length() - 1
-    if operation.interpolation != "nearest" or (factor, other) != (2**steps, 2**steps):
+    if operation.interpolation != "nearest":  # Keras' own needs known sizes
+        sides = tf.shape(x)[1:3] * operation.size
+        return tf.image.resize(x, sides, operation.interpolation)
+    if (factor, other) != (2**steps, 2**steps):
         return operation(x)
     for _ in range(steps):
         x = tf.nn.depth_to_space(tf.concat([x] * 4, axis=-1), 2)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfsr.config import DataConfig
+from tfsr.data.parameters import span
 from tfsr.errors import InputError
 from tfsr.photos import read_photo
 from tfsr.photos.noise import noise_sigma
@@ -57,14 +58,16 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
     return Choice(model, str(origin), warning)
 
 
-def enlarging_rule() -> dict:
-    """Returns how `enlarger_of` chooses for files of 8 bits, for another program.
+def rule() -> dict:
+    """Returns how models are chosen for files of 8 bits, for another program.
 
     Returns:
         `lossy_quality`, up to which a JPEG counts as lossy; `sums`, by quality from 1
         on what the steps of a JPEG's luma table add up to; `brands`, what lossy files
         have at their fifth byte; `clean` and `lossy`, the names of models by scale;
-        `sharper`, what is said where a scale has none for lossy files.
+        `sharper`, what is said where a scale has none for lossy files; `faint`, the
+        sigma below which noise is none; `restorers`, the models of scale 1: `name`,
+        `kind`, `low` and `high`, the levels that they are for, and `gray`.
     """
     return {
         "lossy_quality": LOSSY_QUALITY,
@@ -73,6 +76,18 @@ def enlarging_rule() -> dict:
         "clean": {s: released.in_8_bits(n, s) for s, n in released.ENLARGERS.items()},
         "lossy": {s: released.in_8_bits(PHOTO, s) for s in released.by_scale(PHOTO)},
         "sharper": SHARPER,
+        "faint": FAINT,
+        "restorers": [
+            {
+                "name": released.in_8_bits(name),
+                "kind": data.task.name,
+                "low": levels[0],
+                "high": levels[1],
+                "gray": data.channels == 1,
+            }
+            for name, data in restorers().items()
+            if (levels := data.task.levels)
+        ],
     }
 
 
@@ -103,11 +118,19 @@ def restorer_of(file: str | Path) -> Choice:
         name = min(suited, key=lambda n: (made_for[n].channels == 1) != origin.gray)
         model = name if origin.bits == 16 else released.in_8_bits(name)
         return Choice(model, found, _of_colors(name, made_for[name], origin))
-    known = ", ".join(f"{name} ({data.task})" for name, data in made_for.items())
+    known = ", ".join(f"{name} ({_levels(data)})" for name, data in made_for.items())
     raise InputError(
         f"{file}: {found}, which no model of tfsr's is for; choose with --model what "
         f"removes what: {known}."
     )
+
+
+def _levels(data: DataConfig) -> str:
+    """Returns in words what a network was made for, such as "jpeg, quality 5 to 95"."""
+    if data.task.option is None:
+        return data.task.name
+    parameter = data.task.option.parameter
+    return f"{data.task.name}, {parameter} {span(getattr(data.task, parameter))}"
 
 
 def _of_colors(name: str, data: DataConfig, origin: Origin) -> str:

@@ -100,6 +100,12 @@ def in_8_bits(name: str, scale: int = 1) -> str:
     return of_scale if of_scale in names() else f"{name}_int8"
 
 
+def all_in_8_bits(network: str) -> list[str]:
+    """Returns the names of a released network's conversions; none of another's."""
+    of_network = re.compile(rf"{re.escape(network)}(_x\d+)?_int8")
+    return [name for name in names() if of_network.fullmatch(name)]
+
+
 def config(file: Path) -> Path:
     """Returns the config beside a released file, that it was trained with.
 

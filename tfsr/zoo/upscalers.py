@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tfsr.arguments import whole
 from tfsr.errors import InputError
+from tfsr.extras import MODULES, needs
 from tfsr.quiet import import_keras
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
@@ -110,7 +111,13 @@ def _load(file, scale, channels, smallest):
     from tfsr.zoo.loading import find_model, load_degradation, load_model
 
     find_model(file)  # what is missing is told before Keras is loaded
-    import_keras()
+    try:
+        import_keras()
+    except ModuleNotFoundError as error:
+        if not (error.name in MODULES and (in_8_bits := released.all_in_8_bits(name))):
+            raise
+        light = " or ".join(in_8_bits)
+        raise InputError(f"{needs(error.name)}; without it take {light}.") from None
     loaded = load_model(file)
     return _of_keras(loaded, name, scale, channels, smallest, load_degradation(file))
 
