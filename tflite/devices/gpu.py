@@ -31,6 +31,10 @@ NO_DRIVER = (
     "there is no Vulkan driver; install the GPU's, or one in software that comes with "
     "Chromium (Debian and Ubuntu: apt install chromium)"
 )
+NONE_DOES = (
+    "no Vulkan driver that is set up here can run it; "
+    f"{NAMES_A_DRIVER[0]}={DRIVER} takes Chromium's, in software"
+)
 SWIFTSHADER = "SwiftShader"
 NO_FLOAT16 = f"computed in float32, as {SWIFTSHADER} has no float16; GPUs may take it"
 ADAPTER = re.compile(r"Selected adapter: (.+?), arch=.*adapterType=(.+)")
@@ -227,5 +231,6 @@ def _call(function, *arguments, seconds):
         )
     except children.ChildError as error:
         if "No adapters found" in error.log:
-            raise children.ChildError(name, NO_DRIVER, error.log) from None
+            reason = NONE_DOES if DRIVER.is_file() else NO_DRIVER
+            raise children.ChildError(name, reason, error.log) from None
         raise

@@ -200,12 +200,15 @@ def test_without_a_driver_chromium_is_named(files, monkeypatch, tmp_path):
 
 
 def test_a_driver_that_is_none(here, files, monkeypatch, tmp_path):
-    gpu = here("gpu")
+    delegate = here("gpu")
     monkeypatch.setenv("VK_ICD_FILENAMES", str(tmp_path / "none.json"))
     monkeypatch.setenv("VK_DRIVER_FILES", str(tmp_path / "none.json"))
-    answer = ask(files[0], gpu)
+    answer = ask(files[0], delegate)
     assert answer["taken"] == "refused"
-    assert "there is no Vulkan driver" in answer["reason"]
+    assert answer["reason"].startswith("no Vulkan driver that is set up here can")
+    assert f"={gpu.DRIVER} takes Chromium's" in answer["reason"]
+    monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none.json")
+    assert "apt install chromium" in ask(files[0], delegate)["reason"]
 
 
 def test_a_file_of_open_size_is_refused(engine, files):

@@ -87,7 +87,7 @@ def network(x):
         "conv 3x3/3": conv(x, 3, 8, 3, "VALID"),
         "conv 4x4/2": conv(x, 4, 12, 2),
         "conv 4x4/2 of 1": conv(x[..., :1], 4, 8, 2),
-        "conv 6x6/2 of 3": conv(three, 6, 8, 2),
+        "conv 6x6/2 of 3, ReLU": tf.nn.relu(conv(three, 6, 8, 2)),
         "conv 3x3, 4 groups": conv(wide, 3, 16, groups=4),
         "conv 3x3, 4 groups, ReLU": tf.nn.relu(conv(wide, 3, 16, groups=4)),
         "depthwise 2x2/2": depthwise(x),
