@@ -15,6 +15,7 @@ from tfsr.tflite.devices import delegates, gpu, verification
 from tfsr.tflite.devices.delegates import DELEGATES, Delegate, Kind, advice, ask
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT
+from tfsr.tflite.resizing import at_size
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 SIZE = (24, 32)
@@ -262,6 +263,24 @@ def test_advice_names_whom_it_is_for(tmp_path, files):
     assert advice(wide, [Delegate("qualcomm:SM8650")]) == [
         "qualcomm:SM8650 would take int16x8 in parts or not at all; give --format int8."
     ]
+
+
+@pytest.mark.parametrize("name", ["gpu", "qualcomm:SM8650"])
+def test_what_pads_and_crops_is_taken_whole(here, tmp_path, name):
+    """Converted at an odd size, and of open size and made one of that."""
+    from tfsr.models import ffdnet
+
+    network = ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8)
+    of_open_size = export.float32(lower(network, EXACT))
+    facts = {"scale": 1, "format": "float32", "size": [15, 21]}
+    for content in (
+        export.float32(lower(network, EXACT, 15, 21)),
+        at_size(of_open_size, 15, 21),
+    ):
+        file = tmp_path / "file.tflite"
+        file.write_bytes(metadata.attach(content, facts))
+        answer = ask(file, here(name))
+        assert answer["taken"] == "whole", answer
 
 
 LOG = """INFO: [environment.cc:36] Creating LiteRT environment with options
