@@ -7,8 +7,9 @@ python benchmarks/device_matrix.py networks --delegates gpu:float32,qualcomm:SM8
 random weights. A cell is the PSNR between what runs there and the float network, in dB,
 where the file is taken whole. It wants Chromium's Vulkan driver and the extra
 `qualcomm`; `browser:float16` and `browser:float32`, WebGPU in Chromium, want LiteRT.js
-(npm install @litertjs/core) too. Results are kept by the file's checksum, so the same
-command goes on where it was interrupted, and measures anew what has changed.
+(npm install @litertjs/core) too. LiteRT's GPU engine ends after two minutes: on a slow
+machine `--size 16x24` gives it less to do. Results are kept by the file's checksum, so
+the same command goes on where it was interrupted, and measures anew what has changed.
 """
 
 import argparse
@@ -79,6 +80,7 @@ def main():
     parser.add_argument("--delegates", default=",".join(["gpu:float32", *NPUS]))
     parser.add_argument("--formats", default=",".join(FORMATS))
     parser.add_argument("--only", default="", help="models whose name begins so")
+    parser.add_argument("--size", type=size, default=SMALL, help="LR height x width")
     parser.add_argument("--kept", default="device_matrix.json")
     options = parser.parse_args()
     engines.SECONDS = SECONDS
@@ -101,7 +103,8 @@ def main():
                 else:
                     of = (original.model, original.scale, format, [None])
                     convert(*of, plain, images)
-                file = small_copy(opened(plain), tempfile.mkdtemp(dir=folder))
+                apart = tempfile.mkdtemp(dir=folder)
+                file = small_copy(opened(plain, options.size), apart, options.size)
                 row = {}
                 for delegate in [None, *delegates]:
                     key = f"{name} {format} {delegate.name if delegate else 'cpu'}"
@@ -142,11 +145,16 @@ def of_networks():
     return [(name, lambda n=name: small(n, 2), 2, None) for name in MODELS]
 
 
-def opened(file):
+def size(text):
+    """Returns height and width of `HxW`."""
+    return tuple(map(int, text.split("x")))
+
+
+def opened(file, size):
     """Returns a file, one of fixed size as if it were of open size.
 
     An emulator needs minutes for 256x256. What is enlarged to a constant size gets the
-    same share of `SMALL`.
+    same share of `size`.
     """
     facts, content = facts_of(file), file.read_bytes()
     if not facts.get("size"):
@@ -160,7 +168,7 @@ def opened(file):
     }
     for buffer in (model.buffers[i] for i in buffers):
         sides = np.array(buffer.data, np.uint8).view(np.int32)
-        sides = sides * np.array(SMALL) // facts["size"]
+        sides = sides * np.array(size) // facts["size"]
         buffer.data = sides.astype(np.int32).view(np.uint8)
     file.write_bytes(attach(pack(model), {**facts, "size": None}, content))
     return file
