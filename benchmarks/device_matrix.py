@@ -6,14 +6,22 @@ python benchmarks/device_matrix.py networks --delegates gpu:float32,qualcomm:SM8
 `released` has the released models, `networks` every network of MODELS, small and with
 random weights. A cell is the PSNR between what runs there and the float network, in dB,
 where the file is taken whole. It wants Chromium's Vulkan driver and the extra
-`qualcomm`. Results are kept by the file's checksum, so the same command goes on where
-it was interrupted, and measures anew what has changed.
+`qualcomm`; `browser:float16` and `browser:float32`, WebGPU in Chromium, want LiteRT.js
+(npm install @litertjs/core) too. LiteRT's GPU engine ends after two minutes: on a slow
+machine `--size 16x24` gives it less to do. Results are kept by the file's checksum, so
+the same command goes on where it was interrupted, and measures anew what has changed.
 """
 
 import argparse
+import atexit
+import base64
 import functools
+import http.server
+import json
 import runpy
+import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +29,7 @@ from tqdm import tqdm
 
 from tfsr import files, metrics, tables
 from tfsr.api import load_upscaler
+from tfsr.children import ChildError
 from tfsr.data import BenchmarkFolder
 from tfsr.data.embedded import photographs
 from tfsr.errors import InputError
@@ -28,8 +37,9 @@ from tfsr.models import MODELS
 from tfsr.scoring.evaluation import psnr
 from tfsr.scoring.images import task_to_score
 from tfsr.tflite.conversion import convert
+from tfsr.tflite.devices import browser
 from tfsr.tflite.devices import delegates as engines
-from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler, ask
+from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler, Kind, ask
 from tfsr.tflite.devices.verification import SMALL, small_copy
 from tfsr.tflite.flatbuffer import kind_of, pack, unpack
 from tfsr.tflite.metadata import attach
@@ -41,7 +51,27 @@ NPUS = ("qualcomm:SM8550", "qualcomm:SM8650", "qualcomm:SM8750")
 FORMATS = ("float32", "float16", "int8", "dynamic_int8")
 SECONDS = 1200  # for one cell, on a machine that does much else
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
-SMALL_NETWORKS = Path(__file__).parents[1] / "tests" / "networks.py"
+ROOT = Path(__file__).parents[1]
+WEBGPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+# Returns what a file gives for each input, as base64; null if it is not taken whole.
+IN_BROWSER = """async ({ precision, shape, isFloat }) => {
+  const { loadLiteRt, loadAndCompile, Tensor } = await import("./litert/core.js");
+  await loadLiteRt(new URL("./litert/", location).href, { jspi: true });
+  const load = async (name) => (await fetch(name)).arrayBuffer();
+  const options = { accelerator: "webgpu", gpuOptions: { precision } };
+  const content = new Uint8Array(await load("file.tflite"));
+  const network = await loadAndCompile(content, options);
+  if (!network.isFullyAccelerated) return null;
+  const lr = new (isFloat ? Float32Array : Uint8Array)(await load("lr")), found = [];
+  const length = shape.reduce((a, b) => a * b);
+  for (let from = 0; from < lr.length; from += length) {
+    const input = new Tensor(lr.slice(from, from + length), shape);
+    const [sr] = await network.run([input]);
+    const bytes = new Uint8Array((await sr.data()).slice().buffer);
+    found.push(btoa(Array.from(bytes, (c) => String.fromCharCode(c)).join("")));
+  }
+  return found;
+}"""
 
 
 def main():
@@ -50,6 +80,7 @@ def main():
     parser.add_argument("--delegates", default=",".join(["gpu:float32", *NPUS]))
     parser.add_argument("--formats", default=",".join(FORMATS))
     parser.add_argument("--only", default="", help="models whose name begins so")
+    parser.add_argument("--size", type=size, default=SMALL, help="LR height x width")
     parser.add_argument("--kept", default="device_matrix.json")
     options = parser.parse_args()
     engines.SECONDS = SECONDS
@@ -72,7 +103,8 @@ def main():
                 else:
                     of = (original.model, original.scale, format, [None])
                     convert(*of, plain, images)
-                file = small_copy(opened(plain), tempfile.mkdtemp(dir=folder))
+                apart = tempfile.mkdtemp(dir=folder)
+                file = small_copy(opened(plain, options.size), apart, options.size)
                 row = {}
                 for delegate in [None, *delegates]:
                     key = f"{name} {format} {delegate.name if delegate else 'cpu'}"
@@ -109,15 +141,20 @@ def of_released():
 
 def of_networks():
     """Returns the same of every network, its int8 file converted here."""
-    small = runpy.run_path(str(SMALL_NETWORKS))["small"]
+    small = runpy.run_path(str(ROOT / "tests" / "networks.py"))["small"]
     return [(name, lambda n=name: small(n, 2), 2, None) for name in MODELS]
 
 
-def opened(file):
+def size(text):
+    """Returns height and width of `HxW`."""
+    return tuple(map(int, text.split("x")))
+
+
+def opened(file, size):
     """Returns a file, one of fixed size as if it were of open size.
 
     An emulator needs minutes for 256x256. What is enlarged to a constant size gets the
-    same share of `SMALL`.
+    same share of `size`.
     """
     facts, content = facts_of(file), file.read_bytes()
     if not facts.get("size"):
@@ -131,7 +168,7 @@ def opened(file):
     }
     for buffer in (model.buffers[i] for i in buffers):
         sides = np.array(buffer.data, np.uint8).view(np.int32)
-        sides = sides * np.array(SMALL) // facts["size"]
+        sides = sides * np.array(size) // facts["size"]
         buffer.data = sides.astype(np.int32).view(np.uint8)
     file.write_bytes(attach(pack(model), {**facts, "size": None}, content))
     return file
@@ -197,6 +234,65 @@ def cell(found):
 def loss(found):
     return f"{found['loss_db']:.3f}" if found["taken"] == "whole" else found["taken"]
 
+
+def run_in_browser(file, option, lr, sr, seconds):
+    """Runs a file on the GPU of a page, as `gpu.run` does on that of this machine."""
+    inputs = np.load(lr)
+    found = _in_page(file, option, inputs)
+    if found is None:
+        raise ChildError(str(file), "takes it in parts", "")
+    values = [np.frombuffer(base64.b64decode(one), inputs.dtype) for one in found]
+    files.write_array(sr, np.stack(values))
+    return {"device": "WebGPU in Chromium"}
+
+
+def ask_browser(file, option, seconds):
+    no_inputs = np.zeros((0, 1), np.uint8)
+    whole = _in_page(file, option, no_inputs) is not None
+    return {"parts": 1, "whole": whole, "refused_operators": []}
+
+
+def _in_page(file, option, inputs):
+    folder, page, address = _page()
+    shutil.copyfile(file, folder / "file.tflite")
+    (folder / "lr").write_bytes(inputs.tobytes())
+    page.open(address)
+    facts = {
+        "precision": option.replace("float", "fp"),
+        "shape": inputs.shape[1:],
+        "isFloat": inputs.dtype == np.float32,
+    }
+    try:
+        return page.run(f"({IN_BROWSER})({json.dumps(facts)})")
+    except RuntimeError as error:
+        raise ChildError(str(file), str(error), "") from None
+
+
+@functools.cache
+def _page():
+    """Returns a folder that is served, a browser, and the address of a page there."""
+    chromium = runpy.run_path(str(ROOT / "tests" / "browser.py"))
+    folder, profile = (Path(tempfile.mkdtemp()) for _ in range(2))
+    browser.copy_runtime(folder / "litert", ROOT)
+    (folder / "index.html").write_text("<!doctype html><title>A file</title><body>")
+    handler = functools.partial(Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    page = chromium["Browser"](chromium["find_chromium"](), profile, WEBGPU)
+    for made in (folder, profile):
+        atexit.register(shutil.rmtree, made, ignore_errors=True)
+    atexit.register(page.close)
+    return folder, page, f"http://127.0.0.1:{server.server_port}/"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+engines.DELEGATES["browser"] = Kind(
+    "browser:float16", "float(16|32)", ask_browser, run_in_browser
+)
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,7 @@
 """A `.tflite` file of open size as one of fixed size, for engines that want that."""
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfsr.quiet import quiet_stderr
@@ -10,7 +11,8 @@ from tfsr.tflite.flatbuffer import add_buffer, pack, unpack
 def at_size(content: bytes, height: int, width: int) -> bytes:
     """Returns a file of the same operators for one size.
 
-    What computes sizes alone is left out; its results are constants then.
+    What computes sizes alone is left out; its results are constants then. Slices name
+    every axis: GPU engines and NPUs take no others.
 
     Args:
         content: A `.tflite` file of one input `(1, H, W, C)`.
@@ -40,9 +42,44 @@ def at_size(content: bytes, height: int, width: int) -> bytes:
         if names[i] != "SHAPE" and varying & {*operator.inputs}:
             varying |= {*operator.outputs}
             kept.append(operator)
+            if names[i] == "STRIDED_SLICE":
+                x, *parts = operator.inputs
+                values = [interpreter.get_tensor(part) for part in parts]
+                _name_all_axes(model, operator, shapes[x], values)
             continue
         for output in operator.outputs:
             values = np.ascontiguousarray(interpreter.get_tensor(output))
             graph.tensors[output].buffer = add_buffer(model, values)
     graph.operators = kept
     return pack(model)
+
+
+def _name_all_axes(model, operator, shape, parts):
+    """Has a slice say where it begins and ends on every axis, if it keeps them all.
+
+    Args:
+        model: The file, which gets tensors for that.
+        operator: The slice.
+        shape: Of what it reads.
+        parts: Where it begins and ends, and its steps, on the first axes.
+    """
+    options, graph = operator.builtinOptions, model.subgraphs[0]
+    others = (options.ellipsisMask, options.newAxisMask, options.shrinkAxisMask)
+    if any(others) or min(parts[2]) < 1:
+        return
+    axes = [slice(None).indices(side) for side in shape]
+    named = zip(*map(np.ndarray.tolist, parts), strict=True)
+    for axis, (begin, end, step) in enumerate(named):
+        begin = None if options.beginMask >> axis & 1 else begin
+        end = None if options.endMask >> axis & 1 else end
+        axes[axis] = slice(begin, end, step).indices(shape[axis])
+    options.beginMask = options.endMask = 0
+    inputs = [operator.inputs[0]]
+    for values in np.array(axes, np.int32).T:
+        tensor = schema.TensorT()
+        tensor.name, tensor.type = b"slice", schema.TensorType.INT32
+        tensor.shape = [len(shape)]
+        tensor.buffer = add_buffer(model, np.ascontiguousarray(values))
+        inputs.append(len(graph.tensors))
+        graph.tensors.append(tensor)
+    operator.inputs = inputs

@@ -2,8 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.models import scn, sesr
+from tfsr.models import ffdnet, scn, sesr
 from tfsr.tflite import export, metadata
+from tfsr.tflite.devices.delegates import forms
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT
 from tfsr.tflite.resizing import at_size
@@ -15,20 +16,27 @@ from tfsr.tflite.runtime import TFLiteUpscaler, inspect
     [
         lambda: sesr(2, filters=4, blocks=1, expanded=8),
         lambda: scn(2, filters=4, blocks=1),  # it resizes, to sizes that it computes
+        # It repeats a row and a column, and cuts off what is beyond a computed size.
+        lambda: ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8),
     ],
 )
-def test_the_same_network_of_one_size(tmp_path, build):
+@pytest.mark.parametrize("size", [(16, 20), (15, 21)])
+def test_the_same_network_of_one_size(tmp_path, build, size):
     keras.utils.set_random_seed(0)
-    content = export.float32(lower(build(), EXACT))
-    files = {size: tmp_path / f"{size}.tflite" for size in (None, (16, 20))}
-    for size, file in files.items():
-        of_size = content if size is None else at_size(content, *size)
-        facts = {"scale": 2, "format": "float32", "size": size and list(size)}
-        file.write_bytes(metadata.attach(of_size, facts))
+    network = build()
+    facts = {"scale": 1 if network.name == "ffdnet" else 2, "format": "float32"}
+    content = export.float32(lower(network, EXACT))
+    files = {None: tmp_path / "open.tflite", size: tmp_path / "fixed.tflite"}
+    for side, file in files.items():
+        of_size = content if side is None else at_size(content, *side)
+        file.write_bytes(metadata.attach(of_size, {**facts, "size": side}))
     of_open_size, fixed = map(TFLiteUpscaler, files.values())
-    lr = np.random.default_rng(0).random((16, 20, 3), np.float32)
+    lr = np.random.default_rng(0).random((*size, 3), np.float32)
     np.testing.assert_allclose(fixed(lr), of_open_size(lr), atol=1e-6)
-    assert fixed.size == (16, 20)
-    assert fixed._own_size == (16, 20)
-    operators = inspect(files[16, 20])["operators"]
+    assert fixed.size == size
+    assert fixed._own_size == size
+    operators = inspect(files[size])["operators"]
     assert not operators.keys() & {"SHAPE", "PACK"}
+    slices = [f for f in forms(files[size].read_bytes()) if f.name == "STRIDED_SLICE"]
+    assert slices or network.name == "sesr"
+    assert all(form.shapes[1] == (4,) for form in slices)

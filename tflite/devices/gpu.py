@@ -1,8 +1,8 @@
 """LiteRT's GPU engine, the one of phones, over Vulkan on this machine.
 
-Where there is no GPU it runs on SwiftShader, a Vulkan driver in software that Chromium
-brings. It may throw, hang or abort, so it runs in a process apart, where the functions
-that begin with `child_` are.
+Where there is no GPU it runs on a Vulkan driver in software: SwiftShader, which
+Chromium brings, or Mesa's lavapipe, which has float16. It may throw, hang or abort, so
+it runs in a process apart, where the functions that begin with `child_` are.
 """
 
 import ctypes
@@ -31,7 +31,12 @@ NO_DRIVER = (
     "there is no Vulkan driver; install the GPU's, or one in software that comes with "
     "Chromium (Debian and Ubuntu: apt install chromium)"
 )
-NO_FLOAT16 = "computed in float32, as drivers in software do; a GPU may take float16"
+NONE_DOES = (
+    "no Vulkan driver that is set up here can run it; "
+    f"{NAMES_A_DRIVER[0]}={DRIVER} takes Chromium's, in software"
+)
+SWIFTSHADER = "SwiftShader"
+NO_FLOAT16 = f"computed in float32, as {SWIFTSHADER} has no float16; GPUs may take it"
 ADAPTER = re.compile(r"Selected adapter: (.+?), arch=.*adapterType=(.+)")
 # The block of a log that tells what is left to the CPU, and a line of it.
 LEFT_OUT = re.compile(
@@ -90,7 +95,7 @@ def run(
 
     Returns:
         `device`, the adapter's name, and `software`, whether it is no GPU; `note`, what
-        a GPU would do otherwise.
+        a GPU may do otherwise.
 
     Raises:
         ChildError: If the engine fails.
@@ -98,7 +103,7 @@ def run(
     arguments = (str(file), option, str(lr), str(sr))
     _, log = _call("child_run", *arguments, seconds=seconds)
     ran = adapter(log)
-    in_float32 = option != "float32" and ran["software"]
+    in_float32 = option != "float32" and SWIFTSHADER in str(ran["device"])
     return {**ran, "note": NO_FLOAT16 if in_float32 else None}
 
 
@@ -226,5 +231,6 @@ def _call(function, *arguments, seconds):
         )
     except children.ChildError as error:
         if "No adapters found" in error.log:
-            raise children.ChildError(name, NO_DRIVER, error.log) from None
+            reason = NONE_DOES if DRIVER.is_file() else NO_DRIVER
+            raise children.ChildError(name, reason, error.log) from None
         raise

@@ -55,19 +55,22 @@ def on_delegate(
         return _of_fixed_size(copy, delegate, original, folder, picture)
 
 
-def small_copy(file: str | Path, folder: str | Path) -> Path:
-    """Returns a copy of a file of open size, as one of `SMALL`.
+def small_copy(
+    file: str | Path, folder: str | Path, size: tuple[int, int] | None = None
+) -> Path:
+    """Returns a copy of a file of open size, as one of a fixed size.
 
     Args:
         file: A `.tflite` file of ours.
         folder: Where the copy goes, under the same name.
+        size: LR pixels, rounded up to what the network takes; `SMALL` by default.
     """
     facts, content = facts_of(file), Path(file).read_bytes()
-    size = [align(side, facts.get("alignment", 1)) for side in SMALL]
-    child = child_of(str(file), 3 * math.prod(size))
-    resized = child.run("tfsr.tflite.resizing:at_size", content, *size)
+    sides = [align(side, facts.get("alignment", 1)) for side in size or SMALL]
+    child = child_of(str(file), 3 * math.prod(sides))
+    resized = child.run("tfsr.tflite.resizing:at_size", content, *sides)
     copy = Path(folder) / Path(file).name
-    write_bytes(copy, attach(resized, {**facts, "size": size}, content))
+    write_bytes(copy, attach(resized, {**facts, "size": sides}, content))
     return copy
 
 

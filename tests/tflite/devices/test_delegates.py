@@ -15,6 +15,7 @@ from tfsr.tflite.devices import delegates, gpu, verification
 from tfsr.tflite.devices.delegates import DELEGATES, Delegate, Kind, advice, ask
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT
+from tfsr.tflite.resizing import at_size
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 SIZE = (24, 32)
@@ -200,12 +201,15 @@ def test_without_a_driver_chromium_is_named(files, monkeypatch, tmp_path):
 
 
 def test_a_driver_that_is_none(here, files, monkeypatch, tmp_path):
-    gpu = here("gpu")
+    delegate = here("gpu")
     monkeypatch.setenv("VK_ICD_FILENAMES", str(tmp_path / "none.json"))
     monkeypatch.setenv("VK_DRIVER_FILES", str(tmp_path / "none.json"))
-    answer = ask(files[0], gpu)
+    answer = ask(files[0], delegate)
     assert answer["taken"] == "refused"
-    assert "there is no Vulkan driver" in answer["reason"]
+    assert answer["reason"].startswith("no Vulkan driver that is set up here can")
+    assert f"={gpu.DRIVER} takes Chromium's" in answer["reason"]
+    monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none.json")
+    assert "apt install chromium" in ask(files[0], delegate)["reason"]
 
 
 def test_a_file_of_open_size_is_refused(engine, files):
@@ -259,6 +263,24 @@ def test_advice_names_whom_it_is_for(tmp_path, files):
     assert advice(wide, [Delegate("qualcomm:SM8650")]) == [
         "qualcomm:SM8650 would take int16x8 in parts or not at all; give --format int8."
     ]
+
+
+@pytest.mark.parametrize("name", ["gpu", "qualcomm:SM8650"])
+def test_what_pads_and_crops_is_taken_whole(here, tmp_path, name):
+    """Converted at an odd size, and of open size and made one of that."""
+    from tfsr.models import ffdnet
+
+    network = ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8)
+    of_open_size = export.float32(lower(network, EXACT))
+    facts = {"scale": 1, "format": "float32", "size": [15, 21]}
+    for content in (
+        export.float32(lower(network, EXACT, 15, 21)),
+        at_size(of_open_size, 15, 21),
+    ):
+        file = tmp_path / "file.tflite"
+        file.write_bytes(metadata.attach(content, facts))
+        answer = ask(file, here(name))
+        assert answer["taken"] == "whole", answer
 
 
 LOG = """INFO: [environment.cc:36] Creating LiteRT environment with options
