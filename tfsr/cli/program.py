@@ -4,6 +4,7 @@ One module a command, each with `add`, which declares its arguments, and `run`. 
 imports stay inside `run`, so that `--help` and mistakes answer at once.
 """
 
+import _thread
 import argparse
 import contextlib
 import errno
@@ -111,15 +112,24 @@ def _signals_that_end():
     def end(number, frame):
         raise _Ended(number)
 
+    def once_more(dropped):
+        # Of a signal in a garbage collection Python drops what it raises.
+        if not isinstance(dropped.exc_value, KeyboardInterrupt):
+            return hook(dropped)
+        number = getattr(dropped.exc_value, "signal", signal.SIGINT)
+        threading.Timer(0.1, _thread.interrupt_main, [number]).start()
+
     numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
     if threading.current_thread() is not threading.main_thread():
         numbers = []  # only there can they be caught
     numbers = [n for n in numbers if n and signal.getsignal(n) == signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, end)
+    hook, sys.unraisablehook = sys.unraisablehook, once_more
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
 
