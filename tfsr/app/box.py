@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfsr import files
 from tfsr.errors import InputError
-from tfsr.tflite.devices.browser import copy, copy_runtime, tiling
+from tfsr.tflite.devices.browser import copy_runtime, put
 
 ASSETS = resources.files(__package__)
 SCRIPTS = ("box.js", "engines.js", "origin.js", "tiles.js", "viewer.js", "worker.js")
@@ -48,11 +48,9 @@ def write_box(
         InputError: If a model cannot run in a browser, or LiteRT.js is missing.
     """
     _check(models)
-    facts = [tiling(model) for model in models]
     out = Path(out)
     copy_runtime(out / "litert", package)
-    for model in models:
-        copy(Path(model), out / Path(model).name)
+    facts = [put(Path(model), out / Path(model).name) for model in models]
     names = {model["file"] for model in facts}
     for earlier in out.glob("*.tflite"):
         if earlier.name not in names:
