@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tfsr.data.degradation import BICUBIC, from_table, task_name
+from tfsr.data.degradation import BICUBIC, from_table
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_bytes, write_text
 from tfsr.tflite.devices.delegates import forms
@@ -149,7 +149,7 @@ def tiling(file: str | Path) -> dict:
 def _purpose(facts):
     degradation = from_table(facts["degradation"])
     if facts["scale"] == 1:
-        return task_name(degradation, 1)
+        return f"for {degradation.in_short}"
     return "for clean photos" if degradation == BICUBIC else "for spoiled photos"
 
 
