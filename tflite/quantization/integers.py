@@ -20,6 +20,7 @@ from tfsr.graph.graph import Graph
 from tfsr.graph.operators import is_convolution, is_relu
 from tfsr.layers import BilinearResize, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
+from tfsr.tflite.lowering.engine import producer
 from tfsr.tflite.quantization.activations import (
     Ranges,
     clipped_by_range,
@@ -113,7 +114,7 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
             pending = _convolve(operation, *args)
         elif position[id(node)] in ranged and not keras.ops.is_tensor(first):
             pending = _pending(first)
-        elif is_relu(operation) and not keras.ops.is_tensor(first):
+        elif is_relu(operation) and (callable(first) or _is_pooled(node)):
             pending = functools.partial(_relu, _pending(first))
         elif type(operation) in OF_TWO and _are_integers(args):
             pending = functools.partial(OF_TWO[type(operation)], *args)
@@ -140,6 +141,12 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
 
 def _are_integers(values):
     return all(isinstance(x, Quantized) for x in values)
+
+
+def _is_pooled(node):
+    """Returns whether a node reads a pooling, with which TFLite fuses a ReLU."""
+    pools = keras.layers.AveragePooling2D | keras.layers.MaxPooling2D
+    return isinstance(producer(node.input_tensors[0])[0], pools)
 
 
 def _round(pending, low, high):
