@@ -162,8 +162,8 @@ def ranges(
     [0, 1], and that of a copy of the input too; if the input is shifted by one constant
     s, that range is [s, 1 + s]. In 8 bits, what is added to pixels and gives the output
     has their steps: see `_in_whole_levels`. The ranges of sigmoid, softmax and tanh are
-    `FIXED`. What is divided by has none, nor what it is computed from alone, where 8 bits
-    are too coarse near 0: see `POLES`.
+    `FIXED`. What is divided by has none, nor what it is computed from alone, where 8
+    bits are too coarse near 0: see `POLES`.
 
     Args:
         graph: The observed graph.
