@@ -48,6 +48,12 @@ def norm(layer):
     return call
 
 
+def normalized(x):
+    """Each channel less its mean, by its deviation, which may be 0."""
+    mean, variance = ops.moments(x, axes=(1, 2), keepdims=True)
+    return (x - mean) / ops.sqrt(variance + 1e-6)
+
+
 def halved(enlarged):
     return layers.AveragePooling2D(2)(enlarged)
 
@@ -82,6 +88,19 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "hard tanh": lambda x: ops.hard_tanh(x),
     "hard sigmoid": ops.hard_sigmoid,
     "hard swish": ops.hard_silu,
+    "hard swish within": lambda x: layers.Conv2D(4, 1, activation="hard_swish")(x),
+    "mish": lambda x: layers.Activation("mish")(x),
+    "negative": lambda x: ops.relu(-x) + x,
+    "where": lambda x: ops.where(x > 0, x, 0.1 * x),
+    "square root": lambda x: ops.sqrt(ops.abs(x)),
+    "dense of a row": lambda x: ops.reshape(
+        layers.Dense(4)(ops.reshape(x, (-1, SIDE**2, 4))), (-1, SIDE, SIDE, 4)
+    ),
+    "constant matrix": lambda x: ops.matmul(x, np.eye(4, 6, dtype="float32") / 2),
+    "einsum": lambda x: ops.einsum("bhwc,cd->bhwd", x, np.eye(4, dtype="float32")),
+    "constant kernel": lambda x: ops.depthwise_conv(
+        x, ops.ones((3, 3, 4, 1)) / 8, padding="same"
+    ),
     "tanh": ops.tanh,
     "sigmoid": ops.sigmoid,
     "SiLU": ops.silu,
@@ -101,17 +120,23 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "scaled": lambda x: x * 0.2,
     "shifted": lambda x: x + 0.5,
     "rescaling": lambda x: layers.Rescaling(2.0, -0.5)(x),
+    "normalization of data": lambda x: layers.Normalization(
+        mean=[0.1, 0, 0, 0.2], variance=[0.5, 1, 1, 2]
+    )(x),
     "scale by channel": lambda x: x * np.float32([0.5, 1, 2, 1.5]),
     "mean": lambda x: x - ops.mean(x, axis=(1, 2), keepdims=True),
     "mean of channels": lambda x: x - ops.mean(x, axis=-1, keepdims=True),
     "max": lambda x: x - ops.max(x, axis=-1, keepdims=True),
     "std": lambda x: x * ops.std(x, axis=(1, 2), keepdims=True),
+    "variance": lambda x: x * ops.var(x, axis=-1, keepdims=True),
+    "moments": normalized,
     "max pooling": lambda x: layers.UpSampling2D()(layers.MaxPooling2D()(x)),
     "average pooling": lambda x: layers.UpSampling2D()(layers.AveragePooling2D(2)(x)),
     "pooling 3x3": lambda x: layers.AveragePooling2D(3, 1, "same")(x),
     "nearest": lambda x: halved(layers.UpSampling2D()(x)),
     "nearest x3": lambda x: layers.AveragePooling2D(3)(layers.UpSampling2D(3)(x)),
     "bilinear": lambda x: halved(layers.UpSampling2D(interpolation="bilinear")(x)),
+    "bicubic": lambda x: halved(layers.UpSampling2D(interpolation="bicubic")(x)),
     "resizing": lambda x: halved(ops.image.resize(x, (2 * SIDE, 2 * SIDE))),
     "Resizing": lambda x: halved(layers.Resizing(2 * SIDE, 2 * SIDE)(x)),
     "zero padding": lambda x: layers.Conv2D(4, 3)(layers.ZeroPadding2D()(x)),
@@ -142,8 +167,10 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "maximum": lambda x: ops.maximum(x, layers.Conv2D(4, 1)(x)),
     "average": lambda x: layers.Average()([x, layers.Conv2D(4, 1)(x)]),
     "divide": lambda x: x / (ops.abs(x) + 1.0),
+    "divide by little": lambda x: x / (ops.abs(x) + 1e-3),
     "attention": attention,
     "softmax": lambda x: ops.softmax(x),
+    "softmax of the map": lambda x: layers.Softmax(axis=(1, 2))(x),
     "layer normalization": norm(layers.LayerNormalization()),
     "batch normalization": norm(layers.BatchNormalization()),
     "normalization first": lambda x: norm(layers.BatchNormalization())(

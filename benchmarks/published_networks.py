@@ -164,11 +164,24 @@ def xlsr(size=SIZE):
 
 def imdn(filters=64, blocks=6, size=SIZE):
     """Hui et al., ACM MM 2019: channels split off, attention by their contrast."""
+    return distilled(distillation, filters, blocks, size)
+
+
+def rfdn(filters=50, blocks=4, size=SIZE):
+    """Liu et al., ECCVW 2020; its attention's pooling has stride 2 in place of 3.
+
+    So sides that are left open must be multiples of 4.
+    """
+    return distilled(residual_distillation, filters, blocks, size)
+
+
+def distilled(block, filters, blocks, size):
+    """What IMDN and RFDN have around their blocks, all of which one 1x1 reads."""
     lr = image(size)
     x = head = conv(lr, filters)
     found = []
     for _ in range(blocks):
-        x = distillation(x, filters)
+        x = block(x, filters)
         found.append(x)
     x = leaky(conv(ops.concatenate(found, axis=-1), filters, 1))
     return shuffled(lr, conv(conv(x, filters) + head, 48))
@@ -185,21 +198,6 @@ def distillation(x, filters):
     contrast = contrast + ops.mean(y, axis=(1, 2), keepdims=True)
     y = y * conv(conv(contrast, filters // 16, 1, "relu"), filters, 1, "sigmoid")
     return x + conv(y, filters, 1)
-
-
-def rfdn(filters=50, blocks=4, size=SIZE):
-    """Liu et al., ECCVW 2020; its attention's pooling has stride 2 in place of 3.
-
-    So sides that are left open must be multiples of 4.
-    """
-    lr = image(size)
-    x = head = conv(lr, filters)
-    found = []
-    for _ in range(blocks):
-        x = residual_distillation(x, filters)
-        found.append(x)
-    x = leaky(conv(ops.concatenate(found, axis=-1), filters, 1))
-    return shuffled(lr, conv(conv(x, filters) + head, 48))
 
 
 def residual_distillation(x, filters):

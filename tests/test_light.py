@@ -91,7 +91,7 @@ def test_what_needs_tensorflow_says_what_to_install(without, command):
 @pytest.mark.parametrize(
     ("command", "light"),
     [
-        ("upscale photo.png --model photo --scale 4", "photo_x4_int8"),
+        ("upscale photo.png --model photo --scale 4", "photo_x2_int8 or photo_x4_int8"),
         ("restore photo.png --model denoise", "denoise_int8"),
         (
             "evaluate carn_m images --scale 2",
@@ -115,6 +115,15 @@ def test_a_network_in_float_names_those_that_need_no_tensorflow(
     ("command", "missing", "extra"),
     [
         ("evaluate carn_m_x2_int8 images --ifc", "SciPy", "ifc"),
+        (
+            "evaluate carn_m_x2_int8 images --metrics lpips",
+            *("torchmetrics", "perceptual"),
+        ),
+        (
+            "evaluate bicubic images --scale 2 --metrics dists",
+            "torchmetrics",
+            "perceptual",
+        ),
         ("evaluate carn_m_x2_int8 images --picture a.png", "Matplotlib", "train"),
         ("benchmark carn_m_x2_int8 -o timed", "Matplotlib", "train"),
     ],

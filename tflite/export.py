@@ -3,11 +3,14 @@
 Every file has the signature `serving_default`, from `lr` to `sr`.
 """
 
+import re
 import warnings
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError
 
+from tfsr.errors import InputError
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import operator_of
@@ -15,6 +18,8 @@ from tfsr.quiet import quiet_stderr
 from tfsr.tflite.flatbuffer import sign
 from tfsr.tflite.quantization.activations import Ranges, clipped_by_range
 from tfsr.tflite.widening import widen
+
+MISSING = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
 
 def float32(graph: Graph) -> bytes:
@@ -107,7 +112,16 @@ def _convert(converter):
     with quiet_stderr(), warnings.catch_warnings():
         # The ranges are in the graph or calibrated; the converter looks elsewhere.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
-        return sign(converter.convert())
+        try:
+            return sign(converter.convert())
+        except ConverterError as error:
+            missing = sorted({*MISSING.findall(str(error))})
+            if not missing:
+                raise
+            raise InputError(
+                f"TFLite has no {', '.join(missing)}, which the network computes with; "
+                "write it by other operations."
+            ) from None
 
 
 def _with_clip(graph):

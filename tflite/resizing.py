@@ -43,9 +43,8 @@ def at_size(content: bytes, height: int, width: int) -> bytes:
             varying |= {*operator.outputs}
             kept.append(operator)
             if names[i] == "STRIDED_SLICE":
-                x, *parts = operator.inputs
-                values = [interpreter.get_tensor(part) for part in parts]
-                _name_all_axes(model, operator, shapes[x], values)
+                parts = [interpreter.get_tensor(part) for part in operator.inputs[1:]]
+                _name_all_axes(model, operator, shapes[operator.inputs[0]], parts)
             continue
         for output in operator.outputs:
             values = np.ascontiguousarray(interpreter.get_tensor(output))

@@ -157,7 +157,7 @@ class TFLiteUpscaler(TFLiteFile):
             details["dtype"] == np.float32 for details in (self._input, self._output)
         )
         if floats and not self.is_ours:
-            self.peaks = self._peaks_of_floats()
+            self._find_peaks()
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         lr = as_floats(lr)
@@ -237,8 +237,8 @@ class TFLiteUpscaler(TFLiteFile):
             )
         return self._decoded(sr)
 
-    def _peaks_of_floats(self):
-        """Returns what white is in and out, of floats, which types do not tell.
+    def _find_peaks(self):
+        """Sets what white is in and out, of floats, which types do not tell.
 
         A gray ramp comes out as it is, but for its size; if it does not as numbers up
         to 1, and does up to 255, that is white.
@@ -250,8 +250,8 @@ class TFLiteUpscaler(TFLiteFile):
         for peak in PEAKS:
             self.peaks = (peak, peak)
             if np.abs(self._run(lr) - expected).mean() < LIKE:
-                return self.peaks
-        return (1, 1)
+                return
+        self.peaks = (1, 1)
 
     def input_array(self, lr: np.ndarray) -> np.ndarray:
         """Returns an image as the model's input tensor holds it, `(1, H, W, C)`."""

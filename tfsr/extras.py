@@ -16,6 +16,8 @@ MODULES = {  # what a message calls them, and the extra that they come with
     "skimage": ("scikit-image", "train"),
     "tensorflow": ("TensorFlow", "train"),
     "torch": ("PyTorch", "torch"),
+    "torchmetrics": ("torchmetrics", "perceptual"),
+    "torchvision": ("torchvision", "perceptual"),
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tfsr import extras
 from tfsr.arguments import whole
 from tfsr.errors import InputError
 
@@ -121,6 +122,38 @@ def ifc(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
     return information_fidelity.ifc(x[..., 0], y[..., 0])
 
 
+def lpips(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
+    """Returns the learned perceptual distance; lower is better, 0 for equal images.
+
+    Version 0.1 on AlexNet (Zhang et al., CVPR 2018), by torchmetrics; needs the extra
+    `perceptual`. Gray is repeated to RGB.
+
+    Args:
+        sr: `(H, W, C)` on the scale of 8 bits, clipped to it.
+        hr: The ground truth, of the same shape.
+        border: Pixels shaved from each side first.
+    """
+    from tfsr.scoring import perceptual
+
+    return perceptual.distance("lpips", *_shave(sr, hr, border))
+
+
+def dists(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
+    """Returns the distance of structure and texture; lower is better, 0 for equal ones.
+
+    On VGG16, of images in their own size (Ding et al., TPAMI 2020), by torchmetrics;
+    needs the extra `perceptual`. Gray is repeated to RGB.
+
+    Args:
+        sr: `(H, W, C)` on the scale of 8 bits, clipped to it.
+        hr: The ground truth, of the same shape.
+        border: Pixels shaved from each side first.
+    """
+    from tfsr.scoring import perceptual
+
+    return perceptual.distance("dists", *_shave(sr, hr, border))
+
+
 def window_sums(image: np.ndarray, side: int) -> np.ndarray:
     """Returns the sums over all squares of `side` pixels inside `(H, W, ...)`."""
     pad = ((1, 0), (1, 0), *((0, 0) for _ in image.shape[2:]))
@@ -160,6 +193,7 @@ class Metric:
             function of RGB. Papers compare by the first. Of one channel it is taken as
             that is, and its key has no ending.
         convention: What the protocol in a report says of it.
+        prepare: Called before work, raises an error where something is missing.
     """
 
     function: Callable[[np.ndarray, np.ndarray, int], float]
@@ -167,13 +201,39 @@ class Metric:
         default_factory=lambda: {"_y": luma, "_rgb": _as_it_is}
     )
     convention: str | None = None
+    prepare: Callable[[], object] = lambda: None
+
+
+def _prepare_ifc():
+    for module in ("scipy", "pyrtools"):
+        extras.check(module)
+
+
+def _prepare_perceptual(name):
+    for module in ("torchmetrics", "torchvision"):  # which bring torch
+        extras.check(module)
+    from tfsr.scoring import perceptual
+
+    perceptual.network(name)
 
 
 METRICS = {
     "psnr": Metric(psnr),
     "ssim": Metric(ssim, convention="11x11 Gaussian window of sigma 1.5"),
     "ssim_uniform": Metric(ssim_uniform, convention="8x8 uniform window"),
-    "ifc": Metric(ifc, views={"": luma}),
+    "ifc": Metric(ifc, views={"": luma}, prepare=_prepare_ifc),
+    "lpips": Metric(
+        lpips,
+        views={"": _as_it_is},
+        convention="version 0.1 on AlexNet, RGB, lower is better",
+        prepare=lambda: _prepare_perceptual("lpips"),
+    ),
+    "dists": Metric(
+        dists,
+        views={"": _as_it_is},
+        convention="VGG16, RGB, not made smaller, lower is better",
+        prepare=lambda: _prepare_perceptual("dists"),
+    ),
 }
 DEFAULT = ("psnr", "ssim")
 

@@ -94,6 +94,31 @@ def test_a_block_that_gets_one_tensor_twice_is_opened():
     assert sum(node.operation is block.conv for node in nodes) == 2
 
 
+class Gate(keras.layers.Layer):
+    """A stranger's layer of operations alone, and one with a weight of its own."""
+
+    def __init__(self, scaled=False):
+        super().__init__()
+        self.scaled = scaled
+
+    def build(self, shape):
+        if self.scaled:
+            self.scale = self.add_weight(shape=(shape[-1] // 2,), initializer="ones")
+
+    def call(self, x):
+        first, second = keras.ops.split(x, 2, axis=-1)
+        return first * second * (self.scale if self.scaled else 1.0)
+
+
+def test_a_layer_of_operations_alone_is_opened():
+    x = keras.Input((None, None, 4))
+    names = [
+        [type(node.operation).__name__ for node in inline(model).nodes]
+        for model in (keras.Model(x, Gate()(x)), keras.Model(x, Gate(scaled=True)(x)))
+    ]
+    assert names == [["Split", "Multiply", "Multiply"], ["Gate"]]
+
+
 def test_a_fault_of_ours_is_not_taken_for_the_stranger_s(monkeypatch):
     def faulty(*args, **kwargs):
         raise ZeroDivisionError

@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from tfsr.layers import CollapsibleConv2D, GroupedConv2D
+from tfsr.layers.collapsible_conv import EDGES
 
 
 def built(filters=8, channels=8, **arguments):
@@ -29,6 +30,22 @@ def test_equals_two_convolutions(conv2d, images, skip):
     layer = built(expanded=20, skip=skip)
     expected = convolved_twice(conv2d, images, layer)
     np.testing.assert_allclose(layer(images), expected, atol=1e-5)
+
+
+def test_edges_are_those_of_a_1x1_convolution(conv2d, images):
+    without, layer = built(), built(edges=True)
+    layer.strength.assign(np.random.default_rng(1).standard_normal((3, 8)))
+    expand, project, mix, strength, bias = layer.get_weights()
+    without.set_weights([expand, project, bias])
+    expected = convolved_twice(conv2d, images, without)
+    fixed = GroupedConv2D(8, 3, use_bias=False)
+    fixed.build(images.shape)
+    for e, (filter_of_edges, strengths) in enumerate(
+        zip(np.moveaxis(EDGES, -1, 0), strength, strict=True)
+    ):
+        fixed.set_weights([filter_of_edges[..., None, None] * np.diag(strengths)])
+        expected = expected + fixed(images @ mix[e])
+    np.testing.assert_allclose(layer(images), expected, atol=1e-4)
 
 
 def test_another_number_of_filters(conv2d, images):
@@ -68,7 +85,9 @@ def test_the_gradient_reaches_both_kernels(images):
     np.testing.assert_allclose(of_bias, factors.sum((0, 1, 2)), atol=1e-3)
 
 
-@pytest.mark.parametrize("arguments", [{}, {"skip": True}, {"expanded": 5}], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [{}, {"skip": True}, {"expanded": 5}, {"edges": True}], ids=str
+)
 def test_contract(check_layer, arguments):
     check_layer(CollapsibleConv2D(8, **arguments), channels=8)
 

@@ -238,6 +238,7 @@ def test_convert_and_verify_on_8_bit_inputs(
         assert scored["degradation"]["noise"] == "uint8"
         assert scored["mean"]["psnr"] == pytest.approx(verified[figure])
     code, text, _ = run("inspect", file)
+    assert text.startswith(f"file: {file}\n")
     assert code == 0
     assert "degradation: noise of sigma 25 (uint8)" in text
     timed = report("benchmark", file, "--runs", 2)

@@ -493,6 +493,14 @@ def test_without_o_the_result_lies_beside(here):
     assert main(["upscale", "holiday/photo.png"]) == 2  # there already
 
 
+@pytest.mark.parametrize("command", ["upscale", "restore"])
+def test_several_files_are_refused_with_advice(run, command):
+    """As a shell gives them for *.jpg."""
+    code, out, error = run(command, "a.jpg", "b.jpg", "c.jpg")
+    assert (code, out) == (2, "")
+    assert error.startswith("tfsr: 3 inputs: give one photo, or the folder of all (")
+
+
 def test_restore_chooses_only_where_it_can_tell(here, capsys):
     assert main(["restore", "jpeg_10.jpg"]) == 0
     assert Path("jpeg_10_restored.jpg").is_file()

@@ -3,7 +3,8 @@
 LiteRT.js runs a model only at the size in its file. So the page writes the size it
 needs into its copy of the file, at the places in `shapes`. The runtime computes all
 other shapes from there, as it does on the desktop when an input is resized. Thus a
-small photograph needs no padding, and the result is the same as on the desktop.
+small photograph needs no padding, and the result is the same as on the desktop. A file
+that computes sizes itself is put there as one of its tile's size.
 """
 
 import shutil
@@ -11,11 +12,14 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tfsr.data.degradation import BICUBIC, from_table, task_name
+from tfsr.data.degradation import BICUBIC, from_table
 from tfsr.errors import InputError
-from tfsr.files import replacing, write_text
+from tfsr.files import replacing, write_bytes, write_text
+from tfsr.tflite.devices.delegates import forms
 from tfsr.tflite.formats import format_of
-from tfsr.tflite.runtime import TFLiteUpscaler
+from tfsr.tflite.interpreters import child_of
+from tfsr.tflite.metadata import attach
+from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
 
 DYNAMIC_TILE = (192, 192)  # LR pixels: tile of models that have no fixed size
 INSIDE = 64  # LR pixels: smallest side of a tile without its overlap
@@ -76,6 +80,28 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
     )
 
 
+def put(file: Path, target: Path) -> dict:
+    """Writes a model for a page; returns its facts, as `tiling` has them.
+
+    One that computes sizes, such as those of its padding, becomes one of its tile's
+    size: no GPU takes it otherwise.
+
+    Raises:
+        InputError: As `tiling` does.
+    """
+    facts = tiling(file)
+    computes = any(form.name == "SHAPE" for form in forms(file.read_bytes()))
+    if not (facts["resizable"] and computes):
+        copy(file, target)
+        return facts
+    content, (height, width) = file.read_bytes(), facts["tile"]
+    child = child_of(str(file), height * width * facts["channels"])
+    fixed = child.run("tfsr.tflite.resizing:at_size", content, height, width)
+    known = {**facts_of(file), "size": [height, width], "one_size": True}
+    write_bytes(target, attach(fixed, known, content))
+    return tiling(target)
+
+
 def tiling(file: str | Path) -> dict:
     """Returns how a browser runs a model on photographs.
 
@@ -123,7 +149,7 @@ def tiling(file: str | Path) -> dict:
 def _purpose(facts):
     degradation = from_table(facts["degradation"])
     if facts["scale"] == 1:
-        return task_name(degradation, 1)
+        return f"for {degradation.in_short}"
     return "for clean photos" if degradation == BICUBIC else "for spoiled photos"
 
 

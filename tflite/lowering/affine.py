@@ -49,6 +49,24 @@ def affine_after_convolution(
     return with_weights(conv, kernel, factor * bias + shift)(x)
 
 
+def affine_before_shuffle(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """a shuffle(x) + s = shuffle(a' x + s'), where each block has the same a and s."""
+    found = _affine(operation, args)
+    if found is None:
+        return None
+    y, factor, shift = found
+    shuffle, x = producer(y)
+    if not isinstance(shuffle, op.DepthToSpace) or not read_once(y):
+        return None
+    factor, shift = (
+        np.tile(values, shuffle.block_size**2).astype("float32")
+        for values in (factor, shift)
+    )
+    return shuffle(x * factor + shift)
+
+
 def affine_before_convolution(
     operation: keras.Operation, *args
 ) -> keras.KerasTensor | None:
@@ -82,7 +100,7 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
     """a x + s = k * x + s for a depthwise 1x1 convolution k of a.
 
     In 8 bits it rounds once, and each channel has a step of its own. A product with one
-    number stays, and a shift of the input, for which `center_input` sees.
+    positive number stays, and a shift of the input, for which `center_input` sees.
     """
     found = _affine(operation, args)
     if found is None:
@@ -90,7 +108,7 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
     y, a, s = found
     x, factor, shift = _chain(y)
     factor, shift = a * factor, a * shift + s
-    of_one_number = (factor == factor[0]).all() and not shift.any()
+    of_one_number = (factor == abs(factor[0])).all() and not shift.any()
     if of_one_number or ((factor == 1).all() and is_input(x)):
         return None
     layer = layers.DepthwiseConv2D(1, name=name_of(operation))
@@ -108,6 +126,8 @@ def _affine(operation: Any, args: Any) -> tuple | None:
         return x, ones, np.array(operation.offset, np.float64)
     if type(operation) is layers.BatchNormalization and operation.axis in (-1, 3):
         return x, *_normalization(operation, ones)
+    if type(operation) is layers.Normalization:
+        return _of_data(operation, x, ones)
     if type(operation) is layers.Rescaling:
         return x, operation.scale * ones, operation.offset * ones
     if isinstance(operation, op.Negative):
@@ -136,6 +156,19 @@ def _normalization(norm, ones):
     factor = factor * values_of(norm.gamma) if norm.scale else factor
     offset = values_of(norm.beta) if norm.center else 0
     return factor, offset - factor * mean
+
+
+def _of_data(norm, x, ones):
+    """Returns x, scale and shift of a normalization by the mean of a data set."""
+    mean, variance = (
+        _by_channel(values, len(ones)) for values in (norm.mean, norm.variance)
+    )
+    if mean is None or variance is None:
+        return None
+    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+    if norm.invert:
+        return x, deviation, mean
+    return x, 1 / deviation, -mean / deviation
 
 
 def _by_channel(constant, channels):

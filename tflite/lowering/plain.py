@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from tfsr.graph import operations as op
@@ -42,6 +43,21 @@ def _same(layer, x):
     return x
 
 
+def _softmax(layer, x):
+    axes = np.ravel(layer.axis)
+    return ops.softmax(x, int(axes[0])) if len(axes) == 1 else None
+
+
+def _mean_and_var(operation, x):
+    axes, keepdims = operation.axes, operation.keepdims
+    return ops.mean(x, axes, keepdims), _variance(x, axes, keepdims)
+
+
+def _variance(x, axis, keepdims):
+    difference = x - ops.mean(x, axis, keepdims=True)
+    return ops.mean(difference * difference, axis, keepdims)
+
+
 def _resized(layer, x):
     if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio or layer.antialias:
         return None
@@ -60,9 +76,14 @@ AS_OPERATIONS: dict[type, Callable] = {
     layers.Activation: lambda layer, x: _activated(layer.activation, x),
     layers.LeakyReLU: lambda layer, x: ops.leaky_relu(x, layer.negative_slope),
     layers.Resizing: _resized,
-    layers.Softmax: lambda layer, x: ops.softmax(x, layer.axis),
+    layers.Softmax: _softmax,
+    op.Moments: _mean_and_var,
     op.Silu: lambda operation, x: x * ops.sigmoid(x),
     op.Square: lambda operation, x: x * x,
+    op.Std: lambda operation, x: ops.sqrt(
+        _variance(x, operation.axis, operation.keepdims)
+    ),
+    op.Var: lambda operation, x: _variance(x, operation.axis, operation.keepdims),
     op.HardSigmoid: lambda operation, x: ops.clip(x * (1 / 6) + 0.5, 0.0, 1.0),
     **dict.fromkeys(  # they do something in training alone
         (
@@ -81,8 +102,8 @@ AS_OPERATIONS: dict[type, Callable] = {
 def layer_as_operations(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """A layer without weights is what `AS_OPERATIONS` has of it.
 
-    silu(x) = x sigmoid(x), hard_sigmoid(x) = clip(x / 6 + 1/2, 0, 1); dropout and noise
-    are nothing after training.
+    silu(x) = x sigmoid(x), hard_sigmoid(x) = clip(x / 6 + 1/2, 0, 1), and var(x) =
+    mean((x - mean(x))^2); dropout and noise are nothing after training.
     """
     write = AS_OPERATIONS.get(type(operation))
     if write is None or _has_a_stranger_s_activation(operation):
@@ -130,6 +151,53 @@ def activation_apart(operation: keras.Operation, *args) -> keras.KerasTensor | N
     return _activated(operation.activation, layer(*args))
 
 
+def function_as_layer(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """`ops.conv` and `ops.depthwise_conv` with a constant kernel are layers with it."""
+    if not isinstance(operation, op.Conv | op.DepthwiseConv) or len(args) != 2:
+        return None
+    x, kernel = args
+    if isinstance(kernel, keras.KerasTensor | keras.Variable) or len(kernel.shape) != 4:
+        return None
+    kernel = values_of(kernel)
+    options = {
+        "kernel_size": kernel.shape[:2],
+        "strides": operation.strides,
+        "padding": operation.padding,
+        "dilation_rate": operation.dilation_rate,
+        "use_bias": False,
+        "trainable": False,
+        "name": name_of(operation),
+    }
+    if isinstance(operation, op.DepthwiseConv):
+        layer = layers.DepthwiseConv2D(depth_multiplier=kernel.shape[3], **options)
+    else:
+        groups = x.shape[-1] // kernel.shape[2]
+        layer = layers.Conv2D(kernel.shape[3], groups=groups, **options)
+    return built(layer, x, [kernel])(x)
+
+
+def product_as_convolution(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """x k = k * x for a constant matrix k and the channels of a map, by 1x1."""
+    if isinstance(operation, op.Einsum):
+        inputs, _, output = operation.subscripts.replace("->", ",").split(",")[:3]
+        plain = operation.subscripts == f"{inputs},{inputs[-1]}{output[-1]}->{output}"
+        if not plain or inputs[:-1] != output[:-1]:
+            return None
+    elif not isinstance(operation, op.Matmul):
+        return None
+    x, kernel, *_ = args
+    if not isinstance(x, keras.KerasTensor) or len(x.shape) != 4:
+        return None
+    if isinstance(kernel, keras.KerasTensor | keras.Variable) or len(kernel.shape) != 2:
+        return None
+    kernel = values_of(kernel)
+    conv = convolution(name_of(operation), kernel[None, None], 0 * kernel[0])
+    conv.trainable = False
+    return conv(x)
+
+
 def separable_apart(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """A separable convolution is a depthwise one, and a 1x1 one of its output."""
     if type(operation) is not layers.SeparableConv2D or not is_linear(operation):
@@ -161,6 +229,9 @@ def convolution_as_grouped(
     if kind not in (layers.Conv2D, layers.Dense) or not is_linear(operation):
         return None
     if kind is layers.Dense:
+        if len(args[0].shape) == 3:  # a row of pixels
+            row = ops.expand_dims(args[0], 1)
+            return ops.squeeze(convolution_as_grouped(operation, row), 1)
         if len(args[0].shape) != 4:
             return None
         kernel, bias = weights_of(operation)
@@ -178,10 +249,18 @@ def convolution_as_grouped(
     return conv(*args)
 
 
+# Of Keras' activations, those that fail on symbolic tensors or, as relu, are of another
+# class there.
+SYMBOLIC: dict[Callable, Callable] = {
+    keras.activations.relu: ops.relu,
+    keras.activations.hard_silu: ops.hard_silu,
+    keras.activations.mish: lambda x: x * ops.tanh(ops.softplus(x)),
+    keras.activations.sparsemax: layers.Activation("sparsemax"),
+}
+
+
 def _activated(activation, x):
-    if activation is keras.activations.relu:
-        return ops.relu(x)  # on symbolic tensors it is an operation of another class
-    y = activation(x)
+    y = SYMBOLIC.get(activation, activation)(x)
     operation, before = producer(y)
     write = None if y is x else AS_OPERATIONS.get(type(operation))
     return write(operation, before) if write else y
@@ -196,6 +275,8 @@ PLAIN = (
     activation_apart,
     layer_as_operations,
     bounds_as_clip,
+    function_as_layer,
+    product_as_convolution,
     separable_apart,
     convolution_as_grouped,
 )

@@ -29,6 +29,7 @@ from tfsr.tflite.lowering.affine import (
     affine_after_convolution,
     affine_as_depthwise,
     affine_before_convolution,
+    affine_before_shuffle,
 )
 from tfsr.tflite.lowering.convolutions import (
     pointwise_after_convolution,
@@ -138,6 +139,28 @@ def enlarge_as_convolution(
         name=name_of(operation),
     )
     return keras.ops.depth_to_space(built(conv, x, [kernel])(x), operation.scale)
+
+
+def resize_as_enlarge(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """Keras' bicubic(x) by a whole factor is `BicubicEnlarge`, but at the border.
+
+    Within two pixels of it Keras reads fewer pixels, and this mirrored ones; elsewhere
+    TensorFlow's weights are off by up to 1/1000. TFLite has no bicubic resizing.
+    """
+    if getattr(operation, "interpolation", None) != "bicubic":
+        return None
+    (x,) = args
+    if isinstance(operation, keras.layers.UpSampling2D):
+        factors = {*operation.size}
+    elif isinstance(operation, op.Resize):
+        sides = zip(operation.size, x.shape[1:3], strict=True)
+        factors = {size / side if side else 0 for size, side in sides}
+    else:
+        return None
+    (factor, *others) = factors
+    if others or factor not in (2, 3, 4):
+        return None
+    return BicubicEnlarge(int(factor))(x)
 
 
 def subtract_nothing(operation: keras.Operation, *args) -> keras.KerasTensor | None:
@@ -401,13 +424,16 @@ def slopes_as_one(operation: keras.Operation, *args) -> keras.KerasTensor | None
     return keras.ops.leaky_relu(x, float(slope)) if slope else keras.ops.relu(x)
 
 
-def clip_before_shuffle(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """clip(shuffle(x)) = shuffle(clip(x)).
+def activation_before_shuffle(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """a(shuffle(x)) = shuffle(a(x)) for a clip, sigmoid or tanh.
 
-    In 8 bits the range of what is before the clip does its work: if that is a
+    In 8 bits the range of what is before a clip does its work: if that is a
     convolution, it costs nothing.
     """
-    if clip_bounds(operation) is None:
+    of_any_map = isinstance(operation, op.Sigmoid | op.Tanh)
+    if not of_any_map and clip_bounds(operation) is None:
         return None
     shuffle, x = producer(args[0])
     return shuffle(operation(x)) if isinstance(shuffle, op.DepthToSpace) else None
@@ -461,6 +487,18 @@ def shift_out_of_convolution(
     return with_weights(operation, kernel, bias)(x)
 
 
+def hard_silu_as_gate(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """hard_silu(x) = x clip(x / 6 + 1/2, 0, 1).
+
+    The 8-bit delegate takes these and no hard swish, and LiteRT's own needs an output
+    step of more than 1/128 of the input's.
+    """
+    if not isinstance(operation, op.HardSilu):
+        return None
+    (x,) = args
+    return x * keras.ops.clip(x * (1 / 6) + 0.5, 0.0, 1.0)
+
+
 def split_as_slices(
     operation: keras.Operation, *args
 ) -> list[keras.KerasTensor] | None:
@@ -478,14 +516,16 @@ def split_as_slices(
 
 _RULES = (
     slopes_as_one,
-    clip_before_shuffle,
+    activation_before_shuffle,
     fold_kernels,
+    affine_before_shuffle,
     affine_after_convolution,
     affine_before_convolution,
     average_in_convolutions,
     subtract_nothing,
     colors_as_convolution,
     copies_as_convolution,
+    resize_as_enlarge,
     enlarge_as_convolution,
     transposed_as_shuffle,
     unused_channels,
@@ -502,6 +542,7 @@ _RULES = (
 EXACT = (*PLAIN, *_RULES)
 FOR_INT8 = (
     *PLAIN,
+    hard_silu_as_gate,
     affine_before_convolution,
     center_input,
     shift_after_blocks,

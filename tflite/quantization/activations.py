@@ -10,8 +10,15 @@ import numpy as np
 from tfsr.errors import InputError
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import MOVES, SUMS, clip_bounds, is_relu, operator_of
-from tfsr.layers import ChannelShift
+from tfsr.graph.operators import (
+    MOVES,
+    SUMS,
+    clip_bounds,
+    is_convolution,
+    is_relu,
+    operator_of,
+)
+from tfsr.layers import ChannelShift, GroupedConv2D
 from tfsr.tflite.lowering.engine import copies_channels, is_input, name_of
 
 # Both by position: the index of a node in `graph.nodes`.
@@ -24,6 +31,24 @@ FIXED = {  # the only ranges in which TFLite has these, steps of 1 / 256 and 1 /
     op.Tanh: (-1.0, 127 / 128),
 }
 WHOLE_LEVELS = (-128 / 255, 127 / 255)  # the range in steps of a pixel's
+FUSED = (  # with a ReLU that reads them, beside moves
+    GroupedConv2D,
+    keras.layers.Conv2D,
+    keras.layers.DepthwiseConv2D,
+    op.Add,
+    op.Divide,
+    op.Multiply,
+    op.Subtract,
+    op.TrueDivide,
+)
+POLES = {  # which argument of these must not be near 0
+    op.Divide: 1,
+    op.TrueDivide: 1,
+    op.Log: 0,
+    op.Reciprocal: 0,
+    op.Rsqrt: 0,
+}
+STEPS_FROM_POLE = 16  # of 8 bits: rounding moves what is farther by up to 3 %
 VALUES_PER_PATCH = 4000
 BINS = 2048
 BATCH = 8  # patches run at once
@@ -45,7 +70,7 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
 
     def call(node, *args, **kwargs):
         outputs = node.operation(*args, **kwargs)
-        if not moves(node):
+        if not moves(node) and _is_of_floats(node):
             values = keras.ops.convert_to_numpy(outputs)
             count = VALUES_PER_PATCH * len(values)
             kept = rng.choice(values.ravel(), count)
@@ -56,6 +81,11 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
     for batch in batches(patches):
         graph.run([batch] * len(graph.inputs), call)
     return {i: np.concatenate(kept) for i, kept in samples.items()}
+
+
+def _is_of_floats(node):
+    """Returns whether a node has one output, of numbers that can be rounded."""
+    return [keras.backend.is_float_dtype(x.dtype) for x in node.outputs] == [True]
 
 
 def batches(patches: Iterable[np.ndarray]) -> Iterator:
@@ -132,7 +162,8 @@ def ranges(
     [0, 1], and that of a copy of the input too; if the input is shifted by one constant
     s, that range is [s, 1 + s]. In 8 bits, what is added to pixels and gives the output
     has their steps: see `_in_whole_levels`. The ranges of sigmoid, softmax and tanh are
-    `FIXED`.
+    `FIXED`. What is divided by has none, nor what it is computed from alone, where 8
+    bits are too coarse near 0: see `POLES`.
 
     Args:
         graph: The observed graph.
@@ -165,6 +196,8 @@ def ranges(
             if residuals & set(together):
                 shared = _in_whole_levels(values, shared)
         chosen.update(dict.fromkeys(members, shared))
+    for i in _near_poles(graph, samples, chosen):
+        chosen.pop(i, None)
     return chosen
 
 
@@ -180,6 +213,43 @@ def _in_whole_levels(values, bounds):
     return bounds if np.mean(clipped**2) > step**2 / 12 else WHOLE_LEVELS
 
 
+def _near_poles(graph, samples, ranges):
+    """Returns the positions of what `POLES` read near 0, and of what only it reads."""
+    made_by = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+    readers: dict[int, set[int]] = {}
+    for i, node in enumerate(graph.nodes):
+        for x in node.input_tensors:
+            readers.setdefault(made_by.get(id(x), -1), set()).add(i)
+    read_by_poles = {
+        made_by.get(id(_arguments(node)[POLES[type(node.operation)]]))
+        for node in graph.nodes
+        if type(node.operation) in POLES
+    }
+    found: set[int] = set()
+    for group in _same_range(graph):
+        members = group & ranges.keys()
+        if not members or not group & read_by_poles:
+            continue
+        values = np.concatenate([samples[i] for i in members])
+        low, high = ranges[min(members)]
+        if np.abs(values).min() < STEPS_FROM_POLE * (high - low) / 255:
+            found |= group
+    left = [*found]
+    while left:
+        node = graph.nodes[left.pop()]
+        for i in {made_by.get(id(x), -1) for x in node.input_tensors} - found - {-1}:
+            operation = graph.nodes[i].operation
+            scales = isinstance(operation, keras.layers.DepthwiseConv2D)
+            if readers[i] <= found and (scales or not is_convolution(operation)):
+                found.add(i)
+                left.append(i)
+    return found
+
+
+def _arguments(node):
+    return [*node.arguments.args, *node.arguments.kwargs.values()]
+
+
 def is_of_pixels(bounds: tuple[float, float]) -> bool:
     """Returns whether a range is that of pixels, [0, 1] or shifted: 8 bits suffice."""
     return bounds[1] - bounds[0] == 1
@@ -190,22 +260,34 @@ def is_given(bounds: tuple[float, float]) -> bool:
     return is_of_pixels(bounds) or bounds in FIXED.values()
 
 
-def fused_into_relu(graph: Graph) -> set[int]:
-    """Returns the positions of nodes whose outputs a ReLU reads and nothing else.
+def fused_into_relu(graph: Graph) -> dict[int, int]:
+    """Returns the positions of nodes that a clip alone reads, and those of the clips.
 
-    Or another clip, if its range alone can do what it does: see `clipped_by_range`.
+    TFLite fuses some with a ReLU (`FUSED`). Others are those of a clip that its range
+    alone can do: see `clipped_by_range`.
     """
-    consumers: dict[int, list] = {}
-    for node in graph.nodes:
+    readers: dict[int, list] = {}
+    for i, node in enumerate(graph.nodes):
         for x in node.input_tensors:
-            consumers.setdefault(id(x), []).append(node.operation)
-    outputs = [consumers.get(id(node.outputs[0]), []) for node in graph.nodes]
-    ranged = {id(graph.nodes[i].operation) for i in clipped_by_range(graph)}
-    return {
-        i
-        for i, readers in enumerate(outputs)
-        if len(readers) == 1 and (is_relu(readers[0]) or id(readers[0]) in ranged)
-    }
+            readers.setdefault(id(x), []).append(i)
+    ranged, found = clipped_by_range(graph), {}
+    for i, node in enumerate(graph.nodes):
+        reader, *others = readers.get(id(node.outputs[0]), [None])
+        if others or reader is None or type(node.operation) in FIXED:
+            continue
+        is_fused = is_relu(graph.nodes[reader].operation) and _is_fused(node)
+        if is_fused or reader in ranged:
+            found[i] = reader
+    return found
+
+
+def _is_fused(node):
+    """Returns whether TFLite makes one operation of a node and a ReLU of it."""
+    return moves(node) or type(node.operation) in FUSED
+
+
+def _reads(node, outputs):
+    return any(id(x) in outputs for x in node.input_tensors)
 
 
 def clipped_by_range(graph: Graph) -> set[int]:
@@ -213,14 +295,23 @@ def clipped_by_range(graph: Graph) -> set[int]:
 
     min(max(x, a), b) is what integers of a range within [a, b] hold of x. So it is if
     the clip shares its range with clips to the same bounds alone, or with the output,
-    whose range is [0, 1]. ReLUs are left out: TFLite fuses them anyway.
+    whose range is [0, 1]. Clips of what has its `FIXED` range are left out, and ReLUs
+    that TFLite fuses with what is before.
     """
     outputs = {id(x) for x in graph.outputs}
+    fused = {id(node.outputs[0]) for node in graph.nodes if _is_fused(node)}
+    fixed = {id(n.outputs[0]) for n in graph.nodes if type(n.operation) in FIXED}
     found = set()
     for together in _same_range(graph):
         nodes = {i: graph.nodes[i] for i in together}
         bounds = {i: clip_bounds(node.operation) for i, node in nodes.items()}
-        clips = {i: b for i, b in bounds.items() if b and np.isfinite(b[1])}
+        clips = {
+            i: b
+            for i, b in bounds.items()
+            if b
+            and not _reads(nodes[i], fixed)
+            and not (is_relu(nodes[i].operation) and _reads(nodes[i], fused))
+        }
         of_pixels = any(id(node.outputs[0]) in outputs for node in nodes.values())
         kinds = {clips.get(i) for i, node in nodes.items() if not moves(node)}
         for i, (low, high) in clips.items():

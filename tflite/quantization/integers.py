@@ -17,9 +17,10 @@ import tensorflow as tf
 from tfsr.data.degradation import Degradation
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import SUMS, is_convolution, is_relu
+from tfsr.graph.operators import is_convolution, is_relu
 from tfsr.layers import BilinearResize, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
+from tfsr.tflite.lowering.engine import producer
 from tfsr.tflite.quantization.activations import (
     Ranges,
     clipped_by_range,
@@ -92,34 +93,37 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
         pixels: uint8 `(B, H, W, C)`.
     """
     position = {id(node): i for i, node in enumerate(graph.nodes)}
-    hidden, ranged = fused_into_relu(graph), clipped_by_range(graph)
+    hidden = {i for i, clip in fused_into_relu(graph).items() if clip in ranges}
+    ranged = clipped_by_range(graph)
 
     def call(node, *args, **kwargs):
         bounds = ranges.get(position[id(node)])
         operation = node.operation
         first = keras.tree.flatten(args)[0]
-        is_sum = isinstance(operation, SUMS) and position[id(node)] not in hidden
-        if bounds is None and (is_sum or keras.ops.is_tensor(first)):  # in float32
+        waits = position[id(node)] in hidden or moves(node)
+        if bounds is None and (not waits or keras.ops.is_tensor(first)):  # in float32
             real = keras.tree.map_structure(_real, args)
-            return keras.ops.convert_to_tensor(operation(*real, **kwargs))
+            return keras.tree.map_structure(
+                keras.ops.convert_to_tensor, operation(*real, **kwargs)
+            )
         if moves(node):
             if type(operation) in MIXING:
                 return MIXING[type(operation)](operation, *args)
             return _move(operation, *args, **kwargs)
         if is_convolution(operation):
             pending = _convolve(operation, *args)
-        elif position[id(node)] in ranged and callable(args[0]):
-            pending = args[0]
-        elif is_relu(operation) and callable(args[0]):
-            pending = functools.partial(_relu, args[0])
-        elif type(operation) in OF_TWO and all(isinstance(x, Quantized) for x in args):
+        elif position[id(node)] in ranged and not keras.ops.is_tensor(first):
+            pending = _pending(first)
+        elif is_relu(operation) and (callable(first) or _is_pooled(node)):
+            pending = functools.partial(_relu, _pending(first))
+        elif type(operation) in OF_TWO and _are_integers(args):
             pending = functools.partial(OF_TWO[type(operation)], *args)
         elif isinstance(operation, keras.layers.Identity):
             pending = functools.partial(_quantize, *args)
+        elif isinstance(operation, op.Sqrt) and isinstance(first, Quantized):
+            pending = functools.partial(_sqrt, first)
         elif isinstance(operation, op.LeakyRelu):
             pending = functools.partial(_leaky_relu, *args, operation.negative_slope)
-        elif isinstance(operation, op.HardSilu):
-            pending = functools.partial(_hard_swish, *args)
         elif isinstance(operation, op.Multiply) and isinstance(args[1], float):
             pending = functools.partial(_multiply, *args)
         else:
@@ -133,6 +137,16 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
     elif sr.scale != image.scale:
         sr = _round(_real_numbers(_real(sr)), 0, 1)
     return sr.values.astype(np.uint8)
+
+
+def _are_integers(values):
+    return all(isinstance(x, Quantized) for x in values)
+
+
+def _is_pooled(node):
+    """Returns whether a node reads a pooling, with which TFLite fuses a ReLU."""
+    pools = keras.layers.AveragePooling2D | keras.layers.MaxPooling2D
+    return isinstance(producer(node.input_tensors[0])[0], pools)
 
 
 def _round(pending, low, high):
@@ -212,21 +226,6 @@ OF_TWO = {
 }
 
 
-def _hard_swish(x, scale):
-    """Returns x times its gate, min(max(x + 3, 0), 6) / 6, both in 16 bits."""
-    fine = x.values.astype(np.int64) << 7
-    step = x.scale / np.float32(128)
-    multiplier, exponent = _multiplier(step / scale)
-    slope, growth = _multiplier(step / np.float32(3 / 2**15))  # from -1 to 1
-    slope, multiplier = (min((m + 2**15) >> 16, 2**15 - 1) for m in (slope, multiplier))
-    gate = _in_16_bits(fine << max(growth - 1, 0))
-    gate = _in_16_bits(_scaled(gate, slope, 15) << (growth > 0))
-    gate = (_halved(gate, max(-growth, 0)) + 2**15) >> 1
-    products = gate * _scaled(fine, multiplier, 15)
-    products = np.sign(products) * (np.abs(products) >> 15)
-    return _halved(products, -exponent)
-
-
 def _multiplier(ratio):
     """Returns m of 31 bits and e with m 2^(e - 31) nearest to a ratio."""
     fraction, exponent = math.frexp(float(ratio))
@@ -242,10 +241,6 @@ def _scaled(x, multiplier, bits):
 def _halved(x, times):
     """Returns x / 2^times, halves away from 0."""
     return np.sign(x) * ((np.abs(x) + (1 << times >> 1)) >> times)
-
-
-def _in_16_bits(x):
-    return np.clip(x, -(2**15), 2**15 - 1)
 
 
 def _quantize(x, scale):
@@ -265,6 +260,16 @@ def _leaky_relu(x, slope, scale):
     ratio = x.scale / scale
     above, below = (np.rint(256 * ratio * np.float32(s)) for s in (1, slope))
     return np.floor((x.values * np.where(x.values < 0, below, above) + 128) / 256)
+
+
+def _pending(x):
+    """Returns what is not rounded yet, or what rounds integers to another range."""
+    return functools.partial(_leaky_relu, x, 1) if isinstance(x, Quantized) else x
+
+
+def _sqrt(x, scale):
+    """Returns roots, rounded down."""
+    return np.floor(np.sqrt(_real(x)) / np.float64(scale))
 
 
 def _relu(pending, scale):

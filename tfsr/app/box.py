@@ -48,14 +48,12 @@ def write_box(
     Raises:
         InputError: If a model cannot run in a browser, or LiteRT.js is missing.
     """
-    from tfsr.tflite.devices.browser import copy, copy_runtime, tiling
+    from tfsr.tflite.devices.browser import copy_runtime, put
 
     _check(models)
-    facts = [tiling(model) for model in models]
     out = Path(out)
     copy_runtime(out / "litert", package)
-    for model in models:
-        copy(Path(model), out / Path(model).name)
+    facts = [put(Path(model), out / Path(model).name) for model in models]
     names = {model["file"] for model in facts}
     for earlier in out.glob("*.tflite"):
         if earlier.name not in names:

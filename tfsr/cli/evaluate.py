@@ -102,7 +102,7 @@ def run(options):
     from tfsr.scoring.evaluation import default_metrics, draw_examples, gain
     from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
-    from tfsr.zoo.upscalers import BASELINES, load_upscaler
+    from tfsr.zoo.upscalers import BASELINES, load_upscaler, naming_lighter
 
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
@@ -115,7 +115,8 @@ def run(options):
         raise InputError(f"{options.folder}: not a folder of images.")
     channels = CHANNELS.get(options.protocol)
     luma = "y" if channels == "y" else None
-    upscaler = load_upscaler(options.model, options.scale, luma)
+    with naming_lighter(options.model):
+        upscaler = load_upscaler(options.model, options.scale, luma)
     border = options.border
     if options.protocol == "sr_rgb" and border is None:
         border = upscaler.scale + DIV2K_BORDER

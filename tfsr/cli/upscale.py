@@ -72,11 +72,12 @@ def _with_files(command, suffix):
 
 
 def _upscale(options):
-    from tfsr.zoo.upscalers import load_upscaler
+    from tfsr.zoo.upscalers import load_upscaler, naming_lighter
 
     @functools.cache
     def load(model):
-        upscaler = load_upscaler(model, options.scale, smallest=True)
+        with naming_lighter(model):
+            upscaler = load_upscaler(model, options.scale, smallest=True)
         if upscaler.scale == 1:
             raise InputError(
                 f"{upscaler.name}: restores photos in their size; see tfsr restore."
@@ -101,7 +102,7 @@ def _upscale(options):
 
 
 def _restore(options):
-    from tfsr.zoo.upscalers import BASELINES, load_upscaler
+    from tfsr.zoo.upscalers import BASELINES, load_upscaler, naming_lighter
 
     if options.model in BASELINES:
         raise InputError(f"--model {options.model}: restores nothing.")
@@ -109,12 +110,17 @@ def _restore(options):
     if options.out is None:
         options.out = _beside(options.input, "_restored")
 
+    @functools.cache
+    def load(model):
+        with naming_lighter(model):
+            return load_upscaler(model, 1)
+
     def choose(photo):
         from tfsr.zoo.choosing import restorer_of
 
         return restorer_of(photo)
 
-    return _run(options, functools.cache(lambda m: load_upscaler(m, 1)), choose)
+    return _run(options, load, choose)
 
 
 def _check_exists(source):

@@ -101,6 +101,11 @@ class Degradation:
         return (self,)
 
     @property
+    def in_short(self) -> str:
+        """What it is, without the details in brackets."""
+        return str(self).partition(" (")[0]
+
+    @property
     def levels(self) -> tuple[float, float] | None:
         """The lowest and highest that a network for this restores well.
 

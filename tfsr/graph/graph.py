@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsr.graph.operators import operator_of
+from tfsr.graph.operators import MOVES, operator_of
 from tfsr.layers import FakeQuantizedConv2D
 
 TRIED_SIDE = 32  # pixels of the maps that an opened block is tried on
@@ -109,12 +109,15 @@ def _input_like(x, height=None, width=None):
 
 
 def _is_block(operation):
-    """Returns whether an operation consists of layers that have all of its weights."""
-    if not isinstance(operation, keras.layers.Layer) or operator_of(operation):
+    """Returns whether a layer may consist of operations and layers with its weights.
+
+    `_inside` tells whether it does.
+    """
+    known = operator_of(operation) or isinstance(operation, MOVES)
+    if not isinstance(operation, keras.layers.Layer) or known:
         return False
-    inside = operation._layers
-    theirs = {id(weight) for layer in inside for weight in layer.weights}
-    return bool(inside) and all(id(weight) in theirs for weight in operation.weights)
+    theirs = {id(weight) for layer in operation._layers for weight in layer.weights}
+    return all(id(weight) in theirs for weight in operation.weights)
 
 
 def _inside(block, args, kwargs):

@@ -21,6 +21,7 @@ from keras.src.ops.nn import (
     LeakyRelu,
     LogSigmoid,
     MaxPool,
+    Moments,
     Relu,
     Relu6,
     Selu,

@@ -138,7 +138,7 @@ def grouped_window(operation: Any, node: Any, reach: Reach) -> Reach:
 def function_window(operation: Any, node: Any, reach: Reach) -> Reach:
     """As `window`, for a convolution called as a function of input and kernel."""
     _, kernel, *_ = arguments_of(node)
-    size = kernel.shape[:2]
+    size = tuple(kernel.shape[:2])
     return _windowed(
         reach, size, operation.strides, operation.dilation_rate, operation.padding
     )
@@ -155,7 +155,7 @@ def function_spread(operation: Any, node: Any, reach: Reach) -> Reach:
     _, kernel, *_ = arguments_of(node)
     return _spread(
         reach,
-        kernel.shape[:2],
+        tuple(kernel.shape[:2]),
         operation.strides,
         operation.dilation_rate,
         operation.padding,

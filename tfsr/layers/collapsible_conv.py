@@ -5,6 +5,14 @@ from keras import ops
 from tfsr.layers.grouped_conv import GroupedConv2D
 
 KERNEL_SIZE = 3
+EDGES = np.stack(
+    [
+        [[1, 0, -1], [2, 0, -2], [1, 0, -1]],  # Sobel's two
+        [[1, 2, 1], [0, 0, 0], [-1, -2, -1]],
+        [[0, 1, 0], [1, -4, 1], [0, 1, 0]],  # Laplace's
+    ],
+    axis=-1,
+).astype("float32")
 
 
 @keras.saving.register_keras_serializable(package="tfsr")
@@ -32,10 +40,12 @@ class CollapsibleConv2D(GroupedConv2D):
         `(B, H, W, filters)`.
 
     Reference:
-        Bhardwaj et al., MLSys 2022, https://arxiv.org/abs/2103.09404
+        Bhardwaj et al., MLSys 2022, https://arxiv.org/abs/2103.09404; `edges` of
+        Zhang et al., "Edge-oriented Convolution Block for Real-time Super Resolution
+        on Mobile Devices", ACM MM 2021, https://doi.org/10.1145/3474085.3475291
     """
 
-    def __init__(self, filters, expanded=256, skip=False, **kwargs):
+    def __init__(self, filters, expanded=256, skip=False, edges=False, **kwargs):
         super().__init__(filters, KERNEL_SIZE, **kwargs)
         if type(expanded) is not int or expanded < 1:
             raise ValueError(
@@ -43,6 +53,7 @@ class CollapsibleConv2D(GroupedConv2D):
             )
         self.expanded = expanded
         self.skip = skip
+        self.edges = edges
 
     @property
     def kernel(self):
@@ -53,6 +64,9 @@ class CollapsibleConv2D(GroupedConv2D):
             identity = np.zeros(kernel.shape, "float32")
             identity[1, 1] = np.eye(self.filters)
             kernel = kernel + identity
+        if self.edges:
+            mix, strength = map(ops.convert_to_tensor, (self.mix, self.strength))
+            kernel = kernel + ops.tensordot(EDGES, mix * strength[:, None], axes=1)
         return ops.cast(kernel, self.compute_dtype)
 
     def build(self, input_shape):
@@ -67,7 +81,12 @@ class CollapsibleConv2D(GroupedConv2D):
         config = super().get_config()
         for fixed in ("kernel_size", "groups", "lowering", "initializer", "use_bias"):
             del config[fixed]
-        return {**config, "expanded": self.expanded, "skip": self.skip}
+        return {
+            **config,
+            "expanded": self.expanded,
+            "skip": self.skip,
+            "edges": self.edges,
+        }
 
     def _add_weights(self, shape, uniform):
         def normal(deviation):
@@ -86,4 +105,17 @@ class CollapsibleConv2D(GroupedConv2D):
             initializer=normal(self.expanded**-0.5 * (0.1 if self.skip else 1)),
             autocast=False,
         )
+        if self.edges:
+            self.mix = self.add_weight(
+                name="mix",
+                shape=(EDGES.shape[-1], *shape[2:]),
+                initializer=normal(shape[2] ** -0.5),
+                autocast=False,
+            )
+            self.strength = self.add_weight(
+                name="strength",
+                shape=(EDGES.shape[-1], self.filters),
+                initializer=normal(1e-3),  # as the authors' code has it
+                autocast=False,
+            )
         self.bias = self.add_weight(name="bias", shape=shape[-1:], initializer="zeros")

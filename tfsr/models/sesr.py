@@ -35,6 +35,7 @@ def sesr(
     channels: int = 3,
     color_blocks: int = 0,
     expanded: int = 256,
+    edges: bool = False,
 ) -> keras.Model:
     """Builds SESR, `(B, H, W, channels)` to `(B, H * scale, W * scale, channels)`.
 
@@ -46,6 +47,7 @@ def sesr(
         color_blocks: Convolutions of colours before they meet the chain: where LR is
             clean none are needed, but JPEG spreads colours over many pixels.
         expanded: Channels that a block has inside, in training.
+        edges: Whether the chain has ECBSR's filters of edges in training.
     """
     if type(scale) is not int or scale not in (2, 3, 4):
         raise ValueError(f"`scale` must be 2, 3 or 4. Received: scale={scale}.")
@@ -62,8 +64,9 @@ def sesr(
     lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
     # Pixels stay float32 where the network trains in half precision, which rounds them.
     x = ChannelShift([-m for m in mean], dtype="float32", name="sub_mean")(lr)
-    x = collapsible_chain(x, filters, blocks, expanded)
-    residual = CollapsibleConv2D(scale**2, expanded, name=f"tail_x{scale}")(x)
+    x = collapsible_chain(x, filters, blocks, expanded, edges)
+    tail = CollapsibleConv2D(scale**2, expanded, edges=edges, name=f"tail_x{scale}")
+    residual = tail(x)
     if channels == 3:
         differences = ColorDifferences(dtype="float32", name="differences")(lr)
         residual = color_residual(residual, differences, x, COLORS, color_blocks)
@@ -74,7 +77,7 @@ def sesr(
 
 
 def collapsible_chain(
-    x: keras.KerasTensor, filters: int, blocks: int, expanded: int
+    x: keras.KerasTensor, filters: int, blocks: int, expanded: int, edges: bool = False
 ) -> keras.KerasTensor:
     """Returns the features of SESR's chain, `(B, H, W, C)` to `(B, H, W, filters)`.
 
@@ -83,10 +86,15 @@ def collapsible_chain(
         filters: Channels of the chain.
         blocks: Number of blocks with a short skip, after the first convolution.
         expanded: Channels that a convolution has inside, in training.
+        edges: As for `sesr`.
     """
-    x = CollapsibleConv2D(filters, expanded, name="head")(x)
+
+    def conv(name, skip):
+        return CollapsibleConv2D(filters, expanded, skip, edges, name=name)
+
+    x = conv("head", False)(x)
     x = keras.layers.ReLU(name="head_relu")(x)
     for b in range(blocks):
-        x = CollapsibleConv2D(filters, expanded, skip=True, name=f"block_{b}")(x)
+        x = conv(f"block_{b}", True)(x)
         x = keras.layers.ReLU(name=f"relu_{b}")(x)
     return x

@@ -43,6 +43,8 @@ def evaluate(
     """
     names = tuple(names or default_metrics(folder))
     metrics.check_names(names)
+    for name in names:
+        metrics.METRICS[name].prepare()
     images = []
     for pair in progress(folder, folder.folder.name, "image"):
         try:

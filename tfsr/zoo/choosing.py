@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfsr.config import DataConfig
-from tfsr.data.parameters import span
 from tfsr.errors import InputError
 from tfsr.photos import read_photo
 from tfsr.photos.noise import noise_sigma
@@ -118,19 +117,13 @@ def restorer_of(file: str | Path) -> Choice:
         name = min(suited, key=lambda n: (made_for[n].channels == 1) != origin.gray)
         model = name if origin.bits == 16 else released.in_8_bits(name)
         return Choice(model, found, _of_colors(name, made_for[name], origin))
-    known = ", ".join(f"{name} ({_levels(data)})" for name, data in made_for.items())
+    known = ", ".join(
+        f"{name} ({data.task.in_short})" for name, data in made_for.items()
+    )
     raise InputError(
         f"{file}: {found}, which no model of tfsr's is for; choose with --model what "
         f"removes what: {known}."
     )
-
-
-def _levels(data: DataConfig) -> str:
-    """Returns in words what a network was made for, such as "jpeg, quality 5 to 95"."""
-    if data.task.option is None:
-        return data.task.name
-    parameter = data.task.option.parameter
-    return f"{data.task.name}, {parameter} {span(getattr(data.task, parameter))}"
 
 
 def _of_colors(name: str, data: DataConfig, origin: Origin) -> str:

@@ -1,7 +1,8 @@
 """Upscalers by what users call a model: a name, a file, a run folder, a word."""
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,18 @@ def load_upscaler(
     return model
 
 
+@contextlib.contextmanager
+def naming_lighter(model: str | Path) -> Iterator[None]:
+    """Names the conversions of a released network where what runs itself is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        light = " or ".join(released.all_in_8_bits(released.named(str(model))))
+        if not (light and error.name in MODULES):
+            raise
+        raise InputError(f"{needs(error.name)}; without it take {light}.") from None
+
+
 def pick_scale(name: str, available: tuple[int, ...], scale: int | None) -> int:
     """Returns the scale to use: the one asked for, or the only one there is.
 
@@ -111,13 +124,7 @@ def _load(file, scale, channels, smallest):
     from tfsr.zoo.loading import find_model, load_degradation, load_model
 
     find_model(file)  # what is missing is told before Keras is loaded
-    try:
-        import_keras()
-    except ModuleNotFoundError as error:
-        if not (error.name in MODULES and (in_8_bits := released.all_in_8_bits(name))):
-            raise
-        light = " or ".join(in_8_bits)
-        raise InputError(f"{needs(error.name)}; without it take {light}.") from None
+    import_keras()
     loaded = load_model(file)
     return _of_keras(loaded, name, scale, channels, smallest, load_degradation(file))
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from tfsr.errors import InputError
-from tfsr.models import carn_m, scn
+from tfsr.models import carn_m, ffdnet, scn
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.devices import browser
+from tfsr.tflite.devices.delegates import forms
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 
@@ -65,6 +66,21 @@ def test_a_file_that_resizes_inside_keeps_its_size(images, tmp_path):
     assert facts["channels"] == 3
     assert facts["tile"] == [24, 32]
     assert facts["overlap"] == [6, 8]  # a quarter, less than its radius
+
+
+def test_a_file_that_computes_sizes_gets_one(images, tmp_path):
+    """As it pads to even sides; no GPU takes it at an open size."""
+    network = ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8)
+    file, out = tmp_path / "model.tflite", tmp_path / "out.tflite"
+    convert(network, 1, "float32", [None], file, images)
+    assert browser.tiling(file)["resizable"]
+    facts = browser.put(file, out)
+    assert not facts["resizable"]
+    assert facts["size"] == facts["tile"] == list(browser.DYNAMIC_TILE)
+    assert "SHAPE" not in {form.name for form in forms(out.read_bytes())}
+    lr = np.random.default_rng(0).random((193, 230, 3), np.float32)
+    sr, expected = TFLiteUpscaler(out)(lr), TFLiteUpscaler(file)(lr)
+    np.testing.assert_allclose(sr, expected, atol=1e-5)
 
 
 def test_the_runtime_is_put_beside_a_page(package, tmp_path):

@@ -75,6 +75,12 @@ def test_layers_become_plain(build, operations):
         lambda x: conv(4)(x) * 0.2,
         lambda x: 0.5 - conv(4)(x) / 3,
         lambda x: layers.Rescaling(2.0, -0.5)(conv(4)(x)),
+        lambda x: layers.Normalization(mean=[1, 0], variance=[2, 1], invert=True)(
+            conv(2)(x)
+        ),
+        lambda x: conv(4, padding="valid")(
+            layers.Normalization(mean=0.4, variance=0.1)(x)
+        ),
         lambda x: conv(4)(x) * np.float32([1, 2, 3, 4]) + np.float32([0, 1, 2, 3]),
         lambda x: learned(layers.BatchNormalization())(conv(4)(x)),
         lambda x: learned(layers.BatchNormalization(scale=False))(
@@ -96,6 +102,27 @@ def test_layers_become_plain(build, operations):
 def test_scales_and_shifts_go_into_convolutions(build):
     (operation,) = lowered(build).split()
     assert "Conv2D" in operation
+
+
+def test_scales_and_shifts_go_before_a_shuffle():
+    def build(x):
+        y = ops.depth_to_space(conv(12)(x), 2)
+        return layers.Rescaling(0.5)(y * np.float32([1, 2, 3]) + np.float32([3, 2, 1]))
+
+    assert lowered(build) == f"{CONV} DepthToSpace"
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_bicubic_resizing_is_a_convolution_but_at_the_border(scale):
+    lr = keras.Input((16, 16, 3))
+    sides = (16 * scale, 16 * scale)
+    up = layers.UpSampling2D(scale, interpolation="bicubic")(lr)
+    model = keras.Model(lr, up + ops.image.resize(lr, sides, "bicubic"))
+    x = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
+    (y,) = lower(model, EXACT).run([keras.ops.convert_to_tensor(x)], run_node)
+    apart, border = np.abs(y - model(x)), 2 * scale
+    assert apart[:, border:-border, border:-border].max() < 3e-3
+    assert apart.max() < 0.2
 
 
 def test_zeros_at_the_border_are_not_shifted():

@@ -31,9 +31,9 @@ from tfsr.tflite.lowering.engine import (
 from tfsr.tflite.lowering.rules import (
     EXACT,
     FOR_INT8,
+    activation_before_shuffle,
     affine_after_convolution,
     average_in_convolutions,
-    clip_before_shuffle,
     colors_as_convolution,
     concatenate_onto,
     convolve_before_shuffle,
@@ -195,7 +195,7 @@ def test_clips_go_before_the_shuffle(lr):
     x = keras.layers.Conv2D(12, 3, padding="same")(inputs)
     x = keras.ops.clip(keras.ops.depth_to_space(x, 2), -0.1, 0.2)
     model = keras.Model(inputs, x)
-    lowered = rewrite(inline(model), clip_before_shuffle)
+    lowered = rewrite(inline(model), activation_before_shuffle)
     assert kinds(lowered) == ["Conv2D", "Clip", "DepthToSpace"]
     np.testing.assert_array_equal(run(lowered, lr), model(lr))
 

@@ -109,6 +109,20 @@ def test_a_convolution_before_a_relu_has_no_range_of_its_own(observed):
             assert ranges[graph.nodes.index(node)][0] <= 0
 
 
+def test_what_is_divided_by_near_0_has_no_range():
+    lr = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(lr)
+    little, much = (keras.ops.abs(x) + more for more in (1e-3, 1.0))
+    y = keras.layers.Conv2D(3, 1)(x / little + x / much)
+    graph = lower(keras.Model(lr, y), FOR_INT8)
+    patch = np.random.default_rng(0).random((9, 7, 3), np.float32)
+    ranges = activations.ranges(graph, activations.observe(graph, [patch]))
+    kinds = [type(node.operation).__name__ for node in graph.nodes]
+    without = [kind for i, kind in enumerate(kinds) if i not in ranges]
+    assert without == ["Absolute", "DepthwiseConv2D"]
+    assert kinds.count("DepthwiseConv2D") == 2
+
+
 def test_zeros_alone_have_a_range(observed):
     graph, samples, _ = observed
     zeros = {i: np.zeros_like(values) for i, values in samples.items()}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from tfsr.errors import InputError
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FOR_INT8
@@ -22,7 +23,18 @@ from tfsr.upscaling.upscalers import to_uint8
 ROOT = Path(__file__).parents[3]
 script = runpy.run_path(str(ROOT / "benchmarks" / "operators.py"))
 CONSTRUCTS, network, SIDE = (script[key] for key in ("CONSTRUCTS", "network", "SIDE"))
-IN_FLOAT = {"ELU", "softplus", "std", "layer normalization", "group normalization"}
+IN_FLOAT = {
+    "ELU",
+    "softplus",
+    "mish",
+    "divide by little",
+    "softmax of the map",
+    "layer normalization",
+    "group normalization",
+}
+
+
+APART = {"where": 2}  # levels of the simulation from the file; all others are equal
 
 
 def compared(model):
@@ -46,13 +58,30 @@ def compared(model):
 def test_each_operator_is_what_the_table_says(name):
     floats, apart = compared(network([CONSTRUCTS[name]]))
     assert floats == (name in IN_FLOAT)
-    assert apart == 0
+    assert apart <= APART.get(name, 0)
 
 
-@pytest.mark.parametrize("factor", [0.3, 3])
-def test_hard_swish_of_any_range_is_simulated(factor):
-    model = network([lambda x: keras.ops.hard_silu(x * factor)])
+@pytest.mark.parametrize(("factor", "shift"), [(0.3, 0), (3, 0), (30, -90)])
+def test_hard_swish_of_any_range_is_simulated(factor, shift):
+    model = network([lambda x: keras.ops.hard_silu(x * factor + shift)])
     assert compared(model) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["transposed, wide", "LeakyReLU", "PReLU", "tanh", "abs", "pooling 3x3"]
+)
+def test_a_relu_of_anything_needs_no_float(name):
+    def construct(x):
+        return keras.layers.Conv2D(4, 1)(keras.ops.relu(CONSTRUCTS[name](x)))
+
+    assert compared(network([construct])) == (False, 0)
+
+
+def test_what_tflite_lacks_is_told_in_a_line():
+    up = keras.layers.UpSampling2D(2, interpolation="lanczos3")
+    model = network([lambda x: keras.layers.AveragePooling2D(2)(up(x))])
+    with pytest.raises(InputError, match=r"^TFLite has no \w+, which the network"):
+        compared(model)
 
 
 @pytest.mark.parametrize("last", [keras.ops.sigmoid, keras.ops.tanh])
@@ -65,11 +94,11 @@ def test_ranges_that_tflite_gives_are_those_of_the_image_too(last):
 
 
 def test_operators_in_one_network_are_converted_measured_and_trained(tmp_path):
-    names = ("PReLU", "transposed, wide", "gate of channels", "std", "stack")
+    names = ("PReLU", "transposed, wide", "gate of channels", "ELU", "stack")
     found = script["outcome"](network([CONSTRUCTS[name] for name in names]), tmp_path)
-    assert {"TRANSPOSE_CONV", "LOGISTIC", "SQRT"} <= found.operators.keys()
+    assert {"TRANSPOSE_CONV", "LOGISTIC", "ELU"} <= found.operators.keys()
     assert found.apart == 0
     (note,) = left_in_float(TFLiteUpscaler(tmp_path / "int8.tflite"))
-    assert "SQRT" in note
+    assert "ELU" in note
     assert "QUANTIZE" not in note
     assert "CONV_2D" not in note

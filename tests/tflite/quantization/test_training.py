@@ -92,7 +92,8 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     images = patches(model.input.shape[-1])
     rules, choose = (FOR_INT8, least_squares) if bits == 8 else (EXACT, min_max)
     graph = lower(model, rules)
-    ranges = activations.ranges(graph, activations.observe(graph, images), choose)
+    samples = activations.observe(graph, images)
+    ranges = activations.ranges(graph, samples, choose, bits)
     (expected,) = graph.run([images[0][None]], simulate(graph, ranges, bits))
 
     aware = quantization_aware(model, images, activation_bits=bits)
