@@ -30,7 +30,7 @@ from tqdm import tqdm
 from tfsr import files, metrics, tables
 from tfsr.api import load_upscaler
 from tfsr.children import ChildError
-from tfsr.data import BenchmarkFolder
+from tfsr.data import BenchmarkFolder, GaussianNoise
 from tfsr.data.embedded import photographs
 from tfsr.errors import InputError
 from tfsr.models import MODELS
@@ -51,6 +51,7 @@ NPUS = ("qualcomm:SM8550", "qualcomm:SM8650", "qualcomm:SM8750")
 FORMATS = ("float32", "float16", "int8", "dynamic_int8")
 SECONDS = 1200  # for one cell, on a machine that does much else
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+NOISE = GaussianNoise(25)  # for a network that restores, with random weights
 ROOT = Path(__file__).parents[1]
 WEBGPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 # Returns what a file gives for each input, as base64; null if it is not taken whole.
@@ -142,7 +143,8 @@ def of_released():
 def of_networks():
     """Returns the same of every network, its int8 file converted here."""
     small = runpy.run_path(str(ROOT / "tests" / "networks.py"))["small"]
-    return [(name, lambda n=name: small(n, 2), 2, None) for name in MODELS]
+    scales = {name: 1 if name == "ffdnet" else 2 for name in MODELS}  # it restores
+    return [(n, lambda n=n, s=s: small(n, s), s, None) for n, s in scales.items()]
 
 
 def size(text):
@@ -176,7 +178,8 @@ def opened(file, size):
 
 def small_images(original):
     """Returns the photographs that calibrate and measure."""
-    task = task_to_score(original).in_8_bits()
+    asked = NOISE if original.scale == 1 and not original.task else None
+    task = task_to_score(original, asked).in_8_bits()
     files = photographs(PHOTOGRAPHS)
     return BenchmarkFolder(files, original.scale, original.channels, degradation=task)
 

@@ -5,14 +5,15 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfsr.quiet import quiet_stderr
-from tfsr.tflite.flatbuffer import add_buffer, pack, unpack
+from tfsr.tflite.flatbuffer import add_buffer, constant, kind_of, pack, unpack
 
 
 def at_size(content: bytes, height: int, width: int) -> bytes:
     """Returns a file of the same operators for one size.
 
-    What computes sizes alone is left out; its results are constants then. Slices name
-    every axis: GPU engines and NPUs take no others.
+    What computes sizes alone is left out; its results are constants then. So is what
+    pads, where nothing is to pad. Slices name every axis: GPU engines and NPUs take no
+    others.
 
     Args:
         content: A `.tflite` file of one input `(1, H, W, C)`.
@@ -50,7 +51,70 @@ def at_size(content: bytes, height: int, width: int) -> bytes:
             values = np.ascontiguousarray(interpreter.get_tensor(output))
             graph.tensors[output].buffer = add_buffer(model, values)
     graph.operators = kept
+    _leave_out_whole_slices(model)
     return pack(model)
+
+
+def constants(content: bytes) -> list[bytes | None]:
+    """Returns what the operators of a file read from it, in order; None is a variable.
+
+    Where they are alike in files of two sizes, `at_size` gives one for every size that
+    is written into it.
+    """
+    model = unpack(content)
+    graph = model.subgraphs[0]
+    read = [graph.tensors[i] for op in graph.operators for i in op.inputs if i >= 0]
+    values = (constant(model, tensor, np.uint8) for tensor in read)
+    return [None if array is None else array.tobytes() for array in values]
+
+
+def _leave_out_whole_slices(model):
+    """Leaves out slices that keep everything, and what nothing reads then.
+
+    Padding joins rows to an image and cuts off those that are too many: what it keeps
+    may be all of the image.
+    """
+    graph = model.subgraphs[0]
+    same, made_by = {}, {}  # both by the tensor that an operator makes
+    for operator in graph.operators:
+        operator.inputs = [same.get(tensor, tensor) for tensor in operator.inputs]
+        made_by.update(dict.fromkeys(operator.outputs, operator))
+        if kind_of(model, operator) == "STRIDED_SLICE":
+            (output,), (source, begin, _, step) = operator.outputs, operator.inputs
+            begins, steps = (
+                constant(model, graph.tensors[i], np.int32) for i in (begin, step)
+            )
+            if not _alike(graph, source, output) and source in made_by:
+                join = made_by[source]
+                if kind_of(model, join) == "CONCATENATION":
+                    source = join.inputs[0]
+            from_the_first = not begins.any() and (steps == 1).all()
+            if from_the_first and _alike(graph, source, output):
+                same[output] = source
+    graph.outputs = [same.get(tensor, tensor) for tensor in graph.outputs]
+    for signature in model.signatureDefs or ():
+        for end in signature.outputs:
+            end.tensorIndex = same.get(end.tensorIndex, end.tensorIndex)
+    read, kept = {*graph.outputs}, []
+    for operator in reversed(graph.operators):
+        if read & {*operator.outputs}:
+            read |= {*operator.inputs}
+            kept.insert(0, operator)
+    graph.operators = kept
+
+
+def _alike(graph, one, other):
+    """Returns whether two tensors have one shape, and one meaning of their values."""
+    a, b = graph.tensors[one], graph.tensors[other]
+    return list(a.shape) == list(b.shape) and _scales(a) == _scales(b)
+
+
+def _scales(tensor):
+    kept = tensor.quantization
+    return kept and [
+        None if values is None else list(values)
+        for values in (kept.scale, kept.zeroPoint)
+    ]
 
 
 def _name_all_axes(model, operator, shape, parts):

@@ -15,9 +15,10 @@ from PIL import Image, ImageFilter
 import tfsr
 from tfsr.app.site import write_site
 from tfsr.data import GaussianNoise
-from tfsr.models import carn_m
+from tfsr.models import carn_m, ffdnet
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
+from tfsr.tflite.runtime import TFLiteUpscaler
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 from tfsr.zoo import released
 from tfsr.zoo.choosing import enlarger_of, restorer_of
@@ -378,7 +379,7 @@ def test_a_new_version_is_taken_once_the_old_is_closed(
 
 @pytest.fixture(scope="module")
 def files(photographs, tmp_path_factory):
-    """Files of a tiny network in float32 and in int8."""
+    """Files of a tiny network in float32 and in int8, and of one that restores."""
     import keras
 
     from tfsr.data import BenchmarkFolder
@@ -389,6 +390,8 @@ def files(photographs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     for format in ("float32", "int8"):
         convert(network, 2, format, [SIZE], folder / f"{format}.tflite", images)
+    network = ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8)
+    convert(network, 1, "float32", [None], folder / "restorer.tflite", images)
     return folder
 
 
@@ -433,4 +436,25 @@ def test_a_gpu_gives_what_the_desktop_does(
     change(chromium, "model", "int8")
     assert text(chromium, "device").startswith("GPU (google swiftshader), float32")
     assert np.abs(result(chromium) - on_gpu(models[1], pixels)).max() <= 1
+    assert chromium.errors == []
+
+
+def test_a_gpu_restores_a_photo_smaller_than_a_tile(
+    open_chromium, files, litert_js, publish, tmp_path
+):
+    """To its very border as the desktop does; of odd sides, which the network pads."""
+    model = files / "restorer.tflite"
+    write_site(tmp_path / "site", [model], litert_js)
+    pixels = photo(tmp_path / "face.png", 21, 35)
+    chromium = open_chromium(*GPU)
+    chromium.open(publish(tmp_path / "site")[0])
+    chromium.wait(f"{KEPT} && {READY}")
+    if not chromium.run("navigator.gpu?.requestAdapter().then(Boolean)"):
+        pytest.skip("this Chromium has no WebGPU in software")
+    chromium.choose_file("#photo", tmp_path / "face.png")
+    chromium.wait(FINISHED)
+    change(chromium, "engine", 0)
+    assert text(chromium, "device").startswith("GPU (google swiftshader), float32")
+    restored = to_uint8(TFLiteUpscaler(model)(from_uint8(pixels))).astype(int)
+    assert np.abs(result(chromium) - restored).max() <= 1
     assert chromium.errors == []

@@ -4,7 +4,8 @@ LiteRT.js runs a model only at the size in its file. So the page writes the size
 needs into its copy of the file, at the places in `shapes`. The runtime computes all
 other shapes from there, as it does on the desktop when an input is resized. Thus a
 small photograph needs no padding, and the result is the same as on the desktop. A file
-that computes sizes itself is put there as one of its tile's size.
+that computes sizes itself, as those of its padding, is put there as one of its tile's
+size, which leaves the padding to the page.
 """
 
 import shutil
@@ -19,6 +20,7 @@ from tfsr.tflite.devices.delegates import forms
 from tfsr.tflite.formats import format_of
 from tfsr.tflite.interpreters import child_of
 from tfsr.tflite.metadata import attach
+from tfsr.tflite.resizing import constants
 from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
 
 DYNAMIC_TILE = (192, 192)  # LR pixels: tile of models that have no fixed size
@@ -83,8 +85,7 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
 def put(file: Path, target: Path) -> dict:
     """Writes a model for a page; returns its facts, as `tiling` has them.
 
-    One that computes sizes, such as those of its padding, becomes one of its tile's
-    size: no GPU takes it otherwise.
+    One that computes sizes becomes one of its tile's size: no GPU takes it otherwise.
 
     Raises:
         InputError: As `tiling` does.
@@ -96,8 +97,13 @@ def put(file: Path, target: Path) -> dict:
         return facts
     content, (height, width) = file.read_bytes(), facts["tile"]
     child = child_of(str(file), height * width * facts["channels"])
-    fixed = child.run("tfsr.tflite.resizing:at_size", content, height, width)
-    known = {**facts_of(file), "size": [height, width], "one_size": True}
+    smaller = height - facts["step"], width - facts["step"]
+    fixed, other = (
+        child.run("tfsr.tflite.resizing:at_size", content, *size)
+        for size in (facts["tile"], smaller)
+    )
+    one_size = constants(fixed) != constants(other)
+    known = {**facts_of(file), "size": facts["tile"], "one_size": one_size}
     write_bytes(target, attach(fixed, known, content))
     return tiling(target)
 

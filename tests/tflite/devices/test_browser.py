@@ -68,19 +68,30 @@ def test_a_file_that_resizes_inside_keeps_its_size(images, tmp_path):
     assert facts["overlap"] == [6, 8]  # a quarter, less than its radius
 
 
-def test_a_file_that_computes_sizes_gets_one(images, tmp_path):
+@pytest.mark.parametrize("format", ["float32", "int8"])
+def test_a_file_that_computes_sizes_is_put_without_that(images, tmp_path, format):
     """As it pads to even sides; no GPU takes it at an open size."""
     network = ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8)
     file, out = tmp_path / "model.tflite", tmp_path / "out.tflite"
-    convert(network, 1, "float32", [None], file, images)
-    assert browser.tiling(file)["resizable"]
+    convert(network, 1, format, [None], file, images)
+    facts = browser.put(file, out)
+    assert facts["resizable"]
+    assert facts["size"] == facts["tile"] == list(browser.DYNAMIC_TILE)
+    found = {form.name for form in forms(out.read_bytes())}
+    assert not found & {"SHAPE", "STRIDED_SLICE", "CONCATENATION"}
+    for size in ((193, 230), (21, 35), (18, 44)):  # of the last two each is a tile
+        lr = np.random.default_rng(0).random((*size, 3), np.float32)
+        sr, expected = TFLiteUpscaler(out)(lr), TFLiteUpscaler(file)(lr)
+        np.testing.assert_allclose(sr, expected, atol=1e-5)
+
+
+def test_a_file_that_resizes_to_sizes_it_computes_gets_one(images, tmp_path):
+    network = scn(scale=2, levels=2, filters=4, blocks=1)
+    file, out = tmp_path / "model.tflite", tmp_path / "out.tflite"
+    convert(network, 2, "float32", [None], file, images)
     facts = browser.put(file, out)
     assert not facts["resizable"]
-    assert facts["size"] == facts["tile"] == list(browser.DYNAMIC_TILE)
-    assert "SHAPE" not in {form.name for form in forms(out.read_bytes())}
-    lr = np.random.default_rng(0).random((193, 230, 3), np.float32)
-    sr, expected = TFLiteUpscaler(out)(lr), TFLiteUpscaler(file)(lr)
-    np.testing.assert_allclose(sr, expected, atol=1e-5)
+    assert facts["size"] == facts["tile"]
 
 
 def test_the_runtime_is_put_beside_a_page(package, tmp_path):
