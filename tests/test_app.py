@@ -27,7 +27,9 @@ def test_the_python_gives_the_pixels_of_upscale():
 
 def test_every_language_has_the_numbers_of_the_file():
     text = (ROOT / "docs" / "app.md").read_text()
-    blocks = dict(re.findall(r"^```(\w+)\n(.*?)^```", text, re.M | re.S))
+    blocks: dict[str, str] = {}
+    for language, code in re.findall(r"^```(\w+)\n(.*?)^```", text, re.M | re.S):
+        blocks[language] = blocks.get(language, "") + code
     assert blocks.keys() == {"python", "kotlin", "swift", "cpp", "js"}
     for language, code in blocks.items():
         assert re.search(r"RADIUS\b.*\b12|radius = 12|kRadius = 12", code), language

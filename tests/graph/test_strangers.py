@@ -157,9 +157,11 @@ class Two(layers.Layer):
         return inputs, ops.average_pool(inputs, 5, 1, "same")
 
 
-def test_of_several_outputs_nothing_is_known():
+def test_of_several_outputs_that_which_is_read_counts():
     lr = keras.Input((None, None, 3))
-    assert receptive_radius(keras.Model(lr, Two()(lr)[1])) is None
+    same, blurred = Two()(lr)
+    assert receptive_radius(keras.Model(lr, blurred)) == 2
+    assert receptive_radius(keras.Model(lr, same)) == 0
 
 
 def test_a_corner_that_meets_every_pixel_has_no_radius():
@@ -178,7 +180,7 @@ def test_a_corner_that_meets_every_pixel_has_no_radius():
         (layers.Lambda(lambda x: ops.flip(x, axis=1)), None),
         (layers.Lambda(lambda x: ops.roll(x, 3, axis=2)), None),
         (layers.GroupNormalization(1), None),
-        (Windows(4), None),
+        (Windows(4), 3),
         (Places(), None),
         (WeightStandardized(3, 3, padding="same"), 1),
         (layers.LayerNormalization(), 0),
