@@ -11,6 +11,7 @@ import pytest
 import tomli_w
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in processes of commands
 browser = runpy.run_path(str(Path(__file__).with_name("browser.py")))
 
 
