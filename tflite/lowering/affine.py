@@ -37,13 +37,10 @@ def affine_after_convolution(
     operation: keras.Operation, *args
 ) -> keras.KerasTensor | None:
     """a (k * x + b) + s = (a k) * x + (a b + s)."""
-    found = _affine(operation, args)
-    if found is None:
+    found = _affine_alone(operation, args)
+    if found is None or not _is_convolution(found[0]):
         return None
-    y, factor, shift = found
-    conv, x = producer(y)
-    if not _is_convolution(conv) or not read_once(y):
-        return None
+    conv, x, factor, shift = found
     kernel, bias = weights_of(conv)
     kernel = kernel * by_output(conv, kernel, factor)
     return with_weights(conv, kernel, factor * bias + shift)(x)
@@ -53,16 +50,12 @@ def affine_before_shuffle(
     operation: keras.Operation, *args
 ) -> keras.KerasTensor | None:
     """a shuffle(x) + s = shuffle(a' x + s'), where each block has the same a and s."""
-    found = _affine(operation, args)
-    if found is None:
+    found = _affine_alone(operation, args)
+    if found is None or not isinstance(found[0], op.DepthToSpace):
         return None
-    y, factor, shift = found
-    shuffle, x = producer(y)
-    if not isinstance(shuffle, op.DepthToSpace) or not read_once(y):
-        return None
+    shuffle, x, *affine = found
     factor, shift = (
-        np.tile(values, shuffle.block_size**2).astype("float32")
-        for values in (factor, shift)
+        np.tile(values, shuffle.block_size**2).astype("float32") for values in affine
     )
     return shuffle(x * factor + shift)
 
@@ -113,6 +106,15 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
         return None
     layer = layers.DepthwiseConv2D(1, name=name_of(operation))
     return built(layer, x, [factor[None, None, :, None], shift])(x)
+
+
+def _affine_alone(operation, args):
+    """Returns what makes y for a y + s alone, its input, a and s; else None."""
+    found = _affine(operation, args)
+    if found is None or not read_once(found[0]):
+        return None
+    y, factor, shift = found
+    return *producer(y), factor, shift
 
 
 def _affine(operation: Any, args: Any) -> tuple | None:

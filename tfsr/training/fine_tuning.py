@@ -67,15 +67,16 @@ def _shapes(layer):
 
 def _is_wider(layer, other):
     """Returns whether `layer` is the convolution `other` with more channels."""
-    if not (isinstance(layer, GroupedConv2D) and type(layer) is type(other)):
+    is_plain = isinstance(layer, GroupedConv2D) and layer.groups == 1
+    if not is_plain or type(layer) is not type(other) or other.groups != 1:
         return False
-    if not layer.groups == other.groups == 1 or len(layer.weights) != len(
-        other.weights
-    ):
+    if len(layer.weights) != len(other.weights):
         return False
+    pairs = zip(layer.weights, other.weights, strict=True)
     return all(
-        ours[:-2] == theirs[:-2] and all(map(operator.ge, ours, theirs))
-        for (_, ours), (_, theirs) in zip(_shapes(layer), _shapes(other), strict=True)
+        ours.shape[:-2] == theirs.shape[:-2]
+        and all(map(operator.ge, ours.shape, theirs.shape))
+        for ours, theirs in pairs
     )
 
 
