@@ -39,7 +39,7 @@ def test_equals_the_units_by_hand():
     x = ops.relu(layer("block_0")(ops.relu(layer("head")(x))))
     colors = ops.space_to_depth(image[..., ::2] - image[..., 1:2], 2)
     colors = layer("colors")(ops.relu(layer("colors_0")(colors)))
-    colors = layer("color_tail")(colors * layer("color_gate")(x))
+    colors = layer("color_tail_4")(colors * layer("color_gate")(x))
     x = ops.repeat(layer("tail")(x), 3, axis=-1) + colors
     expected = image + ops.depth_to_space(x, 2)
     np.testing.assert_allclose(model(image), expected, atol=1e-5)

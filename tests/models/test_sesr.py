@@ -21,7 +21,7 @@ def random_lr(*shape):
 
 
 def without_tails(model, scale):
-    for name in (f"tail_x{scale}", "color_tail"):
+    for name in (f"tail_x{scale}", f"color_tail_{scale**2}"):
         tail = model.get_layer(name)
         tail.set_weights([np.zeros_like(w) for w in tail.get_weights()])
     return model
@@ -62,7 +62,7 @@ def test_equals_the_units_by_hand():
     for b in range(2):
         x = keras.ops.relu(layer(f"block_{b}")(x))
     colors = layer("colors")(np.stack([lr[..., i] - lr[..., 1] for i in (0, 2)], -1))
-    colors = layer("color_tail")(colors * layer("color_gate")(x))
+    colors = layer("color_tail_4")(colors * layer("color_gate")(x))
     x = keras.ops.repeat(layer("tail_x2")(x), 3, axis=-1) + colors
     x = x + keras.ops.concatenate([lr] * 4, -1)
     expected = keras.ops.depth_to_space(x, 2)

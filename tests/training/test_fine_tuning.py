@@ -25,7 +25,7 @@ def test_a_wide_chain_starts_as_the_narrow_one(narrow):
     before = wide.get_layer("block_0").get_weights()
     line = start_from(wide, str(file))
     assert line == (
-        f"init_from {file}: taken colors, color_tail; "
+        f"init_from {file}: taken colors, color_tail_4; "
         "widened head, block_0, color_gate, tail_x2."
     )
     np.testing.assert_allclose(output(wide), output(model), atol=1e-6)
@@ -48,3 +48,9 @@ def test_a_narrow_chain_takes_nothing_of_a_wide_one(narrow):
     assert "new head (other shapes), block_0 (other shapes)" in start_from(
         small, str(narrow[1])
     )
+
+
+def test_another_scale_has_last_convolutions_of_its_own(narrow):
+    wide = sesr(4, filters=6, blocks=1, expanded=8)
+    new = "; new tail_x4 (not there), color_tail_16 (not there)."
+    assert start_from(wide, str(narrow[1])).endswith(new)

@@ -35,7 +35,8 @@ def color_residual(
     x = _without_bias(filters, "colors")(x)
     gate = GroupedConv2D(filters, 1, name="color_gate")(features)
     x = keras.layers.Multiply(name="gated_colors")([x, gate])
-    x = _without_bias(3 * luma.shape[-1], "color_tail")(x)
+    pixels = luma.shape[-1]  # another scale's are others, not more of them
+    x = _without_bias(3 * pixels, f"color_tail_{pixels}")(x)
     shared = ops.repeat(luma, 3, axis=-1)
     return keras.layers.Add(name="color_skip")([shared, x])
 
