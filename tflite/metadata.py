@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 from tfsr.upscaling.tiling import UNKNOWN_REACH
 from tfsr.zoo import released
 
@@ -110,8 +110,9 @@ def read(file: str | Path) -> dict | None:
         facts = json.loads(content[begin : at + 66])["tfsr"]
         _check(facts)
     except (LookupError, TypeError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: its metadata is damaged ({reason}).") from None
+        raise InputError(
+            f"{file}: its metadata is damaged ({reason_of(error)})."
+        ) from None
     return facts
 
 

@@ -23,7 +23,7 @@ from tfsr.data.degradation import (
     from_table,
     to_table,
 )
-from tfsr.errors import InputError, naming_memory
+from tfsr.errors import InputError, naming_memory, reason_of
 from tfsr.networks import NETWORKS
 from tfsr.quiet import import_keras
 
@@ -280,8 +280,7 @@ def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
         text = find_config(file).read_text(encoding="utf-8-sig")  # editors on Windows
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # long integers, nested brackets
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: not valid TOML ({reason}).") from None
+        raise InputError(f"{file}: not valid TOML ({reason_of(error)}).") from None
     except OSError as error:
         alike = ", ".join(_alike(file))
         advice = f"; these come along: {alike}" if alike else ""

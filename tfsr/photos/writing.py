@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 from tfsr.files import replacing
 from tfsr.photos.encoders import (
     split_into_bands,
@@ -156,7 +156,7 @@ def write_photo(
                 else:
                     _write_by_pillow(temporary, bands, shape[1::-1], photo, kind)
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
+        reason = error.strerror or reason_of(error)
         raise InputError(f"{file}: cannot be written ({reason}).") from None
     return notes
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfsr import files
 from tfsr.data import BenchmarkFolder
-from tfsr.errors import InputError, NotFiniteError
+from tfsr.errors import InputError, NotFiniteError, reason_of
 from tfsr.models import stages
 from tfsr.scoring.evaluation import psnr, result
 from tfsr.terminal import printable
@@ -345,18 +345,13 @@ def save_weights(model: keras.Model, file: Path) -> None:
     HDF5 writes to memory only: on a full disk, it ends the process with a segmentation
     fault (h5py 3.14).
     """
-    _write(file, _weights(model))
+    files.write_bytes(file, _weights(model))
 
 
 def _weights(model):
     content = _InMemory()
     model.save_weights(content)
     return content.getbuffer()
-
-
-def _write(file, content):
-    with files.replacing(file) as temporary:
-        temporary.write_bytes(content)
 
 
 def _checksum(content):
@@ -381,7 +376,7 @@ def save_state(out: str | Path, trainee: keras.Model, epoch: int) -> None:
     name = f"epoch_{epoch:06d}_{_checksum(content)}.weights.h5"
     state = Path(out) / "backup" / name
     state.parent.mkdir(exist_ok=True)
-    _write(state, content)
+    files.write_bytes(state, content)
     for other in set(_states(out)) - {state}:
         other.unlink()
 
@@ -409,9 +404,8 @@ def load_state(out: str | Path, trainee: keras.Model) -> bool:
     except MemoryError:
         raise
     except Exception as error:  # on damaged files HDF5 and Keras raise nearly anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"{state}: not a readable training state ({reason}); "
+            f"{state}: not a readable training state ({reason_of(error)}); "
             "delete it to train from the start."
         ) from None
     return True

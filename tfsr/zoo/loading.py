@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfsr import files
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 from tfsr.zoo import released
 
 if TYPE_CHECKING:
@@ -96,9 +96,8 @@ def _load_arrays(file):
     except MemoryError:
         raise
     except Exception as error:  # on damaged files NumPy raises nearly anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"{file}: not the weights of the model in {config} ({reason})."
+            f"{file}: not the weights of the model in {config} ({reason_of(error)})."
         ) from None
     return model
 
@@ -186,9 +185,8 @@ def import_carn(file: str | Path) -> "keras.Model":
                 shuffle,
             )
     except (KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())
         raise InputError(
-            f"{file}: not a multi-scale CARN or CARN-M checkpoint ({reason})."
+            f"{file}: not a multi-scale CARN or CARN-M checkpoint ({reason_of(error)})."
         ) from None
     left = {name for name in tensors if not name.startswith(("sub_mean", "add_mean"))}
     if left:
