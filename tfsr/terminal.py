@@ -1,5 +1,6 @@
 """What a terminal shows: text that moves no cursor, whoever wrote it, and progress."""
 
+import sys
 import unicodedata
 from collections.abc import Iterable
 
@@ -22,6 +23,21 @@ def printable(text: str, keep: str = "") -> str:
         else ascii(character)[1:-1]
         for character in text
     )
+
+
+def say(message: str) -> None:
+    """Prints `message` as a line on standard error."""
+    print(printable(message, keep="\n"), file=sys.stderr)
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration in words, such as "45 s", "12 min" or "3 h 20 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def progress(items: Iterable, what: str, unit: str) -> Iterable:

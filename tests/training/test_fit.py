@@ -268,20 +268,6 @@ def test_steps_per_execution_change_nothing(run, make_config, tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (89, "89 s"),
-        (90, "2 min"),
-        (5000, "83 min"),
-        (12000, "3 h 20 min"),
-    ],
-)
-def test_durations(seconds, text):
-    assert callbacks.duration(seconds) == text
-
-
 @pytest.mark.parametrize("at_once", [1, 6])
 def test_the_time_to_go_is_said(make_config, tmp_path, capsys, at_once):
     options = {"model__scale": 2, "train__epochs": 1, "train__steps_per_epoch": 12}

@@ -88,7 +88,7 @@ def present_metrics(options, metrics):
 
 
 def _estimate(source, report):
-    from tfsr.training.callbacks import duration
+    from tfsr.terminal import duration
 
     peak = report["peak_memory_mb"]
     memory = "" if peak is None else f"; peak memory {peak:.0f} MB"

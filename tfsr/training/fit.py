@@ -21,6 +21,7 @@ from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import luminance_scales, scales, training_scales
 from tfsr.scoring.evaluation import baseline
+from tfsr.terminal import say
 from tfsr.training import distribution
 from tfsr.training.callbacks import (
     Checkpoint,
@@ -30,15 +31,13 @@ from tfsr.training.callbacks import (
     TensorBoardImages,
     TimeEstimate,
     Validation,
-    completed_epochs,
-    load_state,
-    say,
     validate,
 )
 from tfsr.training.fine_tuning import start_from
 from tfsr.training.gradients import check_gradients
 from tfsr.training.precision import is_fast
 from tfsr.training.recipe import build_trainee, repeat_exactly
+from tfsr.training.states import completed_epochs, load_state
 
 # Config keys that may change on resuming. Network and training patches must stay.
 CHANGEABLE = {
