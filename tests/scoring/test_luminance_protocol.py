@@ -123,7 +123,7 @@ def test_converts_to_int8_in_colour(
     run, report, trained, photographs, tmp_path, monkeypatch
 ):
     # Of a network that is hardly trained, saturated colours are not asked for.
-    monkeypatch.setattr("tfsr.cli.convert.MAX_FLAT_FIELD_ERROR", 255)
+    monkeypatch.setattr("tfsr.cli.verification.MAX_FLAT_FIELD_ERROR", 255)
     file = tmp_path / "cmsc.tflite"
     converted = report(
         *("convert", trained, "--scale", 2, "--format", "int8"),
