@@ -595,58 +595,6 @@ def after_bicubic(degradation: Degradation) -> Chain | None:
     return Chain(tuple(rest)) if first == BICUBIC else None
 
 
-def degraded_patch(
-    degradation: Degradation,
-    hr: np.ndarray,
-    y: int,
-    x: int,
-    side: int,
-    rng: np.random.Generator,
-    scale: int = 1,
-) -> np.ndarray:
-    """Returns a square of the degraded `hr` without degrading all of it.
-
-    Of each step the blocks are made that the next one needs, which makes a JPEG's
-    pixels those of the whole image's file.
-
-    Args:
-        degradation: What to do.
-        hr: `(H, W, C)`, its sides multiples of `scale`.
-        y: First row of the square, in the degraded image.
-        x: First column.
-        side: Its side in pixels.
-        rng: Where noise, or one of a range of parameters, comes from.
-        scale: The factor of a step that shrinks.
-    """
-    steps = degradation.steps
-    factors = [scale if step.shrinks else 1 for step in steps]
-    size = [n // scale if degradation.shrinks else n for n in hr.shape[:2]]
-    needed = [[(y, y + side), (x, x + side)]]
-    for step, factor in zip(steps[::-1], factors[::-1], strict=True):
-        size = [n * factor for n in size]
-        spans = zip(needed[0], size, strict=True)
-        needed.insert(0, [_source(step, factor, *span, n) for span, n in spans])
-    image = _cut(hr, *needed[0])
-    for i, (step, factor) in enumerate(zip(steps, factors, strict=True)):
-        image = step(image, scale, rng)
-        corners = [start // factor for start, _ in needed[i]]
-        spans = zip(needed[i + 1], corners, strict=True)
-        image = _cut(image, *((a - corner, b - corner) for (a, b), corner in spans))
-    return image
-
-
-def _source(step, factor, start, stop, length):
-    """Returns which of `length` pixels a step needs to make those of a span."""
-    block = step.block
-    start = (start - step.reach) // block * block * factor
-    stop = -(-(stop + step.reach) // block) * block * factor
-    return max(0, start), min(length, stop)
-
-
-def _cut(image, rows, columns):
-    return image[slice(*rows), slice(*columns)]
-
-
 def _said(words, details):
     told = "; ".join(filter(None, details))
     return f"{words} ({told})" if told else words
