@@ -4,9 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import itertools
-import json
 import math
-import re
 import sys
 import tomllib
 import types
@@ -26,6 +24,7 @@ from tfsr.data.degradation import (
 from tfsr.errors import InputError, naming_memory, reason_of
 from tfsr.networks import NETWORKS
 from tfsr.quiet import import_keras
+from tfsr.toml import to_toml
 
 if typing.TYPE_CHECKING:
     import keras
@@ -33,6 +32,8 @@ if typing.TYPE_CHECKING:
 
 # In a wheel inside the package, in a clone beside it.
 CONFIGS = [parent / "configs" for parent in Path(__file__).parents[:2]]
+NEEDED = ("model", "data", "train")  # tables
+TABLES = (*NEEDED, "quantize")
 STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 CHOICES = {
     "optimizer": ("adam", "sgd"),
@@ -276,29 +277,10 @@ def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         InputError: As `read_config` does, but for the builder's arguments.
     """
-    try:
-        text = find_config(file).read_text(encoding="utf-8-sig")  # editors on Windows
-        tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # long integers, nested brackets
-        raise InputError(f"{file}: not valid TOML ({reason_of(error)}).") from None
-    except OSError as error:
-        alike = ", ".join(_alike(file))
-        advice = f"; these come along: {alike}" if alike else ""
-        reason = f"cannot be read ({error.strerror}){advice}"
-        raise InputError(f"{file}: {reason}.") from None
+    text, tables = _read_toml(file)
     for override in overrides:
         _override(tables, override)
-    needed = ("model", "data", "train")
-    for name in tables:
-        if name not in (*needed, "quantize"):
-            allowed = ", ".join((*needed, "quantize"))
-            raise InputError(f"{file}: unknown table [{name}]; allowed: {allowed}.")
-    for name in (*needed, *tables):
-        if not isinstance(tables.get(name), dict):
-            raise InputError(f"{file}: needs a table [{name}].")
-    written = text
-    if overrides:
-        written = _head(text) + _to_toml(tables)
+    _check_tables(tables, file)
     quantize = None
     if "quantize" in tables:
         quantize = _section(QuantizeConfig, "quantize", tables["quantize"], file)
@@ -306,10 +288,35 @@ def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
         model=_check_model(tables["model"], file),
         data=_section(DataConfig, "data", _with_degradation(tables["data"]), file),
         train=_section(TrainConfig, "train", tables["train"], file),
-        text=written,
+        text=_head(text) + to_toml(tables) if overrides else text,
         source=str(file),
         quantize=quantize,
     )
+
+
+def _read_toml(file):
+    """Returns the text of a config and its tables."""
+    try:
+        text = find_config(file).read_text(encoding="utf-8-sig")  # editors on Windows
+        return text, tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # long integers, nested brackets
+        raise InputError(f"{file}: not valid TOML ({reason_of(error)}).") from None
+    except OSError as error:
+        alike = ", ".join(_alike(file))
+        advice = f"; these come along: {alike}" if alike else ""
+        raise InputError(
+            f"{file}: cannot be read ({error.strerror}){advice}."
+        ) from None
+
+
+def _check_tables(tables, file):
+    for name in tables:
+        if name not in TABLES:
+            allowed = ", ".join(TABLES)
+            raise InputError(f"{file}: unknown table [{name}]; allowed: {allowed}.")
+    for name in (*NEEDED, *tables):
+        if not isinstance(tables.get(name), dict):
+            raise InputError(f"{file}: needs a table [{name}].")
 
 
 def find_config(name: str | Path) -> Path:
@@ -361,44 +368,6 @@ def _check_types(degradation):
 def _head(text):
     lines = text.splitlines(keepends=True)
     return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
-
-
-def _to_toml(tables):
-    """Returns TOML that reads as `tables`, tables of values by name."""
-    parts = (
-        "\n".join([f"[{name}]", *_toml_items(table), ""])
-        for name, table in tables.items()
-    )
-    return "\n".join(parts)
-
-
-def _toml_items(table):
-    return [
-        f"{key if _is_bare(key) else _toml_text(key)} = {_toml_value(value)}"
-        for key, value in table.items()
-    ]
-
-
-def _is_bare(key):
-    return re.fullmatch(r"[\w-]+", key, re.ASCII)
-
-
-def _toml_value(value):
-    match value:
-        case dict():
-            return f"{{ {', '.join(_toml_items(value))} }}"
-        case list():
-            return f"[{', '.join(map(_toml_value, value))}]"
-        case str():
-            return _toml_text(value)
-        case bool():
-            return str(value).lower()
-    return str(value)  # as TOML has numbers and dates
-
-
-def _toml_text(text):
-    # JSON leaves the last control character of ASCII as it is.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
