@@ -151,7 +151,8 @@ def _run(options, load, choose):
     """
     from tqdm import tqdm
 
-    from tfsr.upscaling.jobs import photos_left_out, plan, tile_side, upscale
+    from tfsr.upscaling.jobs import tile_side, upscale
+    from tfsr.upscaling.planning import photos_left_out, plan
     from tfsr.upscaling.upscalers import SelfEnsemble
 
     jobs, done = plan(
