@@ -98,42 +98,16 @@ def add(command):
 
 def run(options):
     from tfsr.data import images_left_out
-    from tfsr.data.degradation import BICUBIC, task_name
+    from tfsr.data.degradation import BICUBIC
     from tfsr.scoring.evaluation import default_metrics, draw_examples, gain
-    from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
     from tfsr.zoo.upscalers import BASELINES, load_upscaler, naming_lighter
 
-    if options.picture and "psnr" not in (options.metrics or ("psnr",)):
-        raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
-    if options.shard and (options.json in (None, "-") or options.picture):
-        raise InputError(
-            f"--shard {options.shard}: wants --json FILE, beside which the scores of "
-            "all shards are kept, and no --picture."
-        )
-    if not Path(options.folder).is_dir():
-        raise InputError(f"{options.folder}: not a folder of images.")
-    channels = CHANNELS.get(options.protocol)
-    luma = "y" if channels == "y" else None
+    _check_options(options)
+    luma = "y" if CHANNELS.get(options.protocol) == "y" else None
     with naming_lighter(options.model):
         upscaler = load_upscaler(options.model, options.scale, luma)
-    border = options.border
-    if options.protocol == "sr_rgb" and border is None:
-        border = upscaler.scale + DIV2K_BORDER
-    folder = images_to_score(
-        upscaler,
-        options.folder,
-        degradation_asked(options),
-        channels,
-        options.rescale,
-        options.seed,
-        options.uint8,
-        border,
-    )
-    if options.shard and options.shard.count > len(folder):
-        raise InputError(
-            f"--shard {options.shard}: {options.folder} has {len(folder)} images alone."
-        )
+    folder = _images(options, upscaler)
     protocol = _checked_protocol(options, folder)
     if line := images_left_out(folder.hr_files[0].parent):
         say(line)
@@ -150,6 +124,50 @@ def run(options):
         report["gain"] = gain(report, scored_part)
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
+    present(options, report, _text(options, folder, report))
+
+
+def _check_options(options):
+    """Raises an `InputError` on what can be told before the model is loaded."""
+    if options.picture and "psnr" not in (options.metrics or ("psnr",)):
+        raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
+    if options.shard and (options.json in (None, "-") or options.picture):
+        raise InputError(
+            f"--shard {options.shard}: wants --json FILE, beside which the scores of "
+            "all shards are kept, and no --picture."
+        )
+    if not Path(options.folder).is_dir():
+        raise InputError(f"{options.folder}: not a folder of images.")
+
+
+def _images(options, upscaler):
+    """Returns the benchmark folder that the options ask for."""
+    from tfsr.scoring.images import images_to_score
+
+    border = options.border
+    if options.protocol == "sr_rgb" and border is None:
+        border = upscaler.scale + DIV2K_BORDER
+    folder = images_to_score(
+        upscaler,
+        options.folder,
+        degradation_asked(options),
+        CHANNELS.get(options.protocol),
+        options.rescale,
+        options.seed,
+        options.uint8,
+        border,
+    )
+    if options.shard and options.shard.count > len(folder):
+        raise InputError(
+            f"--shard {options.shard}: {options.folder} has {len(folder)} images alone."
+        )
+    return folder
+
+
+def _text(options, folder, report):
+    """Returns the report as a table of images, below a line on what was scored."""
+    from tfsr.data.degradation import task_name
+
     names = list(report["mean"])
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
@@ -159,11 +177,8 @@ def run(options):
         lines.append([f"over {better['over']}", *cells])
     task = task_name(folder.degradation, folder.scale)
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
-    present(
-        options,
-        report,
-        f"{name} {task} on {options.folder}{shrunk}\n" + columns(lines),
-    )
+    head = f"{report['model']} {task} on {options.folder}{shrunk}"
+    return f"{head}\n{columns(lines)}"
 
 
 def _scores(options, upscaler, folder, names):
