@@ -228,12 +228,8 @@ def convert(
     from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite import conversion
-    from tfsr.tflite.devices import delegates
     from tfsr.tflite.formats import FORMATS
     from tfsr.tflite.quantization.aware import trained_format
-    from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
-    from tfsr.tflite.verification import roughness
-    from tfsr.tflite.verification import verify as measure
     from tfsr.upscaling.upscalers import KerasUpscaler
 
     if not isinstance(original, KerasUpscaler):
@@ -246,13 +242,10 @@ def convert(
             verify or photographs(HELD_OUT),
         )
     )
+    target = None
     if compile:
-        target = delegates.Delegate(compile)
-        target.check()
-        if target.kind.compile is None:
-            raise InputError(f"{compile}: nothing is compiled for it beforehand.")
-        if None in sizes and None in original.model.input.shape[1:3]:
-            raise InputError(f"{compile}: compiles files of fixed size; give --size.")
+        is_open = None in sizes and None in original.model.input.shape[1:3]
+        target = _compiler(compile, is_open)
     written = conversion.convert(
         original.model,
         original.scale,
@@ -265,28 +258,49 @@ def convert(
         _architecture(model, original.scale),
         fine_sums,
     )
-    notes = []
-    if FORMATS[format].bits and not (calibrate or trained_format(original.model)):
-        notes.append(
-            "warning: calibrated on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less."
-        )
     reports = []
     for file, of_size in zip(written, sizes, strict=True):
         drawn = picture
         if picture and len(sizes) > 1:
             drawn = conversion.name_of_size(picture, of_size)
-        converted = TFLiteUpscaler(file)
-        report = measure(converted, original, check, drawn)
-        facts = {"file": str(file), "size_bytes": file.stat().st_size}
-        if compile:
-            facts["compiled"] = str(delegates.compile(file, target))
-        unasked = [] if in_float else left_in_float(converted)
-        advice = [f"{file}: {line}" for line in delegates.advice(file)]
-        more = [*notes, *unasked, *roughness(converted, report), *advice]
-        reports.append({**facts, **report, "notes": more})
-        notes = []
+        reports.append(_file_report(file, original, check, drawn, target, in_float))
+    if FORMATS[format].bits and not (calibrate or trained_format(original.model)):
+        reports[0]["notes"].insert(
+            0,
+            "warning: calibrated on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less.",
+        )
     return reports[0] if len(reports) == 1 else {"files": reports}
+
+
+def _compiler(name, is_open):
+    """Returns the delegate that files are compiled for; `is_open` if of any size."""
+    from tfsr.tflite.devices.delegates import Delegate
+
+    target = Delegate(name)
+    target.check()
+    if target.kind.compile is None:
+        raise InputError(f"{name}: nothing is compiled for it beforehand.")
+    if is_open:
+        raise InputError(f"{name}: compiles files of fixed size; give --size.")
+    return target
+
+
+def _file_report(file, original, images, picture, target, in_float):
+    """Returns what `convert` tells of one file, which it compiles for any `target`."""
+    from tfsr.tflite.devices import delegates
+    from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
+    from tfsr.tflite.verification import roughness, verify
+
+    converted = TFLiteUpscaler(file)
+    report = verify(converted, original, images, picture)
+    facts = {"file": str(file), "size_bytes": file.stat().st_size}
+    if target:
+        facts["compiled"] = str(delegates.compile(file, target))
+    unasked = [] if in_float else left_in_float(converted)
+    advice = [f"{file}: {line}" for line in delegates.advice(file)]
+    notes = [*unasked, *roughness(converted, report), *advice]
+    return {**facts, **report, "notes": notes}
 
 
 def _architecture(model, scale):
