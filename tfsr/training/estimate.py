@@ -8,7 +8,6 @@ import numpy as np
 
 from tfsr.config import Config, TrainConfig
 from tfsr.data import ImageSurvey, PatchSampler
-from tfsr.data.degradation import after_bicubic
 from tfsr.data.sampler import in_unit_range
 from tfsr.errors import naming_memory
 from tfsr.graph import complexity
@@ -22,6 +21,7 @@ from tfsr.training.fit import (
     prepare,
     say_skipped,
     unpacked,
+    which_images,
 )
 from tfsr.training.states import completed_epochs
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
@@ -59,16 +59,7 @@ def dry_run(config: Config, out: str | Path) -> dict:
 def _dry_run(config, done, replicas):
     options = config.train
     model, folders = prepare(config, resumed=bool(done))
-    data = config.data
-    survey = ImageSurvey(
-        data.train,
-        training_scales(model),
-        data.channels,
-        data.exclude,
-        data.downscale,
-        with_lr=after_bicubic(data.task) is not None,
-        lr_folders=data.train_lr,
-    )
+    survey = ImageSurvey(**which_images(model, config.data))
     say_skipped(PatchSampler(survey, options.patch, options.batch))
     with naming_memory():
         step_seconds = _step_seconds(model, config, replicas)

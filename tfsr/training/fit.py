@@ -137,16 +137,20 @@ def unpacked(config: Config) -> Config:
 
 def training_images(model: keras.Model, data: DataConfig) -> ImageCache:
     """Returns the images that `model` is trained on, as `[data]` has them."""
-    return ImageCache(
-        data.train,
-        training_scales(model),
-        data.cache,
-        data.channels,
-        data.exclude,
-        data.downscale,
-        with_lr=after_bicubic(data.task) is not None,
-        lr_folders=data.train_lr,
-    )
+    return ImageCache(cache=data.cache, **which_images(model, data))
+
+
+def which_images(model: keras.Model, data: DataConfig) -> dict:
+    """Returns what `ImageCache` and `ImageSurvey` are to hold, as their arguments."""
+    return {
+        "folders": data.train,
+        "scales": training_scales(model),
+        "channels": data.channels,
+        "exclude": data.exclude,
+        "downscale": data.downscale,
+        "with_lr": after_bicubic(data.task) is not None,
+        "lr_folders": data.train_lr,
+    }
 
 
 def training_patches(model: keras.Model, config: Config) -> PatchSampler:
