@@ -64,15 +64,15 @@ def upscale(
 ) -> "np.ndarray":
     """Returns an image enlarged, or restored, in its own kind.
 
-    Large images are taken in tiles, whose results are those of the whole, unless the
-    upscaler is `far_seeing`, of the whole image. A model given by name is loaded by
-    every call; `load_upscaler` loads it once for many.
+    Large images are enlarged in tiles, which gives the same result as the whole image
+    unless the upscaler is `far_seeing`. A model given by name is loaded by every call;
+    `load_upscaler` loads it once for many.
 
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
-        model: As for `load_upscaler`; the best released model for `scale` by default,
-            for uint8 its conversion to int8.
-        scale: One of the model's; its smallest by default.
+        model: As for `load_upscaler`; by default the best released model for `scale`,
+            in int8 for uint8 images.
+        scale: One of the model's scales; the smallest by default.
         tile: Side of the tiles in pixels; chosen by the memory at hand by default.
 
     Returns:
@@ -151,10 +151,10 @@ def evaluate(
         model: As for `load_upscaler`.
         folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`, or `HR/` and `LR/`.
         scale: One of the model's scales; needed if it has several.
-        degradation: What a model restores from, such as `tfsr.data.JPEG(10)`; done to
-            LR where it enlarges; by default what it was trained on. LR is clean with
-            `tfsr.data.Bicubic()`.
-        seed: Of the noise.
+        degradation: What degrades the images, such as `tfsr.data.JPEG(10)`, after
+            bicubic if the model enlarges; by default what it was trained on.
+            `tfsr.data.Bicubic()` leaves LR clean.
+        seed: Seed of the noise.
         metrics: What to score, keys of `tfsr.metrics.METRICS`; by default PSNR and
             SSIM, and what papers add for the degradation.
         border: Pixels shaved from each side; by default the scale, none in restoration.

@@ -268,14 +268,16 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Returns the same without a check of the builder's arguments, which loads Keras.
+    """Returns the experiment in `file` without loading Keras.
+
+    The builder's arguments are not checked, which is what needs Keras.
 
     Args:
         file: As for `read_config`.
         overrides: As for `read_config`.
 
     Raises:
-        InputError: As `read_config` does, but for the builder's arguments.
+        InputError: As `read_config`, but for the builder's arguments.
     """
     text, tables = _read_toml(file)
     for override in overrides:
@@ -320,8 +322,10 @@ def _check_tables(tables, file):
 
 
 def find_config(name: str | Path) -> Path:
-    """Returns the file of a config that comes along, as `carn/carn_m`, or `name` itself
-    if it is not the name of one or something in the working directory has that name.
+    """Returns the file of a config that comes along, such as `carn/carn_m`.
+
+    `name` itself is returned if it is no such name, or if a file or folder of the
+    working directory has that name.
     """
     if not Path(name).exists():
         for folder in CONFIGS:
@@ -341,8 +345,10 @@ def _alike(name):
 
 
 def _with_degradation(data):
-    """Returns `[data]` with a degradation that is one word, and the parameters beside
-    it, as a table."""
+    """Returns `[data]` with its degradation as a table, if it is written as one word.
+
+    Parameters beside the word go into the table.
+    """
     name = data.get("degradation", "bicubic")
     if not isinstance(name, str):
         return data
@@ -418,7 +424,7 @@ def build_model(model: dict, source: str | Path) -> "keras.Model":
 
 
 def _check_counts(arguments):
-    """Raises `ValueError` for counts of which a network would be built without end."""
+    """Raises `ValueError` for counts so large that building would not end."""
     for key, value in arguments.items():
         for number in value if isinstance(value, tuple) else [value]:
             if isinstance(number, int | float) and not number <= MOST:

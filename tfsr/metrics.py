@@ -187,13 +187,13 @@ class Metric:
     """One figure of an image.
 
     Attributes:
-        function: Returns it of SR and HR, `(H, W, C)` on the scale of 8 bits, and the
-            border.
-        views: What it is taken of in colour: by the ending of its key in reports, a
-            function of RGB. Papers compare by the first. Of one channel it is taken as
-            that is, and its key has no ending.
-        convention: What the protocol in a report says of it.
-        prepare: Called before work, raises an error where something is missing.
+        function: Returns the figure, given SR and HR, `(H, W, C)` on the scale of 8
+            bits, and the border.
+        views: Functions of RGB that return what the metric sees of a colour image, by
+            the ending of its key in reports; papers compare by the first. It sees an
+            image of one channel as it is, and the key has no ending.
+        convention: What the protocol of a report says about it.
+        prepare: Called before any work; raises an error if something is missing.
     """
 
     function: Callable[[np.ndarray, np.ndarray, int], float]

@@ -41,14 +41,14 @@ def duration(seconds: float) -> str:
 
 
 def progress(items: Iterable, what: str, unit: str) -> Iterable:
-    """Returns `items`, with a progress bar while they are taken where there is tqdm.
+    """Returns `items`, which show a progress bar as they are taken if tqdm is there.
 
-    There is none where a packed file is trained on with little more than Keras.
+    It is not where a packed file is trained on with little more than Keras.
 
     Args:
         items: What is worked on one by one.
-        what: The work.
-        unit: What an item is.
+        what: The work, such as "decoding".
+        unit: One item, such as "image".
     """
     try:
         from tqdm import tqdm

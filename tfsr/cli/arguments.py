@@ -11,7 +11,10 @@ KERAS_MODEL_HELP = "a run folder, a .keras file or a released model's name"
 
 
 def known_model(text):
-    """Returns a MODEL argument; of a released network its file."""
+    """Returns a MODEL argument, or the file of the released model that it names.
+
+    A name that has a network for each scale is returned as it is.
+    """
     try:
         return text if released.by_scale(text) else str(released.find(text))
     except InputError as error:

@@ -68,12 +68,12 @@ class Degradation:
         name: What configs and reports call it.
         shrinks: Whether the result has `1 / scale` of the image's size.
         block: The result depends on where a grid of squares of so many pixels begins.
-        reach: A pixel of the result depends on pixels no further than this from its
-            own, in pixels of the result, and on the rest of the blocks they are in.
+        reach: A pixel of the result depends on pixels at most this far from its own, in
+            pixels of the result, and on the rest of the blocks that those are in.
         fractional: Whether the result can have fractions, and values beyond 8 bits;
             `in_8_bits` then returns what has none.
-        of_luma: Whether a network of one channel restores the luma of colours, not R, G
-            and B in turn.
+        of_luma: Whether a network of one channel restores a colour image's luma alone,
+            not R, G and B one by one.
         metrics: What papers score beside PSNR and SSIM, keys of `tfsr.metrics.METRICS`.
         option: What asks for it on the command line.
     """
@@ -564,14 +564,15 @@ def task_name(degradation: Degradation, scale: int) -> str:
 def asked_or_own(
     asked: Degradation | None, own: Degradation | None, scale: int
 ) -> Degradation | None:
-    """Returns what images are degraded by, None if nothing tells.
+    """Returns the degradation of the images to score; None if it is unknown.
 
     Args:
-        asked: What the user asks for; at a scale above 1 of LR, if it does not shrink.
-        own: What the model was made for, without `asked`. What it shares with `asked`
-            keeps the parameters that no option of the command line sets, and of which
-            images draw nothing.
-        scale: The model's.
+        asked: What the user asks for. At a scale above 1 bicubic comes before it if it
+            does not shrink itself.
+        own: What the model was made for, which is returned without `asked`. A step of
+            `asked` takes from the step of its kind here the parameters that are fixed
+            and that no option of the command line sets.
+        scale: The model's scale.
     """
     if asked is None:
         return own
@@ -582,7 +583,7 @@ def asked_or_own(
 
 
 def _set(asked, own):
-    """Returns `asked` with what is fixed in `own` but for the option's parameter."""
+    """Returns `asked` with the fixed parameters of `own`, except the option's."""
     if asked.option is None:
         return asked
     key = asked.option.parameter
@@ -590,7 +591,7 @@ def _set(asked, own):
 
 
 def after_bicubic(degradation: Degradation) -> Chain | None:
-    """Returns what is left to do to LR made by bicubic; None if that does not begin."""
+    """Returns the steps after bicubic; None if bicubic is not the first step."""
     first, *rest = degradation.steps
     return Chain(tuple(rest)) if first == BICUBIC else None
 

@@ -11,10 +11,10 @@ WINDOW, SIGMA = 11, 1.5
 
 
 class _OnLuma(keras.metrics.Mean):
-    """The mean of a figure over images; each is computed on the luma in 8 bits.
+    """The mean over images of a figure that is computed on the luma in 8 bits.
 
-    As `tfsr evaluate` has it: SR is clipped and rounded to 8 bits; Y is that of BT.601,
-    16 to 235; of one channel the figure is on that channel.
+    As in `tfsr evaluate`, SR is clipped and rounded to 8 bits, and Y is that of BT.601,
+    16 to 235. An image of one channel is used as it is.
     """
 
     def __init__(self, border: int = 0, name: str | None = None, **kwargs):

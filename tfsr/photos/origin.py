@@ -45,7 +45,7 @@ class Origin:
 
 
 def origin_of(file: str | Path) -> Origin:
-    """Returns what a file tells; that of 8 bits without loss if it cannot be read."""
+    """Returns the origin of a file; 8 bits without loss if it cannot be read."""
     with contextlib.suppress(InputError), image_file(file) as stream:
         stream.seek(4)
         if stream.read(8) in (*HEIC, *AVIF):

@@ -177,8 +177,10 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
 
 
 def names_of(paths: list[Path]) -> list[str]:
-    """Returns the shortest ends of paths that tell them apart, without a model file's
-    suffix if they differ without."""
+    """Returns a name for each path: the fewest last parts that tell all paths apart.
+
+    Names have a model file's suffix only if they would be the same without it.
+    """
     bare = [path.with_suffix("") if path.suffix in SUFFIXES else path for path in paths]
     for ends in (bare, paths):
         for count in range(1, max(len(path.parts) for path in ends) + 1):

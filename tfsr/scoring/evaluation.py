@@ -38,8 +38,8 @@ def evaluate(
     Args:
         upscaler: See `tfsr.upscaling.upscalers`.
         folder: The images, of the upscaler's scale and channels.
-        names: What to score, keys of `METRICS`; PSNR and SSIM by default, and what
-            the folder's degradation adds.
+        names: Keys of `METRICS`; by default PSNR, SSIM and the metrics that papers add
+            for the folder's degradation.
     """
     names = tuple(names or default_metrics(folder))
     metrics.check_names(names)
@@ -110,8 +110,8 @@ def protocol_name(folder: BenchmarkFolder) -> str:
 def result(upscaler: Upscaler, pair: Pair) -> np.ndarray:
     """Returns what is scored: SR clipped and rounded to uint8 `(H, W, C)`.
 
-    Of `Unchanged` the input itself, so that noise keeps its level; of luma SR without
-    rounding.
+    The result of `Unchanged` is the input itself, so that noise keeps its level. SR of
+    luma is not rounded.
     """
     if isinstance(upscaler, Unchanged):
         return pair.lr

@@ -154,7 +154,12 @@ def which_images(model: keras.Model, data: DataConfig) -> dict:
 
 
 def training_patches(model: keras.Model, config: Config) -> PatchSampler:
-    """Returns what draws the batches that `config` trains `model` on, unpacked."""
+    """Returns the sampler of the patches that `model` is trained on.
+
+    Args:
+        model: The network to train.
+        config: The experiment, as `unpacked` returns it.
+    """
     options, data = config.train, config.data
     cache = training_images(model, data)
     images = WithDrawn(cache, config.drawn, DRAWN_EVERY) if config.drawn else cache

@@ -171,10 +171,10 @@ def _note_tiles(upscaler, height, width):
 
 
 def _compare_tiles(upscaler, layers, tile, name):
-    """Returns a note on how much tiles change what a network makes of an image.
+    """Returns a note on how much tiles change the result of a far-seeing network.
 
-    Of a network that may see further than tiles overlap; none where one tile is enough.
-    A crop of one tile from the middle is computed whole, and in four tiles or more.
+    A crop of one tile from the middle is computed whole, and in four tiles or more. No
+    note is returned if one tile holds the image.
     """
     height, width = layers[0].shape[:2]
     if max(height, width) <= tile:

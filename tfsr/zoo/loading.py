@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def load_model(model: str | Path, scale: int | None = None) -> "keras.Model":
-    """Returns the Keras model of `model`: a run folder (its best), a `.keras` file or
-    the name of a released model.
+    """Returns a Keras model.
 
     Args:
-        model: The run folder, file or name.
-        scale: As for `released.find`; of other models of several scales all are there.
+        model: A run folder (its best weights), a `.keras` file or the name of a
+            released model.
+        scale: As for `released.find`; a network of several scales is returned whole.
 
     Raises:
         InputError: If there is no such model or the file is not one.
@@ -106,8 +106,8 @@ def load_degradation(model: str | Path) -> "Degradation | None":
     """Returns the `Degradation` that `model` was trained on; None if unknown.
 
     Args:
-        model: A run folder, the `model.keras` in it or the name of a released model,
-            whose config tells, or another `.keras` file, of which it is unknown.
+        model: A run folder, the `model.keras` in it, or the name of a released model:
+            their configs tell. For other `.keras` files it is unknown.
 
     Raises:
         InputError: If the config cannot be read.
@@ -117,11 +117,12 @@ def load_degradation(model: str | Path) -> "Degradation | None":
 
 
 def load_architecture(model: str | Path, scale: int | None = None) -> dict | None:
-    """Returns the `[model]` that `model` was trained with, but for its scale; None if
-    unknown.
+    """Returns the `[model]` table that `model` was trained with, without its scale.
+
+    It is None if unknown.
 
     Args:
-        model: As for `load_degradation`; of released models `.tflite` files too.
+        model: As for `load_degradation`, or a released `.tflite` file.
         scale: As for `released.find`.
 
     Raises:
@@ -132,7 +133,7 @@ def load_architecture(model: str | Path, scale: int | None = None) -> dict | Non
 
 
 def _load_config(model, scale=None):
-    """Returns the `Config` of a run folder or a released model; None of others."""
+    """Returns the `Config` of a run folder or a released model; None for others."""
     from tfsr.config import read_config
 
     file = released.find(model, scale)
