@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import Degradation, task_name
+from tfsr.data.pairs import folders_by_name
 from tfsr.errors import InputError
 from tfsr.metrics import key_of
 from tfsr.scoring.evaluation import baseline
@@ -158,12 +159,7 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
             "models of one task."
         )
     ((scale, channels, _), (_, degradation, _)) = next(iter(tasks.items()))
-    folders = {}
-    for test in tests:
-        name = Path(test).resolve().name
-        if name in folders:
-            raise InputError(f"{test}: another test folder is named {name} too.")
-        folders[name] = BenchmarkFolder(test, scale, channels, degradation=degradation)
+    folders = folders_by_name(tests, scale, channels, degradation)
     for model, name in zip(
         models, names_of([Path(model.name) for model in models]), strict=True
     ):
