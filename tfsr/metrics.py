@@ -10,26 +10,8 @@ import numpy as np
 
 from tfsr import extras
 from tfsr.arguments import whole
+from tfsr.data.bt601 import luma
 from tfsr.errors import InputError
-
-
-def luma(image: np.ndarray) -> np.ndarray:
-    """Returns Y of BT.601 as MATLAB's `rgb2ycbcr` defines it, in [16, 235].
-
-    Args:
-        image: RGB `(H, W, 3)`, uint8 or float on the scale of 8 bits.
-
-    Returns:
-        float64 `(H, W, 1)`, not rounded.
-    """
-    real = image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating)
-    if image.ndim != 3 or image.shape[-1] != 3 or not real:
-        raise ValueError(
-            "`image` must be uint8 or float (H, W, 3). "
-            f"Received: shape={image.shape}, dtype={image.dtype}."
-        )
-    weights = np.array([[65.481], [128.553], [24.966]]) / 255
-    return 16 + image.astype(np.float64) @ weights
 
 
 def psnr(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:

@@ -5,8 +5,8 @@ import numpy as np
 from keras import ops
 
 from tfsr.arguments import whole
+from tfsr.data.bt601 import LUMA_BLACK, LUMA_WEIGHTS
 
-LUMA = np.array([65.481, 128.553, 24.966], np.float32)  # of BT.601, on [0, 1]
 WINDOW, SIGMA = 11, 1.5
 
 
@@ -40,7 +40,8 @@ class _OnLuma(keras.metrics.Mean):
             )
         image = ops.round(ops.clip(ops.cast(image, "float32"), 0, 1) * 255)
         if image.shape[-1] == 3:
-            image = 16 + ops.sum(image * (LUMA / 255), axis=-1, keepdims=True)
+            weights = np.float32(LUMA_WEIGHTS) / 255
+            image = LUMA_BLACK + ops.sum(image * weights, axis=-1, keepdims=True)
         height, width = ops.shape(image)[1:3]
         n = self.border
         return image[:, n : height - n, n : width - n]
