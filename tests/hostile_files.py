@@ -335,7 +335,7 @@ def arrays(folder):
 def checkpoint(folder):
     import torch
 
-    from tfsr.zoo.loading import import_carn
+    from tfsr.zoo.carn_checkpoints import import_carn
 
     rng = np.random.default_rng(0)
     shapes = {"entry.weight": (8, 3, 3, 3), "entry.bias": (8,)}

@@ -36,8 +36,8 @@ SHORTER = {
     "benchmark": ["--runs", "1"],
 }
 ELSEWHERE = {
-    "import-carn": "the authors' weights do not come along: test_weights.py",
-    "--android": "there is no phone: tflite/test_android.py",
+    "import-carn": "weights do not come along: zoo/test_carn_checkpoints.py",
+    "--android": "there is no phone: tflite/devices/test_android.py",
     "--serve": "it does not end: report/test_server.py",
 }
 PAGES = [ROOT / "README.md", ROOT / "tflite" / "README.md", *ROOT.glob("docs/*.md")]
