@@ -24,6 +24,7 @@ from tfsr.data.degradation import (
 from tfsr.errors import InputError, naming_memory, reason_of
 from tfsr.networks import NETWORKS
 from tfsr.quiet import import_keras
+from tfsr.schedules import SCHEDULES
 from tfsr.toml import to_toml
 
 if typing.TYPE_CHECKING:
@@ -40,12 +41,6 @@ CHOICES = {
     "loss": ("l1", "l2", "l2_sum", "charbonnier"),
     "mixed_precision": ("float32", "float16", "bfloat16"),
     "strategy": STRATEGIES,
-}
-SCHEDULES = {  # the keys that each needs, and those it may have
-    "constant": ((), ("warmup",)),
-    "cosine": ((), ("warmup",)),
-    "halve": (("every",), ("after",)),
-    "step": (("every", "factor"), ()),
 }
 MOST = 4096  # filters, blocks and other counts of a network
 EXCLUSIVE = (("clip_norm", "clip_value"), ("weight_decay", "l2_penalty"))
@@ -432,15 +427,18 @@ def _check_counts(arguments):
 
 
 def _check_schedule(schedule):
-    needed, possible = SCHEDULES.get(str(schedule.get("name")), ((), ()))
-    known = {"name", *needed} <= set(schedule) <= {"name", *needed, *possible}
-    if not known or str(schedule["name"]) not in SCHEDULES:
+    kind = SCHEDULES.get(str(schedule.get("name")))
+    if not (
+        kind
+        and {"name", *kind.needed} <= {*schedule}
+        and {*schedule} <= {"name", *kind.needed, *kind.possible}
+    ):
         allowed = " or ".join(
             f'{{ name = "{name}"'
-            + "".join(f", {key} = ..." for key in needed)
-            + "".join(f"[, {key} = ...]" for key in possible)
+            + "".join(f", {key} = ..." for key in kind.needed)
+            + "".join(f"[, {key} = ...]" for key in kind.possible)
             + " }"
-            for name, (needed, possible) in SCHEDULES.items()
+            for name, kind in SCHEDULES.items()
         )
         raise ValueError(f"schedule must be {allowed}, not {schedule}.")
     for key, value in schedule.items():
