@@ -18,6 +18,7 @@ from tfsr.training import read_config, train
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
     KerasUpscaler,
+    Upscaler,
     from_uint8,
     to_uint8,
 )
@@ -67,17 +68,15 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
     model = _trained(out, epochs, steps_per_epoch)
 
     test = BenchmarkFolder(out / "photographs" / "test", SCALE)
-    upscalers = {
-        "bicubic": BicubicUpscaler(SCALE),
-        "CARN-M": KerasUpscaler(model, SCALE),
-    }
+    bicubic, network = BicubicUpscaler(SCALE), KerasUpscaler(model, SCALE)
+    upscalers: dict[str, Upscaler] = {"bicubic": bicubic, "CARN-M": network}
     print("Scoring it on photographs it has not seen", flush=True)
     scores = {name: evaluate(upscaler, test) for name, upscaler in upscalers.items()}
 
     print("Converting it to TFLite, float32 and int8", flush=True)
     tflite = _converted(model, out)
     int8 = TFLiteUpscaler(tflite["int8"])
-    verified = verify(int8, upscalers["CARN-M"], test)
+    verified = verify(int8, network, test)
     timed = benchmark(list(tflite.values()), threads=[1], runs=20)
 
     rows = _crops({**upscalers, "CARN-M int8": int8}, test)
