@@ -125,7 +125,7 @@ def reader(tmp_path, monkeypatch, photographs):
     convert(model, 2, "int8", [None], Path("demo/carn_m_x2_int8.tflite"), images)
 
 
-@pytest.mark.usefixtures("no_memory_measured")
+@pytest.mark.usefixtures("no_memory_measured", "untraced")
 def test_the_readme_and_the_how_to_run(reader, run):
     litert_js = ROOT / "node_modules"
     if litert_js.is_dir():
