@@ -98,7 +98,7 @@ class DataConfig:
 
     @property
     def task(self) -> Degradation:
-        """What the images are restored from."""
+        """The degradation that the network learns to undo."""
         return from_table(self.degradation)
 
     def values(self) -> dict:

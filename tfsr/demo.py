@@ -56,8 +56,8 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
     Args:
         out: The folder for the models, pictures and tables; an interrupted demo there
             goes on.
-        epochs: How long to train.
-        steps_per_epoch: Likewise.
+        epochs: Epochs of the training.
+        steps_per_epoch: Steps of an epoch.
 
     Returns:
         What `results.json` holds.

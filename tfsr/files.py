@@ -144,7 +144,7 @@ def sha256(file: str | Path) -> str:
 def write_text(file: str | Path, text: str) -> None:
     """Writes `text` in UTF-8; if that fails, leaves `file` as it was.
 
-    Of names that are not UTF-8, what has no letter is written as `\\udcff`.
+    Bytes of names that are not UTF-8 are written as `\\udcff` and the like.
     """
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

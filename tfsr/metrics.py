@@ -52,7 +52,7 @@ def ssim(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
 def ssim_uniform(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
     """Returns the structural similarity as papers on JPEG artifacts have it.
 
-    As `ssim`, but for the window: 8x8 pixels of equal weight.
+    It is `ssim` with another window: 8x8 pixels of equal weight.
 
     Args:
         sr: `(H, W, C)` on the scale of 8 bits.

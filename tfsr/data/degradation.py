@@ -97,20 +97,20 @@ class Degradation:
 
     @property
     def steps(self) -> tuple["Degradation", ...]:
-        """What is done one after another: itself, or the parts of a chain."""
+        """The degradations to apply in turn: itself, or the parts of a chain."""
         return (self,)
 
     @property
     def in_short(self) -> str:
-        """What it is, without the details in brackets."""
+        """The degradation in words, without the details in brackets."""
         return str(self).partition(" (")[0]
 
     @property
     def levels(self) -> tuple[float, float] | None:
-        """The lowest and highest that a network for this restores well.
+        """The lowest and the highest level that a network for this restores well.
 
-        They are of the parameter that has an option; None if there is none. What a
-        network has not been trained on it blurs, or leaves in.
+        A level is a value of the parameter that has an option on the command line; None
+        if none has. Beyond these levels a network blurs, or leaves artifacts in.
         """
         if self.option is None:
             return None

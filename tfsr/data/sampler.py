@@ -137,8 +137,8 @@ def degraded_patch(
 ) -> np.ndarray:
     """Returns a square of the degraded `hr` without degrading all of it.
 
-    Of each step the blocks are made that the next one needs, which makes a JPEG's
-    pixels those of the whole image's file.
+    Each step makes the blocks that the next one needs, so the pixels of a JPEG are
+    those of the whole image's file.
 
     Args:
         degradation: What to do.

@@ -46,13 +46,13 @@ class Network:
 
     @property
     def config(self) -> Config:
-        """Of the first seed."""
+        """The config of the first seed."""
         return next(iter(self.runs.values())).config
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is trained, where, and how it is compared."""
+    """Networks that are trained with the same seeds, and how they are compared."""
 
     out: Path
     seeds: list[int]
