@@ -149,7 +149,7 @@ def check(content: bytes, name: Any) -> schema.ModelT:
 
     Args:
         content: Content of the file.
-        name: Of the file, for messages.
+        name: What messages call the file.
 
     Raises:
         InputError: If it is damaged, made to do harm, or has operators that networks of

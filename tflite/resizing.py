@@ -122,7 +122,7 @@ def _name_all_axes(model, operator, shape, parts):
     Args:
         model: The file, which gets tensors for that.
         operator: The slice.
-        shape: Of what it reads.
+        shape: Shape of what it reads.
         parts: Where it begins and ends, and its steps, on the first axes.
     """
     options, graph = operator.builtinOptions, model.subgraphs[0]

@@ -232,7 +232,7 @@ def key_of(name: str, channels: int | str) -> str:
 
     Args:
         name: A key of `METRICS`.
-        channels: Of the images that are scored; 1 and "y" are one channel.
+        channels: Channels of the scored images; 1 and "y" are one channel.
     """
     return f"{name}{next(iter(METRICS[name].views))}" if channels == 3 else name
 

@@ -360,7 +360,7 @@ class JPEG(SameSize):
     Args:
         quality: Pillow's, 1 to 100; for blind restoration `[low, high]`, from which
             each image draws its own.
-        subsampling: Of the chroma of colours: "4:2:0", which halves its height and
+        subsampling: How chroma is sampled: "4:2:0", which halves its height and
             width, "4:4:4", which leaves them, or a list of both.
     """
 

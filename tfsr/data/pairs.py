@@ -62,7 +62,7 @@ class BenchmarkFolder:
             and LR made of that, without rounding.
         rescale: Factor of `imresize` for the HR images, above 0 and at most 1.
         degradation: What makes LR; of luma bicubic alone.
-        seed: Of what is random in the degradation.
+        seed: Seed of what is random in the degradation.
         border: Pixels to shave from each side before scoring; by default the scale,
             and none in restoration.
 

@@ -95,7 +95,7 @@ def open_image(stream: BinaryIO, whole: bool = True) -> Any:
     """Returns Pillow's image, whose format is told by content, not by ending.
 
     Args:
-        stream: Of `image_file`.
+        stream: What `image_file` yields.
         whole: Whether the pixels will be wanted, and the checksums of a PNG are
             checked.
 

@@ -29,10 +29,10 @@ class Origin:
     """How the pixels of a file were kept.
 
     Attributes:
-        bits: Of a sample, 8 or 16.
+        bits: Bits of a sample, 8 or 16.
         gray: Whether there is one channel.
         lossy: Such as "JPEG of quality 75"; "" where nothing was lost.
-        quality: Of a JPEG, on the scale of the IJG's encoder, 1 to 100.
+        quality: Quality of a JPEG on the scale of the IJG's encoder, 1 to 100.
     """
 
     bits: int = 8

@@ -214,7 +214,7 @@ def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarra
         layers: Colour `(H, W, C)` and, if there is one, alpha `(H, W)`, which becomes
             the last channel.
         tile: Side of the tiles.
-        name: Of the image, for messages.
+        name: What messages call the image.
         progress: A bar that counts tiles.
     """
     height, width, channels = layers[0].shape

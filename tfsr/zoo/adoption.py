@@ -68,7 +68,7 @@ def adopt(model: keras.Model, name: str) -> keras.Model:
 
     Args:
         model: A model, built.
-        name: Of its file, for messages.
+        name: What messages call it: its file.
 
     Raises:
         InputError: If it is not from one image to one image.
@@ -103,7 +103,7 @@ def functional(model: keras.Model, name: str = "") -> keras.Model:
 
     Args:
         model: A model, built.
-        name: Of its file, for messages; the model's by default.
+        name: What messages call it; the model's own name by default.
 
     Raises:
         InputError: If it was never built, or runs on no image.
