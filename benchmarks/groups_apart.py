@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfsr.training import build_model, read_config
-from tfsr.training.estimate import Noise
+from tfsr.training.estimate import FixedBatch, noise
 from tfsr.training.fit import Batches
 from tfsr.training.groups_apart import GroupsApart
 from tfsr.training.recipe import compile_model
@@ -30,7 +30,7 @@ def main():
         "as written": keras.Model(model.input, model.output),
         "groups apart": GroupsApart(model.input, model.output),
     }
-    batches = Batches(Noise(model, config.train))
+    batches = Batches(FixedBatch(noise(model, config.train)))
     times = {name: [] for name in networks}
     for network in networks.values():
         compile_model(network, config)

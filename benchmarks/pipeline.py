@@ -21,20 +21,11 @@ from tfsr.data.pairs import crop_to_multiple
 from tfsr.models import scales
 from tfsr.training import build_model, read_config
 from tfsr.training.distribution import OneDevice
+from tfsr.training.estimate import FixedBatch
 from tfsr.training.fit import Batches, training_patches, unpacked
 from tfsr.training.recipe import build_trainee
 
 ROUNDS = 3
-
-
-class FixedBatch:
-    """Stands in for a sampler that costs nothing."""
-
-    def __init__(self, batch):
-        self.batch = batch
-
-    def draw(self, step, part, parts):
-        return self.batch
 
 
 def main():

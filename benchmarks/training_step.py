@@ -21,18 +21,9 @@ from tfsr.layers import CollapsibleConv2D, GroupedConv2D
 from tfsr.training import build_model, read_config
 from tfsr.training.callbacks import StopOnNaN, TimeEstimate
 from tfsr.training.distribution import OneDevice
+from tfsr.training.estimate import FixedBatch
 from tfsr.training.fit import Batches, training_patches, unpacked
 from tfsr.training.recipe import build_trainee, compile_model
-
-
-class FixedBatch:
-    """Stands in for a sampler that costs nothing."""
-
-    def __init__(self, batch):
-        self.batch = batch
-
-    def draw(self, step, part, parts):
-        return self.batch
 
 
 def main():

@@ -335,7 +335,7 @@ def arrays(folder):
 def checkpoint(folder):
     import torch
 
-    from tfsr.zoo.loading import import_carn
+    from tfsr.zoo.carn_checkpoints import import_carn
 
     rng = np.random.default_rng(0)
     shapes = {"entry.weight": (8, 3, 3, 3), "entry.bias": (8,)}
@@ -465,7 +465,7 @@ def cache_index(folder):
 
 def state(folder):
     """What is loaded is what was saved."""
-    from tfsr.training.callbacks import load_state, save_state
+    from tfsr.training.states import load_state, save_state
 
     model = tiny()
     save_state(folder, model, 1)

@@ -159,6 +159,7 @@ def test_evaluate_is_the_command(file, photographs, report):
     assert set(degraded["mean"]) == {"psnr_y", "psnr_rgb"}
 
 
+@pytest.mark.usefixtures("untraced")
 def test_train_and_convert(tmp_path, write_config, photographs):
     seen = []
     callback = keras.callbacks.LambdaCallback(on_epoch_end=lambda n, _: seen.append(n))

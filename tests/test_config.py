@@ -5,11 +5,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from tfsr.config import _to_toml
 from tfsr.data import JPEG, Bicubic, Chain, GaussianNoise
 from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.models import MODELS, scales
+from tfsr.toml import to_toml
 from tfsr.training import build_model, read_config
 
 ROOT = Path(__file__).parents[1]
@@ -162,7 +162,7 @@ def test_overridden_configs_are_written_as_read(write):
         parsed = text if value is text else tomllib.loads(f"v = {value}")["v"]
         section, _, name = key.partition(".")
         tables[section][name] = parsed
-    assert tomllib.loads(_to_toml(tables)) == tables
+    assert tomllib.loads(to_toml(tables)) == tables
 
 
 def test_overrides_of_the_model(write):

@@ -6,7 +6,7 @@ import pytest
 demo = importlib.import_module("tfsr.demo")
 
 
-@pytest.mark.usefixtures("no_memory_measured")
+@pytest.mark.usefixtures("no_memory_measured", "untraced")
 def test_demo_leaves_models_pictures_and_tables(tmp_path, capsys, monkeypatch):
     smaller = demo.CONFIG.replace("filters = 32", "filters = 8\nunits = 1")
     monkeypatch.setattr(demo, "CONFIG", smaller)

@@ -36,8 +36,8 @@ SHORTER = {
     "benchmark": ["--runs", "1"],
 }
 ELSEWHERE = {
-    "import-carn": "the authors' weights do not come along: test_weights.py",
-    "--android": "there is no phone: tflite/test_android.py",
+    "import-carn": "weights do not come along: zoo/test_carn_checkpoints.py",
+    "--android": "there is no phone: tflite/devices/test_android.py",
     "--serve": "it does not end: report/test_server.py",
 }
 PAGES = [ROOT / "README.md", ROOT / "tflite" / "README.md", *ROOT.glob("docs/*.md")]
@@ -125,7 +125,7 @@ def reader(tmp_path, monkeypatch, photographs):
     convert(model, 2, "int8", [None], Path("demo/carn_m_x2_int8.tflite"), images)
 
 
-@pytest.mark.usefixtures("no_memory_measured")
+@pytest.mark.usefixtures("no_memory_measured", "untraced")
 def test_the_readme_and_the_how_to_run(reader, run):
     litert_js = ROOT / "node_modules"
     if litert_js.is_dir():

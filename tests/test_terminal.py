@@ -1,7 +1,7 @@
 import pytest
 
 from tfsr.cli.output import columns, fail, one_line, present
-from tfsr.terminal import printable
+from tfsr.terminal import duration, printable
 
 EVIL = "\x1b]0;x\x07\x1b[2J\x9b1mx.png"
 SAFE = r"\x1b]0;x\x07\x1b[2J\x9b1mx.png"
@@ -50,3 +50,17 @@ def test_a_file_with_escapes_in_its_name_is_named(tmp_path, run):
     assert SAFE in stderr
     assert stderr.count("\n") == 1
     assert not set(stderr) & {"\x1b", "\x07", "\x9b"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (5000, "83 min"),
+        (12000, "3 h 20 min"),
+    ],
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text

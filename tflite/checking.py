@@ -125,10 +125,18 @@ PLAIN_INTEGERS = {
     *("CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK", "RESHAPE", "SHAPE"),
     *("SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "UNPACK"),
 }
-# Options that LiteRT divides by or allocates for.
-COUNTS = {
+# Options that LiteRT divides by or allocates for, which must be positive.
+COUNTS = (
     *("strideW", "strideH", "dilationWFactor", "dilationHFactor"),
     *("filterWidth", "filterHeight", "blockSize", "numSplits", "num", "valuesCount"),
+)
+# By option, the least and the largest value of those that LiteRT relies on.
+OPTION_BOUNDS = {
+    **dict.fromkeys(COUNTS, (1, WIDEST)),
+    "depthMultiplier": (0, WIDEST),
+    "fusedActivationFunction": (0, 5),  # of those that exist
+    "padding": (0, 1),
+    "axis": (-MAX_RANK, MAX_RANK - 1),
 }
 
 
@@ -141,7 +149,7 @@ def check(content: bytes, name: Any) -> schema.ModelT:
 
     Args:
         content: Content of the file.
-        name: Of the file, for messages.
+        name: What messages call the file.
 
     Raises:
         InputError: If it is damaged, made to do harm, or has operators that networks of
@@ -364,16 +372,10 @@ def _check_options(kind, options, what):
     if kind.options and type(options) is not kind.options:
         raise _Fault(f"{what} has no options, or those of another operator")
     for key, value in vars(options).items() if options else ():
-        if key in COUNTS and not 1 <= value <= WIDEST:
-            raise _Fault(f"{what} has {key} {value}")
-        if key == "depthMultiplier" and not 0 <= value <= WIDEST:
-            raise _Fault(f"{what} has {key} {value}")
-        if key == "fusedActivationFunction" and not 0 <= value <= 5:
-            raise _Fault(f"{what} has an activation that does not exist")
-        if key == "padding" and value not in (0, 1):
-            raise _Fault(f"{what} has a padding that does not exist")
-        if key == "axis" and not -MAX_RANK <= value < MAX_RANK:
-            raise _Fault(f"{what} has axis {value}")
+        if key in OPTION_BOUNDS:
+            low, high = OPTION_BOUNDS[key]
+            if not low <= value <= high:
+                raise _Fault(f"{what} has {key} {value}, which is not {low} to {high}")
 
 
 # By operator, the inputs that say what it does, and what their numbers must be.

@@ -11,7 +11,7 @@ import tfsr
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import to_table
 from tfsr.errors import InputError
-from tfsr.files import replacing
+from tfsr.files import write_bytes
 from tfsr.graph.footprint import (
     alignment,
     far_seeing,
@@ -75,46 +75,11 @@ def convert(
     """
     if format not in FORMATS:
         raise InputError(f"--format {format}: must be one of {', '.join(FORMATS)}.")
-    chosen, trained = FORMATS[format], trained_format(model)
-    if trained not in (None, format):
-        raise InputError(
-            f"{model.name}: was trained for {trained}; --format {format} is for float "
-            "models."
-        )
-    for option, given in (("--in-float", in_float), ("--fine-sums", fine_sums)):
-        if given and (not chosen.in_float or not lowering or trained):
-            allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
-            raise InputError(
-                f"{model.name}: {option} is for float models in --format {allowed}, "
-                "with lowering."
-            )
-    if in_float and fine_sums:
-        raise InputError("--in-float and --fine-sums exclude each other.")
+    chosen = FORMATS[format]
+    _check_options(model, chosen, lowering, in_float, fine_sums)
     model = single_scale(model, scale)
-    least = alignment(model)
-    own = tuple(model.input.shape[1:3])
-    if None not in own:
-        if len(sizes) > 1 or sizes[0] not in (None, own):
-            raise InputError(
-                f"--size: {model.name} takes images of {own[0]}x{own[1]} alone."
-            )
-        sizes = [own]
-    for size in sizes:
-        if size and min(size) < least:
-            raise InputError(
-                f"--size {size[0]}x{size[1]}: each side must be {least} or more for "
-                "the levels of this network."
-            )
-    if trained:
-        build = _trained(model, chosen)
-    elif chosen.is_float:
-        build = _saved(model, chosen, lowering)
-    elif chosen.stock and not lowering:
-        patches = fitted(calibration_patches(calibration), model)
-        build = _stock(model, chosen, patches)
-    else:
-        patches = calibration_patches(calibration)
-        build = _calibrated(model, chosen, patches, lowering, in_float, fine_sums)
+    sizes = _sizes(model, sizes)
+    build = _builder(model, chosen, calibration, lowering, in_float, fine_sums)
     degradation = to_table(calibration.degradation)
     facts = _facts(model, scale, chosen, degradation, in_float, architecture)
     written = []
@@ -122,8 +87,7 @@ def convert(
         content = build(*(size or (None, None)))
         content = metadata.attach(content, {**facts, "size": size})
         file = name_of_size(out, size) if len(sizes) > 1 else Path(out)
-        with replacing(file) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(file, content)
         written.append(file)
     return written
 
@@ -134,26 +98,75 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
     return Path(file).with_stem(f"{Path(file).stem}_{label}")
 
 
+def _check_options(model, format: Format, lowering, in_float, fine_sums):
+    """Raises an `InputError` for options that exclude each other or do not fit."""
+    trained = trained_format(model)
+    if trained not in (None, format.name):
+        raise InputError(
+            f"{model.name}: was trained for {trained}; --format {format.name} is for "
+            "float models."
+        )
+    for option, given in (("--in-float", in_float), ("--fine-sums", fine_sums)):
+        if given and (not format.in_float or not lowering or trained):
+            allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
+            raise InputError(
+                f"{model.name}: {option} is for float models in --format {allowed}, "
+                "with lowering."
+            )
+    if in_float and fine_sums:
+        raise InputError("--in-float and --fine-sums exclude each other.")
+
+
+def _sizes(model, sizes):
+    """Returns the sizes to convert for: a network of one size has its own alone."""
+    own = tuple(model.input.shape[1:3])
+    if None not in own:
+        if len(sizes) > 1 or sizes[0] not in (None, own):
+            raise InputError(
+                f"--size: {model.name} takes images of {own[0]}x{own[1]} alone."
+            )
+        sizes = [own]
+    least = alignment(model)
+    for size in sizes:
+        if size and min(size) < least:
+            raise InputError(
+                f"--size {size[0]}x{size[1]}: each side must be {least} or more for "
+                "the levels of this network."
+            )
+    return sizes
+
+
+def _builder(model, format: Format, calibration, lowering, in_float, fine_sums):
+    """Returns a function from height and width to the bytes of a file.
+
+    The functions below do so each for one kind of format.
+    """
+    if trained_format(model):
+        return _trained(model, format)
+    if format.is_float:
+        return _saved(model, format, lowering)
+    patches = calibration_patches(calibration)
+    if format.stock and not lowering:
+        return _stock(model, format, fitted(patches, model))
+    return _calibrated(model, format, patches, lowering, in_float, fine_sums)
+
+
 def _trained(model, format: Format):
-    """Returns a function from height and width to the bytes of a file."""
     save = format.load("save")
     return lambda height, width: save(*without_rounding(model, height, width))
 
 
 def _saved(model, format: Format, lowering):
-    """Returns a function from height and width to the bytes of a file."""
     save, lowered = format.load("save"), _lowering(model, format, lowering)
     return lambda height, width: save(lowered(height, width))
 
 
 def _stock(model, format: Format, patches):
-    """Returns a function from height and width to the bytes of a file."""
     save, lowered = format.load("stock"), _lowering(model, format, False)
     return lambda height, width: save(lowered(height, width), patches)
 
 
 def _calibrated(model, format: Format, patches, lowering, in_float, fine_sums):
-    """Returns a function from height and width to the bytes of a file."""
     lowered = _lowering(model, format, lowering, in_float)
     every = fitted(with_saturated(patches), model)
     if fine_sums:

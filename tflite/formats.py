@@ -20,7 +20,7 @@ class Format:
         name: What `--format` and a file's metadata call it.
         save: Returns the bytes of a graph; gets its ranges too where there are `bits`.
         rules: Rewrite the network before it is saved.
-        bits: Of integer activations; None where activations are float32.
+        bits: Bits of integer activations; None where activations are float32.
         ranges: Chooses the range of an activation from the values it takes; needed
             where there are `bits`.
         smallest_kernel: Kernels of so many weights and more are kept in 8 bits; None

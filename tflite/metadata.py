@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 from tfsr.upscaling.tiling import UNKNOWN_REACH
 from tfsr.zoo import released
 
@@ -41,12 +41,13 @@ _written: set[str] = set()  # digests of what this process has made
 
 
 def attach(content: bytes, facts: dict, origin: bytes | None = None) -> bytes:
-    """Returns the content of a `.tflite` file with this metadata, and no other of ours.
+    """Returns the content of a `.tflite` file with metadata in place of any earlier.
 
     Args:
         content: Content of a `.tflite` file.
         facts: The metadata; anything that JSON can hold.
-        origin: The file that `content` was made of, if any: it is trusted as that is.
+        origin: The file that `content` was made of, if any: `content` is trusted if
+            that file is.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -110,8 +111,9 @@ def read(file: str | Path) -> dict | None:
         facts = json.loads(content[begin : at + 66])["tfsr"]
         _check(facts)
     except (LookupError, TypeError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: its metadata is damaged ({reason}).") from None
+        raise InputError(
+            f"{file}: its metadata is damaged ({reason_of(error)})."
+        ) from None
     return facts
 
 
@@ -134,16 +136,16 @@ def _check(facts):
 def derive(
     inputs: list[dict], outputs: list[dict], tensors: list[dict], is_dynamic: bool
 ) -> dict:
-    """Returns what a file tells by its shapes and types, in the words of `read`.
+    """Returns the metadata of a file without any, by its shapes and types.
 
-    Of a graph that is not from image to image it returns `format`, `size` and `reason`,
-    which says why. `peaks` are the numbers of white in and out; of floats 1, unless a
-    run tells otherwise.
+    It has the keys that `read` returns, and `peaks`, the numbers that white is in the
+    input and in the output: 1 for floats, unless a run tells otherwise. If the graph is
+    not from image to image it has `format`, `size` and `reason`, which says why.
 
     Args:
         inputs: LiteRT's details of the inputs, for the size that the graph is run at.
-        outputs: Of the outputs.
-        tensors: Of all tensors.
+        outputs: LiteRT's details of the outputs.
+        tensors: LiteRT's details of all tensors.
         is_dynamic: Whether the file takes images of any size.
     """
     size = None if is_dynamic else [int(n) for n in inputs[0]["shape"][1:3]]

@@ -9,16 +9,15 @@ from tfsr.tflite.flatbuffer import add_buffer, constant, kind_of, pack, unpack
 
 
 def at_size(content: bytes, height: int, width: int) -> bytes:
-    """Returns a file of the same operators for one size.
+    """Returns the file for one size of input.
 
-    What computes sizes alone is left out; its results are constants then. So is what
-    pads, where nothing is to pad. Slices name every axis: GPU engines and NPUs take no
-    others.
+    Operators that only compute sizes become constants, and padding is left out where
+    there is nothing to pad. Slices name every axis, as GPU engines and NPUs want it.
 
     Args:
         content: A `.tflite` file of one input `(1, H, W, C)`.
-        height: Of the input.
-        width: Of the input.
+        height: Height of the input.
+        width: Width of the input.
     """
     interpreter = Interpreter(
         model_content=content,
@@ -56,10 +55,10 @@ def at_size(content: bytes, height: int, width: int) -> bytes:
 
 
 def constants(content: bytes) -> list[bytes | None]:
-    """Returns what the operators of a file read from it, in order; None is a variable.
+    """Returns the constants that the operators of a file read, in order.
 
-    Where they are alike in files of two sizes, `at_size` gives one for every size that
-    is written into it.
+    None stands for what they read that is no constant. If `at_size` gives files of two
+    sizes with the same constants, its file serves every size that is written into it.
     """
     model = unpack(content)
     graph = model.subgraphs[0]
@@ -123,7 +122,7 @@ def _name_all_axes(model, operator, shape, parts):
     Args:
         model: The file, which gets tensors for that.
         operator: The slice.
-        shape: Of what it reads.
+        shape: Shape of what it reads.
         parts: Where it begins and ends, and its steps, on the first axes.
     """
     options, graph = operator.builtinOptions, model.subgraphs[0]

@@ -120,7 +120,7 @@ def flat_field_error(
 
 
 def roughness(converted: TFLiteUpscaler, report: dict) -> list[str]:
-    """Returns remarks on images that a file gives less than the network would give.
+    """Returns remarks on images that a file of one size makes less of than the network.
 
     Args:
         converted: The file.

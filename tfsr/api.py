@@ -64,15 +64,15 @@ def upscale(
 ) -> "np.ndarray":
     """Returns an image enlarged, or restored, in its own kind.
 
-    Large images are taken in tiles, whose results are those of the whole, unless the
-    upscaler is `far_seeing`, of the whole image. A model given by name is loaded by
-    every call; `load_upscaler` loads it once for many.
+    Large images are enlarged in tiles, which gives the same result as the whole image
+    unless the upscaler is `far_seeing`. A model given by name is loaded by every call;
+    `load_upscaler` loads it once for many.
 
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
-        model: As for `load_upscaler`; the best released model for `scale` by default,
-            for uint8 its conversion to int8.
-        scale: One of the model's; its smallest by default.
+        model: As for `load_upscaler`; by default the best released model for `scale`,
+            in int8 for uint8 images.
+        scale: One of the model's scales; the smallest by default.
         tile: Side of the tiles in pixels; chosen by the memory at hand by default.
 
     Returns:
@@ -151,10 +151,10 @@ def evaluate(
         model: As for `load_upscaler`.
         folder: Images, or `HR/` and `LR_bicubic/X2`, `X3`, `X4`, or `HR/` and `LR/`.
         scale: One of the model's scales; needed if it has several.
-        degradation: What a model restores from, such as `tfsr.data.JPEG(10)`; done to
-            LR where it enlarges; by default what it was trained on. LR is clean with
-            `tfsr.data.Bicubic()`.
-        seed: Of the noise.
+        degradation: What degrades the images, such as `tfsr.data.JPEG(10)`, after
+            bicubic if the model enlarges; by default what it was trained on.
+            `tfsr.data.Bicubic()` leaves LR clean.
+        seed: Seed of the noise.
         metrics: What to score, keys of `tfsr.metrics.METRICS`; by default PSNR and
             SSIM, and what papers add for the degradation.
         border: Pixels shaved from each side; by default the scale, none in restoration.
@@ -228,12 +228,8 @@ def convert(
     from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite import conversion
-    from tfsr.tflite.devices import delegates
     from tfsr.tflite.formats import FORMATS
     from tfsr.tflite.quantization.aware import trained_format
-    from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
-    from tfsr.tflite.verification import roughness
-    from tfsr.tflite.verification import verify as measure
     from tfsr.upscaling.upscalers import KerasUpscaler
 
     if not isinstance(original, KerasUpscaler):
@@ -246,13 +242,10 @@ def convert(
             verify or photographs(HELD_OUT),
         )
     )
+    target = None
     if compile:
-        target = delegates.Delegate(compile)
-        target.check()
-        if target.kind.compile is None:
-            raise InputError(f"{compile}: nothing is compiled for it beforehand.")
-        if None in sizes and None in original.model.input.shape[1:3]:
-            raise InputError(f"{compile}: compiles files of fixed size; give --size.")
+        is_open = None in sizes and None in original.model.input.shape[1:3]
+        target = _compiler(compile, is_open)
     written = conversion.convert(
         original.model,
         original.scale,
@@ -265,28 +258,49 @@ def convert(
         _architecture(model, original.scale),
         fine_sums,
     )
-    notes = []
-    if FORMATS[format].bits and not (calibrate or trained_format(original.model)):
-        notes.append(
-            "warning: calibrated on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less."
-        )
     reports = []
     for file, of_size in zip(written, sizes, strict=True):
         drawn = picture
         if picture and len(sizes) > 1:
             drawn = conversion.name_of_size(picture, of_size)
-        converted = TFLiteUpscaler(file)
-        report = measure(converted, original, check, drawn)
-        facts = {"file": str(file), "size_bytes": file.stat().st_size}
-        if compile:
-            facts["compiled"] = str(delegates.compile(file, target))
-        unasked = [] if in_float else left_in_float(converted)
-        advice = [f"{file}: {line}" for line in delegates.advice(file)]
-        more = [*notes, *unasked, *roughness(converted, report), *advice]
-        reports.append({**facts, **report, "notes": more})
-        notes = []
+        reports.append(_file_report(file, original, check, drawn, target, in_float))
+    if FORMATS[format].bits and not (calibrate or trained_format(original.model)):
+        reports[0]["notes"].insert(
+            0,
+            "warning: calibrated on scikit-image's photographs; "
+            "--calibrate FOLDER with images like your own loses less.",
+        )
     return reports[0] if len(reports) == 1 else {"files": reports}
+
+
+def _compiler(name, is_open):
+    """Returns the delegate that files are compiled for; `is_open` if of any size."""
+    from tfsr.tflite.devices.delegates import Delegate
+
+    target = Delegate(name)
+    target.check()
+    if target.kind.compile is None:
+        raise InputError(f"{name}: nothing is compiled for it beforehand.")
+    if is_open:
+        raise InputError(f"{name}: compiles files of fixed size; give --size.")
+    return target
+
+
+def _file_report(file, original, images, picture, target, in_float):
+    """Returns what `convert` tells of one file, which it compiles for any `target`."""
+    from tfsr.tflite.devices import delegates
+    from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
+    from tfsr.tflite.verification import roughness, verify
+
+    converted = TFLiteUpscaler(file)
+    report = verify(converted, original, images, picture)
+    facts = {"file": str(file), "size_bytes": file.stat().st_size}
+    if target:
+        facts["compiled"] = str(delegates.compile(file, target))
+    unasked = [] if in_float else left_in_float(converted)
+    advice = [f"{file}: {line}" for line in delegates.advice(file)]
+    notes = [*unasked, *roughness(converted, report), *advice]
+    return {**facts, **report, "notes": notes}
 
 
 def _architecture(model, scale):

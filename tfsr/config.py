@@ -4,9 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import itertools
-import json
 import math
-import re
 import sys
 import tomllib
 import types
@@ -23,9 +21,11 @@ from tfsr.data.degradation import (
     from_table,
     to_table,
 )
-from tfsr.errors import InputError, naming_memory
+from tfsr.errors import InputError, naming_memory, reason_of
 from tfsr.networks import NETWORKS
 from tfsr.quiet import import_keras
+from tfsr.schedules import SCHEDULES
+from tfsr.toml import to_toml
 
 if typing.TYPE_CHECKING:
     import keras
@@ -33,18 +33,14 @@ if typing.TYPE_CHECKING:
 
 # In a wheel inside the package, in a clone beside it.
 CONFIGS = [parent / "configs" for parent in Path(__file__).parents[:2]]
+NEEDED = ("model", "data", "train")  # tables
+TABLES = (*NEEDED, "quantize")
 STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 CHOICES = {
     "optimizer": ("adam", "sgd"),
     "loss": ("l1", "l2", "l2_sum", "charbonnier"),
     "mixed_precision": ("float32", "float16", "bfloat16"),
     "strategy": STRATEGIES,
-}
-SCHEDULES = {  # the keys that each needs, and those it may have
-    "constant": ((), ("warmup",)),
-    "cosine": ((), ("warmup",)),
-    "halve": (("every",), ("after",)),
-    "step": (("every", "factor"), ()),
 }
 MOST = 4096  # filters, blocks and other counts of a network
 EXCLUSIVE = (("clip_norm", "clip_value"), ("weight_decay", "l2_penalty"))
@@ -102,7 +98,7 @@ class DataConfig:
 
     @property
     def task(self) -> Degradation:
-        """What the images are restored from."""
+        """The degradation that the network learns to undo."""
         return from_table(self.degradation)
 
     def values(self) -> dict:
@@ -267,39 +263,21 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Returns the same without a check of the builder's arguments, which loads Keras.
+    """Returns the experiment in `file` without loading Keras.
+
+    The builder's arguments are not checked, which is what needs Keras.
 
     Args:
         file: As for `read_config`.
         overrides: As for `read_config`.
 
     Raises:
-        InputError: As `read_config` does, but for the builder's arguments.
+        InputError: As `read_config`, but for the builder's arguments.
     """
-    try:
-        text = find_config(file).read_text(encoding="utf-8-sig")  # editors on Windows
-        tables = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # long integers, nested brackets
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: not valid TOML ({reason}).") from None
-    except OSError as error:
-        alike = ", ".join(_alike(file))
-        advice = f"; these come along: {alike}" if alike else ""
-        reason = f"cannot be read ({error.strerror}){advice}"
-        raise InputError(f"{file}: {reason}.") from None
+    text, tables = _read_toml(file)
     for override in overrides:
         _override(tables, override)
-    needed = ("model", "data", "train")
-    for name in tables:
-        if name not in (*needed, "quantize"):
-            allowed = ", ".join((*needed, "quantize"))
-            raise InputError(f"{file}: unknown table [{name}]; allowed: {allowed}.")
-    for name in (*needed, *tables):
-        if not isinstance(tables.get(name), dict):
-            raise InputError(f"{file}: needs a table [{name}].")
-    written = text
-    if overrides:
-        written = _head(text) + _to_toml(tables)
+    _check_tables(tables, file)
     quantize = None
     if "quantize" in tables:
         quantize = _section(QuantizeConfig, "quantize", tables["quantize"], file)
@@ -307,15 +285,42 @@ def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
         model=_check_model(tables["model"], file),
         data=_section(DataConfig, "data", _with_degradation(tables["data"]), file),
         train=_section(TrainConfig, "train", tables["train"], file),
-        text=written,
+        text=_head(text) + to_toml(tables) if overrides else text,
         source=str(file),
         quantize=quantize,
     )
 
 
+def _read_toml(file):
+    """Returns the text of a config and its tables."""
+    try:
+        text = find_config(file).read_text(encoding="utf-8-sig")  # editors on Windows
+        return text, tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # long integers, nested brackets
+        raise InputError(f"{file}: not valid TOML ({reason_of(error)}).") from None
+    except OSError as error:
+        alike = ", ".join(_alike(file))
+        advice = f"; these come along: {alike}" if alike else ""
+        raise InputError(
+            f"{file}: cannot be read ({error.strerror}){advice}."
+        ) from None
+
+
+def _check_tables(tables, file):
+    for name in tables:
+        if name not in TABLES:
+            allowed = ", ".join(TABLES)
+            raise InputError(f"{file}: unknown table [{name}]; allowed: {allowed}.")
+    for name in (*NEEDED, *tables):
+        if not isinstance(tables.get(name), dict):
+            raise InputError(f"{file}: needs a table [{name}].")
+
+
 def find_config(name: str | Path) -> Path:
-    """Returns the file of a config that comes along, as `carn/carn_m`, or `name` itself
-    if it is not the name of one or something in the working directory has that name.
+    """Returns the file of a config that comes along, such as `carn/carn_m`.
+
+    `name` itself is returned if it is no such name, or if a file or folder of the
+    working directory has that name.
     """
     if not Path(name).exists():
         for folder in CONFIGS:
@@ -335,8 +340,10 @@ def _alike(name):
 
 
 def _with_degradation(data):
-    """Returns `[data]` with a degradation that is one word, and the parameters beside
-    it, as a table."""
+    """Returns `[data]` with its degradation as a table, if it is written as one word.
+
+    Parameters beside the word go into the table.
+    """
     name = data.get("degradation", "bicubic")
     if not isinstance(name, str):
         return data
@@ -362,44 +369,6 @@ def _check_types(degradation):
 def _head(text):
     lines = text.splitlines(keepends=True)
     return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
-
-
-def _to_toml(tables):
-    """Returns TOML that reads as `tables`, tables of values by name."""
-    parts = (
-        "\n".join([f"[{name}]", *_toml_items(table), ""])
-        for name, table in tables.items()
-    )
-    return "\n".join(parts)
-
-
-def _toml_items(table):
-    return [
-        f"{key if _is_bare(key) else _toml_text(key)} = {_toml_value(value)}"
-        for key, value in table.items()
-    ]
-
-
-def _is_bare(key):
-    return re.fullmatch(r"[\w-]+", key, re.ASCII)
-
-
-def _toml_value(value):
-    match value:
-        case dict():
-            return f"{{ {', '.join(_toml_items(value))} }}"
-        case list():
-            return f"[{', '.join(map(_toml_value, value))}]"
-        case str():
-            return _toml_text(value)
-        case bool():
-            return str(value).lower()
-    return str(value)  # as TOML has numbers and dates
-
-
-def _toml_text(text):
-    # JSON leaves the last control character of ASCII as it is.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
@@ -450,7 +419,7 @@ def build_model(model: dict, source: str | Path) -> "keras.Model":
 
 
 def _check_counts(arguments):
-    """Raises `ValueError` for counts of which a network would be built without end."""
+    """Raises `ValueError` for counts so large that building would not end."""
     for key, value in arguments.items():
         for number in value if isinstance(value, tuple) else [value]:
             if isinstance(number, int | float) and not number <= MOST:
@@ -458,15 +427,18 @@ def _check_counts(arguments):
 
 
 def _check_schedule(schedule):
-    needed, possible = SCHEDULES.get(str(schedule.get("name")), ((), ()))
-    known = {"name", *needed} <= set(schedule) <= {"name", *needed, *possible}
-    if not known or str(schedule["name"]) not in SCHEDULES:
+    kind = SCHEDULES.get(str(schedule.get("name")))
+    if not (
+        kind
+        and {"name", *kind.needed} <= {*schedule}
+        and {*schedule} <= {"name", *kind.needed, *kind.possible}
+    ):
         allowed = " or ".join(
             f'{{ name = "{name}"'
-            + "".join(f", {key} = ..." for key in needed)
-            + "".join(f"[, {key} = ...]" for key in possible)
+            + "".join(f", {key} = ..." for key in kind.needed)
+            + "".join(f"[, {key} = ...]" for key in kind.possible)
             + " }"
-            for name, (needed, possible) in SCHEDULES.items()
+            for name, kind in SCHEDULES.items()
         )
         raise ValueError(f"schedule must be {allowed}, not {schedule}.")
     for key, value in schedule.items():

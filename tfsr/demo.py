@@ -18,6 +18,7 @@ from tfsr.training import read_config, train
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
     KerasUpscaler,
+    Upscaler,
     from_uint8,
     to_uint8,
 )
@@ -55,14 +56,40 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
     Args:
         out: The folder for the models, pictures and tables; an interrupted demo there
             goes on.
-        epochs: How long to train.
-        steps_per_epoch: Likewise.
+        epochs: Epochs of the training.
+        steps_per_epoch: Steps of an epoch.
 
     Returns:
         What `results.json` holds.
     """
     out = Path(out)
     _copy_photographs(out / "photographs")
+    print(f"Training a small CARN-M for x{SCALE}", flush=True)
+    model = _trained(out, epochs, steps_per_epoch)
+
+    test = BenchmarkFolder(out / "photographs" / "test", SCALE)
+    bicubic, network = BicubicUpscaler(SCALE), KerasUpscaler(model, SCALE)
+    upscalers: dict[str, Upscaler] = {"bicubic": bicubic, "CARN-M": network}
+    print("Scoring it on photographs it has not seen", flush=True)
+    scores = {name: evaluate(upscaler, test) for name, upscaler in upscalers.items()}
+
+    print("Converting it to TFLite, float32 and int8", flush=True)
+    tflite = _converted(model, out)
+    int8 = TFLiteUpscaler(tflite["int8"])
+    verified = verify(int8, network, test)
+    timed = benchmark(list(tflite.values()), threads=[1], runs=20)
+
+    rows = _crops({**upscalers, "CARN-M int8": int8}, test)
+    side_by_side(out / "comparison.png", rows)
+    report = {"scores": scores, "int8": verified, "latency": timed}
+    files.write_json(out / "results.json", report)
+    files.write_text(out / "results.md", _table(report) + "\n")
+    print(printable(f"\n{_table(report)}\n\n{_next_steps(out)}", keep="\n"))
+    return report
+
+
+def _trained(out, epochs, steps_per_epoch):
+    """Returns the model, trained into `out / "run"`."""
     config = out / "demo.toml"
     files.write_text(
         config,
@@ -73,54 +100,33 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
             steps_per_epoch=steps_per_epoch,
         ),
     )
-    print(f"Training a small CARN-M for x{SCALE}", flush=True)
     train(read_config(config), out / "run")
     shutil.rmtree(out / "cache", ignore_errors=True)
+    return tfsr.load_model(out / "run")
 
-    test = BenchmarkFolder(out / "photographs" / "test", SCALE)
-    model = tfsr.load_model(out / "run")
-    keras_model = KerasUpscaler(model, SCALE)
-    bicubic = BicubicUpscaler(SCALE)
-    print("Scoring it on photographs it has not seen", flush=True)
-    scores = {"bicubic": evaluate(bicubic, test), "CARN-M": evaluate(keras_model, test)}
 
-    print("Converting it to TFLite, float32 and int8", flush=True)
-    calibration = BenchmarkFolder(out / "photographs" / "train", SCALE)
-    tflite = {
-        format: convert(
-            model,
-            SCALE,
-            format,
-            [LR_SIZE],
-            out / f"carn_m_x2_{format}.tflite",
-            calibration,
-        )[0]
-        for format in ("float32", "int8")
-    }
-    int8 = TFLiteUpscaler(tflite["int8"])
-    verified = verify(int8, keras_model, test)
-    timed = benchmark(list(tflite.values()), threads=[1], runs=20)
+def _converted(model, out):
+    """Returns the model's files by format."""
+    images = BenchmarkFolder(out / "photographs" / "train", SCALE)
+    written = {}
+    for format in ("float32", "int8"):
+        file = out / f"carn_m_x{SCALE}_{format}.tflite"
+        (written[format],) = convert(model, SCALE, format, [LR_SIZE], file, images)
+    return written
 
+
+def _crops(upscalers, test):
+    """Returns a row of crops for each image, where CARN-M differs most from bicubic."""
     rows = []
     for pair in test:
         lr = from_uint8(pair.lr)
-        results = {
-            "bicubic": to_uint8(bicubic(lr)),
-            "CARN-M": to_uint8(keras_model(lr)),
-            "CARN-M int8": to_uint8(int8(lr)),
-        }
+        results = {name: to_uint8(upscaler(lr)) for name, upscaler in upscalers.items()}
         where = most_different([results["bicubic"], results["CARN-M"]], side=96)
         row = {f"{pair.name}: original": pair.hr[where]}
         for title, sr in results.items():
             row[f"{title} {psnr(sr, pair.hr, SCALE):.2f} dB"] = sr[where]
         rows.append(row)
-    side_by_side(out / "comparison.png", rows)
-
-    report = {"scores": scores, "int8": verified, "latency": timed}
-    files.write_json(out / "results.json", report)
-    files.write_text(out / "results.md", _table(report) + "\n")
-    print(printable(f"\n{_table(report)}\n\n{_next_steps(out)}", keep="\n"))
-    return report
+    return rows
 
 
 def _copy_photographs(folder):

@@ -37,6 +37,11 @@ def naming_memory() -> Iterator[None]:
         raise
 
 
+def reason_of(error: Exception) -> str:
+    """Returns the message of an exception as one line of 200 characters at most."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def or_input_error(function: Callable, *arguments: Any) -> Any:
     """Returns `function(*arguments)`, whose `ValueError` becomes an `InputError`."""
     try:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,7 +144,7 @@ def sha256(file: str | Path) -> str:
 def write_text(file: str | Path, text: str) -> None:
     """Writes `text` in UTF-8; if that fails, leaves `file` as it was.
 
-    Of names that are not UTF-8, what has no letter is written as `\\udcff`.
+    Bytes of names that are not UTF-8 are written as `\\udcff` and the like.
     """
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -218,8 +218,7 @@ def read_json(file: str | Path) -> dict:
     try:
         value = json.loads(Path(file).read_bytes())
     except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: damaged ({reason}); {AGAIN}") from None
+        raise InputError(f"{file}: damaged ({reason_of(error)}); {AGAIN}") from None
     if not isinstance(value, dict):
         raise InputError(f"{file}: damaged; must be a JSON object; {AGAIN}")
     return value

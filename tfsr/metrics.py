@@ -10,26 +10,8 @@ import numpy as np
 
 from tfsr import extras
 from tfsr.arguments import whole
+from tfsr.data.bt601 import luma
 from tfsr.errors import InputError
-
-
-def luma(image: np.ndarray) -> np.ndarray:
-    """Returns Y of BT.601 as MATLAB's `rgb2ycbcr` defines it, in [16, 235].
-
-    Args:
-        image: RGB `(H, W, 3)`, uint8 or float on the scale of 8 bits.
-
-    Returns:
-        float64 `(H, W, 1)`, not rounded.
-    """
-    real = image.dtype == np.uint8 or np.issubdtype(image.dtype, np.floating)
-    if image.ndim != 3 or image.shape[-1] != 3 or not real:
-        raise ValueError(
-            "`image` must be uint8 or float (H, W, 3). "
-            f"Received: shape={image.shape}, dtype={image.dtype}."
-        )
-    weights = np.array([[65.481], [128.553], [24.966]]) / 255
-    return 16 + image.astype(np.float64) @ weights
 
 
 def psnr(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
@@ -70,7 +52,7 @@ def ssim(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
 def ssim_uniform(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
     """Returns the structural similarity as papers on JPEG artifacts have it.
 
-    As `ssim`, but for the window: 8x8 pixels of equal weight.
+    It is `ssim` with another window: 8x8 pixels of equal weight.
 
     Args:
         sr: `(H, W, C)` on the scale of 8 bits.
@@ -187,13 +169,13 @@ class Metric:
     """One figure of an image.
 
     Attributes:
-        function: Returns it of SR and HR, `(H, W, C)` on the scale of 8 bits, and the
-            border.
-        views: What it is taken of in colour: by the ending of its key in reports, a
-            function of RGB. Papers compare by the first. Of one channel it is taken as
-            that is, and its key has no ending.
-        convention: What the protocol in a report says of it.
-        prepare: Called before work, raises an error where something is missing.
+        function: Returns the figure, given SR and HR, `(H, W, C)` on the scale of 8
+            bits, and the border.
+        views: Functions of RGB that return what the metric sees of a colour image, by
+            the ending of its key in reports; papers compare by the first. It sees an
+            image of one channel as it is, and the key has no ending.
+        convention: What the protocol of a report says about it.
+        prepare: Called before any work; raises an error if something is missing.
     """
 
     function: Callable[[np.ndarray, np.ndarray, int], float]
@@ -250,7 +232,7 @@ def key_of(name: str, channels: int | str) -> str:
 
     Args:
         name: A key of `METRICS`.
-        channels: Of the images that are scored; 1 and "y" are one channel.
+        channels: Channels of the scored images; 1 and "y" are one channel.
     """
     return f"{name}{next(iter(METRICS[name].views))}" if channels == 3 else name
 

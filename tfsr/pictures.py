@@ -234,7 +234,7 @@ def _place_labels(axes, points, colours):
 def _free_place(box, frame, taken):
     """Returns the offset `(2,)` that moves a label's box off its point.
 
-    Of the offsets whose box and leader line cover least, this is the nearest.
+    It is the nearest one at which the box and its leader line cover least.
 
     Args:
         box: The box centred on its point: lower left and upper right, `(2, 2)`, in

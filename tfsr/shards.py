@@ -36,7 +36,7 @@ class Shard:
 
     @classmethod
     def beside(cls, of_all: str | Path) -> Iterator[list["Shard"]]:
-        """Yields the shards, 1 to N, of every N of which all files are there."""
+        """Yields the shards 1 to N for each N whose files all exist beside `of_all`."""
         of_all = Path(of_all)
         for file in sorted(of_all.parent.glob(f"{glob.escape(of_all.stem)}_1of*")):
             count = file.stem.rpartition("of")[2]

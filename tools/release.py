@@ -42,7 +42,8 @@ MEASURED = IN_8_BITS, PROTOCOL, MADE = (  # lines of the card that come with its
 )
 
 
-def main():
+def parsed():
+    """Returns the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name")
     parser.add_argument("--run", type=Path, help="a training's folder")
@@ -63,6 +64,11 @@ def main():
     options = parser.parse_args()
     if (options.run is None) != (options.hours is None):
         parser.error("--run and --hours go together")
+    return options
+
+
+def main():
+    options = parsed()
     arrays = released.FOLDER / f"{options.name}.npz"
     if options.run:
         shutil.copy(options.run / "config.toml", arrays.with_suffix(".toml"))
@@ -70,7 +76,15 @@ def main():
     config = read_config(arrays.with_suffix(".toml"))
     model = tfsr.load_model(arrays)
     head = describe(options, config, model) if options.run else history(arrays)
-    card = [*head, *measured(options)]
+    quality, latency, spoiled = figures(options, config, model)
+    card = [*head, *measured(options), *table(quality), *table(latency)]
+    card += table(spoiled) if spoiled else []
+    files.write_text(arrays.with_suffix(".md"), "\n".join(card))
+    released.write_digests()
+
+
+def figures(options, config, model):
+    """Writes the 8-bit files; returns rows of PSNR, of latency and on spoiled LR."""
     quality, latency, spoiled = [], [], []
     for scale in scales(model):
 
@@ -92,10 +106,7 @@ def main():
         if scale > 1 and config.data.task != BICUBIC:
             upscalers = {"float": exact, "int8": quantized["int8"]}
             spoiled += on_spoiled(upscalers, images, options.test)
-    card += [*table(quality), *table(latency)]
-    card += table(spoiled) if spoiled else []
-    files.write_text(arrays.with_suffix(".md"), "\n".join(card))
-    released.write_digests()
+    return quality, latency, spoiled
 
 
 def convert_scale(options, model, scale, calibration):

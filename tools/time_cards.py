@@ -4,9 +4,9 @@ python tools/time_cards.py [NAME ...]
 then, for `tfsr models`, python tools/index_released.py
 """
 
-import runpy
 import sys
-from pathlib import Path
+
+from release import table, time_scale
 
 import tfsr
 from tfsr import files
@@ -17,8 +17,6 @@ from tfsr.tflite.runtime import inspect
 from tfsr.training import read_config
 from tfsr.zoo import released
 
-release = runpy.run_path(str(Path(__file__).with_name("release.py")))
-
 
 def main():
     cards = sorted(released.FOLDER.glob("*.md"))
@@ -28,7 +26,7 @@ def main():
         rows = times(card)
         quality, _, _ = card.read_text().partition("| input | float32 |")
         _, _, spoiled = card.read_text().partition("\n\n| LR |")
-        lines = release["table"](rows)
+        lines = table(rows)
         lines += [f"| LR |{spoiled}"] if spoiled else []
         files.write_text(card, quality + "\n".join(lines))
         print(f"{card.stem}: {rows[0]['int8']}", flush=True)
@@ -45,7 +43,7 @@ def times(card):
         name = released.in_8_bits(card.stem, scale)
         file = released.FOLDER / f"{name}.tflite"
         size = inspect(file)["metadata"]["size"]
-        rows.append(release["time_scale"](model, scale, file, pictures, size))
+        rows.append(time_scale(model, scale, file, pictures, size))
     return rows
 
 

@@ -19,10 +19,10 @@ from tfsr.data.degradation import (
     after_bicubic,
     asked_or_own,
     check_scale,
-    degraded_patch,
     from_table,
     to_table,
 )
+from tfsr.data.sampler import degraded_patch
 from tfsr.metrics import psnr, ssim_uniform
 
 

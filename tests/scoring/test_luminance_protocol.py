@@ -8,7 +8,8 @@ import tfsr
 from tfsr import metrics
 from tfsr.cli import main
 from tfsr.data import BenchmarkFolder, ImageCache, ImageSurvey, imresize, read_image
-from tfsr.data.degradation import Enlarged, degraded_patch
+from tfsr.data.degradation import Enlarged
+from tfsr.data.sampler import degraded_patch
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
@@ -123,7 +124,7 @@ def test_converts_to_int8_in_colour(
     run, report, trained, photographs, tmp_path, monkeypatch
 ):
     # Of a network that is hardly trained, saturated colours are not asked for.
-    monkeypatch.setattr("tfsr.cli.convert.MAX_FLAT_FIELD_ERROR", 255)
+    monkeypatch.setattr("tfsr.cli.verification.MAX_FLAT_FIELD_ERROR", 255)
     file = tmp_path / "cmsc.tflite"
     converted = report(
         *("convert", trained, "--scale", 2, "--format", "int8"),

@@ -217,7 +217,7 @@ def test_convert_and_verify_on_8_bit_inputs(
     run, report, make_restorer, photographs, tmp_path, monkeypatch
 ):
     # Of an untrained network saturated values are not asked for.
-    monkeypatch.setattr("tfsr.cli.convert.MAX_FLAT_FIELD_ERROR", 255)
+    monkeypatch.setattr("tfsr.cli.verification.MAX_FLAT_FIELD_ERROR", 255)
     out, file = make_restorer(1, NOISE), tmp_path / "m.tflite"
     folders = ("--calibrate", photographs, "--verify", photographs)
     size = ("--size", "24x32")

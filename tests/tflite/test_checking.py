@@ -112,8 +112,11 @@ def become(name, custom=None):
         (of_operator(1, builtinOptions=None), "has no options"),
         (of_options(0, strideW=0), "has strideW 0"),
         (of_options(0, dilationHFactor=-1), "has dilationHFactor -1"),
-        (of_options(0, padding=2), "a padding that does not exist"),
-        (of_options(0, fusedActivationFunction=77), "an activation that does not"),
+        (of_options(0, padding=2), "has padding 2, which is not 0 to 1"),
+        (
+            of_options(0, fusedActivationFunction=77),
+            "fusedActivationFunction 77, which",
+        ),
         (of_options(1, blockSize=0), "has blockSize 0"),
         (of_graph(inputs=[5]), "tensor of an input: 5, of 5"),
         (of_graph(inputs=[KERNEL]), "input 1 is a constant"),

@@ -78,10 +78,16 @@ def test_float_formats_equal_keras(tmp_path, model, export_format, tolerance, si
     np.testing.assert_allclose(sr, expected, atol=tolerance)
 
 
-@pytest.mark.parametrize("size", [(24, 20), (23, 21), None])
+LEVELS = [("ms3", 3), ("multigrid", 3), ("unet", 2), ("pool_w_d2_d2u2", None)]
+
+
+# The files of 8 bits below are of every convolution at an odd size, in float too.
 @pytest.mark.parametrize(
-    ("conv", "levels"),
-    [("ms3", 2), ("ms3", 3), ("multigrid", 3), ("unet", 2), ("pool_w_d2_d2u2", None)],
+    ("conv", "levels", "size"),
+    [
+        ("ms3", 3, (23, 21)),
+        *((*of, size) for of in LEVELS for size in ((24, 20), None)),
+    ],
 )
 def test_levels_equal_keras(tmp_path, conv, levels, size):
     model = srresnet(2, conv, levels, filters=8, blocks=1)

@@ -13,7 +13,8 @@ from tfsr.tflite import interpreters, metadata
 from tfsr.tflite.benchmark.profiling import profile
 from tfsr.tflite.flatbuffer import pack
 from tfsr.tflite.runtime import TFLiteFile, TFLiteUpscaler, inspect
-from tfsr.upscaling.jobs import Job, upscale
+from tfsr.upscaling.jobs import upscale
+from tfsr.upscaling.planning import Job
 
 
 def write(folder, model):

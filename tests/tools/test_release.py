@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).parents[2] / "tools" / "release.py"
 
 
 @pytest.fixture(scope="module")
-def trained(write_config, photographs, tmp_path_factory):
+def trained(write_config, photographs, tmp_path_factory, leave_untraced):
     """A folder of `run`, `aware` in 8 bits and images, `Set5`; do not write there."""
     folder, data = tmp_path_factory.mktemp("trained"), {"exclude": ["chelsea"]}
     config = write_config(folder / "c.toml", data=data, train={"epochs": 1})
@@ -27,7 +27,9 @@ def trained(write_config, photographs, tmp_path_factory):
     config.write_text(
         "# A tiny network.\n# tfsr train c.toml\n# Not this.\n" + config.read_text()
     )
-    train(read_config(config, ["train.seed=1"]), run)
+    with pytest.MonkeyPatch.context() as patch:
+        leave_untraced(patch)
+        train(read_config(config, ["train.seed=1"]), run)
     aware.mkdir()
     for name in ("config.toml", "log.csv"):
         shutil.copy(run / name, aware)

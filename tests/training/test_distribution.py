@@ -15,7 +15,8 @@ import pytest
 
 from tfsr.errors import InputError
 from tfsr.training import distribution, keras_20585, read_config, train
-from tfsr.training.callbacks import completed_epochs, read_log
+from tfsr.training.callbacks import read_log
+from tfsr.training.states import completed_epochs
 
 EPOCHS, STEPS, WORKERS = 5, 10, 3
 LIMIT = 300  # seconds, after which a process that hangs is killed

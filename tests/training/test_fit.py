@@ -182,6 +182,7 @@ def recording(weights):
     return Record
 
 
+@pytest.mark.usefixtures("untraced")
 def test_averaged_weights_are_validated_and_saved(
     make_config, photographs, tmp_path, monkeypatch
 ):
@@ -220,6 +221,7 @@ def test_averaged_weights_are_validated_and_saved(
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_mixed_precision_saves_a_float32_model(make_config, tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
     config = make_config(train__mixed_precision="bfloat16", train__epochs=1)
@@ -228,6 +230,7 @@ def test_mixed_precision_saves_a_float32_model(make_config, tmp_path, monkeypatc
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
+@pytest.mark.usefixtures("untraced")
 def test_training_falls_back_to_float32(make_config, tmp_path, monkeypatch, capsys):
     for module in (fit, recipe):
         monkeypatch.setattr(module, "is_fast", lambda precision: False)
@@ -247,6 +250,7 @@ def test_training_falls_back_to_float32(make_config, tmp_path, monkeypatch, caps
     )
 
 
+@pytest.mark.usefixtures("untraced")
 def test_accumulated_batches_make_a_step(make_config, tmp_path, monkeypatch):
     weights = []
     monkeypatch.setattr(fit, "StopOnNaN", recording(weights))
@@ -266,20 +270,6 @@ def test_steps_per_execution_change_nothing(run, make_config, tmp_path):
         last_weights(tmp_path / "run"), last_weights(run[0]), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0 s"),
-        (89, "89 s"),
-        (90, "2 min"),
-        (5000, "83 min"),
-        (12000, "3 h 20 min"),
-    ],
-)
-def test_durations(seconds, text):
-    assert callbacks.duration(seconds) == text
 
 
 @pytest.mark.parametrize("at_once", [1, 6])
@@ -346,6 +336,7 @@ def test_a_resumed_run_needs_no_more_what_it_began_with(run, make_config, tmp_pa
     assert train(make_config(**config), tmp_path / "run")["epochs"] == EPOCHS
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_dry_run_writes_nothing(make_config, photographs, tmp_path):
     cache = tmp_path / "cache"
     config = make_config(data__cache=cache)
@@ -364,6 +355,7 @@ def test_a_dry_run_writes_nothing(make_config, photographs, tmp_path):
     assert dry_run(longer, tmp_path / "run")["epochs"] == 1
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     ("epochs", "advised"),
     [(20, {"name": "cosine", "warmup": 6}), (3, {"name": "cosine"})],
@@ -524,6 +516,7 @@ def test_a_damaged_state_is_named(run, make_config, tmp_path):
             train(make_config(), out)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_state_of_an_older_version_is_taken(run, make_config, tmp_path):
     out = shutil.copytree(run[0], tmp_path / "run")
     (state,) = (out / "backup").iterdir()
@@ -533,6 +526,7 @@ def test_a_state_of_an_older_version_is_taken(run, make_config, tmp_path):
     assert state.name.startswith("epoch_000003_")
 
 
+@pytest.mark.usefixtures("untraced")
 def test_nan_stops_and_names_the_step(make_config, tmp_path):
     config = make_config(
         train__learning_rate=1e38, train__schedule='{name = "constant"}'

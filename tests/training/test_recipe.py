@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.config import Config, DataConfig, TrainConfig, build_model
+from tfsr.config import CHOICES, Config, DataConfig, TrainConfig, build_model
 from tfsr.models import carn_m
 from tfsr.training import recipe
 from tfsr.training.recipe import build_trainee, compile_model, copy_trained_weights
@@ -235,3 +235,7 @@ def test_cascaded_supervision_is_equation_8():
     stages = (halves["stage_1"] + halves["stage_2"] + halves["stage_3"]) / 3
     expected = alpha * halves["sr"] + (1 - alpha) * stages
     assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_configs_know_every_loss():
+    assert CHOICES["loss"] == tuple(recipe.LOSSES)

@@ -11,7 +11,7 @@ from PIL import Image
 
 import tfsr
 from tfsr.cli import main
-from tfsr.cli.convert import MAX_FLAT_FIELD_ERROR
+from tfsr.cli.verification import MAX_FLAT_FIELD_ERROR
 from tfsr.data import BenchmarkFolder, GaussianNoise
 from tfsr.data.embedded import TRAINING, photographs
 from tfsr.errors import InputError

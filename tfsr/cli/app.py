@@ -1,6 +1,6 @@
 """`tfsr app`."""
 
-from tfsr.cli.arguments import known_model, with_json
+from tfsr.cli.arguments import known_model, with_json, with_litert_js
 from tfsr.cli.output import present
 
 
@@ -17,11 +17,7 @@ def add(command):
     app.add_argument(
         "-o", "--out", required=True, metavar="DIR", help="the folder of the site"
     )
-    app.add_argument(
-        "--litert-js",
-        metavar="DIR",
-        help="where npm install @litertjs/core@2.5.3 was run; here by default",
-    )
+    with_litert_js(app)
     with_json(app)
 
 

@@ -7,10 +7,14 @@ from tfsr.shards import Shard
 from tfsr.zoo import released
 
 MODEL_HELP = "a run folder, a .keras or .tflite file, or a released model's name"
+KERAS_MODEL_HELP = "a run folder, a .keras file or a released model's name"
 
 
 def known_model(text):
-    """Returns a MODEL argument; of a released network its file."""
+    """Returns a MODEL argument, or the file of the released model that it names.
+
+    A name that has a network for each scale is returned as it is.
+    """
     try:
         return text if released.by_scale(text) else str(released.find(text))
     except InputError as error:
@@ -51,6 +55,36 @@ def with_overrides(command):
         default=[],
         metavar="SECTION.KEY=VALUE",
         help="override a value of the config, of every config if there are several",
+    )
+
+
+def with_tensorboard(command):
+    command.add_argument(
+        "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
+    )
+
+
+def with_litert_js(command):
+    command.add_argument(
+        "--litert-js",
+        metavar="DIR",
+        help="where npm install @litertjs/core@2.5.3 was run; here by default",
+    )
+
+
+def with_lr_size(command):
+    command.add_argument(
+        "--size", type=size, metavar="HxW", help="LR size; for 1280x720 HR by default"
+    )
+
+
+def with_dynamic_size(command):
+    command.add_argument(
+        "--size",
+        type=size,
+        default=(180, 320),
+        metavar="HxW",
+        help="input of dynamic .tflite files in benchmarks; 180x320 by default",
     )
 
 

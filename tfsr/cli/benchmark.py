@@ -1,6 +1,12 @@
 """`tfsr benchmark`."""
 
-from tfsr.cli.arguments import known_model, positive, positives, size, with_json
+from tfsr.cli.arguments import (
+    known_model,
+    positive,
+    positives,
+    with_dynamic_size,
+    with_json,
+)
 from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
 from tfsr.extras import check
@@ -25,13 +31,7 @@ def add(command):
     benchmark.add_argument(
         "--profile", action="store_true", help="time every operator as well"
     )
-    benchmark.add_argument(
-        "--size",
-        type=size,
-        default=(180, 320),
-        metavar="HxW",
-        help="input of dynamic models; 180x320 by default",
-    )
+    with_dynamic_size(benchmark)
     benchmark.add_argument(
         "-o", "--out", metavar="DIR", help="folder for JSON, CSV, Markdown and pictures"
     )

@@ -17,6 +17,7 @@ from tfsr.cli.arguments import (
 )
 from tfsr.cli.output import columns, present, say
 from tfsr.errors import InputError
+from tfsr.scoring.protocols import PROTOCOLS, usual
 from tfsr.shards import Shard
 
 # Options that change no score, or are checked by their content.
@@ -24,15 +25,6 @@ NOT_ASKED = (
     *("run", "makes_folders", "quiet", "json", "picture", "shard"),
     *("model", "folder"),
 )
-CHANNELS = {  # by protocol
-    "sr_y": 3,
-    "sr_rgb": 3,
-    "sr_gray": 1,
-    "luma": "y",
-    "color": 3,
-    "gray": 1,
-}
-DIV2K_BORDER = 6  # pixels that `sr_rgb` shaves beyond the scale
 
 
 def add(command):
@@ -57,7 +49,7 @@ def add(command):
     )
     evaluate.add_argument(
         "--protocol",
-        choices=CHANNELS,
+        choices=PROTOCOLS,
         help="what is scored; by default colour or gray as the model has it; luma, of "
         "bicubic and of luminance networks, rounds nothing; sr_rgb, of DIV2K, shaves "
         "6 pixels more than the scale",
@@ -98,43 +90,18 @@ def add(command):
 
 def run(options):
     from tfsr.data import images_left_out
-    from tfsr.data.degradation import BICUBIC, task_name
+    from tfsr.data.degradation import BICUBIC
     from tfsr.scoring.evaluation import default_metrics, draw_examples, gain
-    from tfsr.scoring.images import images_to_score
     from tfsr.upscaling.upscalers import SelfEnsemble
     from tfsr.zoo.upscalers import BASELINES, load_upscaler, naming_lighter
 
-    if options.picture and "psnr" not in (options.metrics or ("psnr",)):
-        raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
-    if options.shard and (options.json in (None, "-") or options.picture):
-        raise InputError(
-            f"--shard {options.shard}: wants --json FILE, beside which the scores of "
-            "all shards are kept, and no --picture."
-        )
-    if not Path(options.folder).is_dir():
-        raise InputError(f"{options.folder}: not a folder of images.")
-    channels = CHANNELS.get(options.protocol)
-    luma = "y" if channels == "y" else None
+    _check_options(options)
+    protocol = PROTOCOLS.get(options.protocol)
+    luma = "y" if protocol and protocol.channels == "y" else None
     with naming_lighter(options.model):
         upscaler = load_upscaler(options.model, options.scale, luma)
-    border = options.border
-    if options.protocol == "sr_rgb" and border is None:
-        border = upscaler.scale + DIV2K_BORDER
-    folder = images_to_score(
-        upscaler,
-        options.folder,
-        degradation_asked(options),
-        channels,
-        options.rescale,
-        options.seed,
-        options.uint8,
-        border,
-    )
-    if options.shard and options.shard.count > len(folder):
-        raise InputError(
-            f"--shard {options.shard}: {options.folder} has {len(folder)} images alone."
-        )
-    protocol = _checked_protocol(options, folder)
+    folder = _images(options, upscaler, protocol)
+    protocol_name = _protocol_name(options, folder)
     if line := images_left_out(folder.hr_files[0].parent):
         say(line)
     name = upscaler.name
@@ -144,12 +111,56 @@ def run(options):
     if options.ifc and "ifc" not in scored:
         scored = (*scored, "ifc")
     report = {"model": name, **_scores(options, upscaler, folder, scored)}
-    report["protocol"].update(name=protocol, self_ensemble=options.self_ensemble)
+    report["protocol"].update(name=protocol_name, self_ensemble=options.self_ensemble)
     if name not in BASELINES and folder.degradation != BICUBIC and "psnr" in scored:
         scored_part = folder.part(options.shard) if options.shard else folder
         report["gain"] = gain(report, scored_part)
     if options.picture:
         draw_examples(options.picture, upscaler, folder, report)
+    present(options, report, _text(options, folder, report))
+
+
+def _check_options(options):
+    """Raises an `InputError` on what can be told before the model is loaded."""
+    if options.picture and "psnr" not in (options.metrics or ("psnr",)):
+        raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
+    if options.shard and (options.json in (None, "-") or options.picture):
+        raise InputError(
+            f"--shard {options.shard}: wants --json FILE, beside which the scores of "
+            "all shards are kept, and no --picture."
+        )
+    if not Path(options.folder).is_dir():
+        raise InputError(f"{options.folder}: not a folder of images.")
+
+
+def _images(options, upscaler, protocol):
+    """Returns the benchmark folder that the options ask for."""
+    from tfsr.scoring.images import images_to_score
+
+    border = options.border
+    if protocol and protocol.border and border is None:
+        border = upscaler.scale + protocol.border
+    folder = images_to_score(
+        upscaler,
+        options.folder,
+        degradation_asked(options),
+        protocol and protocol.channels,
+        options.rescale,
+        options.seed,
+        options.uint8,
+        border,
+    )
+    if options.shard and options.shard.count > len(folder):
+        raise InputError(
+            f"--shard {options.shard}: {options.folder} has {len(folder)} images alone."
+        )
+    return folder
+
+
+def _text(options, folder, report):
+    """Returns the report as a table of images, below a line on what was scored."""
+    from tfsr.data.degradation import task_name
+
     names = list(report["mean"])
     rows = [*report["images"], {"name": "mean", **report["mean"]}]
     lines = [["image", *names]]
@@ -159,11 +170,8 @@ def run(options):
         lines.append([f"over {better['over']}", *cells])
     task = task_name(folder.degradation, folder.scale)
     shrunk = f" at {options.rescale:g}" if options.rescale != 1 else ""
-    present(
-        options,
-        report,
-        f"{name} {task} on {options.folder}{shrunk}\n" + columns(lines),
-    )
+    head = f"{report['model']} {task} on {options.folder}{shrunk}"
+    return f"{head}\n{columns(lines)}"
 
 
 def _scores(options, upscaler, folder, names):
@@ -211,16 +219,13 @@ def _subject(options, upscaler, part, shard):
     }
 
 
-def _checked_protocol(options, folder):
-    """Returns the name of the protocol; raises `InputError` if another is asked for."""
-    from tfsr.scoring.evaluation import protocol_name
-
-    name = protocol_name(folder)
-    if name == "sr_y" and options.protocol == "sr_rgb":
-        return options.protocol  # the same figures at another border
-    if options.protocol not in (None, name):
+def _protocol_name(options, folder):
+    """Returns the name of the protocol; an `InputError` says if it does not suit."""
+    name = options.protocol or usual(folder.scale, folder.channels)
+    if not PROTOCOLS[name].suits(folder.scale, folder.channels):
         raise InputError(
-            f"--protocol {options.protocol}: {options.model} is scored by {name}."
+            f"--protocol {name}: {options.model} is scored by "
+            f"{usual(folder.scale, folder.channels)}."
         )
     return name
 

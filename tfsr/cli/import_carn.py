@@ -19,7 +19,7 @@ def run(options):
     if not Path(options.file).is_file():
         raise InputError(f"{options.file}: no such file.")
     import_keras()
-    from tfsr.zoo.loading import import_carn
+    from tfsr.zoo.carn_checkpoints import import_carn
 
     model = import_carn(options.file)
     with files.replacing(options.out) as temporary:

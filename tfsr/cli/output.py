@@ -1,5 +1,6 @@
 """What commands print: messages on standard error, results on standard output."""
 
+import contextlib
 import sys
 
 from tfsr import files
@@ -13,6 +14,11 @@ def say(message):
 def fail(message, code=2):
     say(message)
     return code
+
+
+def on_stderr():
+    """Returns a context that prints on standard error, as Keras' progress should be."""
+    return contextlib.redirect_stdout(sys.stderr)
 
 
 def one_line(message):

@@ -23,6 +23,7 @@ from tfsr.cli import (
     demo,
     evaluate,
     import_carn,
+    inspect,
     models,
     pack,
     quantize_train,
@@ -32,6 +33,7 @@ from tfsr.cli import (
     summary,
     train,
     upscale,
+    verify,
 )
 from tfsr.cli.output import fail
 from tfsr.errors import InputError, NotFiniteError, WorkerLostError
@@ -50,6 +52,8 @@ COMMANDS = (
     upscale,
     import_carn,
     convert,
+    verify,
+    inspect,
     sensitivity,
     benchmark,
     report,

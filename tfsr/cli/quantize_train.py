@@ -1,9 +1,13 @@
 """`tfsr quantize-train`."""
 
-import contextlib
-import sys
-
-from tfsr.cli.arguments import known_model, with_json, with_overrides
+from tfsr.cli.arguments import (
+    KERAS_MODEL_HELP,
+    known_model,
+    with_json,
+    with_overrides,
+    with_tensorboard,
+)
+from tfsr.cli.output import on_stderr
 from tfsr.cli.train import check_config, present_metrics
 from tfsr.quiet import import_keras
 
@@ -15,7 +19,7 @@ def add(command):
         "model",
         type=known_model,
         metavar="RUN",
-        help="a run folder, a .keras file or a released model's name, float",
+        help=f"{KERAS_MODEL_HELP}, float",
     )
     quantize.add_argument(
         "--config",
@@ -24,9 +28,7 @@ def add(command):
     )
     quantize.add_argument("--out", required=True, metavar="RUN2", help="the run folder")
     with_overrides(quantize)
-    quantize.add_argument(
-        "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
-    )
+    with_tensorboard(quantize)
     with_json(quantize)
 
 
@@ -37,7 +39,7 @@ def run(options):
     from tfsr.training import read_config
 
     config = read_config(options.config, options.set)
-    with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+    with on_stderr():
         metrics = quantize_train(
             options.model, config, options.out, options.tensorboard
         )

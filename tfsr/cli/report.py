@@ -2,11 +2,17 @@
 
 import argparse
 import contextlib
-import sys
 from pathlib import Path
 
-from tfsr.cli.arguments import MODEL_HELP, known_model, positive, size, with_json
-from tfsr.cli.output import present, say
+from tfsr.cli.arguments import (
+    MODEL_HELP,
+    known_model,
+    positive,
+    with_dynamic_size,
+    with_json,
+    with_litert_js,
+)
+from tfsr.cli.output import on_stderr, present, say
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
 
@@ -26,13 +32,7 @@ def add(command):
         "--test", nargs="+", default=[], metavar="FOLDER", help="benchmark folders"
     )
     report.add_argument("--scale", type=positive, help="of networks with several")
-    report.add_argument(
-        "--size",
-        type=size,
-        default=(180, 320),
-        metavar="HxW",
-        help="input of dynamic .tflite files for latency; 180x320 by default",
-    )
+    with_dynamic_size(report)
     report.add_argument(
         "--no-latency", action="store_true", help="neither time nor profile"
     )
@@ -44,11 +44,7 @@ def add(command):
         metavar="FILE.tflite",
         help="a model that visitors run on photos of theirs, on their device",
     )
-    box.add_argument(
-        "--litert-js",
-        metavar="DIR",
-        help="where npm install @litertjs/core@2.5.3 was run; here by default",
-    )
+    with_litert_js(box)
     box.add_argument("--serve", metavar="DIR", help="serve a report on this machine")
     box.add_argument(
         "--lan", action="store_true", help="with --serve: to the whole network as well"
@@ -80,7 +76,7 @@ def run(options):
     from tfsr.report.scores import score
 
     out = Path(options.out)
-    with contextlib.redirect_stdout(sys.stderr):
+    with on_stderr():
         models = load_models(options.runs, options.scale)
         comparison = compare(models, options.test)
         out.mkdir(parents=True, exist_ok=True)

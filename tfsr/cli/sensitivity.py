@@ -1,6 +1,7 @@
 """`tfsr sensitivity`."""
 
 from tfsr.cli.arguments import (
+    KERAS_MODEL_HELP,
     degradation_asked,
     known_model,
     positive,
@@ -18,9 +19,7 @@ def add(command):
     help = "What 8 bits cost, layer by layer."
     sensitivity = command("sensitivity", run, help)
     sensitivity.add_argument(
-        "model",
-        type=known_model,
-        help="a run folder, a .keras file or a released model's name, float",
+        "model", type=known_model, help=f"{KERAS_MODEL_HELP}, float"
     )
     sensitivity.add_argument("--images", required=True, metavar="FOLDER")
     sensitivity.add_argument("--scale", type=positive)

@@ -1,18 +1,16 @@
 """`tfsr study`."""
 
 import argparse
-import contextlib
-import sys
 from pathlib import Path
 
 from tfsr.cli.arguments import (
     positive,
-    size,
     with_json,
+    with_lr_size,
     with_overrides,
     with_shard,
 )
-from tfsr.cli.output import present, say
+from tfsr.cli.output import on_stderr, present, say
 from tfsr.cli.train import check_config
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
@@ -29,9 +27,7 @@ def add(command):
     study.add_argument("--seeds", type=_seeds, default=[0], metavar="N[,N]")
     with_overrides(study)
     study.add_argument("--scale", type=positive, help="of networks with several")
-    study.add_argument(
-        "--size", type=size, metavar="HxW", help="LR size; for 1280x720 HR by default"
-    )
+    with_lr_size(study)
     study.add_argument(
         "--test",
         nargs="+",
@@ -67,7 +63,7 @@ def run(options):
         options.size,
         options.test,
     )
-    with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+    with on_stderr():
         if options.shard:
             done, count = train_part(planned, options.shard)
             say(f"{options.out}: {done} of {count} trainings are done.")

@@ -1,6 +1,6 @@
 """`tfsr summary`."""
 
-from tfsr.cli.arguments import positive, size, with_json
+from tfsr.cli.arguments import positive, with_json, with_lr_size
 from tfsr.cli.output import present
 from tfsr.tables import mult_adds
 
@@ -14,9 +14,7 @@ def add(command):
     summary.add_argument(
         "--set", action="append", default=[], metavar="model.KEY=VALUE"
     )
-    summary.add_argument(
-        "--size", type=size, metavar="HxW", help="LR size; for 1280x720 HR by default"
-    )
+    with_lr_size(summary)
     with_json(summary)
 
 

@@ -1,11 +1,14 @@
 """`tfsr train`."""
 
-import contextlib
-import sys
 from pathlib import Path
 
-from tfsr.cli.arguments import positive, with_json, with_overrides
-from tfsr.cli.output import present
+from tfsr.cli.arguments import (
+    positive,
+    with_json,
+    with_overrides,
+    with_tensorboard,
+)
+from tfsr.cli.output import on_stderr, present
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
 
@@ -18,9 +21,7 @@ def add(command):
     )
     train.add_argument("--out", required=True, metavar="RUN", help="the run folder")
     with_overrides(train)
-    train.add_argument(
-        "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
-    )
+    with_tensorboard(train)
     train.add_argument(
         "--dry-run", action="store_true", help="check, estimate the time, write nothing"
     )
@@ -48,7 +49,7 @@ def run(options):
         report = dry_run(config, options.out)
         present(options, report, _estimate(config.source, report))
         return
-    with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+    with on_stderr():
         callbacks = [StopInTime(options.minutes)] if options.minutes else []
         metrics = train(config, options.out, options.tensorboard, callbacks)
     present_metrics(options, metrics)
@@ -88,7 +89,7 @@ def present_metrics(options, metrics):
 
 
 def _estimate(source, report):
-    from tfsr.training.callbacks import duration
+    from tfsr.terminal import duration
 
     peak = report["peak_memory_mb"]
     memory = "" if peak is None else f"; peak memory {peak:.0f} MB"

@@ -151,7 +151,8 @@ def _run(options, load, choose):
     """
     from tqdm import tqdm
 
-    from tfsr.upscaling.jobs import photos_left_out, plan, tile_side, upscale
+    from tfsr.upscaling.jobs import tile_side, upscale
+    from tfsr.upscaling.planning import photos_left_out, plan
     from tfsr.upscaling.upscalers import SelfEnsemble
 
     jobs, done = plan(
@@ -168,58 +169,84 @@ def _run(options, load, choose):
         say(f"{done} done already; --overwrite does them again.")
     if not jobs:
         return 0
-    failed, alone = [], jobs[0].source == Path(options.input)
-
-    @contextlib.contextmanager
-    def others_go_on(photo):
-        try:
-            yield
-        except (InputError, OSError, MemoryError, ModuleNotFoundError) as error:
-            if isinstance(error, MemoryError):
-                error = InputError(f"{photo}: out of memory.")
-            if isinstance(error, ModuleNotFoundError):
-                if alone or error.name not in MODULES:
-                    raise
-                error = InputError(f"{photo}: {needs(error.name)}")
-            if alone:
-                raise error from None
-            failed.append(one_line(error))
-
-    taken, warned = collections.Counter(), set()
-
-    def chosen(photo):
-        """Returns the model chosen for a photo, and tells of it."""
-        choice = choose(photo)
-        taken[choice.model] += 1
-        if alone:
-            say(f"{photo}: {choice.found}; by {choice.model}.")
-        if choice.warning and choice.warning not in warned:  # of a folder once
-            warned.add(choice.warning)
-            say(f"{photo}: {choice.warning}")
-        return choice.model
-
+    alone = jobs[0].source == Path(options.input)
+    failures, models = _Failures(alone), _Models(choose, alone)
     if options.model:  # whose mistakes are of no single photo
         tile_side(load(options.model), options.tile)
     with tqdm(unit="tile", disable=None) as progress:
         for i, job in enumerate(jobs, 1):
             progress.set_description(one_line(f"{i}/{len(jobs)} {job.source.name}"))
-            with others_go_on(job.source):
-                upscaler = load(options.model or chosen(job.source))
+            with failures.kept(job.source):
+                upscaler = load(options.model or models.chosen(job.source))
                 tile = tile_side(upscaler, options.tile)
                 if options.self_ensemble:
                     upscaler = SelfEnsemble(upscaler)
                 for note in upscale(upscaler, job, tile, progress):
                     say(f"{job.source}: {note}")
     if not alone:
-        for model, count in taken.items():
+        for model, count in models.taken.items():
             say(f"{count} by {model}.")
-    if failed:
-        for message in failed:
+    if failures.messages:
+        for message in failures.messages:
             say(message)
-        return fail(f"{len(failed)} of {len(jobs)} files failed.", 1)
+        return fail(f"{len(failures.messages)} of {len(jobs)} files failed.", 1)
     count = f": {len(jobs)}" if Path(options.input).is_dir() else ""
     say(f"{options.out}: written{count}.")
     return 0
+
+
+class _Failures:
+    """Photos of a folder that cannot be done, while the others are.
+
+    Args:
+        alone: Whether there is one photo only, whose failure is raised.
+    """
+
+    def __init__(self, alone):
+        self.alone = alone
+        self.messages = []
+
+    @contextlib.contextmanager
+    def kept(self, photo):
+        """Keeps the message of what a photo raises inside the block."""
+        try:
+            yield
+        except (InputError, OSError, MemoryError, ModuleNotFoundError) as error:
+            if isinstance(error, MemoryError):
+                error = InputError(f"{photo}: out of memory.")
+            if isinstance(error, ModuleNotFoundError):
+                if self.alone or error.name not in MODULES:
+                    raise
+                error = InputError(f"{photo}: {needs(error.name)}")
+            if self.alone:
+                raise error from None
+            self.messages.append(one_line(error))
+
+
+class _Models:
+    """The models that are chosen for photos.
+
+    Args:
+        choose: Returns the choice of `tfsr.zoo.choosing` for a file.
+        alone: Whether there is one photo only, for which the reason is said.
+    """
+
+    def __init__(self, choose, alone):
+        self.choose = choose
+        self.alone = alone
+        self.taken = collections.Counter()
+        self.warnings = set()
+
+    def chosen(self, photo):
+        """Returns the model for a photo; says why, and each warning once."""
+        choice = self.choose(photo)
+        self.taken[choice.model] += 1
+        if self.alone:
+            say(f"{photo}: {choice.found}; by {choice.model}.")
+        if choice.warning and choice.warning not in self.warnings:
+            self.warnings.add(choice.warning)
+            say(f"{photo}: {choice.warning}")
+        return choice.model
 
 
 class _Others(argparse.Action):

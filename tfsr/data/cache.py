@@ -25,21 +25,22 @@ FORMAT = 1  # raise when the layout below changes
 class ImageCache:
     """The images of some folders, HR and bicubic LR of each scale.
 
-    Of scale 1 and without LR the images are HR: degrading them is left to the caller.
+    At scale 1, or without LR, it holds HR alone: the caller degrades it.
 
     Args:
         folders: Folders of images.
         scales: Upscaling factors whose LR images are wanted.
         cache: Folder that holds the caches; created if missing.
-        channels: 3 for RGB, 1 for grayscale.
+        channels: 3 for RGB, 1 for grayscale, "y" for luma.
         exclude: Names, without ending, of images to leave out.
-        downscale: Factors below 1: each image comes also shrunk so.
+        downscale: Factors below 1; each image is also kept shrunk by each of them.
         with_lr: Whether to keep LR.
-        lr_folders: Folders of LR files, one for each of `folders`; LR is made without.
+        lr_folders: Folders of LR files, one for each of `folders`; by default LR is
+            made of HR.
 
     Raises:
-        InputError: If a folder is missing or empty, an image unreadable, a name to
-            leave out or an LR file not there, or the LR file's size another.
+        InputError: If a folder is missing or empty, an image cannot be read, a name to
+            leave out does not exist, or an LR file is missing or of the wrong size.
     """
 
     def __init__(
@@ -149,13 +150,13 @@ class ImageSurvey:
     """What an `ImageCache` of the same images would hold, from their headers alone.
 
     Args:
-        folders: Folders of images.
-        scales: Upscaling factors whose LR images are wanted.
-        channels: 3 for RGB, 1 for grayscale.
-        exclude: Names, without ending, of images to leave out.
-        downscale: Factors below 1: each image comes also shrunk so.
+        folders: As for `ImageCache`, and so are the others.
+        scales: Upscaling factors.
+        channels: 3, 1 or "y".
+        exclude: Names of images to leave out.
+        downscale: Factors below 1.
         with_lr: Whether LR is kept.
-        lr_folders: As for `ImageCache`.
+        lr_folders: Folders of LR files.
 
     Raises:
         InputError: As `ImageCache` does.

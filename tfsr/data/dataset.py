@@ -36,7 +36,7 @@ class PatchDataset(keras.utils.PyDataset):
         channels: 3 for RGB, 1 for grayscale.
         degradation: What makes LR, of a scale of 1 such as `tfsr.data.JPEG(10)`.
         cache: Folder for the decoded images.
-        seed: Of what is drawn.
+        seed: Seed of all that is drawn at random.
         workers: Threads that prepare batches.
         lr_folders: Folders of LR files, NAMEx2.png or NAME.png, one for each of
             `folders`. By default LR is made of HR.

@@ -68,12 +68,12 @@ class Degradation:
         name: What configs and reports call it.
         shrinks: Whether the result has `1 / scale` of the image's size.
         block: The result depends on where a grid of squares of so many pixels begins.
-        reach: A pixel of the result depends on pixels no further than this from its
-            own, in pixels of the result, and on the rest of the blocks they are in.
+        reach: A pixel of the result depends on pixels at most this far from its own, in
+            pixels of the result, and on the rest of the blocks that those are in.
         fractional: Whether the result can have fractions, and values beyond 8 bits;
             `in_8_bits` then returns what has none.
-        of_luma: Whether a network of one channel restores the luma of colours, not R, G
-            and B in turn.
+        of_luma: Whether a network of one channel restores a colour image's luma alone,
+            not R, G and B one by one.
         metrics: What papers score beside PSNR and SSIM, keys of `tfsr.metrics.METRICS`.
         option: What asks for it on the command line.
     """
@@ -97,20 +97,20 @@ class Degradation:
 
     @property
     def steps(self) -> tuple["Degradation", ...]:
-        """What is done one after another: itself, or the parts of a chain."""
+        """The degradations to apply in turn: itself, or the parts of a chain."""
         return (self,)
 
     @property
     def in_short(self) -> str:
-        """What it is, without the details in brackets."""
+        """The degradation in words, without the details in brackets."""
         return str(self).partition(" (")[0]
 
     @property
     def levels(self) -> tuple[float, float] | None:
-        """The lowest and highest that a network for this restores well.
+        """The lowest and the highest level that a network for this restores well.
 
-        They are of the parameter that has an option; None if there is none. What a
-        network has not been trained on it blurs, or leaves in.
+        A level is a value of the parameter that has an option on the command line; None
+        if none has. Beyond these levels a network blurs, or leaves artifacts in.
         """
         if self.option is None:
             return None
@@ -360,7 +360,7 @@ class JPEG(SameSize):
     Args:
         quality: Pillow's, 1 to 100; for blind restoration `[low, high]`, from which
             each image draws its own.
-        subsampling: Of the chroma of colours: "4:2:0", which halves its height and
+        subsampling: How chroma is sampled: "4:2:0", which halves its height and
             width, "4:4:4", which leaves them, or a list of both.
     """
 
@@ -564,14 +564,15 @@ def task_name(degradation: Degradation, scale: int) -> str:
 def asked_or_own(
     asked: Degradation | None, own: Degradation | None, scale: int
 ) -> Degradation | None:
-    """Returns what images are degraded by, None if nothing tells.
+    """Returns the degradation of the images to score; None if it is unknown.
 
     Args:
-        asked: What the user asks for; at a scale above 1 of LR, if it does not shrink.
-        own: What the model was made for, without `asked`. What it shares with `asked`
-            keeps the parameters that no option of the command line sets, and of which
-            images draw nothing.
-        scale: The model's.
+        asked: What the user asks for. At a scale above 1 bicubic comes before it if it
+            does not shrink itself.
+        own: What the model was made for, which is returned without `asked`. A step of
+            `asked` takes from the step of its kind here the parameters that are fixed
+            and that no option of the command line sets.
+        scale: The model's scale.
     """
     if asked is None:
         return own
@@ -582,7 +583,7 @@ def asked_or_own(
 
 
 def _set(asked, own):
-    """Returns `asked` with what is fixed in `own` but for the option's parameter."""
+    """Returns `asked` with the fixed parameters of `own`, except the option's."""
     if asked.option is None:
         return asked
     key = asked.option.parameter
@@ -590,61 +591,9 @@ def _set(asked, own):
 
 
 def after_bicubic(degradation: Degradation) -> Chain | None:
-    """Returns what is left to do to LR made by bicubic; None if that does not begin."""
+    """Returns the steps after bicubic; None if bicubic is not the first step."""
     first, *rest = degradation.steps
     return Chain(tuple(rest)) if first == BICUBIC else None
-
-
-def degraded_patch(
-    degradation: Degradation,
-    hr: np.ndarray,
-    y: int,
-    x: int,
-    side: int,
-    rng: np.random.Generator,
-    scale: int = 1,
-) -> np.ndarray:
-    """Returns a square of the degraded `hr` without degrading all of it.
-
-    Of each step the blocks are made that the next one needs, which makes a JPEG's
-    pixels those of the whole image's file.
-
-    Args:
-        degradation: What to do.
-        hr: `(H, W, C)`, its sides multiples of `scale`.
-        y: First row of the square, in the degraded image.
-        x: First column.
-        side: Its side in pixels.
-        rng: Where noise, or one of a range of parameters, comes from.
-        scale: The factor of a step that shrinks.
-    """
-    steps = degradation.steps
-    factors = [scale if step.shrinks else 1 for step in steps]
-    size = [n // scale if degradation.shrinks else n for n in hr.shape[:2]]
-    needed = [[(y, y + side), (x, x + side)]]
-    for step, factor in zip(steps[::-1], factors[::-1], strict=True):
-        size = [n * factor for n in size]
-        spans = zip(needed[0], size, strict=True)
-        needed.insert(0, [_source(step, factor, *span, n) for span, n in spans])
-    image = _cut(hr, *needed[0])
-    for i, (step, factor) in enumerate(zip(steps, factors, strict=True)):
-        image = step(image, scale, rng)
-        corners = [start // factor for start, _ in needed[i]]
-        spans = zip(needed[i + 1], corners, strict=True)
-        image = _cut(image, *((a - corner, b - corner) for (a, b), corner in spans))
-    return image
-
-
-def _source(step, factor, start, stop, length):
-    """Returns which of `length` pixels a step needs to make those of a span."""
-    block = step.block
-    start = (start - step.reach) // block * block * factor
-    stop = -(-(stop + step.reach) // block) * block * factor
-    return max(0, start), min(length, stop)
-
-
-def _cut(image, rows, columns):
-    return image[slice(*rows), slice(*columns)]
 
 
 def _said(words, details):

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from tfsr.data.bt601 import luma
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
-from tfsr.metrics import luma
 from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
 from tfsr.photos.opening import image_file, open_image
 

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class BenchmarkFolder:
             and LR made of that, without rounding.
         rescale: Factor of `imresize` for the HR images, above 0 and at most 1.
         degradation: What makes LR; of luma bicubic alone.
-        seed: Of what is random in the degradation.
+        seed: Seed of what is random in the degradation.
         border: Pixels to shave from each side before scoring; by default the scale,
             and none in restoration.
 
@@ -202,6 +202,32 @@ class BenchmarkFolder:
         rest = Chain(self.degradation.steps[1:])  # the files are of bicubic
         lr = rest(_without_copies(lr), self.scale, rng)
         return Pair(file.stem, _with_copies(lr, hr), hr)
+
+
+def folders_by_name(
+    folders: Iterable[str | Path],
+    scale: int,
+    channels: int | str,
+    degradation: Degradation,
+) -> dict[str, BenchmarkFolder]:
+    """Returns benchmark folders by the last part of their paths.
+
+    Args:
+        folders: Paths of the folders.
+        scale: As for `BenchmarkFolder`.
+        channels: As for `BenchmarkFolder`.
+        degradation: As for `BenchmarkFolder`.
+
+    Raises:
+        InputError: If two have one name, or as `BenchmarkFolder` does.
+    """
+    found: dict[str, BenchmarkFolder] = {}
+    for folder in folders:
+        name = Path(folder).resolve().name
+        if name in found:
+            raise InputError(f"{folder}: another test folder is named {name} too.")
+        found[name] = BenchmarkFolder(folder, scale, channels, degradation=degradation)
+    return found
 
 
 def _without_copies(image):

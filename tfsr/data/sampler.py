@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfsr.data.cache import ImageCache, WithDrawn
-from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, degraded_patch
+from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic
 from tfsr.errors import InputError
 
 
@@ -13,11 +13,10 @@ class PatchSampler:
     """Draws batches of LR and HR patches, one batch per scale.
 
     Images are drawn with equal probability, positions uniformly; patches are flipped
-    and turned by quarters at random. What the cached LR lacks, all of it in
-    restoration, is done to every patch when it is drawn, before it is turned, so noise
-    is always fresh. A batch depends on the seed
-    and the step alone, so a resumed training sees what an uninterrupted one would have
-    seen.
+    and turned by quarters at random. What the cached LR lacks of the degradation (all
+    of it in restoration) is done to each patch when it is drawn, before it is turned,
+    so noise is always fresh. A batch depends on the seed and the step alone, so a
+    resumed training sees what an uninterrupted one would have seen.
 
     Args:
         images: The cached images; with LR if the degradation begins with bicubic.
@@ -125,3 +124,55 @@ def in_unit_range(batches: Any) -> Any:
     if isinstance(batches, dict):
         return {key: in_unit_range(batch) for key, batch in batches.items()}
     return batches.astype(np.float32) / np.float32(255)
+
+
+def degraded_patch(
+    degradation: Degradation,
+    hr: np.ndarray,
+    y: int,
+    x: int,
+    side: int,
+    rng: np.random.Generator,
+    scale: int = 1,
+) -> np.ndarray:
+    """Returns a square of the degraded `hr` without degrading all of it.
+
+    Each step makes the blocks that the next one needs, so the pixels of a JPEG are
+    those of the whole image's file.
+
+    Args:
+        degradation: What to do.
+        hr: `(H, W, C)`, its sides multiples of `scale`.
+        y: First row of the square, in the degraded image.
+        x: First column.
+        side: Its side in pixels.
+        rng: Where noise, or one of a range of parameters, comes from.
+        scale: The factor of a step that shrinks.
+    """
+    steps = degradation.steps
+    factors = [scale if step.shrinks else 1 for step in steps]
+    size = [n // scale if degradation.shrinks else n for n in hr.shape[:2]]
+    needed = [[(y, y + side), (x, x + side)]]
+    for step, factor in zip(steps[::-1], factors[::-1], strict=True):
+        size = [n * factor for n in size]
+        spans = zip(needed[0], size, strict=True)
+        needed.insert(0, [_source(step, factor, *span, n) for span, n in spans])
+    image = _cut(hr, *needed[0])
+    for i, (step, factor) in enumerate(zip(steps, factors, strict=True)):
+        image = step(image, scale, rng)
+        corners = [start // factor for start, _ in needed[i]]
+        spans = zip(needed[i + 1], corners, strict=True)
+        image = _cut(image, *((a - corner, b - corner) for (a, b), corner in spans))
+    return image
+
+
+def _source(step, factor, start, stop, length):
+    """Returns which of `length` pixels a step needs to make those of a span."""
+    block = step.block
+    start = (start - step.reach) // block * block * factor
+    stop = -(-(stop + step.reach) // block) * block * factor
+    return max(0, start), min(length, stop)
+
+
+def _cut(image, rows, columns):
+    return image[slice(*rows), slice(*columns)]

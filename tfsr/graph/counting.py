@@ -25,14 +25,14 @@ def per_input(operation: Any, node: Any) -> int:
 
 
 def separable(operation: Any, node: Any) -> int:
-    """A depthwise kernel's and a pointwise kernel's size for each output pixel."""
+    """Returns the sizes of both kernels times the number of output pixels."""
     kernels = operation.depthwise_kernel, operation.pointwise_kernel
     sizes = (math.prod(kernel.shape) for kernel in kernels)
     return sum(sizes) * _positions(node.outputs[0])
 
 
 def function_per_output(operation: Any, node: Any) -> int:
-    """As `per_output`, of a convolution called with its kernels."""
+    """Returns the same as `per_output` for a convolution called with its kernels."""
     _, *kernels = arguments_of(node)
     kernels = [k for k in kernels if hasattr(k, "shape")]
     sizes = (math.prod(kernel.shape) for kernel in kernels)
@@ -40,25 +40,25 @@ def function_per_output(operation: Any, node: Any) -> int:
 
 
 def function_per_input(operation: Any, node: Any) -> int:
-    """As `per_input`, of a convolution called with its kernel."""
+    """Returns the same as `per_input` for a convolution called with its kernel."""
     _, kernel, *_ = arguments_of(node)
     return math.prod(kernel.shape) * _positions(node.input_tensors[0])
 
 
 def matmul(operation: Any, node: Any) -> int:
-    """The inner length of the product for each of its values."""
+    """Returns the inner length of the product times the number of its values."""
     left, _ = arguments_of(node)
     return math.prod(node.outputs[0].shape[1:]) * left.shape[-1]
 
 
 def einsum(operation: Any, node: Any) -> int:
-    """The product of all index ranges."""
+    """Returns the product of all index ranges."""
     shapes = [x.shape for x in arguments_of(node)]
     return _contraction(operation.subscripts, shapes)
 
 
 def einsum_layer(operation: Any, node: Any) -> int:
-    """The product of all index ranges."""
+    """Returns the product of all index ranges."""
     shapes = [node.input_tensors[0].shape, operation.kernel.shape]
     return _contraction(operation.equation, shapes)
 

@@ -82,9 +82,10 @@ def _look_at(node, maps, side):
 
 
 def _is_alike_everywhere(node, maps, side, factor, beyond):
-    """Returns whether an operation gives a moved map what it gives the map, but moved.
+    """Returns whether an operation's output moves as its input map is moved.
 
-    Not so where it cuts the map into windows, or adds what belongs to a place.
+    It does not if the operation cuts the map into windows, or adds something that
+    depends on the place.
     """
     step = factor.denominator  # by which the input moves, so that the output can
     moved = int(step * factor)

@@ -225,19 +225,19 @@ def _side(x, axis):
 
 
 def split(operation: Any, node: Any, reach: Reach) -> Reach:
-    """Along the channels each pixel by itself."""
+    """As `same` along the channels."""
     return reach if operation.axis % 4 in (0, 3) else reach.unbounded()
 
 
 def tile(operation: Any, node: Any, reach: Reach) -> Reach:
-    """Along the channels each pixel by itself."""
+    """As `same` along the channels."""
     repeats = operation.repeats
     spatial = repeats[-3:-1] if isinstance(repeats, tuple | list) else ()
     return reach if set(spatial) <= {1} else reach.unbounded()
 
 
 def repeat(operation: Any, node: Any, reach: Reach) -> Reach:
-    """Along the channels each pixel by itself."""
+    """As `same` along the channels."""
     return reach if operation.axis in (-1, 3) else reach.unbounded()
 
 

@@ -19,10 +19,11 @@ EDGES = np.stack(
 class CollapsibleConv2D(GroupedConv2D):
     """Convolves with a 3x3 kernel that is the product of two larger ones.
 
-    Trained are a 3x3 convolution to many channels and a 1x1 convolution from them,
-    with nothing but a bias after both. Every step multiplies their kernels first and
-    convolves once with the product, so a step costs about what a plain convolution's
-    does, whatever `expanded` is. `fold_kernels` of the conversion leaves the product.
+    It trains a 3x3 convolution to many channels and a 1x1 convolution from them, with a
+    bias after both and nothing between. Each step multiplies their kernels first and
+    convolves once with the product, so it costs about as much as a step of a plain
+    convolution, whatever `expanded` is. `fold_kernels` of the conversion keeps the
+    product alone.
 
     Both kernels start normal: the product has the variance 1 / (9 C), or a tenth of
     its deviation where the skip carries the input on.
@@ -32,6 +33,8 @@ class CollapsibleConv2D(GroupedConv2D):
         expanded: Channels between the two convolutions, the paper's p.
         skip: Whether the input is added to the output, which the kernel's centre does
             too. `filters` must then be the input's channels.
+        edges: Whether the kernel also has a learned mixture of Sobel's and Laplace's
+            filters.
 
     Input shape:
         `(B, H, W, C)`.

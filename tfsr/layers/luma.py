@@ -1,8 +1,10 @@
 import keras
 from keras import ops
 
-WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
-BLACK = 16 / 255
+from tfsr.data.bt601 import LUMA_BLACK, LUMA_WEIGHTS
+
+WEIGHTS = tuple(weight / 255 for weight in LUMA_WEIGHTS)
+BLACK = LUMA_BLACK / 255
 
 
 @keras.saving.register_keras_serializable(package="tfsr")

@@ -5,16 +5,16 @@ import numpy as np
 from keras import ops
 
 from tfsr.arguments import whole
+from tfsr.data.bt601 import LUMA_BLACK, LUMA_WEIGHTS
 
-LUMA = np.array([65.481, 128.553, 24.966], np.float32)  # of BT.601, on [0, 1]
 WINDOW, SIGMA = 11, 1.5
 
 
 class _OnLuma(keras.metrics.Mean):
-    """The mean of a figure over images; each is computed on the luma in 8 bits.
+    """The mean over images of a figure that is computed on the luma in 8 bits.
 
-    As `tfsr evaluate` has it: SR is clipped and rounded to 8 bits; Y is that of BT.601,
-    16 to 235; of one channel the figure is on that channel.
+    As in `tfsr evaluate`, SR is clipped and rounded to 8 bits, and Y is that of BT.601,
+    16 to 235. An image of one channel is used as it is.
     """
 
     def __init__(self, border: int = 0, name: str | None = None, **kwargs):
@@ -40,7 +40,8 @@ class _OnLuma(keras.metrics.Mean):
             )
         image = ops.round(ops.clip(ops.cast(image, "float32"), 0, 1) * 255)
         if image.shape[-1] == 3:
-            image = 16 + ops.sum(image * (LUMA / 255), axis=-1, keepdims=True)
+            weights = np.float32(LUMA_WEIGHTS) / 255
+            image = LUMA_BLACK + ops.sum(image * weights, axis=-1, keepdims=True)
         height, width = ops.shape(image)[1:3]
         n = self.border
         return image[:, n : height - n, n : width - n]

@@ -10,11 +10,12 @@ CLIPPED = 48  # levels from black and white within which strong noise is cut off
 def noise_sigma(color: np.ndarray) -> float:
     """Returns the standard deviation of the noise in 8-bit units.
 
-    By the median of the finest diagonal Haar coefficients (Donoho and Johnstone, "Ideal
-    spatial adaptation by wavelet shrinkage", Biometrika 1994), to which edges add
-    little, in blocks that are neither dark nor bright, if there are any. Of the 32
-    photographs of crops512 it returns 1.5 to 9.6 of clean ones, whose texture counts as
-    noise, 10.4 to 15.6 at sigma 10, 24.5 to 28.2 at 25 and 43.7 to 48.9 at 50.
+    It is estimated by the median of the finest diagonal Haar coefficients (Donoho and
+    Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994), to
+    which edges add little, in blocks that are neither dark nor bright, if there are
+    any. For the 32 photographs of crops512 it is 1.5 to 9.6 where they are clean, since
+    texture counts as noise, 10.4 to 15.6 at sigma 10, 24.5 to 28.2 at 25 and 43.7 to
+    48.9 at 50.
 
     Args:
         color: `(H, W, C)`, uint8 or uint16.

@@ -15,7 +15,7 @@ from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from tfsr import extras
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 from tfsr.quiet import quiet_stderr
 
 # Pillow knows more, some of which start other programs: EPS starts Ghostscript.
@@ -86,15 +86,16 @@ def image_file(file: str | Path) -> Iterator[BinaryIO]:
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{file}: not a readable image ({reason}).") from error
+        raise InputError(
+            f"{file}: not a readable image ({reason_of(error)})."
+        ) from error
 
 
 def open_image(stream: BinaryIO, whole: bool = True) -> Any:
     """Returns Pillow's image, whose format is told by content, not by ending.
 
     Args:
-        stream: Of `image_file`.
+        stream: What `image_file` yields.
         whole: Whether the pixels will be wanted, and the checksums of a PNG are
             checked.
 

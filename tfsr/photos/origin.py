@@ -29,10 +29,10 @@ class Origin:
     """How the pixels of a file were kept.
 
     Attributes:
-        bits: Of a sample, 8 or 16.
+        bits: Bits of a sample, 8 or 16.
         gray: Whether there is one channel.
         lossy: Such as "JPEG of quality 75"; "" where nothing was lost.
-        quality: Of a JPEG, on the scale of the IJG's encoder, 1 to 100.
+        quality: Quality of a JPEG on the scale of the IJG's encoder, 1 to 100.
     """
 
     bits: int = 8
@@ -45,7 +45,7 @@ class Origin:
 
 
 def origin_of(file: str | Path) -> Origin:
-    """Returns what a file tells; that of 8 bits without loss if it cannot be read."""
+    """Returns the origin of a file; 8 bits without loss if it cannot be read."""
     with contextlib.suppress(InputError), image_file(file) as stream:
         stream.seek(4)
         if stream.read(8) in (*HEIC, *AVIF):

@@ -1,15 +1,19 @@
-"""Writes photographs in the format that a file's ending names, whole or not at all."""
+"""Writes photographs in the format that a file's ending names, whole or not at all.
 
+`FORMATS` has every format by ending; a new one is an entry, and a function that writes.
+"""
+
+import functools
 import math
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 from tfsr.files import replacing
 from tfsr.photos.encoders import (
     split_into_bands,
@@ -21,28 +25,105 @@ from tfsr.photos.exif import directory_of, set_integers
 from tfsr.photos.opening import unguarded_pillow
 from tfsr.photos.photo import SRGB_CHUNKS, Photo, is_opaque
 
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".jfif": "JPEG",
-    ".jpe": "JPEG",
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-}
-# WebP is lossless because lossy WebP halves the resolution of colour; for small files
-# there is JPEG.
-SAVE_OPTIONS = {
-    "BMP": {},
-    "WEBP": {"lossless": True, "exact": True, "method": 1, "quality": 30},
-}
-OPAQUE = ("JPEG", "BMP")
-SIXTEEN_BITS = ("PNG", "TIFF")
-MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
-MAX_FILE_BYTES = {"BMP": 2**32 - 2**16, "TIFF": 2**32 - 2**26}
+METADATA = ("icc", "dpi", "exif")  # the fields of a `Photo` that most formats hold
 MAX_JPEG_EXIF_BYTES = 65533 - len(b"Exif\0\0")
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a format of files holds, and what writes it.
+
+    Attributes:
+        name: What messages call it.
+        write: Writes a file, given its path, the bands of the pixels, their shape
+            `(H, W, C)` together, and the photograph with what metadata the format
+            holds.
+        metadata: The fields of a `Photo` that it holds.
+        has_alpha: Whether it holds transparency.
+        has_16_bits: Whether it holds uint16; else uint8 alone.
+        has_gray: Whether it holds one channel; else gray becomes RGB.
+        max_side: The most pixels of a side.
+        max_bytes: The most bytes of pixels.
+        max_exif_bytes: The longest EXIF block.
+    """
+
+    name: str
+    write: Callable[[Path, Iterable[np.ndarray], tuple[int, int, int], Photo], None]
+    metadata: tuple[str, ...] = METADATA
+    has_alpha: bool = True
+    has_16_bits: bool = False
+    has_gray: bool = True
+    max_side: float = math.inf
+    max_bytes: float = math.inf
+    max_exif_bytes: float = math.inf
+
+
+def _png(file, bands, shape, photo):
+    facts = photo.icc, photo.dpi, photo.exif, photo.png_colors
+    write_png(file, bands, shape, photo.color.dtype, *facts)
+
+
+def _tiff(file, bands, shape, photo):
+    with unguarded_pillow():
+        tags = directory_of(photo.exif) if photo.exif else None
+    dtype = photo.color.dtype
+    write_tiff(file, bands, shape, dtype, photo.icc, photo.dpi, tags)
+
+
+def _jpeg(file, bands, shape, photo):
+    write_jpeg(file, bands, shape, photo.icc, photo.dpi, photo.exif)
+
+
+def _by_pillow(kind, options, file, bands, shape, photo):
+    facts = {"icc_profile": photo.icc, "dpi": photo.dpi}
+    facts["exif"] = photo.exif and b"Exif\0\0" + photo.exif
+    facts = {name: value for name, value in facts.items() if value}
+    image, top = None, 0
+    for band in bands:
+        part = Image.fromarray(band[..., 0] if band.shape[2] == 1 else band)
+        image = image or Image.new(part.mode, shape[1::-1])
+        image.paste(part, (0, top))
+        top += len(band)
+    image.save(file, kind, **options, **facts)
+
+
+PNG = Format("PNG", _png, (*METADATA, "png_colors"), has_16_bits=True)
+TIFF = Format("TIFF", _tiff, has_16_bits=True, max_bytes=2**32 - 2**26)
+JPEG = Format(
+    "JPEG",
+    _jpeg,
+    has_alpha=False,
+    max_side=65500,
+    max_exif_bytes=MAX_JPEG_EXIF_BYTES,
+)
+BMP = Format(
+    "BMP",
+    functools.partial(_by_pillow, "BMP", {}),
+    metadata=("dpi",),
+    has_alpha=False,
+    max_bytes=2**32 - 2**16,
+)
+# Lossless, because lossy WebP halves the resolution of colour; for small files there
+# is JPEG.
+LOSSLESS = {"lossless": True, "exact": True, "method": 1, "quality": 30}
+WEBP = Format(
+    "WEBP",
+    functools.partial(_by_pillow, "WEBP", LOSSLESS),
+    metadata=("icc", "exif"),
+    has_gray=False,
+    max_side=16383,
+)
+FORMATS = {
+    ".png": PNG,
+    ".jpg": JPEG,
+    ".jpeg": JPEG,
+    ".jfif": JPEG,
+    ".jpe": JPEG,
+    ".bmp": BMP,
+    ".tif": TIFF,
+    ".tiff": TIFF,
+    ".webp": WEBP,
+}
 
 
 def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
@@ -64,31 +145,33 @@ def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
             f"{file}: cannot write {suffix or 'a file without ending'}; "
             f"expected {', '.join(FORMATS)}."
         )
-    kind = FORMATS[suffix]
+    format = FORMATS[suffix]
     height, width = (side * scale for side in photo.color.shape[:2])
-    if max(height, width) > MAX_SIDE.get(kind, math.inf):
+    if max(height, width) > format.max_side:
         raise InputError(
-            f"{file}: {kind} holds at most {MAX_SIDE[kind]} pixels a side, "
+            f"{file}: {format.name} holds at most {format.max_side} pixels a side, "
             f"not {width} x {height}; choose .png or .tif."
         )
     samples = photo.color.shape[2] + (photo.alpha is not None)
     size_bytes = height * width * samples * photo.color.itemsize
-    if size_bytes > MAX_FILE_BYTES.get(kind, math.inf):
-        raise InputError(f"{file}: too large for {kind}; choose .png.")
-    if kind in OPAQUE and not is_opaque(photo.alpha):
+    if size_bytes > format.max_bytes:
+        raise InputError(f"{file}: too large for {format.name}; choose .png.")
+    if not (format.has_alpha or is_opaque(photo.alpha)):
         raise InputError(
-            f"{file}: {kind} cannot hold transparency; choose .png or .webp."
+            f"{file}: {format.name} cannot hold transparency; choose .png or .webp."
         )
-    kept = _metadata_for(kind, photo, scale)
+    kept = _metadata_for(format, photo, scale)
     notes = [
-        f"{name.upper()} left out, which does not fit in {kind}"
-        for name in ("icc", "dpi", "exif")
+        f"{name.upper()} left out, which does not fit in {format.name}"
+        for name in METADATA
         if getattr(photo, name) and not getattr(kept, name)
     ]
-    if kind != "PNG" and (lost := _colors_lost(photo)):
-        notes.append(f"{lost} left out, which {kind} has not: colours may look other")
-    if photo.color.dtype == np.uint16 and kind not in SIXTEEN_BITS:
-        notes.insert(0, f"16 bits a channel reduced to 8, all that {kind} holds")
+    if "png_colors" not in format.metadata and (lost := _colors_lost(photo)):
+        notes.append(
+            f"{lost} left out, which {format.name} has not: colours may look other"
+        )
+    if photo.color.dtype == np.uint16 and not format.has_16_bits:
+        notes.insert(0, f"16 bits a channel reduced to 8, all that {format.name} holds")
     return notes
 
 
@@ -120,43 +203,21 @@ def write_photo(
             written.
     """
     notes = check_writable(file, photo, scale)
-    kind = FORMATS[Path(file).suffix.lower()]
-    photo = _metadata_for(kind, photo, scale)
+    format = FORMATS[Path(file).suffix.lower()]
+    photo = _metadata_for(format, photo, scale)
     if bands is None:
         pixels = photo.color
         if photo.alpha is not None:
             pixels = np.dstack([pixels, photo.alpha])
         bands = split_into_bands(pixels)
     height, width, channels = photo.color.shape
-    shape = height * scale, width * scale, channels + (photo.alpha is not None)
-    dtype = photo.color.dtype
+    channels += photo.alpha is not None and format.has_alpha
+    shape = height * scale, width * scale, channels
     try:
         with replacing(file) as temporary:
-            if kind == "TIFF":
-                with unguarded_pillow():
-                    tags = directory_of(photo.exif) if photo.exif else None
-                write_tiff(temporary, bands, shape, dtype, photo.icc, photo.dpi, tags)
-            elif kind == "PNG":
-                write_png(
-                    temporary,
-                    bands,
-                    shape,
-                    dtype,
-                    photo.icc,
-                    photo.dpi,
-                    photo.exif,
-                    photo.png_colors,
-                )
-            else:
-                bands = _bands_for(kind, bands, photo)
-                if kind == "JPEG":
-                    shape = (*shape[:2], channels)
-                    facts = photo.icc, photo.dpi, photo.exif
-                    write_jpeg(temporary, bands, shape, *facts)
-                else:
-                    _write_by_pillow(temporary, bands, shape[1::-1], photo, kind)
+            format.write(temporary, _bands_for(format, bands, photo), shape, photo)
     except OSError as error:
-        reason = error.strerror or " ".join(str(error).split())
+        reason = error.strerror or reason_of(error)
         raise InputError(f"{file}: cannot be written ({reason}).") from None
     return notes
 
@@ -172,40 +233,26 @@ def _colors_lost(photo):
     return ", ".join(name.decode() for name in names)
 
 
-def _metadata_for(kind, photo, scale):
-    """Returns `photo` with only the metadata that a file of `kind` can hold."""
+def _metadata_for(format, photo, scale):
+    """Returns `photo` with only the metadata that a file of `format` can hold."""
     height, width = (side * scale for side in photo.color.shape[:2])
     size = {Tag.ImageWidth: width, Tag.ImageLength: height}
     size |= {Tag.ExifImageWidth: width, Tag.ExifImageHeight: height}
-    exif = photo.exif and set_integers(photo.exif, size)
-    if kind == "BMP":
-        return replace(photo, icc=None, exif=None)
-    if kind == "WEBP":  # always RGB, which a gray profile does not fit
-        gray = photo.icc is not None and photo.icc[16:20] == b"GRAY"
-        return replace(photo, icc=None if gray else photo.icc, dpi=None, exif=exif)
-    if kind == "JPEG" and exif and len(exif) > MAX_JPEG_EXIF_BYTES:
-        exif = None
-    return replace(photo, exif=exif)
+    facts = {name: getattr(photo, name) for name in METADATA}
+    facts["exif"] = photo.exif and set_integers(photo.exif, size)
+    if len(facts["exif"] or b"") > format.max_exif_bytes:
+        facts["exif"] = None
+    if photo.icc and photo.icc[16:20] == b"GRAY" and not format.has_gray:
+        facts["icc"] = None
+    left_out = dict.fromkeys(set(METADATA) - set(format.metadata))
+    return replace(photo, **facts | left_out)
 
 
-def _bands_for(kind, bands, photo):
-    """Yields bands in 8 bits, and without alpha where `kind` has none."""
+def _bands_for(format, bands, photo):
+    """Yields bands without alpha and 16 bits where `format` has none."""
     for band in bands:
-        if band.dtype == np.uint16:
+        if band.dtype == np.uint16 and not format.has_16_bits:
             band = ((np.arange(65536) + 128) // 257).astype(np.uint8)[band]
-        if kind in OPAQUE and photo.alpha is not None:
+        if photo.alpha is not None and not format.has_alpha:
             band = band[..., :-1]
         yield np.ascontiguousarray(band)
-
-
-def _write_by_pillow(file, bands, size, photo, kind):
-    options = {"icc_profile": photo.icc, "dpi": photo.dpi}
-    options["exif"] = photo.exif and b"Exif\0\0" + photo.exif
-    options = {name: value for name, value in options.items() if value}
-    image, top = None, 0
-    for band in bands:
-        part = Image.fromarray(band[..., 0] if band.shape[2] == 1 else band)
-        image = image or Image.new(part.mode, size)
-        image.paste(part, (0, top))
-        top += len(band)
-    image.save(file, kind, **SAVE_OPTIONS[kind], **options)

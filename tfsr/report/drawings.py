@@ -31,8 +31,8 @@ def against_mult_adds(
 ) -> list[dict]:
     """Draws quality against mult-adds, a chart a test folder, with papers' points.
 
-    Of each network the first model and others in float: 8 bits do not change its
-    mult-adds, nor does a file of the same weights.
+    Each network has a point for its first model and for each other one in float that is
+    no file: neither 8 bits nor a file of the same weights change the mult-adds.
     """
     drawn = [
         model
@@ -53,7 +53,7 @@ def against_latency(folder: Path, comparison: Comparison, size: str) -> list[dic
 
 
 def zoo_of_scale(folder: Path, comparison: Comparison) -> list[dict]:
-    """Draws the zoo where models are for clean LR, and others have the scale too."""
+    """Draws the zoo if the models are for clean LR and others have the scale too."""
     file = folder / "zoo.png"
     clean = comparison.degradation == BICUBIC
     alt = zoo.draw(file, [comparison.scale], CHART) if clean else None
@@ -116,7 +116,7 @@ def gains_by_image(folder: Path, comparison: Comparison) -> list[dict]:
 def crops(folder: Path, comparison: Comparison) -> tuple[list[dict], list[Place]]:
     """Writes crops of the places where models differ most, one file each.
 
-    Of a single model, those where it is furthest from HR.
+    A single model is compared with HR.
     """
     start, models = comparison.baseline, comparison.models
     upscalers = {start.name: start, **{m.name: m.upscaler for m in models}}

@@ -19,7 +19,7 @@ def load_models(arguments: Sequence[str], scale: int | None = None) -> list[Mode
     Args:
         arguments: MODEL arguments and folders of studies. Baselines are passed over:
             every report has them.
-        scale: Of networks with several.
+        scale: The scale to take of networks with several.
 
     Raises:
         InputError: If one of them cannot be loaded.

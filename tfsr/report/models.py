@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import Degradation, task_name
+from tfsr.data.pairs import folders_by_name
 from tfsr.errors import InputError
 from tfsr.metrics import key_of
 from tfsr.scoring.evaluation import baseline
@@ -158,12 +159,7 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
             "models of one task."
         )
     ((scale, channels, _), (_, degradation, _)) = next(iter(tasks.items()))
-    folders = {}
-    for test in tests:
-        name = Path(test).resolve().name
-        if name in folders:
-            raise InputError(f"{test}: another test folder is named {name} too.")
-        folders[name] = BenchmarkFolder(test, scale, channels, degradation=degradation)
+    folders = folders_by_name(tests, scale, channels, degradation)
     for model, name in zip(
         models, names_of([Path(model.name) for model in models]), strict=True
     ):
@@ -177,8 +173,10 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
 
 
 def names_of(paths: list[Path]) -> list[str]:
-    """Returns the shortest ends of paths that tell them apart, without a model file's
-    suffix if they differ without."""
+    """Returns a name for each path: the fewest last parts that tell all paths apart.
+
+    Names have a model file's suffix only if they would be the same without it.
+    """
     bare = [path.with_suffix("") if path.suffix in SUFFIXES else path for path in paths]
     for ends in (bare, paths):
         for count in range(1, max(len(path.parts) for path in ends) + 1):

@@ -120,8 +120,10 @@ def _row(comparison, model: Model):
 
 
 def _spread(comparison, reports):
-    """Returns mean PSNR and SSIM of the runs, and the standard deviation of a finite
-    PSNR."""
+    """Returns mean PSNR and SSIM of the runs, and the standard deviation of PSNR.
+
+    The deviation is None for one run, and where a PSNR is infinite.
+    """
     values = [float(report["mean"][comparison.psnr]) for report in reports]
     ssims = [report["mean"][comparison.ssim] for report in reports]
     return {
@@ -147,9 +149,11 @@ def _networks(comparison, report):
 
 
 def _loss(comparison, model, floats):
-    """Returns by test what 8 bits change; empty of a float model or without one.
+    """Returns by how many dB 8 bits change PSNR, by test folder.
 
-    Against the run of the same weights, else the mean of the network's first model.
+    A model is compared with the float run of the same weights, else with the mean of
+    the network's first float model. The table is empty if it is in float itself, or if
+    the network has no float model.
     """
     if model.kind == FLOAT or not floats:
         return {}

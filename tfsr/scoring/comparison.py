@@ -39,7 +39,7 @@ def most_different_places(
         compared: Names of the upscalers that are to differ, two at least, or of one
             and `HR`.
         count: How many places at most.
-        side: Of the squares, in HR pixels.
+        side: Side of the squares in HR pixels.
     """
     places = []
     for name, test in tests.items():

@@ -18,6 +18,7 @@ from tfsr.data.degradation import BICUBIC, to_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.pictures import most_different, side_by_side
+from tfsr.scoring.protocols import usual
 from tfsr.terminal import progress
 from tfsr.upscaling.upscalers import (
     BicubicUpscaler,
@@ -38,8 +39,8 @@ def evaluate(
     Args:
         upscaler: See `tfsr.upscaling.upscalers`.
         folder: The images, of the upscaler's scale and channels.
-        names: What to score, keys of `METRICS`; PSNR and SSIM by default, and what
-            the folder's degradation adds.
+        names: Keys of `METRICS`; by default PSNR, SSIM and the metrics that papers add
+            for the folder's degradation.
     """
     names = tuple(names or default_metrics(folder))
     metrics.check_names(names)
@@ -100,18 +101,11 @@ def default_metrics(folder: BenchmarkFolder) -> tuple[str, ...]:
     return (*metrics.DEFAULT, *folder.degradation.metrics)
 
 
-def protocol_name(folder: BenchmarkFolder) -> str:
-    """Returns the name of the protocol, by what is scored."""
-    if folder.scale > 1:
-        return {3: "sr_y", 1: "sr_gray", "y": "luma"}[folder.channels]
-    return "color" if folder.channels == 3 else "gray"
-
-
 def result(upscaler: Upscaler, pair: Pair) -> np.ndarray:
     """Returns what is scored: SR clipped and rounded to uint8 `(H, W, C)`.
 
-    Of `Unchanged` the input itself, so that noise keeps its level; of luma SR without
-    rounding.
+    The result of `Unchanged` is the input itself, so that noise keeps its level. SR of
+    luma is not rounded.
     """
     if isinstance(upscaler, Unchanged):
         return pair.lr
@@ -178,7 +172,7 @@ def _protocol(upscaler, folder, names):
     on_luma = folder.channels == "y"
     sr = "clipped" if on_luma else "clipped and rounded to 8 bit"
     protocol = {
-        "name": protocol_name(folder),
+        "name": usual(folder.scale, folder.channels),
         "border": folder.border,
         "sr": "the input as it is" if isinstance(upscaler, Unchanged) else sr,
         "rescale": folder.rescale,

@@ -34,8 +34,8 @@ def gray_spread(
 
     Args:
         upscaler: One of three channels; of others there is nothing to tell.
-        height: Of the images.
-        width: Of the images.
+        height: Height of the images.
+        width: Width of the images.
 
     Returns:
         For each image of `grays`, by its name, the largest difference between R, G and

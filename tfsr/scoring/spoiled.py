@@ -26,7 +26,7 @@ def gains(
     """Returns the PSNR of bicubic, and by name what each upscaler gains on it, in dB.
 
     Args:
-        upscalers: Of the scale and the channels of the images.
+        upscalers: Upscalers for the scale and the channels of the images.
         images: Pairs of LR and HR.
     """
     key = key_of("psnr", images.channels)

@@ -18,7 +18,7 @@ def measure(planned: Study, formats: Sequence[str], threads: int, runs: int) -> 
 
     Args:
         planned: The study, its first seed trained.
-        formats: Of TFLite.
+        formats: Keys of `tfsr.tflite.formats.FORMATS`.
         threads: Number of threads.
         runs: Timed runs of each file.
     """

@@ -8,6 +8,7 @@ import keras
 
 from tfsr.config import Config, DataConfig, build_model, read_config
 from tfsr.data import BenchmarkFolder
+from tfsr.data.pairs import folders_by_name
 from tfsr.errors import InputError
 from tfsr.graph import complexity
 from tfsr.models import scales, single_scale
@@ -45,13 +46,13 @@ class Network:
 
     @property
     def config(self) -> Config:
-        """Of the first seed."""
+        """The config of the first seed."""
         return next(iter(self.runs.values())).config
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is trained, where, and how it is compared."""
+    """Networks that are trained with the same seeds, and how they are compared."""
 
     out: Path
     seeds: list[int]
@@ -102,14 +103,7 @@ def plan(
         networks.append(network)
     scale = scale or networks[0].scales[0]
     data = unpacked(networks[0].config).data
-    folders = {}
-    for test in tests or [data.val]:
-        name = Path(test).resolve().name
-        if name in folders:
-            raise InputError(f"{test}: another test folder is named {name} too.")
-        folders[name] = BenchmarkFolder(
-            test, scale, data.channels, degradation=data.task
-        )
+    folders = folders_by_name(tests or [data.val], scale, data.channels, data.task)
     size = size or _size_of_720p(scale)
     return Study(out, seeds, scale, size, networks, data, folders)
 

@@ -2,11 +2,8 @@
 
 import csv
 import importlib.util
-import io
 import math
-import sys
 import time
-import zlib
 from pathlib import Path
 
 import keras
@@ -17,24 +14,15 @@ from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.models import stages
 from tfsr.scoring.evaluation import psnr, result
-from tfsr.terminal import printable
+from tfsr.terminal import duration, say
 from tfsr.training.recipe import copy_trained_weights
+from tfsr.training.states import load_state, save_state, save_weights
 from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
 
-
-def say(message: str) -> None:
-    """Prints `message` as a line on standard error."""
-    print(printable(message, keep="\n"), file=sys.stderr)
-
-
-def duration(seconds: float) -> str:
-    """Returns a duration in words, such as "45 s", "12 min" or "3 h 20 min"."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
+ADVICE = (
+    "lower learning_rate or set clip_norm, with --set or in the config, and train "
+    "again: it goes on from the last epoch."
+)
 
 
 def validate(upscaler: Upscaler, folder: BenchmarkFolder) -> float:
@@ -48,12 +36,6 @@ def validate(upscaler: Upscaler, folder: BenchmarkFolder) -> float:
     return float(
         np.mean([psnr(result(upscaler, p), p.hr, folder.border) for p in folder])
     )
-
-
-ADVICE = (
-    "lower learning_rate or set clip_norm, with --set or in the config, and train "
-    "again: it goes on from the last epoch."
-)
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -330,95 +312,6 @@ class Checkpoint(keras.callbacks.Callback):
             save_weights(self.saved_model, self.out / "best.weights.h5")
             with files.replacing(self.out / "model.keras") as temporary:
                 self.saved_model.save(temporary)
-
-
-class _InMemory(io.BytesIO):
-    """A file in memory with a name that makes Keras write weights into it."""
-
-    def __str__(self):
-        return "memory.weights.h5"
-
-
-def save_weights(model: keras.Model, file: Path) -> None:
-    """Writes the weights of `model` and its optimizer, or leaves `file` as it was.
-
-    HDF5 writes to memory only: on a full disk, it ends the process with a segmentation
-    fault (h5py 3.14).
-    """
-    _write(file, _weights(model))
-
-
-def _weights(model):
-    content = _InMemory()
-    model.save_weights(content)
-    return content.getbuffer()
-
-
-def _write(file, content):
-    with files.replacing(file) as temporary:
-        temporary.write_bytes(content)
-
-
-def _checksum(content):
-    return f"{zlib.crc32(content):08x}"
-
-
-def completed_epochs(out: str | Path) -> int:
-    """Returns how many epochs the run in the folder `out` has completed."""
-    states = _states(out)
-    return int(states[-1].name.split("_")[1].split(".")[0]) if states else 0
-
-
-def save_state(out: str | Path, trainee: keras.Model, epoch: int) -> None:
-    """Saves the state after `epoch` epochs in the run folder `out`, and no other.
-
-    Args:
-        out: The run folder.
-        trainee: The network in training.
-        epoch: Completed epochs.
-    """
-    content = _weights(trainee)
-    name = f"epoch_{epoch:06d}_{_checksum(content)}.weights.h5"
-    state = Path(out) / "backup" / name
-    state.parent.mkdir(exist_ok=True)
-    _write(state, content)
-    for other in set(_states(out)) - {state}:
-        other.unlink()
-
-
-def load_state(out: str | Path, trainee: keras.Model) -> bool:
-    """Loads the last state in the run folder `out`; returns whether there is one.
-
-    Args:
-        out: The run folder.
-        trainee: The network in training, which gets weights and optimizer state.
-
-    Raises:
-        InputError: If the state cannot be read.
-    """
-    states = _states(out)
-    if not states:
-        return False
-    state = states[-1]
-    _, _, checksum = state.name.split(".")[0].rpartition("_")
-    try:
-        # Without a checksum the state is of an older tfsr.
-        if len(checksum) == 8 and checksum != _checksum(state.read_bytes()):
-            raise ValueError("its checksum does not match")
-        trainee.load_weights(state)
-    except MemoryError:
-        raise
-    except Exception as error:  # on damaged files HDF5 and Keras raise nearly anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"{state}: not a readable training state ({reason}); "
-            "delete it to train from the start."
-        ) from None
-    return True
-
-
-def _states(out):
-    return sorted((Path(out) / "backup").glob("epoch_*.weights.h5"))
 
 
 class TensorBoardImages(keras.callbacks.TensorBoard):

@@ -6,16 +6,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfsr.config import Config
+from tfsr.config import Config, TrainConfig
 from tfsr.data import ImageSurvey, PatchSampler
-from tfsr.data.degradation import after_bicubic
 from tfsr.data.sampler import in_unit_range
 from tfsr.errors import naming_memory
 from tfsr.graph import complexity
 from tfsr.memory import peak_memory_mb
 from tfsr.models import training_scales
 from tfsr.training import distribution
-from tfsr.training.callbacks import completed_epochs
 from tfsr.training.fit import (
     Batches,
     build_on,
@@ -23,7 +21,9 @@ from tfsr.training.fit import (
     prepare,
     say_skipped,
     unpacked,
+    which_images,
 )
+from tfsr.training.states import completed_epochs
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
 
 STEPS = 3  # timed steps, after one that compiles
@@ -59,16 +59,7 @@ def dry_run(config: Config, out: str | Path) -> dict:
 def _dry_run(config, done, replicas):
     options = config.train
     model, folders = prepare(config, resumed=bool(done))
-    data = config.data
-    survey = ImageSurvey(
-        data.train,
-        training_scales(model),
-        data.channels,
-        data.exclude,
-        data.downscale,
-        with_lr=after_bicubic(data.task) is not None,
-        lr_folders=data.train_lr,
-    )
+    survey = ImageSurvey(**which_images(model, config.data))
     say_skipped(PatchSampler(survey, options.patch, options.batch))
     with naming_memory():
         step_seconds = _step_seconds(model, config, replicas)
@@ -89,37 +80,45 @@ def _dry_run(config, done, replicas):
     }
 
 
-class Noise:
-    """Replaces a `PatchSampler` where no patches have been read: a batch of noise."""
+class FixedBatch:
+    """Replaces a `PatchSampler`: gives the same batch at every step.
 
-    def __init__(self, model, options):
-        rng = np.random.default_rng(0)
+    Args:
+        batch: LR and HR on the scale of 8 bits, as `PatchSampler.draw` returns them.
+    """
 
-        def batch(scale, channels):
-            side = options.patch * scale
-            shape = (options.batch, side, side, channels)
-            return rng.integers(256, size=shape, dtype=np.uint8)
-
-        channels = model.inputs[0].shape[-1]
-        lr = {f"lr_x{s}": batch(1, channels) for s in training_scales(model)}
-        hr = {f"sr_x{s}": batch(s, channels) for s in training_scales(model)}
-        if len(lr) == 1:
-            (lr,), (hr,) = lr.values(), hr.values()
-        self.batches = lr, hr
+    def __init__(self, batch):
+        self.batch = batch
 
     def __getitem__(self, step):
-        return in_unit_range(self.draw(step, 0, 1))
+        return in_unit_range(self.batch)
 
     def draw(self, step, part, parts):
         return keras.tree.map_structure(
-            lambda batch: np.split(batch, parts)[part], self.batches
+            lambda array: np.split(array, parts)[part], self.batch
         )
+
+
+def noise(model: keras.Model, options: TrainConfig) -> tuple:
+    """Returns LR and HR that a step of `model` could train on, of uniform noise."""
+    rng = np.random.default_rng(0)
+
+    def batch(scale):
+        side = options.patch * scale
+        shape = (options.batch, side, side, model.inputs[0].shape[-1])
+        return rng.integers(256, size=shape, dtype=np.uint8)
+
+    scales = training_scales(model)
+    if len(scales) == 1:
+        return batch(1), batch(*scales)
+    lr = {f"lr_x{s}": batch(1) for s in scales}
+    return lr, {f"sr_x{s}": batch(s) for s in scales}
 
 
 def _step_seconds(model, config, replicas):
     options = config.train
     trainee = build_on(replicas, model, config)
-    batches = replicas.distribute(Batches(Noise(model, options)))
+    batches = replicas.distribute(Batches(FixedBatch(noise(model, options))))
 
     def fit(executions):
         trainee.fit(

@@ -21,6 +21,7 @@ from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import luminance_scales, scales, training_scales
 from tfsr.scoring.evaluation import baseline
+from tfsr.terminal import say
 from tfsr.training import distribution
 from tfsr.training.callbacks import (
     Checkpoint,
@@ -30,15 +31,13 @@ from tfsr.training.callbacks import (
     TensorBoardImages,
     TimeEstimate,
     Validation,
-    completed_epochs,
-    load_state,
-    say,
     validate,
 )
 from tfsr.training.fine_tuning import start_from
 from tfsr.training.gradients import check_gradients
 from tfsr.training.precision import is_fast
 from tfsr.training.recipe import build_trainee, repeat_exactly
+from tfsr.training.states import completed_epochs, load_state
 
 # Config keys that may change on resuming. Network and training patches must stay.
 CHANGEABLE = {
@@ -138,20 +137,29 @@ def unpacked(config: Config) -> Config:
 
 def training_images(model: keras.Model, data: DataConfig) -> ImageCache:
     """Returns the images that `model` is trained on, as `[data]` has them."""
-    return ImageCache(
-        data.train,
-        training_scales(model),
-        data.cache,
-        data.channels,
-        data.exclude,
-        data.downscale,
-        with_lr=after_bicubic(data.task) is not None,
-        lr_folders=data.train_lr,
-    )
+    return ImageCache(cache=data.cache, **which_images(model, data))
+
+
+def which_images(model: keras.Model, data: DataConfig) -> dict:
+    """Returns what `ImageCache` and `ImageSurvey` are to hold, as their arguments."""
+    return {
+        "folders": data.train,
+        "scales": training_scales(model),
+        "channels": data.channels,
+        "exclude": data.exclude,
+        "downscale": data.downscale,
+        "with_lr": after_bicubic(data.task) is not None,
+        "lr_folders": data.train_lr,
+    }
 
 
 def training_patches(model: keras.Model, config: Config) -> PatchSampler:
-    """Returns what draws the batches that `config` trains `model` on, unpacked."""
+    """Returns the sampler of the patches that `model` is trained on.
+
+    Args:
+        model: The network to train.
+        config: The experiment, as `unpacked` returns it.
+    """
     options, data = config.train, config.data
     cache = training_images(model, data)
     images = WithDrawn(cache, config.drawn, DRAWN_EVERY) if config.drawn else cache

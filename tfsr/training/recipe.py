@@ -7,6 +7,7 @@ from keras import ops
 
 from tfsr.config import Config
 from tfsr.models import supervision_weights
+from tfsr.schedules import SCHEDULES
 from tfsr.training.groups_apart import GroupsApart
 from tfsr.training.precision import is_fast
 
@@ -137,7 +138,7 @@ class SGD(_L2Penalty, keras.optimizers.SGD):
 
 def _optimizer(options):
     arguments = {
-        "learning_rate": _learning_rate(options),
+        "learning_rate": SCHEDULES[options.schedule["name"]].build(options),
         "global_clipnorm": options.clip_norm,
         "clipvalue": options.clip_value,
         "weight_decay": options.weight_decay,
@@ -152,42 +153,6 @@ def _optimizer(options):
     if options.optimizer == "sgd":
         return SGD(momentum=0.9, **arguments)
     return Adam(epsilon=1e-8, **arguments)
-
-
-def _learning_rate(options):
-    """Returns the learning rate's schedule, in batches, because Keras counts batches.
-
-    Even a constant rate is a schedule. A plain number would be saved with the
-    optimizer's state and override the config on resuming.
-    """
-    schedules = keras.optimizers.schedules
-    rate = options.learning_rate
-    match options.schedule:
-        case {"name": "halve", "every": steps, "after": after}:
-            last = options.steps
-            halvings = range(after + steps, last, steps)
-            return schedules.PiecewiseConstantDecay(
-                [step * options.accumulate - 1 for step in halvings],  # last before
-                [rate / 2**i for i in range(len(halvings) + 1)],
-            )
-        case {"name": "halve", "every": steps}:
-            return schedules.ExponentialDecay(
-                rate, steps * options.accumulate, decay_rate=0.5, staircase=True
-            )
-        case {"name": "step", "every": steps, "factor": factor}:
-            return schedules.ExponentialDecay(
-                rate, steps * options.accumulate, decay_rate=factor, staircase=True
-            )
-        case {"name": "constant" | "cosine" as name}:
-            warmup = options.schedule.get("warmup", 0) * options.accumulate
-            total = options.steps * options.accumulate
-            return schedules.CosineDecay(
-                0.0 if warmup else rate,
-                max(1, total - warmup),
-                alpha=1.0 if name == "constant" else 0.0,  # share left at the end
-                warmup_target=rate if warmup else None,
-                warmup_steps=warmup,
-            )
 
 
 @contextlib.contextmanager

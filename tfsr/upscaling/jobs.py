@@ -1,9 +1,6 @@
-"""Photographs to their enlargement, or restored, files and folders, in tiles."""
+"""Enlarges or restores photographs, files and arrays, in tiles."""
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -18,128 +15,16 @@ from tfsr.photos import (
     read_photo,
     write_photo,
 )
-from tfsr.photos.folders import READ_ONLY, SUFFIXES, is_hidden, left_out
-from tfsr.shards import Shard
+from tfsr.upscaling.planning import Job
 from tfsr.upscaling.tiling import align, bands, tiles
 from tfsr.upscaling.upscalers import Upscaler, sees_all
 
-PHOTO_SUFFIXES = (*SUFFIXES, *READ_ONLY)
 # LR pixels; larger tiles save little overlap, take more memory and, beyond a core's
 # caches, more time: SESR-M's int8 file at x2 0.43 us a pixel at 1024, 0.32 at 512.
 MAX_TILE = 512
 MAX_RADII = 24  # of a network that sees further
 MEMORY_BUDGET = 2**30  # bytes for the tile, or half of what is free if that is less
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to upscale and where its enlargement goes."""
-
-    source: Path
-    target: Path
-
-
-def plan(
-    source: str | Path,
-    out: str | Path,
-    suffix: str = "",
-    format: str | None = None,
-    overwrite: bool = False,
-    shard: Shard | None = None,
-) -> tuple[list[Job], int]:
-    """Returns what is to be done for a file or a folder with its subfolders.
-
-    What is hidden and linked subfolders are left alone. What can be read and not
-    written becomes a PNG; where another file takes its name, it keeps its ending too:
-    `logo.gif.png`.
-
-    Args:
-        source: A file or a folder of images.
-        out: The file to write, or for a folder the folder to write to.
-        suffix: Put behind the names of the files in a folder.
-        format: The ending of the files written for a folder; their own by default.
-        overwrite: Whether to replace what exists. Without, a folder's files that exist
-            are done already, so that an interrupted run goes on.
-        shard: Which of a folder's files are done here, by name; all by default.
-
-    Returns:
-        The jobs, and how many of the files are done already.
-
-    Raises:
-        InputError: If `source` is missing or empty, if `out` exists (for one file), or
-            if two files would be written to one.
-    """
-    source, out = Path(source), Path(out)
-    if not source.exists():
-        raise InputError(f"{source}: no such file or folder.")
-    if not source.is_dir():
-        if suffix or format or shard:
-            raise InputError(
-                f"{source}: --suffix, --format and --shard are for folders."
-            )
-        if out.is_dir():
-            raise InputError(f"{out}: is a folder; name the file to write.")
-        if os.path.lexists(out) and not overwrite:
-            raise InputError(f"{out}: exists; --overwrite replaces it.")
-        return [Job(source, out)], 0
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; {source} is a folder and wants a folder.")
-    inside, here = out.resolve(), source.resolve()
-    if inside == here:
-        raise InputError(f"{out}: must be another folder than the one upscaled.")
-    files = sorted(
-        source / file
-        for file in _visible(here, inside)
-        if file.suffix.lower() in PHOTO_SUFFIXES
-    )
-    if not files:
-        raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
-    jobs, origin = [], dict[Path, Path]()
-    ours = set(shard.of(files) if shard else files)
-    taken = {
-        file.with_suffix(f".{format}" if format else file.suffix)
-        for file in files
-        if file.suffix.lower() not in READ_ONLY
-    }
-    for file in files:
-        read_only = file.suffix.lower() in READ_ONLY
-        ending = f".{format}" if format else ".png" if read_only else file.suffix
-        keeps = read_only and file.with_suffix(ending) in taken
-        stem = file.name if keeps else file.stem  # logo.gif beside logo.png
-        relative = file.relative_to(source)
-        target = out / relative.with_name(f"{stem}{suffix}{ending}")
-        if target in origin:
-            advice = "rename one" + " or leave out --format" * bool(format)
-            raise InputError(
-                f"{target}: would be written for both {origin[target]} and {file}; "
-                f"{advice}."
-            )
-        origin[target] = file
-        if target.is_symlink() and not target.exists() and not overwrite:
-            raise InputError(f"{target}: a link to nothing; --overwrite replaces it.")
-        if file in ours and (overwrite or not target.is_file()):
-            jobs.append(Job(file, target))
-    return jobs, len(ours) - len(jobs)
-
-
-def photos_left_out(source: str | Path, out: str | Path) -> str:
-    """Returns a line on images in a folder that `plan` leaves out, or ""."""
-    source = Path(source)
-    if not source.is_dir():
-        return ""
-    files = _visible(source.resolve(), Path(out).resolve())
-    kinds = left_out(files, PHOTO_SUFFIXES)
-    return f"{source}: left out, of kinds not read here: {kinds}." if kinds else ""
-
-
-def _visible(folder, out):
-    """Yields the files under `folder`, relative to it, that are not hidden."""
-    for file in folder.rglob("*"):
-        relative = file.relative_to(folder)
-        hidden = any(map(is_hidden, (relative, *relative.parents[:-1])))
-        if not hidden and out not in file.parents and not file.is_dir():
-            yield relative
 
 
 def upscale(
@@ -286,10 +171,10 @@ def _note_tiles(upscaler, height, width):
 
 
 def _compare_tiles(upscaler, layers, tile, name):
-    """Returns a note on how much tiles change what a network makes of an image.
+    """Returns a note on how much tiles change the result of a far-seeing network.
 
-    Of a network that may see further than tiles overlap; none where one tile is enough.
-    A crop of one tile from the middle is computed whole, and in four tiles or more.
+    A crop of one tile from the middle is computed whole, and in four tiles or more. No
+    note is returned if one tile holds the image.
     """
     height, width = layers[0].shape[:2]
     if max(height, width) <= tile:
@@ -329,7 +214,7 @@ def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarra
         layers: Colour `(H, W, C)` and, if there is one, alpha `(H, W)`, which becomes
             the last channel.
         tile: Side of the tiles.
-        name: Of the image, for messages.
+        name: What messages call the image.
         progress: A bar that counts tiles.
     """
     height, width, channels = layers[0].shape

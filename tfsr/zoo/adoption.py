@@ -7,7 +7,7 @@ from pathlib import Path, PureWindowsPath
 import keras
 import numpy as np
 
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 from tfsr.graph.graph import Graph, run_node
 from tfsr.models import luminance_scales, scales
 from tfsr.models.scaling import TRIED_SIDES
@@ -43,7 +43,7 @@ def read_keras(file: str | Path) -> keras.Model:
                 "loaded model to tfsr."
             ) from None
         raise InputError(
-            f"{file}: not a model tfsr can load ({_reason(error)})."
+            f"{file}: not a model tfsr can load ({reason_of(error)})."
         ) from None
     loaded = adopt(loaded, str(file))
     _keep_names(loaded)
@@ -68,7 +68,7 @@ def adopt(model: keras.Model, name: str) -> keras.Model:
 
     Args:
         model: A model, built.
-        name: Of its file, for messages.
+        name: What messages call it: its file.
 
     Raises:
         InputError: If it is not from one image to one image.
@@ -103,7 +103,7 @@ def functional(model: keras.Model, name: str = "") -> keras.Model:
 
     Args:
         model: A model, built.
-        name: Of its file, for messages; the model's by default.
+        name: What messages call it; the model's own name by default.
 
     Raises:
         InputError: If it was never built, or runs on no image.
@@ -125,7 +125,7 @@ def functional(model: keras.Model, name: str = "") -> keras.Model:
         try:
             wrapped = keras.Model(lr, model(lr), name=model.name)
         except Exception as error:  # a stranger's code raises anything
-            reason = _reason(error)
+            reason = reason_of(error)
             continue
         reason = _fault(wrapped)  # what takes open sizes may refuse real ones
         if not reason:
@@ -160,7 +160,7 @@ def _fault(model):
     try:
         outputs = model(np.zeros((1, height, width, channels), np.float32))
     except Exception as error:  # a stranger's code raises anything
-        return _reason(error)
+        return reason_of(error)
     shapes = [tuple(y.shape) for y in keras.tree.flatten(outputs)]
     if len(shapes) > 1 or len(shapes[0]) != 4:
         return f"gives {', '.join(map(str, shapes))}"
@@ -170,10 +170,6 @@ def _fault(model):
         return str(error)
     enlarged = shapes[0][1:3] == (height * scale, width * scale)
     return "" if enlarged else f"has another scale there: gives {shapes[0]}"
-
-
-def _reason(error):
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _check_images(model, name):

@@ -41,7 +41,7 @@ class Choice:
 
 
 def enlarger_of(file: str | Path, scale: int) -> Choice:
-    """Returns the model that enlarges a file: in 8 bits unless that has 16.
+    """Returns the model that enlarges a file, in int8 unless the file has 16 bits.
 
     Raises:
         InputError: If there is none for the scale.
@@ -93,8 +93,8 @@ def rule() -> dict:
 def restorer_of(file: str | Path) -> Choice:
     """Returns the model that restores a file.
 
-    By the quality of a JPEG, else by the noise in the pixels; of several one for its
-    channels.
+    It suits the quality of a JPEG, or the noise in the pixels of another file. A gray
+    file gets a model for gray if there is one.
 
     Raises:
         InputError: If none suits, or the file cannot be read where its pixels count.

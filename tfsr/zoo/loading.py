@@ -1,11 +1,11 @@
-"""Models from files: our own, and the checkpoints of the CARN authors."""
+"""Models from their files and run folders, and what those tell of them."""
 
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfsr import files
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 from tfsr.zoo import released
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def load_model(model: str | Path, scale: int | None = None) -> "keras.Model":
-    """Returns the Keras model of `model`: a run folder (its best), a `.keras` file or
-    the name of a released model.
+    """Returns a Keras model.
 
     Args:
-        model: The run folder, file or name.
-        scale: As for `released.find`; of other models of several scales all are there.
+        model: A run folder (its best weights), a `.keras` file or the name of a
+            released model.
+        scale: As for `released.find`; a network of several scales is returned whole.
 
     Raises:
         InputError: If there is no such model or the file is not one.
@@ -96,9 +96,8 @@ def _load_arrays(file):
     except MemoryError:
         raise
     except Exception as error:  # on damaged files NumPy raises nearly anything
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
-            f"{file}: not the weights of the model in {config} ({reason})."
+            f"{file}: not the weights of the model in {config} ({reason_of(error)})."
         ) from None
     return model
 
@@ -107,8 +106,8 @@ def load_degradation(model: str | Path) -> "Degradation | None":
     """Returns the `Degradation` that `model` was trained on; None if unknown.
 
     Args:
-        model: A run folder, the `model.keras` in it or the name of a released model,
-            whose config tells, or another `.keras` file, of which it is unknown.
+        model: A run folder, the `model.keras` in it, or the name of a released model:
+            their configs tell. For other `.keras` files it is unknown.
 
     Raises:
         InputError: If the config cannot be read.
@@ -118,11 +117,12 @@ def load_degradation(model: str | Path) -> "Degradation | None":
 
 
 def load_architecture(model: str | Path, scale: int | None = None) -> dict | None:
-    """Returns the `[model]` that `model` was trained with, but for its scale; None if
-    unknown.
+    """Returns the `[model]` table that `model` was trained with, without its scale.
+
+    It is None if unknown.
 
     Args:
-        model: As for `load_degradation`; of released models `.tflite` files too.
+        model: As for `load_degradation`, or a released `.tflite` file.
         scale: As for `released.find`.
 
     Raises:
@@ -133,7 +133,7 @@ def load_architecture(model: str | Path, scale: int | None = None) -> dict | Non
 
 
 def _load_config(model, scale=None):
-    """Returns the `Config` of a run folder or a released model; None of others."""
+    """Returns the `Config` of a run folder or a released model; None for others."""
     from tfsr.config import read_config
 
     file = released.find(model, scale)
@@ -142,91 +142,3 @@ def _load_config(model, scale=None):
     config = (file if file.is_dir() else file.parent) / "config.toml"
     known = config.is_file() and (file.is_dir() or file.name == "model.keras")
     return read_config(config) if known else None
-
-
-def import_carn(file: str | Path) -> "keras.Model":
-    """Returns the Keras model with the weights of a CARN authors' `.pth`.
-
-    Reads multi-scale checkpoints of CARN and CARN-M
-    (https://github.com/nmhkahn/CARN-pytorch); needs PyTorch. Groups and recursion are
-    read off the weights. Only tensors are unpickled, no code.
-
-    Raises:
-        InputError: If the file is not such a checkpoint.
-    """
-    import torch
-
-    from tfsr.models import carn
-
-    if not Path(file).is_file():
-        raise InputError(f"{file}: no such file.")
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        tensors = {str(name): tensor.float().numpy() for name, tensor in state.items()}
-    except Exception:  # on damaged files PyTorch raises nearly anything
-        raise InputError(f"{file}: not a PyTorch checkpoint of tensors.") from None
-    try:
-        if empty := [name for name, tensor in tensors.items() if not tensor.size]:
-            raise ValueError(f"{empty[0]} is empty")
-        filters, group_channels = tensors["b1.b1.body.0.weight"].shape[:2]
-        # Of this size are all tensors that are not in the file yet.
-        if tensors["c1.body.0.weight"].shape != (filters, 2 * filters, 1, 1):
-            raise ValueError("its widths do not fit")
-        efficient = "b1.b1.body.4.weight" in tensors
-        model = carn(
-            filters=filters,
-            groups=filters // group_channels if efficient else None,
-            recursive="b1.b2.body.0.weight" not in tensors,
-        )
-        for layer, name, shuffle in _carn_layers(model):
-            _copy(
-                layer,
-                tensors.pop(f"{name}.weight"),
-                tensors.pop(f"{name}.bias"),
-                shuffle,
-            )
-    except (KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{file}: not a multi-scale CARN or CARN-M checkpoint ({reason})."
-        ) from None
-    left = {name for name in tensors if not name.startswith(("sub_mean", "add_mean"))}
-    if left:
-        raise InputError(
-            f"{file}: not a multi-scale CARN or CARN-M checkpoint "
-            f"({min(left)} has no counterpart)."
-        )
-    return model
-
-
-def _carn_layers(model):
-    """Yields every convolution, its name in the checkpoint and its pixel shuffle."""
-    yield model.get_layer("head"), "entry", 1
-    yield model.get_layer("tail"), "exit", 1
-    for b in (1, 2, 3):
-        yield model.get_layer(f"fuse_{b - 1}"), f"c{b}.body.0", 1
-        block = model.get_layer(f"block_{b - 1}")
-        for u, fuse in enumerate(block.fuses, 1):
-            yield fuse, f"b{b}.c{u}.body.0", 1
-        for u, unit in enumerate(block.residuals, 1):
-            yield unit.conv_0, f"b{b}.b{u}.body.0", 1
-            yield unit.conv_1, f"b{b}.b{u}.body.2", 1
-            if block.groups is not None:
-                yield unit.pointwise, f"b{b}.b{u}.body.4", 1
-    for s in (2, 3, 4):
-        upsampler = model.get_layer(f"upsampler_x{s}")
-        for i, (conv, step) in enumerate(
-            zip(upsampler.convs, upsampler.steps, strict=True)
-        ):
-            yield conv, f"upsample.up{s}.body.{3 * i}", step
-
-
-def _copy(layer, weight, bias, shuffle):
-    """Assigns PyTorch's (C_out, C_in, k, k), whose pixel shuffle has channels first."""
-
-    def reorder(x):  # within a group: (c, i * s + j) to (i * s + j, c)
-        grouped = x.reshape(layer.groups, -1, shuffle**2, *x.shape[1:])
-        return grouped.swapaxes(1, 2).reshape(x.shape)
-
-    layer.kernel.assign(reorder(weight).transpose(2, 3, 1, 0))
-    layer.bias.assign(reorder(bias))

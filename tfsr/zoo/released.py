@@ -32,14 +32,15 @@ def public(stem: str) -> str:
 
 
 def find(model: str | Path, scale: int | None = None, smallest: bool = False) -> Path:
-    """Returns the file of a released model, or `model` itself if it is not the name of
-    one or something in the working directory has that name.
+    """Returns the file of a released model.
+
+    `model` itself is returned if it is no released name, or if a file or folder of the
+    working directory has that name.
 
     Args:
         model: The name of a released model, or another model.
-        scale: Which network of a name is taken whose scales have each their own.
-        smallest: Whether that of the smallest of several scales is taken if `scale` is
-            None.
+        scale: The network to take if the name has one for each scale.
+        smallest: Whether the smallest scale is taken if `scale` is None.
 
     Raises:
         InputError: If the file is damaged, or the name has no network of the scale.
@@ -67,8 +68,9 @@ def find(model: str | Path, scale: int | None = None, smallest: bool = False) ->
 
 
 def by_scale(name: str | Path) -> dict[int, str]:
-    """Returns NAME_x2 and so on by scale, where each scale of a name has a network of
-    its own; of another name nothing.
+    """Returns NAME_x2 and so on by scale if each scale of NAME has its own network.
+
+    The table is empty for other names.
     """
     of_name = re.compile(rf"{re.escape(str(name))}_x(\d+)")
     found = (of_name.fullmatch(file.stem) for file in FOLDER.glob("*.npz"))
@@ -101,7 +103,7 @@ def in_8_bits(name: str, scale: int = 1) -> str:
 
 
 def all_in_8_bits(network: str) -> list[str]:
-    """Returns the names of a released network's conversions; none of another's."""
+    """Returns the names of a released network's conversions to int8."""
     of_network = re.compile(rf"{re.escape(network)}(_x\d+)?_int8")
     return [name for name in names() if of_network.fullmatch(name)]
 

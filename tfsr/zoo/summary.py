@@ -26,7 +26,7 @@ def summarize(
     Args:
         source: The name of a network or of a released model, a config, a run folder or
             a `.keras` file.
-        scale: Of the scales, the one to count; all by default. It is needed where each
+        scale: The scale to count; all by default. It is needed where each
             has a network of its own.
         size: Height and width of the input; by default an output of 1280x720, where LR
             need not be whole pixels. A network of one size has its own.

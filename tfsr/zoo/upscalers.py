@@ -85,7 +85,7 @@ def load_upscaler(
 
 @contextlib.contextmanager
 def naming_lighter(model: str | Path) -> Iterator[None]:
-    """Names the conversions of a released network where what runs itself is missing."""
+    """Names a released network's int8 files if what the network needs is missing."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -130,7 +130,7 @@ def test_the_worst_layer_comes_first_and_can_stay_in_float(
     uneven, report, photographs, tmp_path, monkeypatch
 ):
     # Of an untrained network saturated colours are not asked for.
-    monkeypatch.setattr("tfsr.cli.convert.MAX_FLAT_FIELD_ERROR", 255)
+    monkeypatch.setattr("tfsr.cli.verification.MAX_FLAT_FIELD_ERROR", 255)
     images = ("--calibrate", photographs)
     table = report("sensitivity", uneven, "--images", photographs, *images)
     assert [row["name"] for row in table["layers"][:1]] == ["head"]

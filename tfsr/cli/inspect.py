@@ -1,0 +1,60 @@
+"""`tfsr inspect`."""
+
+from tfsr.cli.arguments import known_model, with_json
+from tfsr.cli.delegates import delegates_of
+from tfsr.cli.output import present
+from tfsr.errors import or_input_error
+
+
+def add(command):
+    inspect = command("inspect", run, "What a converted model is and runs.")
+    inspect.add_argument("file", type=known_model, metavar="FILE.tflite")
+    inspect.add_argument(
+        "--delegates",
+        metavar="LIST",
+        help="say what each of them takes: cpu, gpu, qualcomm:SOC (as SM8650)",
+    )
+    with_json(inspect)
+
+
+def run(options):
+    from tfsr.data.degradation import from_table
+    from tfsr.tflite.devices.delegates import ask
+    from tfsr.tflite.runtime import inspect
+
+    delegates = delegates_of(options.delegates.split(",") if options.delegates else [])
+    report = {"file": options.file, **inspect(options.file)}
+    report["delegates"] = {d.name: ask(options.file, d) for d in delegates}
+    metadata = {**report["metadata"]}
+    metadata["size"] = metadata["size"] or "dynamic"
+    if "degradation" in metadata:
+        metadata["degradation"] = or_input_error(from_table, metadata["degradation"])
+    facts = [f"{key}: {value}" for key, value in metadata.items()]
+    facts.insert(0, f"file: {options.file}")
+    if "operators" in report:
+        facts += _operators(report)
+    for name, answer in report["delegates"].items():
+        facts += [f"{name}: {_taken(answer)}", *answer["advice"]]
+    present(options, report, "\n".join(facts))
+
+
+def _operators(report):
+    """Returns lines on the operators of a file, and on what the CPU takes of them."""
+    operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
+    return [
+        f"operators: {operators}",
+        f"taken by the CPU delegate: {report['delegated']} operators of "
+        f"{sum(report['operators'].values())}; partitions: {report['partitions']}",
+        f"operators in floating point: {report['float_operators']}",
+    ]
+
+
+def _taken(answer):
+    """Returns in one line what a delegate takes of a file."""
+    parts = f"{answer['parts']} part{'s' * (answer['parts'] != 1)}"
+    said = parts if answer["taken"] == "parts" else answer["taken"]
+    if answer["device"]:
+        said += f", on {answer['device']}"
+    if answer["refused_operators"]:
+        said += f"; leaves out {', '.join(answer['refused_operators'])}"
+    return f"{said}: {answer['reason']}" if answer["reason"] else said

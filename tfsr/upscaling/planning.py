@@ -1,0 +1,146 @@
+"""Which files are enlarged or restored, and where their results go."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfsr.errors import InputError
+from tfsr.photos.folders import READ_ONLY, SUFFIXES, is_hidden, left_out
+from tfsr.shards import Shard
+
+PHOTO_SUFFIXES = (*SUFFIXES, *READ_ONLY)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to upscale and where its enlargement goes."""
+
+    source: Path
+    target: Path
+
+
+def plan(
+    source: str | Path,
+    out: str | Path,
+    suffix: str = "",
+    format: str | None = None,
+    overwrite: bool = False,
+    shard: Shard | None = None,
+) -> tuple[list[Job], int]:
+    """Returns what is to be done for a file or a folder with its subfolders.
+
+    What is hidden and linked subfolders are left alone. What can be read and not
+    written becomes a PNG; where another file takes its name, it keeps its ending too:
+    `logo.gif.png`.
+
+    Args:
+        source: A file or a folder of images.
+        out: The file to write, or for a folder the folder to write to.
+        suffix: Put behind the names of the files in a folder.
+        format: The ending of the files written for a folder; their own by default.
+        overwrite: Whether to replace what exists. Without, a folder's files that exist
+            are done already, so that an interrupted run goes on.
+        shard: Which of a folder's files are done here, by name; all by default.
+
+    Returns:
+        The jobs, and how many of the files are done already.
+
+    Raises:
+        InputError: If `source` is missing or empty, if `out` exists (for one file), or
+            if two files would be written to one.
+    """
+    source, out = Path(source), Path(out)
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder.")
+    if not source.is_dir():
+        if suffix or format or shard:
+            raise InputError(
+                f"{source}: --suffix, --format and --shard are for folders."
+            )
+        return [_job_of_file(source, out, overwrite)], 0
+    files = _images_in(source, out)
+    targets = _targets(files, source, out, suffix, format)
+    for target in targets.values():
+        if target.is_symlink() and not target.exists() and not overwrite:
+            raise InputError(f"{target}: a link to nothing; --overwrite replaces it.")
+    ours = shard.of(files) if shard else files
+    jobs = [
+        Job(file, targets[file])
+        for file in ours
+        if overwrite or not targets[file].is_file()
+    ]
+    return jobs, len(ours) - len(jobs)
+
+
+def _job_of_file(source, out, overwrite):
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; name the file to write.")
+    if os.path.lexists(out) and not overwrite:
+        raise InputError(f"{out}: exists; --overwrite replaces it.")
+    return Job(source, out)
+
+
+def _images_in(source, out):
+    """Returns the images in a folder and below it, sorted, without those in `out`."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; {source} is a folder and wants a folder.")
+    inside, here = out.resolve(), source.resolve()
+    if inside == here:
+        raise InputError(f"{out}: must be another folder than the one upscaled.")
+    files = sorted(
+        source / file
+        for file in _visible(here, inside)
+        if file.suffix.lower() in PHOTO_SUFFIXES
+    )
+    if not files:
+        raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
+    return files
+
+
+def _targets(files, source, out, suffix, format):
+    """Returns what each file of a folder becomes.
+
+    Raises:
+        InputError: If two files would become one.
+    """
+    targets, origin = {}, dict[Path, Path]()
+    taken = {
+        file.with_suffix(f".{format}" if format else file.suffix)
+        for file in files
+        if file.suffix.lower() not in READ_ONLY
+    }
+    for file in files:
+        read_only = file.suffix.lower() in READ_ONLY
+        ending = f".{format}" if format else ".png" if read_only else file.suffix
+        keeps = read_only and file.with_suffix(ending) in taken
+        stem = file.name if keeps else file.stem  # logo.gif beside logo.png
+        relative = file.relative_to(source)
+        target = out / relative.with_name(f"{stem}{suffix}{ending}")
+        if target in origin:
+            advice = "rename one" + " or leave out --format" * bool(format)
+            raise InputError(
+                f"{target}: would be written for both {origin[target]} and {file}; "
+                f"{advice}."
+            )
+        origin[target] = file
+        targets[file] = target
+    return targets
+
+
+def photos_left_out(source: str | Path, out: str | Path) -> str:
+    """Returns a line on images in a folder that `plan` leaves out, or ""."""
+    source = Path(source)
+    if not source.is_dir():
+        return ""
+    files = _visible(source.resolve(), Path(out).resolve())
+    kinds = left_out(files, PHOTO_SUFFIXES)
+    return f"{source}: left out, of kinds not read here: {kinds}." if kinds else ""
+
+
+def _visible(folder, out):
+    """Yields the files under `folder`, relative to it, that are not hidden."""
+    for file in folder.rglob("*"):
+        relative = file.relative_to(folder)
+        hidden = any(map(is_hidden, (relative, *relative.parents[:-1])))
+        if not hidden and out not in file.parents and not file.is_dir():
+            yield relative
