@@ -49,7 +49,7 @@ def test_initial_values_of_the_paper():
         if weight.name == "kernel" and "fuse" not in weight.path:
             bound = (3 if "head" in weight.path else 64) ** -0.5
             assert 0.97 * bound < np.abs(weight).max() <= bound
-    message = r"`initializer` must be None or .*Received: initializer=he_normal\."
+    message = r"`initializer` must be one of .*Received: initializer=he_normal\."
     with pytest.raises(ValueError, match=message):
         carn(initializer="he_normal")
 

@@ -10,13 +10,6 @@ from tfsr.models import MODELS
 
 tool = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "start.py"))
 
-# Dead channels, and the loss over that of the mean colour. CARN's own figures stand, as
-# its authors' code settles its biases, which are those of PyTorch.
-LIMITS = {
-    "carn": (0.15, 2),
-    "carn_m": (0.26, 2),
-    "ms3_carn": (0.15, 2),
-}
 SMALLER = {"cmsc": {"stages": 2, "modules": 2}, "pmsc": {"modules": 4}}
 
 
@@ -27,10 +20,9 @@ def start(name, **arguments):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_starts_alive_and_near_the_mean_colour(name):
-    dead, loss = LIMITS.get(name, (0.1, 2))
     found = start(name, **SMALLER.get(name, {}))
-    assert found.dead <= dead
-    assert found.loss <= loss * found.mean_loss
+    assert found.dead <= 0.1
+    assert found.loss <= 2 * found.mean_loss
     assert all(deviation > 0 for _, deviation in found.maps)
 
 
@@ -40,6 +32,7 @@ def test_starts_alive_and_near_the_mean_colour(name):
         ("carn", {"initializer": "input_channels"}),
         ("carn_m", {"initializer": "input_channels"}),
         ("srresnet", {"conv": "ms3"}),
+        ("ms3_carn", {"conv": "ms3"}),
         ("ms3_carn", {"conv": "ms3", "start": "mmsr"}),
         ("scn", {"levels": 1}),
     ],

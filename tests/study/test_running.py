@@ -114,8 +114,9 @@ def test_a_finished_study_has_all_its_files(finished):
     for name in ("mult_adds", "params", "latency_float32", "latency_int8"):
         with Image.open(planned.out / f"psnr_{name}.png") as picture:
             assert min(picture.size) > 300
-    with Image.open(planned.out / "curves.png") as picture:
-        assert min(picture.size) > 300
+    for name in ("curves", "gaps"):
+        with Image.open(planned.out / f"{name}.png") as picture:
+            assert min(picture.size) > 300
     with Image.open(planned.out / "crops.png") as picture:
         width, height = picture.size
     (test,) = planned.tests.values()
@@ -128,6 +129,24 @@ def test_a_finished_study_has_all_its_files(finished):
         model = carn_m(2, filters=filters, blocks=1, units=1, groups=2)
         assert network["params"] == complexity.params(model)
         assert network["mult_adds"] == complexity.mult_adds(model, *SIZE)
+
+
+def test_gaps_are_to_the_first_network_of_the_seed(finished, monkeypatch):
+    planned, report = finished
+    curves = Mock()
+    monkeypatch.setattr(results.pictures, "curves", curves)
+    monkeypatch.setattr(results.pictures, "scatter", Mock())
+    results.write(planned, report)
+    *_, gaps = curves.call_args.args
+    (steps, gap) = gaps["wide"][1]
+    narrow, wide = (
+        read_log(planned.out / name / "seed_1") for name in ("narrow", "wide")
+    )
+    assert list(gaps) == ["wide"]
+    assert steps == [2]
+    assert gap.tolist() == [
+        w["val_psnr_x2"] - n["val_psnr_x2"] for n, w in zip(narrow, wide, strict=True)
+    ]
 
 
 def test_mean_and_spread_over_the_seeds(finished, photographs):

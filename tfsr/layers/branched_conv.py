@@ -84,8 +84,8 @@ class BranchedConv2D(MultiScaleConv2D):
             "initializer": self.initializer,
         }
 
-    def _between(self, i, j, channels, biased):
-        return [self._conv(j, self.kernel_size, channels, f"conv_{i}_{j}", biased)]
+    def _between(self, i, j, channels):
+        return [self._conv(j, self.kernel_size, channels, f"conv_{i}_{j}")]
 
     def _within(self, j, channels):
         (conv,) = super()._within(j, channels)

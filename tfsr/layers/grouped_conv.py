@@ -21,9 +21,9 @@ class GroupedConv2D(keras.layers.Layer):
         lowering: `"split"` slices, convolves and concatenates, which trains fast on
             every backend; `"grouped"` is one native grouped convolution, which runs
             fast on the phone. Their results are identical.
-        initializer: `"input_channels"` for uniform in +-1/sqrt(C) instead, or a number
-            for that bound; or Keras' name or config of the kernel's initial values, and
-            the bias then starts at 0.
+        initializer: `"input_channels"` for uniform in +-1/sqrt(C) instead; or Keras'
+            name or config of the kernel's initial values, and the bias then starts
+            at 0.
         use_bias: Without a bias, zeros stay zeros.
 
     Input shape:
@@ -74,8 +74,6 @@ class GroupedConv2D(keras.layers.Layer):
         limit = math.prod(shape) ** -0.5
         if self.initializer == "input_channels":
             limit = channels**-0.5
-        elif isinstance(self.initializer, int | float):
-            limit = self.initializer
         uniform = functools.partial(keras.initializers.RandomUniform, -limit, limit)
         self._add_weights((*shape, self.filters), uniform)
 
@@ -118,7 +116,7 @@ class GroupedConv2D(keras.layers.Layer):
 
     def _add_weights(self, shape, uniform):
         given = self.initializer
-        from_keras = isinstance(given, str | dict) and given != "input_channels"
+        from_keras = given not in (None, "input_channels")
         self.kernel = self.add_weight(
             name="kernel", shape=shape, initializer=given if from_keras else uniform()
         )

@@ -46,9 +46,9 @@ class MultiScaleConv2D(keras.layers.Layer):
         down_first: Whether downsampling comes before the convolution.
         up_first: Whether upsampling comes before the convolution.
         initializer: Initial values as for `GroupedConv2D`. By default each output level
-            starts like one convolution of all that it adds: its kernels and one bias
-            are uniform in +-1/sqrt(n), where n counts the inputs of all its kernels.
-            That bias is W_jj's; those of the others start at 0.
+            starts like one convolution of all that it adds: its kernels are uniform in
+            +-1/sqrt(n), where n counts the inputs of all its kernels; biases start
+            at 0.
 
     Input shape:
         A list of `(B, H / 2^i, W / 2^i, C_i)`, H and W multiples of the coarsest
@@ -181,8 +181,7 @@ class MultiScaleConv2D(keras.layers.Layer):
         channels = input_shape[i][-1]
         if i == j:
             return self._within(j, channels)
-        biased = j >= len(input_shape) and i == len(input_shape) - 1
-        return self._between(i, j, channels, biased)  # one bias a sum
+        return self._between(i, j, channels)
 
     def _is_zero(self, i, j):
         """Returns whether `paths` has no path from level i to level j."""
@@ -205,10 +204,10 @@ class MultiScaleConv2D(keras.layers.Layer):
         between = self.path_kernel_size or self.kernel_size
         return (self.kernel_size if i == j else between) ** 2 * channels
 
-    def _between(self, i, j, channels, biased):
+    def _between(self, i, j, channels):
         """Returns the layers of f_ij for i != j."""
         size = self.path_kernel_size or self.kernel_size
-        conv = self._conv(j, size, channels, f"conv_{i}_{j}", biased)
+        conv = self._conv(j, size, channels, f"conv_{i}_{j}")
         if i < j:
             down = DOWN[self.down](2 ** (j - i), name=f"down_{i}_{j}")
             return [down, conv] if self.down_first else [conv, down]
@@ -227,11 +226,13 @@ class MultiScaleConv2D(keras.layers.Layer):
             self._shared = self._conv(j, self.kernel_size, channels, "conv")
         return [self._shared]
 
-    def _conv(self, j, kernel_size, channels, name, biased=True):
+    def _conv(self, j, kernel_size, channels, name):
         limit = self._kernel_inputs[j] ** -0.5
         uniform = {"minval": -limit, "maxval": limit}
-        no_bias = {"class_name": "RandomUniform", "config": uniform}
-        initializer = self.initializer or (limit if biased else no_bias)
+        initializer = self.initializer or {
+            "class_name": "RandomUniform",
+            "config": uniform,
+        }
         conv = GroupedConv2D(
             self.filters[j], kernel_size, initializer=initializer, name=name
         )

@@ -12,10 +12,11 @@ makes the image.
 
 The tables leave these open, so they are as in CARN: the ReLU before a pixel shuffle and
 before the last convolution, the subtraction of DIV2K's mean, and the initial values,
-where an output level's sum counts as one convolution (`MultiScaleConv2D`). The paper's
-settings agree with those of a public SRResNet, https://github.com/open-mmlab/mmsr,
-whose initial values are another reading, `start="mmsr"`: normal, a tenth of
-He's, with biases of 0, and the output is added to the bilinearly enlarged image.
+where an output level's sum counts as one convolution, with biases of 0
+(`MultiScaleConv2D`). The paper's settings agree with those of a public SRResNet,
+https://github.com/open-mmlab/mmsr, whose initial values are another reading,
+`start="mmsr"`: normal, a tenth of He's, and the output is added to the bilinearly
+enlarged image.
 Images whose sides are no multiples of the coarsest level's pixel are padded by
 repeating their last row and column, and the result is cropped.
 """

@@ -224,15 +224,32 @@ def _plus_minus(scores):
 
 
 def _draw_curves(study):
-    column = f"val_psnr_x{study.scale}"
-    lines = {}
-    for network, runs in study.finished():
-        lines[network.name] = []
-        for run in runs.values():
-            rows = read_log(run.folder)
-            steps = [row["epoch"] * run.config.train.steps_per_epoch for row in rows]
-            lines[network.name].append((steps, [row[column] for row in rows]))
+    """Draws the validation PSNR of all trainings, and the gaps to the first network."""
+    curves = {
+        network.name: {seed: _curve(study, run) for seed, run in runs.items()}
+        for network, runs in study.finished()
+    }
+    lines = {name: list(by_seed.values()) for name, by_seed in curves.items()}
     pictures.curves(study.out / "curves.png", "step", "validation PSNR (dB)", lines)
+    first, *others = curves
+    gaps = {
+        name: [
+            (steps, np.subtract(psnrs, curves[first][seed][1]))
+            for seed, (steps, psnrs) in curves[name].items()
+            if seed in curves[first]
+        ]
+        for name in others
+    }
+    if any(gaps.values()):
+        label = f"validation PSNR above that of {first} (dB)"
+        pictures.curves(study.out / "gaps.png", "step", label, gaps)
+
+
+def _curve(study, run):
+    """Returns the steps after which a run was validated, and its PSNR then."""
+    rows = read_log(run.folder)
+    steps = [row["epoch"] * run.config.train.steps_per_epoch for row in rows]
+    return steps, [row[f"val_psnr_x{study.scale}"] for row in rows]
 
 
 def _draw_scatters(study, report):
