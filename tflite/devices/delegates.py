@@ -246,8 +246,14 @@ def ask(file: str | Path, delegate: Delegate) -> dict:
         "reason": None,
         "device": None,
         "software": None,
-        "advice": advice(file, [delegate]),
+        "advice": [],
     }
+    if compiled := metadata.get("compiled"):
+        return {
+            **found,
+            "reason": f"it is compiled for {compiled}; ask of the plain one",
+        }
+    found["advice"] = advice(file, [delegate])
     missing = kind.missing()
     if missing:
         return {**found, "taken": "unavailable", "reason": missing}

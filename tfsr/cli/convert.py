@@ -197,16 +197,22 @@ def _inspect(options):
         metadata["degradation"] = or_input_error(from_table, metadata["degradation"])
     facts = [f"{key}: {value}" for key, value in metadata.items()]
     facts.insert(0, f"file: {options.file}")
+    if "operators" in report:
+        facts += _operators(report)
+    for name, answer in report["delegates"].items():
+        facts += [f"{name}: {_taken(answer)}", *answer["advice"]]
+    present(options, report, "\n".join(facts))
+
+
+def _operators(report):
+    """Returns lines on the operators of a file, and on what the CPU takes of them."""
     operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
-    facts += [
+    return [
         f"operators: {operators}",
         f"taken by the CPU delegate: {report['delegated']} operators of "
         f"{sum(report['operators'].values())}; partitions: {report['partitions']}",
         f"operators in floating point: {report['float_operators']}",
     ]
-    for name, answer in report["delegates"].items():
-        facts += [f"{name}: {_taken(answer)}", *answer["advice"]]
-    present(options, report, "\n".join(facts))
 
 
 def _delegates(names):
