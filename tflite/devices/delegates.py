@@ -249,10 +249,8 @@ def ask(file: str | Path, delegate: Delegate) -> dict:
         "advice": [],
     }
     if compiled := metadata.get("compiled"):
-        return {
-            **found,
-            "reason": f"it is compiled for {compiled}; ask of the plain one",
-        }
+        reason = f"compiled already, for {compiled}; ask of the plain file"
+        return {**found, "taken": "unavailable", "reason": reason}
     found["advice"] = advice(file, [delegate])
     missing = kind.missing()
     if missing:

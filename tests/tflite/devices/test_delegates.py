@@ -387,8 +387,7 @@ def test_a_compiled_file_is_inspected(run, engine, files, tmp_path):
     assert (code, err) == (0, "")
     assert "compiled: fake\n" in out
     for name in ("cpu", "fake"):
-        line = f"{name}: refused: it is compiled for fake; ask of the plain one\n"
-        assert line in out
+        assert f"{name}: unavailable: compiled already, for fake; ask of the" in out
 
 
 def test_nothing_is_compiled_for_the_gpu(files):
