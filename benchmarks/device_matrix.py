@@ -80,7 +80,7 @@ def main():
     parser.add_argument("what", choices=("released", "networks"))
     parser.add_argument("--delegates", default=",".join(["gpu:float32", *NPUS]))
     parser.add_argument("--formats", default=",".join(FORMATS))
-    parser.add_argument("--only", default="", help="models whose name begins so")
+    parser.add_argument("--only", default="", help="how their names begin: a,b")
     parser.add_argument("--size", type=size, default=SMALL, help="LR height x width")
     parser.add_argument("--kept", default="device_matrix.json")
     options = parser.parse_args()
@@ -89,7 +89,8 @@ def main():
     for delegate in delegates:
         delegate.check()
     models = (of_released if options.what == "released" else of_networks)()
-    models = [model for model in models if model[0].startswith(options.only)]
+    begins = tuple(options.only.split(","))
+    models = [model for model in models if model[0].startswith(begins)]
     formats = options.formats.split(",")
     kept = files.read_json(options.kept) if Path(options.kept).exists() else {}
     rows = []

@@ -246,8 +246,12 @@ def ask(file: str | Path, delegate: Delegate) -> dict:
         "reason": None,
         "device": None,
         "software": None,
-        "advice": advice(file, [delegate]),
+        "advice": [],
     }
+    if compiled := metadata.get("compiled"):
+        reason = f"compiled already, for {compiled}; ask of the plain file"
+        return {**found, "taken": "unavailable", "reason": reason}
+    found["advice"] = advice(file, [delegate])
     missing = kind.missing()
     if missing:
         return {**found, "taken": "unavailable", "reason": missing}

@@ -380,6 +380,16 @@ def test_a_compiled_file_has_our_metadata(engine, files, tmp_path):
         TFLiteUpscaler(made)
 
 
+def test_a_compiled_file_is_inspected(run, engine, files, tmp_path):
+    file = facts_of(tmp_path, files[0], compiled="fake")
+    engine("os:abort")
+    code, out, err = run("inspect", file, "--delegates", "cpu,fake")
+    assert (code, err) == (0, "")
+    assert "compiled: fake\n" in out
+    for name in ("cpu", "fake"):
+        assert f"{name}: unavailable: compiled already, for fake; ask of the" in out
+
+
 def test_nothing_is_compiled_for_the_gpu(files):
     with pytest.raises(InputError, match=r"^gpu: nothing is compiled for it"):
         delegates.compile(files[0], Delegate("gpu"))
