@@ -54,6 +54,38 @@ def normalized(x):
     return (x - mean) / ops.sqrt(variance + 1e-6)
 
 
+@keras.saving.register_keras_serializable(package="operators")
+class Norm(layers.Layer):
+    """Layer normalization as users write it, with weights of its own."""
+
+    def build(self, shape):
+        near_1 = keras.initializers.RandomUniform(0.5, 1.5)
+        self.factor = self.add_weight(shape=shape[-1:], initializer=near_1)
+        self.shift = self.add_weight(shape=shape[-1:], initializer=near_1)
+
+    def call(self, x):
+        mean, variance = ops.moments(x, axes=-1, keepdims=True)
+        return self.factor * (x - mean) / ops.sqrt(variance + 1e-6) + self.shift
+
+
+def by_heads(x):
+    """Attention by Keras' layer, over the whole map."""
+    row = ops.reshape(x, (-1, SIDE**2, 4))
+    y = layers.MultiHeadAttention(2, 2)(row, row)
+    return x + ops.reshape(y, (-1, SIDE, SIDE, 4))
+
+
+def over_a_map(x):
+    """As `by_heads`, of maps: a softmax over two axes."""
+    y = x[:, :SIDE]
+    return x + layers.MultiHeadAttention(2, 2, attention_axes=(1, 2))(y, y)
+
+
+def placed(x):
+    values = np.random.default_rng(0).normal(0, 0.3, (1, SIDE, SIDE, 4))
+    return x + values.astype("float32")
+
+
 def halved(enlarged):
     return layers.AveragePooling2D(2)(enlarged)
 
@@ -66,6 +98,9 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
         layers.Conv2D(4, (1, 3), padding="same")(x)
     ),
     "depthwise": lambda x: layers.DepthwiseConv2D(3, padding="same")(x),
+    "depthwise, doubled": lambda x: layers.DepthwiseConv2D(
+        3, padding="same", depth_multiplier=2
+    )(x),
     "separable": lambda x: layers.SeparableConv2D(4, 3, padding="same")(x),
     "dilated": lambda x: layers.Conv2D(4, 3, padding="same", dilation_rate=2)(x),
     "strided": lambda x: layers.UpSampling2D()(
@@ -97,6 +132,9 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
         layers.Dense(4)(ops.reshape(x, (-1, SIDE**2, 4))), (-1, SIDE, SIDE, 4)
     ),
     "constant matrix": lambda x: ops.matmul(x, np.eye(4, 6, dtype="float32") / 2),
+    "einsum layer": lambda x: layers.EinsumDense(
+        "...c,cd->...d", 4, bias_axes="d", activation="relu"
+    )(x),
     "einsum": lambda x: ops.einsum("bhwc,cd->bhwd", x, np.eye(4, dtype="float32")),
     "constant kernel": lambda x: ops.depthwise_conv(
         x, ops.ones((3, 3, 4, 1)) / 8, padding="same"
@@ -111,14 +149,35 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "abs": ops.abs,
     "square": ops.square,
     "gate": lambda x: x * layers.Conv2D(4, 1, activation="sigmoid")(x),
+    "blend": lambda x: (lambda gate: gate * x + (1 - gate) * layers.Conv2D(4, 1)(x))(
+        layers.Conv2D(4, 1, activation="sigmoid")(x)
+    ),
     "gate of channels": lambda x: (
         x
         * layers.Conv2D(4, 1, activation="sigmoid")(
             layers.GlobalAveragePooling2D(keepdims=True)(x)
         )
     ),
+    "gate by dense layers": lambda x: (
+        x
+        * layers.Reshape((1, 1, 4))(
+            layers.Dense(4, activation="sigmoid")(
+                layers.Dense(2, activation="relu")(layers.GlobalAveragePooling2D()(x))
+            )
+        )
+    ),
+    "gate by neighbouring channels": lambda x: (
+        x
+        * ops.reshape(
+            layers.Conv1D(1, 3, padding="same", activation="sigmoid")(
+                ops.expand_dims(ops.mean(x, axis=(1, 2)), -1)
+            ),
+            (-1, 1, 1, 4),
+        )
+    ),
     "scaled": lambda x: x * 0.2,
     "shifted": lambda x: x + 0.5,
+    "shifted by place": placed,
     "rescaling": lambda x: layers.Rescaling(2.0, -0.5)(x),
     "normalization of data": lambda x: layers.Normalization(
         mean=[0.1, 0, 0, 0.2], variance=[0.5, 1, 1, 2]
@@ -126,6 +185,9 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "scale by channel": lambda x: x * np.float32([0.5, 1, 2, 1.5]),
     "mean": lambda x: x - ops.mean(x, axis=(1, 2), keepdims=True),
     "mean of channels": lambda x: x - ops.mean(x, axis=-1, keepdims=True),
+    "mean beside the map": lambda x: ops.concatenate(
+        [x, ops.mean(x, axis=-1, keepdims=True)], axis=-1
+    ),
     "max": lambda x: x - ops.max(x, axis=-1, keepdims=True),
     "std": lambda x: x * ops.std(x, axis=(1, 2), keepdims=True),
     "variance": lambda x: x * ops.var(x, axis=-1, keepdims=True),
@@ -169,9 +231,12 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "divide": lambda x: x / (ops.abs(x) + 1.0),
     "divide by little": lambda x: x / (ops.abs(x) + 1e-3),
     "attention": attention,
+    "multi-head attention": by_heads,
+    "multi-head attention of a map": over_a_map,
     "softmax": lambda x: ops.softmax(x),
     "softmax of the map": lambda x: layers.Softmax(axis=(1, 2))(x),
     "layer normalization": norm(layers.LayerNormalization()),
+    "a user's layer normalization": lambda x: Norm()(x),
     "batch normalization": norm(layers.BatchNormalization()),
     "normalization first": lambda x: norm(layers.BatchNormalization())(
         layers.Activation("relu")(x)

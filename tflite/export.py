@@ -16,7 +16,7 @@ from tfsr.graph.graph import Graph
 from tfsr.graph.operators import operator_of
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.flatbuffer import sign
-from tfsr.tflite.quantization.activations import Ranges, clipped_by_range
+from tfsr.tflite.quantization.activations import FIXED, Ranges, clipped_by_range
 from tfsr.tflite.widening import widen
 
 MISSING = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
@@ -54,14 +54,17 @@ def stock_int8(graph: Graph, patches: list[np.ndarray]) -> bytes:
 
     Args:
         graph: A graph of one input.
-        patches: LR images to calibrate on, float32 `(H, W, C)` in [0, 1].
+        patches: LR images to calibrate on, float32 `(H, W, C)` in [0, 1]; repeated up
+            to the size of the graph, if it has one.
     """
     converter = _converter(graph)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    height = min(patch.shape[0] for patch in patches)  # it takes one size only
-    width = min(patch.shape[1] for patch in patches)
+    least = np.min([patch.shape[:2] for patch in patches], axis=0)
+    sides = graph.inputs[0].shape[1:3]
+    rows, columns = (np.arange(n or m) for n, m in zip(sides, least, strict=True))
     converter.representative_dataset = lambda: (
-        [patch[None, :height, :width]] for patch in patches
+        [patch.take(rows, 0, mode="wrap").take(columns, 1, mode="wrap")[None]]
+        for patch in patches
     )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.uint8
@@ -163,7 +166,9 @@ def _with_ranges(graph: Graph, ranges: Ranges):
             outputs = args[0]
         else:
             outputs = _native(node, *args, **kwargs)
-        if position in ranges:
+        # The converter would keep the range of a sigmoid that is the output.
+        is_last = position in ranges and node is graph.nodes[-1]
+        if position in ranges and not (is_last and type(node.operation) in FIXED):
             outputs = fake_quantize(outputs, *ranges[position])
         return outputs
 

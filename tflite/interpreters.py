@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from tfsr import children
 from tfsr.memory import available_memory
@@ -30,25 +30,38 @@ class TimedInterpreter(Interpreter):
         return (time.perf_counter() - started) * 1e3
 
 
-def interpreter_of(file: str | Path, threads: int) -> Any:
+def interpreter_of(file: str | Path, threads: int, delegates: bool = True) -> Any:
     """Returns the interpreter of a `.tflite` file, in a child unless it is from here.
+
+    Args:
+        file: The file.
+        threads: CPU threads.
+        delegates: Whether XNNPACK runs what it takes; if not, LiteRT's own kernels do.
 
     Raises:
         InputError: If it is not from here, and not sound.
     """
     if children.is_child or is_trusted(Path(file).read_bytes()):
-        return TimedInterpreter(str(file), num_threads=threads)
-    return GuardedInterpreter(str(file), threads)
+        return TimedInterpreter(str(file), **_options(threads, delegates))
+    return GuardedInterpreter(str(file), threads, delegates)
 
 
-def checked_interpreter(file: str, threads: int) -> TimedInterpreter:
+def _options(threads, delegates):
+    kind = "AUTO" if delegates else "BUILTIN_WITHOUT_DEFAULT_DELEGATES"
+    resolver = OpResolverType[kind]
+    return {"num_threads": threads, "experimental_op_resolver_type": resolver}
+
+
+def checked_interpreter(
+    file: str, threads: int, delegates: bool = True
+) -> TimedInterpreter:
     """Returns the interpreter of a stranger's file, for a child process.
 
     Raises:
         InputError: If the file is not sound.
     """
     content = pack(check(Path(file).read_bytes(), file))
-    return TimedInterpreter(model_content=content, num_threads=threads)
+    return TimedInterpreter(model_content=content, **_options(threads, delegates))
 
 
 def child_of(file: str, values: int) -> children.Child:
@@ -74,9 +87,10 @@ class GuardedInterpreter:
     Each raises `ChildError` where the child crashes or does not end in time.
     """
 
-    def __init__(self, file: str, threads: int):
+    def __init__(self, file: str, threads: int, delegates: bool = True):
         self._child = child_of(file, 0)
-        self._child.make("tfsr.tflite.interpreters:checked_interpreter", file, threads)
+        maker = "tfsr.tflite.interpreters:checked_interpreter"
+        self._child.make(maker, file, threads, delegates)
         self._allow(*(lr["shape"] for lr in self.get_input_details()))
 
     def __getattr__(self, method: str) -> Any:

@@ -53,7 +53,7 @@ class TFLiteFile:
             raise InputError(
                 f"{file}: is compiled for {compiled}, which alone runs it."
             )
-        self.name = named(str(file))
+        self.file, self.name = file, named(str(file))
         self.is_ours = facts is not None
         try:
             self.interpreter = interpreter_of(file, threads or os.cpu_count() or 1)
@@ -167,10 +167,9 @@ class TFLiteUpscaler(TFLiteFile):
         # A fixed size that the network need not pad leaves its padding out of the file.
         try:
             return self._run(pad_to_multiple(lr, self.alignment))[:height, :width]
-        except MemoryError:
+        except (MemoryError, InputError):
             if self._own_size in (None, lr.shape[:2]):
                 raise
-        # Not the memory, perhaps, but an operator that takes the file's size alone.
         self._resize(self._own_size)
         self.in_tiles = True
         return self(lr)
@@ -225,10 +224,11 @@ class TFLiteUpscaler(TFLiteFile):
             self.interpreter.invoke()
         except RuntimeError as error:
             self._ready_for = None
-            if not self.is_ours:
-                raise InputError(f"{self.name}: {_refusal(error)}") from None
-            # The file is whole, so the memory was not enough.
-            raise MemoryError(str(error)) from None
+            reason = self._refused_size(lr.shape[:2]) if self.is_ours else error
+            if not reason:
+                raise MemoryError(str(error)) from None
+            at = " at {}x{}".format(*lr.shape[:2])
+            raise InputError(f"{self.name}: {_refusal(reason, at)}") from None
         sr = self.interpreter.get_tensor(self._output["index"])
         height, width = (side * self.scale for side in lr.shape[:2])
         if sr.shape != (1, height, width, self.channels):
@@ -236,6 +236,20 @@ class TFLiteUpscaler(TFLiteFile):
                 f"{self.name}: gives {sr.shape} for x{self.scale} of {lr.shape}."
             )
         return self._decoded(sr)
+
+    def _refused_size(self, size):
+        """Returns what LiteRT's own kernels say against a size; "" if nothing.
+
+        XNNPACK, which LiteRT runs by default, calls a size that an operator does not
+        take and memory that lacks by the same words.
+        """
+        kernels = interpreter_of(self.file, 1, delegates=False)
+        kernels.resize_tensor_input(self._input["index"], (1, *size, self.channels))
+        try:
+            kernels.allocate_tensors()
+        except RuntimeError as error:
+            return str(error)
+        return ""
 
     def _find_peaks(self):
         """Sets what white is in and out, of floats, which types do not tell.

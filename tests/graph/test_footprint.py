@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfsr.graph.complexity import mult_adds
 from tfsr.graph.footprint import alignment, receptive_radius, taps, working_values
@@ -203,6 +204,12 @@ def test_working_values_cover_the_largest_step():
     # the shuffle to 64 channels at x4 holds its input and its output
     assert working_values(carn_m(scale=4)) >= 2 * 64 * 16
     assert working_values(carn_m(scale=4)) > working_values(carn_m(scale=2))
+
+
+def test_maps_whose_sides_only_a_run_tells_are_counted():
+    lr = keras.Input((None, None, 3))
+    twice = keras.layers.Lambda(lambda x: tf.image.resize(x, 2 * tf.shape(x)[1:3]))
+    assert working_values(keras.Model(lr, twice(lr))) == 3 + 3 * 4
 
 
 def test_taps_count_kernels_at_their_resolution():

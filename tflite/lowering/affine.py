@@ -32,6 +32,28 @@ CONVOLUTIONS = (
     layers.Conv2DTranspose,
 )
 
+MOVES_OF_ALL = (
+    layers.Permute,
+    layers.Reshape,
+    op.ExpandDims,
+    op.Moveaxis,
+    op.Reshape,
+    op.Squeeze,
+    op.Swapaxes,
+    op.Transpose,
+)
+
+
+def shift_of_input(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """x + s of the input is a `ChannelShift`, which `center_input` looks for."""
+    found = _affine(operation, args)
+    if found is None or isinstance(operation, ChannelShift):
+        return None
+    x, factor, shift = found
+    if not is_input(x) or (factor != 1).any():
+        return None
+    return ChannelShift(shift.tolist())(x)
+
 
 def affine_after_convolution(
     operation: keras.Operation, *args
@@ -58,6 +80,26 @@ def affine_before_shuffle(
         np.tile(values, shuffle.block_size**2).astype("float32") for values in affine
     )
     return shuffle(x * factor + shift)
+
+
+def factor_before_moves(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """a move(x) = move(a x) for one number a, and moves that change no value."""
+    if not isinstance(operation, op.Multiply):
+        return None
+    tensors = [x for x in args if isinstance(x, keras.KerasTensor)]
+    numbers = [x for x in args if not isinstance(x, keras.KerasTensor | keras.Variable)]
+    if len(tensors) != 1 or len(numbers) != 1 or np.size(numbers[0]) != 1:
+        return None
+    (x,), moves = tensors, []
+    while isinstance(producer(x)[0], MOVES_OF_ALL) and read_once(x):
+        move, x = producer(x)
+        moves.append(move)
+    if not moves:
+        return None
+    x = x * float(np.ravel(numbers[0])[0])
+    for move in reversed(moves):
+        x = move(x)
+    return x
 
 
 def affine_before_convolution(
@@ -101,8 +143,9 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
     y, a, s = found
     x, factor, shift = _chain(y)
     factor, shift = a * factor, a * shift + s
-    of_one_number = (factor == abs(factor[0])).all() and not shift.any()
-    if of_one_number or ((factor == 1).all() and is_input(x)):
+    if (factor == 1).all() and is_input(x):
+        return None if y is x else ChannelShift(shift.tolist())(x)
+    if (factor == abs(factor[0])).all() and not shift.any():
         return None
     layer = layers.DepthwiseConv2D(1, name=name_of(operation))
     return built(layer, x, [factor[None, None, :, None], shift])(x)

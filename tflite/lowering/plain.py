@@ -7,6 +7,7 @@ range.
 """
 
 import functools
+import math
 from collections.abc import Callable
 
 import keras
@@ -27,11 +28,13 @@ from tfsr.tflite.lowering.engine import (
 )
 
 CONVOLUTIONS = (
+    layers.Conv1D,
     layers.Conv2D,
     layers.Conv2DTranspose,
     layers.DepthwiseConv2D,
     layers.SeparableConv2D,
     layers.Dense,
+    layers.EinsumDense,
 )
 
 
@@ -185,17 +188,113 @@ def product_as_convolution(
         plain = operation.subscripts == f"{inputs},{inputs[-1]}{output[-1]}->{output}"
         if not plain or inputs[:-1] != output[:-1]:
             return None
+    elif isinstance(operation, op.Tensordot):
+        if operation.axes not in (1, [[-1], [0]], [[3], [0]]):
+            return None
     elif not isinstance(operation, op.Matmul):
         return None
     x, kernel, *_ = args
-    if not isinstance(x, keras.KerasTensor) or len(x.shape) != 4:
+    if not isinstance(x, keras.KerasTensor) or len(x.shape) not in (3, 4):
         return None
     if isinstance(kernel, keras.KerasTensor | keras.Variable) or len(kernel.shape) != 2:
         return None
     kernel = values_of(kernel)
     conv = convolution(name_of(operation), kernel[None, None], 0 * kernel[0])
     conv.trainable = False
-    return conv(x)
+    return conv(x) if len(x.shape) == 4 else _of_row(conv, x)
+
+
+def _of_row(conv, x):
+    """Returns a convolution of a row of pixels, `(B, N, C)`, or of one, `(B, C)`."""
+    if len(x.shape) == 2:
+        return ops.squeeze(_of_row(conv, ops.expand_dims(x, 1)), 1)
+    return ops.squeeze(conv(ops.expand_dims(x, 1)), 1)
+
+
+def einsum_layer_as_dense(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """A product with a kernel over the last axes is that of one axis, reshaped."""
+    if type(operation) is not layers.EinsumDense or not is_linear(operation):
+        return None
+    before, of_kernel, after = operation.equation.replace("->", ",").split(",")
+    before, after = before.removeprefix("..."), after.removeprefix("...")
+    read = "".join(letter for letter in before if letter not in after)
+    kept = before.removesuffix(read)
+    new = after.removeprefix(kept)
+    if (before, of_kernel, after) != (kept + read, read + new, kept + new):
+        return None
+    (x,) = args
+    kernel = values_of(operation.kernel)
+    filters = kernel.shape[len(read) :]
+    positions = x.shape[1 : len(x.shape) - len(read)]
+    if len(read + new) > 2 and None in positions:
+        return None
+    weights = [kernel.reshape(-1, math.prod(filters))]
+    if operation.bias is not None:
+        bias = values_of(operation.bias)
+        if bias.ndim > len(new):
+            return None
+        weights.append(np.broadcast_to(bias, filters).ravel())
+    dense = layers.Dense(
+        math.prod(filters), use_bias=len(weights) > 1, name=name_of(operation)
+    )
+    if len(read) > 1:
+        x = ops.reshape(x, (-1, *positions, len(weights[0])))
+    y = built(dense, x, weights)(x)
+    return ops.reshape(y, (-1, *positions, *filters)) if len(new) > 1 else y
+
+
+def attention_as_products(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
+    """Attention is softmax(s q k^T) v, head by head; maps are `(B, N, heads, C)`."""
+    if not isinstance(operation, op.DotProductAttention) or len(args) != 3:
+        return None
+    options = {**operation._inbound_nodes[-1].arguments.kwargs}
+    scale = options.pop("scale", None)
+    options.pop("flash_attention", None)
+    special = operation.is_causal, operation.attn_logits_soft_cap, *options.values()
+    if any(option is not None and option is not False for option in special):
+        return None
+    query, key, value = args
+    scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
+    query = ops.transpose(query * scale, (0, 2, 1, 3))
+    weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 3, 1))))
+    heads = ops.matmul(weights, ops.transpose(value, (0, 2, 1, 3)))
+    return ops.transpose(heads, (0, 2, 1, 3))
+
+
+def einsum_as_product(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """A sum over one index of two tensors is a product of matrices, transposed."""
+    if not isinstance(operation, op.Einsum) or len(args) != 2:
+        return None
+    left, right, output = operation.subscripts.replace("->", ",").split(",")
+    letters = {*left} | {*right}
+    if "." in left + right or not all(isinstance(x, keras.KerasTensor) for x in args):
+        return None
+    batch = "".join(x for x in output if x in left and x in right)
+    inner = {*left} & {*right} - {*output}
+    rows, columns = ({*x} - {*batch} - inner for x in (left, right))
+    one_each = [len(x) for x in (inner, rows, columns)] == [1, 1, 1]
+    if not one_each or len(left + right) != 2 * len(batch) + 4:
+        return None
+    if {*output} != letters - inner:
+        return None
+    (i,), (m,), (n,) = inner, rows, columns
+    (a, b) = args
+    if output == batch + n + m:
+        (a, left, m), (b, right, n) = (b, right, n), (a, left, m)
+    a = _transposed(a, left, batch + m + i)
+    b = _transposed(b, right, batch + i + n)
+    return _transposed(ops.matmul(a, b), batch + m + n, output)
+
+
+def _transposed(x, letters, wanted):
+    """Returns a tensor with its axes, which letters name, in another order."""
+    if letters == wanted:
+        return x
+    return ops.transpose(x, [letters.index(letter) for letter in wanted])
 
 
 def separable_apart(operation: keras.Operation, *args) -> keras.KerasTensor | None:
@@ -218,6 +317,23 @@ def separable_apart(operation: keras.Operation, *args) -> keras.KerasTensor | No
     return convolution(name, kernel, bias)(x)
 
 
+def row_as_map(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """A convolution of a row is one of a map of one row, by a kernel of one."""
+    if type(operation) is not layers.Conv1D or not is_linear(operation):
+        return None
+    if operation.padding == "causal":
+        return None
+    config = {"name": name_of(operation), "trainable": operation.trainable}
+    for key in ("filters", "padding", "groups", "use_bias"):
+        config[key] = getattr(operation, key)
+    for key in ("kernel_size", "strides", "dilation_rate"):
+        config[key] = (1, *getattr(operation, key))
+    kernel, *bias = map(values_of, operation.weights)
+    (x,) = args
+    conv = built(layers.Conv2D(**config), ops.expand_dims(x, 1), [kernel[None], *bias])
+    return _of_row(conv, x)
+
+
 def convolution_as_grouped(
     operation: keras.Operation, *args
 ) -> keras.KerasTensor | None:
@@ -229,9 +345,8 @@ def convolution_as_grouped(
     if kind not in (layers.Conv2D, layers.Dense) or not is_linear(operation):
         return None
     if kind is layers.Dense:
-        if len(args[0].shape) == 3:  # a row of pixels
-            row = ops.expand_dims(args[0], 1)
-            return ops.squeeze(convolution_as_grouped(operation, row), 1)
+        if len(args[0].shape) in (2, 3):
+            return _of_row(functools.partial(convolution_as_grouped, operation), *args)
         if len(args[0].shape) != 4:
             return None
         kernel, bias = weights_of(operation)
@@ -277,6 +392,10 @@ PLAIN = (
     bounds_as_clip,
     function_as_layer,
     product_as_convolution,
+    einsum_as_product,
+    attention_as_products,
+    einsum_layer_as_dense,
     separable_apart,
+    row_as_map,
     convolution_as_grouped,
 )

@@ -442,6 +442,8 @@ def moves(node: Any) -> bool:
     known = operator_of(node.operation)
     if isinstance(node.operation, op.Maximum | op.Minimum):  # perhaps with a constant
         return len(node.input_tensors) == 2
+    if isinstance(node.operation, op.Where):
+        return len(node.input_tensors) == 3
     if isinstance(node.operation, op.Resize):
         return node.operation.interpolation in ("nearest", "bilinear")
     return known is not None and known.moves

@@ -18,13 +18,14 @@ from tfsr.data.degradation import Degradation
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import is_convolution, is_relu
-from tfsr.layers import BilinearResize, GroupedConv2D
+from tfsr.layers import BilinearResize, ChannelShift, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
 from tfsr.tflite.lowering.engine import producer
 from tfsr.tflite.quantization.activations import (
     Ranges,
     clipped_by_range,
     fused_into_relu,
+    min_max,
     moves,
 )
 from tfsr.tflite.quantization.aware import without_rounding
@@ -99,7 +100,7 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
     def call(node, *args, **kwargs):
         bounds = ranges.get(position[id(node)])
         operation = node.operation
-        first = keras.tree.flatten(args)[0]
+        first = keras.tree.flatten(args)[1 if isinstance(operation, op.Where) else 0]
         waits = position[id(node)] in hidden or moves(node)
         if bounds is None and (not waits or keras.ops.is_tensor(first)):  # in float32
             real = keras.tree.map_structure(_real, args)
@@ -116,12 +117,17 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
             pending = _pending(first)
         elif is_relu(operation) and (callable(first) or _is_pooled(node)):
             pending = functools.partial(_relu, _pending(first))
-        elif type(operation) in OF_TWO and _are_integers(args):
+        elif type(operation) in OF_TWO and _are_integers(args := _rounded(node, args)):
             pending = functools.partial(OF_TWO[type(operation)], *args)
+        elif isinstance(operation, ChannelShift) and isinstance(first, Quantized):
+            shift = _constant(np.array(operation.offset))
+            pending = functools.partial(_add, first, shift)
         elif isinstance(operation, keras.layers.Identity):
             pending = functools.partial(_quantize, *args)
         elif isinstance(operation, op.Sqrt) and isinstance(first, Quantized):
             pending = functools.partial(_sqrt, first)
+        elif isinstance(operation, op.Mean) and isinstance(first, Quantized):
+            pending = functools.partial(_mean, operation, first)
         elif isinstance(operation, op.LeakyRelu):
             pending = functools.partial(_leaky_relu, *args, operation.negative_slope)
         elif isinstance(operation, op.Multiply) and isinstance(args[1], float):
@@ -137,6 +143,27 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
     elif sr.scale != image.scale:
         sr = _round(_real_numbers(_real(sr)), 0, 1)
     return sr.values.astype(np.uint8)
+
+
+def _rounded(node, args):
+    """Returns the arguments of a node with constants of several values rounded."""
+    symbols = node.arguments.args
+    return [
+        x if isinstance(symbol, keras.KerasTensor) or not np.ndim(x) else _constant(x)
+        for x, symbol in zip(args, symbols, strict=True)
+    ]
+
+
+def _constant(x):
+    """Returns a constant as a file holds it, in the range of its values."""
+    values = np.asarray(keras.ops.convert_to_numpy(x), np.float64)
+    low, high = min_max(values)
+    return _round(lambda scale: _to_nearest(values / np.float64(scale)), low, high or 1)
+
+
+def _to_nearest(x):
+    """Returns the nearest integers, halves away from 0, as the converter does."""
+    return np.sign(x) * np.floor(np.abs(x) + 0.5)
 
 
 def _are_integers(values):
@@ -167,12 +194,12 @@ def _convolve(conv, x):
     # The converter rounds kernels and biases by steps that are not float32 yet.
     steps = largest / 127
     scales = x.scale * np.float32(steps.ravel())
-    weights = np.rint(kernel / steps)
+    weights = _to_nearest(kernel / steps)
     values = tf.constant(x.values, tf.float64)
     sums = _sums(conv, values, weights).numpy()
     if conv.bias is not None:
         bias = keras.ops.convert_to_numpy(conv.bias).astype(np.float64)
-        sums = sums + np.rint(bias / (x.step * steps.ravel()))
+        sums = sums + _to_nearest(bias / (x.step * steps.ravel()))
     return lambda scale: np.rint(np.float32(sums) * (scales / scale))
 
 
@@ -253,6 +280,15 @@ def _multiply(x, factor, scale):
     step = np.float32(abs(factor) / 255)
     products = np.float32(x.values * math.copysign(255, factor))
     return np.rint(products * (x.scale * step / scale))
+
+
+def _mean(operation, x, scale):
+    """Returns means, the integers of a file to the nearest even."""
+    axes = None if operation.axis is None else tuple(np.ravel(operation.axis))
+    sums = x.values.sum(axes, keepdims=operation.keepdims, dtype=np.float64)
+    ratio = x.scale / scale / np.float32(x.values.size // sums.size)
+    zero_point = x.zero_point if scale == x.scale else 0
+    return np.rint(np.float32(sums) * ratio + zero_point) - zero_point
 
 
 def _leaky_relu(x, slope, scale):
@@ -351,12 +387,19 @@ def _average(pool, x):
     return dataclasses.replace(x, values=np.float32(means - x.zero_point))
 
 
+def _where(operation, condition, a, b):
+    """Returns values of one map or another, of one range, by what is true."""
+    condition = keras.ops.convert_to_numpy(condition)
+    return dataclasses.replace(a, values=np.where(condition, a.values, b.values))
+
+
 # Of moves, those that mix values.
 MIXING = {
     keras.layers.AveragePooling2D: _average,
     keras.layers.UpSampling2D: _upsample,
     BilinearResize: _resize,
     op.Resize: _resize_to,
+    op.Where: _where,
 }
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import keras
 
-from tfsr.graph.graph import Graph, convolution_in, inline
+from tfsr.graph.graph import Graph, convolution_in, inline, run_node
 from tfsr.graph.operators import is_convolution, operator_of
 from tfsr.graph.probe import probed
 from tfsr.graph.reach import LR, joined
@@ -84,14 +84,15 @@ def working_values(model: keras.Model) -> int:
         model: A model of one input, such as `single_scale` returns.
     """
     graph = _sized(model)
+    values = _values(graph)
     last_use = {id(x): len(graph.nodes) for x in graph.outputs}
     for i, node in reversed(list(enumerate(graph.nodes))):
         for x in node.input_tensors:
             last_use.setdefault(id(x), i)
-    size = {id(x): math.prod(x.shape[1:]) for x in graph.inputs}
+    size = {id(x): values[id(x)] for x in graph.inputs}
     peak = 0
     for i, node in enumerate(graph.nodes):
-        size.update({id(x): math.prod(x.shape[1:]) for x in node.outputs})
+        size.update({id(x): values[id(x)] for x in node.outputs})
         peak = max(peak, sum(size.values()))
         size = {x: n for x, n in size.items() if last_use.get(x, i) > i}
     return -(-peak // _pixels(graph))
@@ -120,6 +121,24 @@ def _sized(model) -> Graph:
     height, width = model.inputs[0].shape[1:3]
     side = -(-16 // alignment(model)) * alignment(model)
     return inline(model, height or side, width or side)
+
+
+def _values(graph):
+    """Returns how many values each tensor has, by its id."""
+    every = [*graph.inputs, *(x for node in graph.nodes for x in node.outputs)]
+    if all(None not in x.shape[1:] for x in every):
+        return {id(x): math.prod(x.shape[1:]) for x in every}
+    images = [keras.ops.zeros((1, *x.shape[1:])) for x in graph.inputs]
+    found = {id(x): math.prod(x.shape[1:]) for x in graph.inputs}
+
+    def measured(node, *args, **kwargs):
+        outputs = run_node(node, *args, **kwargs)
+        for x, y in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
+            found[id(x)] = math.prod(y.shape)
+        return outputs
+
+    graph.run(images, measured)
+    return found
 
 
 def _pixels(graph):

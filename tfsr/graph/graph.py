@@ -1,6 +1,7 @@
 """A model as a graph of primitive operations, in the order in which they run."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -69,8 +70,9 @@ def inline(
     """Returns `model` as a graph in which the operations of each block replace it.
 
     The graph has operations of the table in `operators.py`, and layers that cannot be
-    opened because they have weights of their own or compute with values that a graph
-    would not show. The weights are shared with `model`.
+    opened because they compute with values that a graph would not show. Its layers
+    share their weights with `model`; what a block computes with weights of its own has
+    these as constants.
 
     Args:
         model: A functional model.
@@ -109,46 +111,84 @@ def _input_like(x, height=None, width=None):
 
 
 def _is_block(operation):
-    """Returns whether a layer may consist of operations and layers with its weights.
+    """Returns whether a layer may consist of operations and other layers.
 
-    `_inside` tells whether it does.
+    `_inside` tells whether it does. Keras' own layers with weights of their own stay
+    whole.
     """
-    known = operator_of(operation) or isinstance(operation, MOVES)
-    if not isinstance(operation, keras.layers.Layer) or known:
+    if operator_of(operation) or isinstance(operation, MOVES):
         return False
-    theirs = {id(weight) for layer in operation._layers for weight in layer.weights}
-    return all(id(weight) in theirs for weight in operation.weights)
+    if not isinstance(operation, keras.layers.Layer):
+        return False
+    of_keras = type(operation).__module__.startswith("keras.")
+    return not of_keras or not any(w.trainable for w in own_weights(operation))
+
+
+def own_weights(block: keras.layers.Layer) -> list:
+    """Returns the weights of a layer that are not those of layers in it."""
+    theirs = {id(weight) for layer in block._layers for weight in layer.weights}
+    return [weight for weight in block.weights if id(weight) not in theirs]
 
 
 def _inside(block, args, kwargs):
-    """Returns a block's outputs computed by its layers; None if it does more than that.
+    """Returns a block's outputs computed by operations; None if they cannot be shown.
 
-    The blocks of this package do no more. Other blocks may compute with weights
-    directly, or with TensorFlow. This shows in one of three ways: the graph lacks some
-    of their weights, their call fails, or the graph's results differ.
+    The blocks of this package consist of layers alone. Other blocks may compute with
+    TensorFlow. This shows in one of three ways: the graph lacks some of their weights,
+    their call fails, or the graph's results differ.
     """
     if type(block).__module__.startswith("tfsr."):
-        return block.call(*args, **kwargs)
-    try:
-        outputs = block.call(*args, **kwargs)
-    except Exception:  # a stranger's code raises anything
-        return None
+        return None if own_weights(block) else block.call(*args, **kwargs)
     inputs = [
         x
         for x in keras.tree.flatten((args, kwargs))
         if isinstance(x, keras.KerasTensor)
     ]
     try:
+        with _as_constants(block, own_weights(block)):
+            outputs = block.call(*args, **kwargs)
         graph = Graph(inputs, keras.tree.flatten(outputs))
-    except ValueError:
+    except Exception:  # a stranger's code raises anything
         return None
     shown = {
         id(weight)
         for node in graph.nodes
         for weight in getattr(node.operation, "weights", ())
     }
-    same = all(id(weight) in shown for weight in block.weights)
+    same = all(id(w) in shown for layer in block._layers for w in layer.weights)
     return outputs if same and _agree(block, args, kwargs, graph) else None
+
+
+class _Constant(np.ndarray):
+    """An array that symbolic tensors can be multiplied with from either side."""
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        inputs = [x.view(np.ndarray) if isinstance(x, _Constant) else x for x in inputs]
+        if any(isinstance(x, keras.KerasTensor) for x in inputs):
+            return getattr(keras.ops, ufunc.__name__)(*inputs)
+        outputs = getattr(ufunc, method)(*inputs, **options)
+        return np.asarray(outputs).view(_Constant)
+
+
+@contextlib.contextmanager
+def _as_constants(block: keras.layers.Layer, weights: list) -> Iterator[None]:
+    """Has arrays of their values stand in for weights among a layer's attributes."""
+    values = {
+        id(weight): keras.ops.convert_to_numpy(weight).view(_Constant)
+        for weight in weights
+    }
+    before, during = {}, {}
+    for name, x in vars(block).items():
+        held = x if isinstance(x, list) else [x]
+        if any(id(item) in values for item in held):
+            constants = [values.get(id(item), item) for item in held]
+            before[name] = x
+            during[name] = constants if isinstance(x, list) else constants[0]
+    vars(block).update(during)
+    try:
+        yield
+    finally:
+        vars(block).update(before)
 
 
 def _agree(block, args, kwargs, graph):

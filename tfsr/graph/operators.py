@@ -152,6 +152,7 @@ OPERATORS: dict[type, Operator] = {
     layers.Conv2D: Operator(
         reaching.window, counting.per_output, rounded=True, write=writing.conv
     ),
+    layers.Conv1D: Operator(reaching.no_map, counting.per_output),
     layers.DepthwiseConv2D: Operator(
         reaching.window, counting.per_output, rounded=True
     ),

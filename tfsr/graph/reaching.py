@@ -138,6 +138,8 @@ def grouped_window(operation: Any, node: Any, reach: Reach) -> Reach:
 def function_window(operation: Any, node: Any, reach: Reach) -> Reach:
     """As `window`, for a convolution called as a function of input and kernel."""
     _, kernel, *_ = arguments_of(node)
+    if len(kernel.shape) != 4:
+        return NO_MAP
     size = tuple(kernel.shape[:2])
     return _windowed(
         reach, size, operation.strides, operation.dilation_rate, operation.padding

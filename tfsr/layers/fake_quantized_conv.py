@@ -72,9 +72,9 @@ def round_kernel(conv: keras.layers.Layer, bits: int = 8) -> keras.KerasTensor:
     return kernel + ops.stop_gradient(ops.round(kernel / step) * step - kernel)
 
 
-def other_axes(conv: keras.layers.Layer) -> tuple[int, int, int]:
+def other_axes(conv: keras.layers.Layer) -> tuple[int, ...]:
     """Returns all axes of a convolution's kernel except the axis of output channels."""
-    if isinstance(conv, keras.layers.DepthwiseConv2D):  # one channel of it at a time
-        return (0, 1, 3)
+    if isinstance(conv, keras.layers.DepthwiseConv2D):  # some for each of its input
+        return (0, 1)
     transposed = isinstance(conv, keras.layers.Conv2DTranspose)
     return (0, 1, 3) if transposed else (0, 1, 2)

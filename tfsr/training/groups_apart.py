@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from tfsr.graph import operations as op
-from tfsr.graph.graph import inline, run_node
+from tfsr.graph.graph import inline, own_weights, run_node
 from tfsr.graph.operators import CONCATENATIONS, is_relu
 from tfsr.layers import GroupedConv2D
 
@@ -54,8 +54,8 @@ class _Groups:
 
 
 def _has_groups(block):
-    """Returns whether a block of layers contains a grouped convolution."""
-    return any(
+    """Returns whether a block of layers alone contains a grouped convolution."""
+    return not own_weights(block) and any(
         isinstance(layer, GroupedConv2D) and layer.groups > 1
         for layer in block._flatten_layers()
     )

@@ -25,13 +25,13 @@ def learned(norm):
     return call
 
 
-def lowered(build, rules=FOR_INT8):
+def lowered(build, rules=FOR_INT8, sides=(7, 6)):
     """Returns the operations of a network after lowering, which must be exact."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, build(inputs))
     graph = lower(model, rules)
-    x = np.random.default_rng(0).random((1, 7, 6, 3), np.float32)
+    x = np.random.default_rng(0).random((1, *sides, 3), np.float32)
     expected = np.asarray(model(x, training=False))
     (y,) = graph.run([keras.ops.convert_to_tensor(x)], run_node)
     assert np.abs(y - expected).max() <= 2e-6 * max(1, np.abs(expected).max())
@@ -123,6 +123,77 @@ def test_bicubic_resizing_is_a_convolution_but_at_the_border(scale):
     apart, border = np.abs(y - model(x)), 2 * scale
     assert apart[:, border:-border, border:-border].max() < 3e-3
     assert apart.max() < 0.2
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.EinsumDense("bhwc,cd->bhwd", (None, None, 8), bias_axes="d"),
+        layers.EinsumDense("...c,cd->...d", 8),
+        layers.EinsumDense("...c,cd->...d", 8, activation="relu"),
+    ],
+)
+def test_products_with_kernels_are_convolutions(layer):
+    assert lowered(layer).split()[0] == CONV
+
+
+class Scaled(layers.Layer):
+    """A stranger's layer with a factor of its own behind its convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = conv(3)
+
+    def build(self, shape):
+        self.conv.build(shape)
+        self.factor = self.add_weight(shape=(3,), initializer="random_normal")
+
+    def call(self, x):
+        return self.conv(x) * self.factor
+
+
+def test_weights_of_a_stranger_s_layer_go_into_the_convolution():
+    assert lowered(lambda x: Scaled()(x)) == CONV
+
+
+def of_windows(attention):
+    """Returns a network of attention within 4x4 pixels."""
+
+    def build(x):
+        rows = ops.reshape(conv(8, 4, strides=4)(x), (-1, 4, 8))
+        return ops.reshape(attention(rows), (-1, 1, 4, 8))
+
+    return build
+
+
+def products(row):
+    weights = ops.softmax(ops.einsum("bnc,bmc->bnm", row, row))
+    return ops.einsum("bnm,bmc->bnc", weights, row)
+
+
+@pytest.mark.parametrize(
+    "attention",
+    [
+        lambda row: layers.MultiHeadAttention(2, 3)(row, row),
+        lambda row: layers.MultiHeadAttention(2, 3, dropout=0.1)(row, row),
+        lambda row: layers.MultiHeadAttention(2, 3)(query=row, value=row, key=row),
+        products,
+    ],
+)
+def test_attention_is_products_of_matrices(attention):
+    operations = lowered(of_windows(attention), sides=(8, 8)).split()
+    assert operations.count("Matmul") == 2
+    known = {"Conv2D", CONV, "Matmul", "Softmax"}
+    moves = {"Reshape", "Transpose", "ExpandDims", "Squeeze"}
+    assert {*operations} <= known | moves
+
+
+def test_what_attention_is_told_beside_is_kept():
+    def causal(row):
+        attention = layers.MultiHeadAttention(2, 3)
+        return attention(row, row, use_causal_mask=True)
+
+    assert "DotProductAttention" in lowered(of_windows(causal), sides=(8, 8))
 
 
 def test_zeros_at_the_border_are_not_shifted():
@@ -225,7 +296,7 @@ def test_slopes_are_two_relus_in_8_bits():
         start = keras.initializers.RandomUniform(-0.1, 0.3)
         return lambda x: conv(4)(
             layers.PReLU(shared_axes=[1, 2], alpha_initializer=start)(
-                conv(channels)(x - 0.5)
+                conv(channels)(x - 128 / 255)
             )
         )
 
