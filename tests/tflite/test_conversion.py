@@ -268,6 +268,18 @@ def test_rounded_weights_do_not_shift_the_colours(tmp_path, folder):
     assert abs(report["channel_bias"][2]) < abs(plain["channel_bias"][2]) / 2
 
 
+def test_what_is_beyond_white_does_not_shift_the_colours(tmp_path, folder):
+    """Of a network whose kernels are too small to be rounded, but for few."""
+    keras.utils.set_random_seed(0)
+    model = sesr(2, filters=4, blocks=1, expanded=8)
+    lr = np.random.default_rng(0).random((16, 16, 3), np.float32)
+    of_float, of_8_bits = (
+        TFLiteUpscaler(convert(model, 2, f, [None], tmp_path / f, folder)[0])(lr)
+        for f in ("float32", "dynamic_int8")
+    )
+    np.testing.assert_allclose(of_8_bits, of_float, atol=0.01)
+
+
 def test_a_fixed_size_serves_images_that_the_levels_do_not_divide(tmp_path, folder):
     model = srresnet(scale=2, conv="ms3", levels=3, filters=8, blocks=1)
     (file,) = convert(model, 2, "float32", [(8, 16)], tmp_path / "m.tflite", folder)
