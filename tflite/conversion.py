@@ -234,7 +234,7 @@ def output_shift(
     counts = np.zeros_like(totals)
     for batch in activations.batches(patches):
         exact = np.clip(_run(graph, batch), 0, 1)
-        difference = _run(graph, batch, quantized) - exact
+        difference = np.clip(_run(graph, batch, quantized), 0, 1) - exact
         _, height, width, _ = difference.shape
         filters = np.broadcast_to(filter_of[:, :height, :width], difference.shape)
         filters = filters.ravel()

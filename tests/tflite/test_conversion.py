@@ -5,11 +5,12 @@ from PIL import Image
 
 from tfsr.data import BenchmarkFolder
 from tfsr.errors import InputError
+from tfsr.graph.graph import run_node
 from tfsr.layers import GroupedConv2D
 from tfsr.models import carn_m, sesr, srresnet
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite import export, metadata
-from tfsr.tflite.conversion import convert
+from tfsr.tflite.conversion import convert, output_shift
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT
 from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
@@ -266,6 +267,14 @@ def test_rounded_weights_do_not_shift_the_colours(tmp_path, folder):
     file.write_bytes(metadata.attach(content, facts))
     plain = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
     assert abs(report["channel_bias"][2]) < abs(plain["channel_bias"][2]) / 2
+
+
+def test_what_is_beyond_white_is_no_shift():
+    """Where nothing is rounded, of a network that makes white lighter and darker."""
+    keras.utils.set_random_seed(0)
+    graph = lower(sesr(2, filters=4, blocks=1, expanded=8), EXACT)
+    shift = output_shift(graph, run_node, [np.ones((16, 16, 3), np.float32)])
+    np.testing.assert_array_equal(shift, 0)
 
 
 def test_a_fixed_size_serves_images_that_the_levels_do_not_divide(tmp_path, folder):
