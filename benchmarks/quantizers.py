@@ -68,10 +68,23 @@ patch = 24
 learning_rate = {learning_rate}
 schedule = {{ name = "cosine" }}
 loss = "{loss}"
+mixed_precision = "{precision}"
 clip_norm = 1.0
 """
-FLOAT = {"epochs": 2, "steps": 150, "learning_rate": 2e-3, "loss": "l1"}
-FOR_8_BITS = {"epochs": 2, "steps": 20, "learning_rate": 1e-4, "loss": "l2"}
+FLOAT = {
+    "epochs": 3,
+    "steps": 200,
+    "learning_rate": 2e-3,
+    "loss": "l1",
+    "precision": "bfloat16",
+}
+FOR_8_BITS = {
+    "epochs": 2,
+    "steps": 20,
+    "learning_rate": 1e-4,
+    "loss": "l2",
+    "precision": "float32",
+}
 QUANTIZE = """
 [quantize]
 target = "float"

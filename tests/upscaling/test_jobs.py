@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tfsr.cli import main
-from tfsr.data import BenchmarkFolder, GaussianNoise, imresize
+from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.models import carn_m, cmsc, single_scale, srresnet, vdsr
@@ -358,22 +358,6 @@ def test_memory_that_litert_lacks_halves_the_tile(int8):
         upscaler(np.zeros((80, 80, 3), np.float32))
     upscaler._resize = resize
     np.testing.assert_array_equal(upscaler(np.zeros((30, 30, 3), np.float32)), whole)
-
-
-def test_a_size_that_an_operator_does_not_take_is_not_called_memory(
-    tmp_path, photographs
-):
-    lr = keras.Input((16, 16, 3))
-    row = keras.layers.Reshape((256, 3))(lr)
-    model = keras.Model(lr, keras.layers.Reshape((16, 16, 3))(keras.ops.tanh(row)))
-    folder, file = (
-        BenchmarkFolder(photographs, 1, degradation=GaussianNoise(10)),
-        tmp_path / "m",
-    )
-    upscaler = TFLiteUpscaler(*convert(model, 1, "float32", [None], file, folder))
-    with pytest.raises(InputError, match=r"at 20x24 \(.*elements.*RESHAPE"):
-        upscaler._run(np.zeros((20, 24, 3), np.float32))
-    assert upscaler(np.zeros((20, 24, 3), np.float32)).shape == (20, 24, 3)
 
 
 def test_output_that_is_not_finite_is_refused(tmp_path, photo):
