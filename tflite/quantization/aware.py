@@ -6,9 +6,10 @@ import keras
 import numpy as np
 
 from tfsr.errors import InputError
+from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph, inline
 from tfsr.graph.operators import SUMS, is_convolution
-from tfsr.layers import FakeQuantize, FakeQuantizedConv2D
+from tfsr.layers import FakeQuantize, FakeQuantizedConv2D, SquareRoot
 from tfsr.layers.fake_quantized_conv import round_kernel
 from tfsr.tflite.formats import trained_for
 from tfsr.tflite.lowering.engine import built, lower
@@ -67,6 +68,8 @@ def quantization_aware(
                 copy = _copy(operation, node, operation.get_weights())
                 layers[key] = FakeQuantizedConv2D(copy, weight_bits)
             operation = layers[key]
+        elif isinstance(operation, op.Sqrt):
+            operation = SquareRoot()
         elif isinstance(operation, keras.layers.Layer) and not operation.weights:
             # With a new name, because names inside blocks come again in every block.
             key = id(operation)
@@ -152,6 +155,8 @@ def without_rounding(
             return args[0]
         if isinstance(operation, FakeQuantizedConv2D):
             operation = _rounded(operation, node)
+        elif isinstance(operation, SquareRoot):
+            operation = op.Sqrt()
         return operation(*args, **kwargs)
 
     rounded = inline(model, height, width)

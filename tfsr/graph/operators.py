@@ -28,6 +28,7 @@ from tfsr.layers import (
     Luma,
     PadToMultiple,
     SplitScales,
+    SquareRoot,
     WeightedAverage,
 )
 
@@ -201,6 +202,7 @@ OPERATORS: dict[type, Operator] = {
     # Each pixel by itself
     ChannelShift: POINTWISE,
     FakeQuantize: POINTWISE,
+    SquareRoot: ELEMENTWISE,
     ColorDifferences: POINTWISE,
     Luma: POINTWISE,
     WeightedAverage: POINTWISE,

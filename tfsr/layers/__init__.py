@@ -27,6 +27,7 @@ from tfsr.layers.scale_batches import JoinScales, SplitScales
 from tfsr.layers.scale_wise_block import ScaleWiseBlock
 from tfsr.layers.scale_wise_body import ScaleWiseBody
 from tfsr.layers.scale_wise_conv import ScaleWiseConv2D
+from tfsr.layers.square_root import SquareRoot
 from tfsr.layers.upsampler import Upsampler
 from tfsr.layers.weight_norm_conv import WeightNormConv2D
 from tfsr.layers.weighted_average import WeightedAverage
@@ -58,6 +59,7 @@ __all__ = [
     "ScaleWiseBody",
     "ScaleWiseConv2D",
     "SplitScales",
+    "SquareRoot",
     "Upsampler",
     "WeightNormConv2D",
     "WeightedAverage",

@@ -8,10 +8,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfsr
 from tfsr.cli import main
-from tfsr.layers import FakeQuantize
+from tfsr.layers import FakeQuantize, SquareRoot
 from tfsr.models import MODELS, carn_m, cmsc, scales, scn, single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.export import int8
@@ -51,7 +52,7 @@ sys.modules["tensorflow"] = None  # to import it is now an error
 ON_TWO_DEVICES = """
 import numpy as np
 import tensorflow as tf
-from tfsr.layers import FakeQuantize
+from tfsr.layers import FakeQuantize, SquareRoot
 from tfsr.tflite.quantization import training
 
 tf.config.set_logical_device_configuration(
@@ -333,6 +334,22 @@ def learned(run):
     ranges = [layer for layer in model.layers if isinstance(layer, FakeQuantize)]
     starts = np.array([[layer.low, layer.high] for layer in ranges])
     return starts, np.array([layer.bounds() for layer in ranges]) - starts
+
+
+def test_deviations_of_flat_fields_have_gradients():
+    keras.utils.set_random_seed(0)
+    lr = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(lr)
+    x = x * keras.ops.std(x, axis=(1, 2), keepdims=True)
+    sr = keras.layers.Conv2D(3, 3, padding="same")(x)
+    aware = quantization_aware(keras.Model(lr, sr), patches())
+    flat = np.zeros((1, 8, 8, 3), np.float32)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(aware(flat) ** 2)
+    for gradient in tape.gradient(loss, aware.trainable_weights):
+        assert np.isfinite(gradient).all()
+    graph, _ = without_rounding(aware)
+    assert not any(isinstance(n.operation, SquareRoot) for n in graph.nodes)
 
 
 def test_two_replicas_keep_equal_ranges(one_device, tmp_path):
