@@ -49,17 +49,6 @@ def _operators(report):
     ]
 
 
-def _operators(report):
-    """Returns lines on the operators of a file, and on what the CPU takes of them."""
-    operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
-    return [
-        f"operators: {operators}",
-        f"taken by the CPU delegate: {report['delegated']} operators of "
-        f"{sum(report['operators'].values())}; partitions: {report['partitions']}",
-        f"operators in floating point: {report['float_operators']}",
-    ]
-
-
 def _taken(answer):
     """Returns in one line what a delegate takes of a file."""
     parts = f"{answer['parts']} part{'s' * (answer['parts'] != 1)}"
