@@ -91,7 +91,7 @@ def both(model, in_float=(), fine_sums=False):
 def test_every_integer_is_the_runtime_s(name, options):
     model = NETWORKS[name]()
     integers, file = both(single_scale(model, scales(model)[0]), **options)
-    assert len(np.unique(file)) > 10
+    assert len(np.unique(file)) > 5
     np.testing.assert_array_equal(integers, file)
 
 

@@ -249,6 +249,7 @@ def test_16_bits_are_scored_as_such(report, photographs, tmp_path):
 
 
 @pytest.mark.usefixtures("untraced")
+@pytest.mark.usefixtures("untraced")
 def test_sums_in_float_are_trained_and_converted(
     write_config, photographs, tmp_path, capsys
 ):
