@@ -78,8 +78,11 @@ def _braces(word):
 
 def _words(command):
     """Returns the words after tfsr, as a shell passes them."""
-    words = map(_braces, shlex.split(command)[1:])
-    return list(itertools.chain.from_iterable(words))
+    expanded = (
+        [word] if f"'{word}'" in command else _braces(word)
+        for word in shlex.split(command)[1:]
+    )
+    return list(itertools.chain.from_iterable(expanded))
 
 
 def _is_whole(command):

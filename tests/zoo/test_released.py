@@ -135,7 +135,7 @@ def test_every_model_that_comes_along_is_whole():
             assert file.with_suffix(".toml").exists()
             assert file.with_suffix(".md").exists()
         assert load_architecture(file.stem)["name"] in MODELS
-    assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 25e6
+    assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 32e6
 
 
 # Largest spread of the models that did not learn to keep gray gray, and
