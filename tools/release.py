@@ -7,8 +7,8 @@ then, for `tfsr models`, python tools/index_released.py
 """
 
 import argparse
+import re
 import shlex
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -71,7 +71,9 @@ def main():
     options = parsed()
     arrays = released.FOLDER / f"{options.name}.npz"
     if options.run:
-        shutil.copy(options.run / "config.toml", arrays.with_suffix(".toml"))
+        config = (options.run / "config.toml").read_text()
+        config = re.sub(r"(?m)^cache = .*\n", "", config)  # a folder of this machine
+        files.write_text(arrays.with_suffix(".toml"), config)
         save_arrays(tfsr.load_model(options.run), arrays)
     config = read_config(arrays.with_suffix(".toml"))
     model = tfsr.load_model(arrays)
