@@ -299,5 +299,5 @@ def _data_at_start():
     """Returns how much data this process has at first; 0 where nothing tells."""
     if not memory.STATUS.exists():
         return 0
-    status = memory.STATUS.read_text()
+    status = memory.STATUS.read_text(encoding="utf-8")
     return 1024 * int(status.partition("VmData:")[2].split()[0])

@@ -39,10 +39,15 @@ def locked(file: str | Path, wait: bool = True) -> Iterator[None]:
 
     Raises:
         BlockingIOError: If another one holds it, without `wait`.
+        InputError: If the system has no such locks.
     """
-    import fcntl  # of Linux and macOS alone, as is training
-
-    with open(file, "a") as stream:
+    try:
+        import fcntl
+    except ImportError:  # Windows has none
+        raise InputError(
+            "training needs Linux or macOS; on Windows, run it in WSL."
+        ) from None
+    with open(file, "ab") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 

@@ -208,7 +208,7 @@ def memory_of_first_run(file: str, threads: int, size: tuple[int, int] | None) -
 def _processor():
     """Returns the processor's name, from `/proc/cpuinfo` if there is one."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -46,7 +46,7 @@ def copy_runtime(out: str | Path, package: str | Path | None) -> None:
     core, utils = find_package(package)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    text = (core / "dist" / "index.js").read_text()
+    text = (core / "dist" / "index.js").read_text(encoding="utf-8")
     if text.count(IMPORT) != 1:
         raise InputError(
             f"{core}: this version of LiteRT.js is not known to work; {VERSION} is."

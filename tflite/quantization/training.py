@@ -60,7 +60,7 @@ def quantize_train(
     check_channels(model, config)
     digest = weights_sha256(model)
     started_from = Path(out) / STARTED_FROM
-    if started_from.is_file() and started_from.read_text() != digest:
+    if started_from.is_file() and started_from.read_text(encoding="utf-8") != digest:
         raise InputError(
             f"{run}: has other weights than those that {out} started from; "
             "give these, or another --out."

@@ -1,6 +1,7 @@
 """What commands print: messages on standard error, results on standard output."""
 
 import contextlib
+import io
 import sys
 
 from tfsr import files
@@ -14,6 +15,12 @@ def say(message):
 def fail(message, code=2):
     say(message)
     return code
+
+
+def escape_what_cannot_be_printed():
+    """Has standard output escape what its encoding lacks, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def on_stderr():

@@ -35,7 +35,7 @@ from tfsr.cli import (
     upscale,
     verify,
 )
-from tfsr.cli.output import fail
+from tfsr.cli.output import escape_what_cannot_be_printed, fail
 from tfsr.errors import InputError, NotFiniteError, WorkerLostError
 from tfsr.extras import MODULES, check, needs
 from tfsr.files import check_target
@@ -70,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal that ends a process.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    escape_what_cannot_be_printed()
     options = _parser().parse_args(arguments)
     try:
         with _signals_that_end():

@@ -65,7 +65,7 @@ def check_config(file, overrides, quantizes=False):
         raise InputError(f"{file}: has [quantize]; see tfsr quantize-train.")
     data = config.data
     if data.pack:
-        with open(data.pack):  # an OSError names the file
+        with open(data.pack, "rb"):  # an OSError names the file
             return
     hr = Path(data.val) / "HR"
     for folder in (*data.train, *data.train_lr, hr if hr.is_dir() else data.val):

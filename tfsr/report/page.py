@@ -75,7 +75,7 @@ def _render(view):
 
 
 def _asset(name):
-    return resources.files("tfsr").joinpath(name).read_text()
+    return resources.files("tfsr").joinpath(name).read_text(encoding="utf-8")
 
 
 def _title(comparison):

@@ -32,7 +32,8 @@ def published_networks(scale: int, degradation: Degradation) -> list[Published]:
         degradation: What the networks are for.
     """
     task = degradation.published(scale)
-    text = resources.files(__package__).joinpath("published.toml").read_text()
+    tables = resources.files(__package__).joinpath("published.toml")
+    text = tables.read_text(encoding="utf-8")
     return [
         _network(paper, network)
         for paper in tomllib.loads(text)["paper"]

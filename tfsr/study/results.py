@@ -72,7 +72,7 @@ def write(study: Study, report: dict) -> None:
     rows = _rows(report)
     with (
         files.replacing(study.out / "study.csv") as temporary,
-        open(temporary, "w", newline="") as file,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()

@@ -209,7 +209,7 @@ class RunLog(keras.callbacks.Callback):
         self.rows.append({"epoch": epoch + 1, **scalars, "learning_rate": rate})
         with (
             files.replacing(self.out / "log.csv") as temporary,
-            open(temporary, "w", newline="") as file,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.DictWriter(file, self.rows[0])
             writer.writeheader()
@@ -254,7 +254,7 @@ def read_log(out: str | Path) -> list[dict]:
     """
     log = Path(out) / "log.csv"
     try:
-        with open(log, newline="") as file:
+        with open(log, newline="", encoding="utf-8") as file:
             rows = [
                 {key: float(value) for key, value in row.items()}
                 for row in csv.DictReader(file)

@@ -25,7 +25,7 @@ def is_fast(precision: str) -> bool:
     if precision == "float32" or not all(d.startswith("cpu") for d in devices):
         return True
     try:
-        lines = PROCESSOR.read_text().splitlines()
+        lines = PROCESSOR.read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return False
     names = (line.partition(":") for line in lines)

@@ -47,4 +47,4 @@ def restorers() -> dict[str, DataConfig]:
 
 
 def _entries():
-    return json.loads((released.FOLDER / INDEX).read_text())["models"]
+    return json.loads((released.FOLDER / INDEX).read_text(encoding="utf-8"))["models"]

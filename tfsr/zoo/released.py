@@ -128,5 +128,5 @@ def write_digests() -> None:
 
 def digests() -> dict[str, str]:
     """Returns the SHA-256 of all released files by name, as hexadecimals."""
-    lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
+    lines = (FOLDER / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     return {name: digest for digest, name in (line.split("  ") for line in lines)}
