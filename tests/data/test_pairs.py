@@ -109,6 +109,28 @@ def test_a_folder_of_lr_is_used(benchmark):
         BenchmarkFolder(benchmark, 2)
 
 
+def test_div2k_as_it_unpacks(benchmark, monkeypatch):
+    """DIV2K_valid_HR, and DIV2K_valid_LR_bicubic/X2 beside it."""
+    (benchmark / "HR").rename(benchmark / "DIV2K_valid_HR")
+    a, b = noise(6, 9, seed=1), noise(6, 8, seed=2)
+    add_lr(benchmark, 2, a=a, b=b)
+    (benchmark / "LR_bicubic").rename(benchmark / "DIV2K_valid_LR_bicubic")
+    monkeypatch.chdir(benchmark / "DIV2K_valid_HR")
+    for folder in (benchmark / "DIV2K_valid_HR", "."):
+        for pair, lr in zip(BenchmarkFolder(folder, 2), (a, b), strict=True):
+            np.testing.assert_array_equal(pair.lr, lr)
+        for pair in BenchmarkFolder(folder, 3):  # X3 is absent, so it is made
+            np.testing.assert_array_equal(pair.lr, imresize(pair.hr, 1 / 3))
+    with pytest.raises(InputError, match="not looked into: DIV2K_valid_HR, DIV2K_val"):
+        BenchmarkFolder(benchmark, 2)
+
+
+def test_lr_beside_images_that_are_not_in_hr_is_refused(benchmark):
+    (benchmark / "HR" / "LR").mkdir()
+    with pytest.raises(InputError, match=r"LR: is not used, as there is no .*HR/HR"):
+        BenchmarkFolder(benchmark / "HR", 2)
+
+
 def test_a_missing_lr_file_is_an_error(benchmark):
     add_lr(benchmark, 2, a=noise(6, 9))
     with pytest.raises(InputError, match=r"X2/bx2\.png: missing.*each of the 2"):

@@ -416,6 +416,31 @@ def test_several_files_are_refused_with_advice(run, command):
     assert error.startswith("tfsr: 3 inputs: give one photo, or the folder of all (")
 
 
+@pytest.mark.parametrize("command", ["upscale", "restore"])
+def test_without_a_photo_it_alone_is_asked_for(run, command):
+    code, _, error = run(command)
+    assert code == 2
+    assert error.startswith("tfsr: the following arguments are required: input (see ")
+
+
+@pytest.mark.parametrize(
+    ("photo", "model", "warned"),
+    [
+        ("jpeg_10.jpg", "sesr_s_x2_int8", True),
+        ("jpeg_10.jpg", "photo_x2_int8", False),
+        ("photo.png", "sesr_s_x2_int8", False),
+        ("jpeg_10.jpg", "bicubic", False),
+    ],
+)
+def test_a_model_for_clean_files_is_taken_with_a_warning(
+    here, capsys, photo, model, warned
+):
+    assert main(["upscale", photo, "--model", model, "--scale", "2"]) == 0
+    said = capsys.readouterr().err
+    assert (f"{photo}: {model} is for clean files" in said) == warned
+    assert said.count("\n") == 1 + warned
+
+
 def test_restore_chooses_only_where_it_can_tell(here, capsys):
     assert main(["restore", "jpeg_10.jpg"]) == 0
     assert Path("jpeg_10_restored.jpg").is_file()

@@ -40,7 +40,7 @@ def add(command):
 def _with_files(command, suffix):
     command.add_argument("input", help="an image, or a folder with its subfolders")
     command.add_argument(
-        "others", nargs="*", action=_Others, help=argparse.SUPPRESS
+        "others", nargs="*", default=[], action=_Others, help=argparse.SUPPRESS
     )  # what a shell makes of *.jpg
     command.add_argument(
         "-o",
@@ -90,8 +90,10 @@ def _upscale(options):
         released.enlarger(scale)  # whose mistake comes before any photo is read
 
     def choose(photo):
-        from tfsr.zoo.choosing import enlarger_of
+        from tfsr.zoo.choosing import Choice, enlarger_of, warning_of
 
+        if options.model:
+            return Choice(options.model, "", warning_of(options.model, photo, scale))
         return enlarger_of(photo, scale)
 
     if options.out is None:
@@ -116,8 +118,10 @@ def _restore(options):
             return load_upscaler(model, 1)
 
     def choose(photo):
-        from tfsr.zoo.choosing import restorer_of
+        from tfsr.zoo.choosing import Choice, restorer_of
 
+        if options.model:
+            return Choice(options.model, "")
         return restorer_of(photo)
 
     return _run(options, load, choose)
@@ -142,7 +146,7 @@ def _beside(source, suffix):
 
 
 def _run(options, load, choose):
-    """Upscales the files, by the model asked for or the one that is chosen for each.
+    """Upscales the files, each by the model that is chosen for it.
 
     Args:
         options: Those of the command.
@@ -177,7 +181,7 @@ def _run(options, load, choose):
         for i, job in enumerate(jobs, 1):
             progress.set_description(one_line(f"{i}/{len(jobs)} {job.source.name}"))
             with failures.kept(job.source):
-                upscaler = load(options.model or models.chosen(job.source))
+                upscaler = load(models.chosen(job.source))
                 tile = tile_side(upscaler, options.tile)
                 if options.self_ensemble:
                     upscaler = SelfEnsemble(upscaler)
@@ -240,8 +244,9 @@ class _Models:
     def chosen(self, photo):
         """Returns the model for a photo; says why, and each warning once."""
         choice = self.choose(photo)
-        self.taken[choice.model] += 1
-        if self.alone:
+        if choice.found:
+            self.taken[choice.model] += 1
+        if choice.found and self.alone:
             say(f"{photo}: {choice.found}; by {choice.model}.")
         if choice.warning and choice.warning not in self.warnings:
             self.warnings.add(choice.warning)

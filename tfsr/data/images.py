@@ -30,7 +30,11 @@ def list_images(folder: str | Path) -> list[Path]:
         if file.suffix.lower() in SUFFIXES and not is_hidden(file)
     )
     if not files:
-        raise InputError(f"{folder}: no image in it; expected {', '.join(SUFFIXES)}.")
+        inside = [f.name for f in folder.iterdir() if f.is_dir() and not is_hidden(f)]
+        advice = f"expected {', '.join(SUFFIXES)}"
+        if inside:
+            advice = f"its folders are not looked into: {', '.join(sorted(inside))}"
+        raise InputError(f"{folder}: no image in it; {advice}.")
     return files
 
 

@@ -41,8 +41,9 @@ class BenchmarkFolder:
     """HR images, and LR images beside them or made by a degradation.
 
     `folder` holds images, or `HR/` and optionally `LR_bicubic/X{scale}/` or `LR/`, with
-    `NAMEx{scale}.png` or `NAME.png`. HR is cropped from the top left to a multiple of
-    the scale.
+    `NAMEx{scale}.png` or `NAME.png`. Beside a folder `NAME_HR` they may lie in
+    `NAME_LR_bicubic/X{scale}/`, as DIV2K's archives unpack. HR is cropped from the top
+    left to a multiple of the scale.
 
     With `rescale`, every HR image is first shrunk by that factor, as in Fig. 10 of the
     MS3-Conv paper (0.8, 0.6, 0.5), so that the same pattern comes at other
@@ -110,21 +111,31 @@ class BenchmarkFolder:
         hr = self.folder / "HR"
         self.hr_files = list_images(hr if hr.is_dir() else self.folder)
         made = rescale != 1 or channels == "y" or after_bicubic(degradation) is None
-        lr = self._lr_folder(made) if hr.is_dir() else None
-        if lr:
+        if lr := self._lr_folder(made):
             self.lr_files = lr_files(lr, self.hr_files, scale)
 
     def _lr_folder(self, made):
         """Returns the folder of the LR files to use; None where LR is made."""
-        benchmark, plain = (
-            self.folder / "LR_bicubic" / f"X{self.scale}",
-            self.folder / "LR",
-        )
-        if plain.is_dir() and (made or benchmark.is_dir()):
-            reason = "LR is made of HR here" if made else f"there is {benchmark} too"
+        hr, plain = self.folder / "HR", self.folder / "LR"
+        benchmark = self._lr_bicubic() / f"X{self.scale}"
+        reason = ""
+        if made:
+            reason = "LR is made of HR here"
+        elif not hr.is_dir():
+            reason = f"there is no {hr} beside it"
+        elif benchmark.is_dir():
+            reason = f"there is {benchmark} too"
+        if plain.is_dir() and reason:
             raise InputError(f"{plain}: is not used, as {reason}; move it elsewhere.")
         found = [folder for folder in (benchmark, plain) if folder.is_dir()]
         return found[0] if found and not made else None
+
+    def _lr_bicubic(self):
+        """Returns `LR_bicubic`; of DIV2K_valid_HR `DIV2K_valid_LR_bicubic` beside."""
+        folder = self.folder.resolve()
+        if not folder.name.endswith("_HR") or (folder / "HR").is_dir():
+            return self.folder / "LR_bicubic"
+        return folder.with_name(f"{folder.name.removesuffix('HR')}LR_bicubic")
 
     def identity(self) -> dict:
         """Returns what tells these images from others of a folder of the same name."""

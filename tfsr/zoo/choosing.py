@@ -1,9 +1,11 @@
 """Which released model suits a file, where none is asked for."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfsr.config import DataConfig
+from tfsr.config import DataConfig, parse_config
+from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.photos import read_photo
 from tfsr.photos.noise import noise_sigma
@@ -47,7 +49,7 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
         InputError: If there is none for the scale.
     """
     name, origin, warning = released.enlarger(scale), origin_of(file), ""
-    if origin.lossy and (origin.quality or 0) <= LOSSY_QUALITY:
+    if _is_spoiled(origin):
         if scale in released.by_scale(PHOTO):
             name = PHOTO
         else:
@@ -55,6 +57,31 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
     in_float = origin.bits == 16
     model = name if in_float else released.in_8_bits(name, scale)
     return Choice(model, str(origin), warning)
+
+
+def warning_of(model: str | Path, file: str | Path, scale: int | None) -> str:
+    """Returns what to know before a model that was asked for enlarges a file, or "".
+
+    Args:
+        model: The model; of ours alone it is known what they are for.
+        file: The photo.
+        scale: The scale asked for; None for the model's smallest.
+    """
+    if _is_for_clean_files(model, scale) and _is_spoiled(origin_of(file)):
+        return f"{released.named(str(model))} {SHARPER}"
+    return ""
+
+
+@functools.cache
+def _is_for_clean_files(model: str | Path, scale: int | None) -> bool:
+    file = released.find(model, scale, smallest=True)
+    if file.parent != released.FOLDER:
+        return False
+    return parse_config(released.config(file)).data.task == BICUBIC
+
+
+def _is_spoiled(origin: Origin) -> bool:
+    return origin.lossy and (origin.quality or 0) <= LOSSY_QUALITY
 
 
 def rule() -> dict:
