@@ -81,7 +81,7 @@ def _is_for_clean_files(model: str | Path, scale: int | None) -> bool:
 
 
 def _is_spoiled(origin: Origin) -> bool:
-    return origin.lossy and (origin.quality or 0) <= LOSSY_QUALITY
+    return bool(origin.lossy) and (origin.quality or 0) <= LOSSY_QUALITY
 
 
 def rule() -> dict:
