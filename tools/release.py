@@ -220,16 +220,18 @@ def describe(options, config, model):
     head = config.text.partition("# tfsr ")[0].splitlines()
     about = " ".join(line[2:] for line in head if line.startswith("# "))
     verb = "restore" if scales(model) == (1,) else "upscale"
+    of_scale = f"_x{scales(model)[0]}" if len(scales(model)) > 1 else ""
     return [
         f"# {options.name}\n",
         f"{about}\n",
+        f"- Use: `tfsr {verb} photo.jpg --model {options.name}{of_scale}_int8`; "
+        f"`{options.name}` is the network in float, with the extra `train`",
         f"- Network: {config.model['name']}, {complexity.params(model):,} parameters; "
         f"config `{options.name}.toml`",
         f"- Trained on {', '.join(sets)} images{without}; the epoch chosen on "
         f"{Path(config.data.val).name}",
         f"- {_steps(options.run):,} steps, {options.hours:g} hours on a 2-core server",
         f"- Degradation: {config.data.task}",
-        f"- Use: `tfsr {verb} photo.jpg -o out.png --model {options.name}`",
     ]
 
 

@@ -58,7 +58,7 @@ def make_card(trained, photographs, tmp_path, monkeypatch, no_memory_measured):
 
 def test_a_card_as_converted(make_card):
     card = make_card("--note", "The paper prints more.", "--note", "It had longer.")
-    assert card.startswith("# tiny\n\nA tiny network.\n\n- Network:")
+    assert card.startswith("# tiny\n\nA tiny network.\n\n- Use: `tfsr upscale ")
     (trained_on,) = re.findall("^- Trained on (.*)", card, re.M)
     assert re.match(r"photographs\d+ \(3\) images, without chelsea; the", trained_on)
     assert "- 2 steps, 1.5 hours on a 2-core server" in card
