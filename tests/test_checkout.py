@@ -1,5 +1,6 @@
 """A checkout works by itself, whatever is installed."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,12 @@ def test_the_scripts_run_beside_an_installed_wheel():
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
         assert option in done.stdout
+
+
+def test_a_commit_is_checked_by_what_ci_checks_with():
+    """Another version of a linter would refuse what CI takes."""
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    commands = re.findall("entry: (.*)", hooks)
+    assert hooks.count("language: system") == hooks.count("- id: ") == len(commands)
+    steps = (ROOT / ".ci" / "run").read_text()
+    assert [c for c in commands if f".venv/bin/{c}" not in steps] == []

@@ -105,27 +105,17 @@ def test_commands_parse(command):
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch, photographs):
-    """The folder of a reader, who has the configs, images, and what the demo made."""
-    import keras
-
-    from tfsr.data import BenchmarkFolder
-    from tfsr.models import carn_m
-    from tfsr.tflite.conversion import convert
-
+    """The folder of a reader, who has the configs and images."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "configs", "configs")
     for folder in (
-        *("photos/train", "photos/held_out", "holiday", "demo"),
+        *("photos/train", "photos/held_out", "holiday"),
         *(f"data/test/{name}" for name in ("Set5", "Set14", "LIVE1_gray")),
     ):
         Path(folder).mkdir(parents=True)
         for image in sorted(photographs.iterdir())[:2]:
             shutil.copy(image, folder)
     shutil.copy(photographs / "coffee.png", "photo.jpg")
-    keras.utils.set_random_seed(0)
-    model = carn_m(2, filters=8, blocks=1, groups=2)
-    images = BenchmarkFolder("holiday", 2)
-    convert(model, 2, "int8", [None], Path("demo/carn_m_x2_int8.tflite"), images)
 
 
 @pytest.mark.usefixtures("no_memory_measured", "untraced")

@@ -42,7 +42,7 @@ def _spread(report):
     if not spread:
         return ""
     image = max(spread, key=spread.__getitem__)
-    return f"; a gray {image} comes out with {spread[image]} levels of colour"
+    return f"; a gray image ({image}) comes out with {spread[image]} levels of colour"
 
 
 def _in_tiles(report):
