@@ -89,6 +89,32 @@ def test_what_needs_tensorflow_says_what_to_install(without, command):
 
 
 @pytest.mark.parametrize(
+    "wanted",
+    [
+        "tfsr.MODELS",
+        "tfsr.layers",
+        "tfsr.load_model('sesr_m', scale=2)",
+        "tfsr.load_upscaler('sesr_m', scale=2)",
+        "tfsr.metrics.PSNR",
+        "tfsr.data.PatchDataset",
+    ],
+)
+def test_python_says_what_to_install_too(wanted):
+    block, _, _ = WITHOUT.partition("from tfsr.cli")
+    code = f"{block}import tfsr\n{wanted}"
+    done = subprocess.run(
+        [sys.executable, "-c", code, ",".join(extras.MODULES)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.endswith(
+        "\nModuleNotFoundError: this needs TensorFlow and Keras: "
+        f"pip install -e '{ROOT}[train]'\n"
+    )
+
+
+@pytest.mark.parametrize(
     ("command", "light"),
     [
         ("upscale photo.png --model photo --scale 4", "photo_x2_int8 or photo_x4_int8"),

@@ -54,11 +54,14 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        return importlib.import_module(f"tfsr.{name}")
-    if name in _HOMES:
+    if name not in _MODULES and name not in _HOMES:
+        raise AttributeError(f"module 'tfsr' has no attribute {name!r}")
+    from tfsr.extras import explained
+
+    with explained():
+        if name in _MODULES:
+            return importlib.import_module(f"tfsr.{name}")
         return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'tfsr' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

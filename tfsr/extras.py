@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import json
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -25,6 +26,17 @@ def check(module: str) -> None:
     """Raises a `ModuleNotFoundError`, before any work, if a module is missing."""
     if importlib.util.find_spec(module) is None:
         raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Has the error of a module of `MODULES` that is missing say how to install it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in MODULES:
+            raise
+        raise ModuleNotFoundError(needs(error.name), name=error.name) from None
 
 
 def needs(module: str) -> str:

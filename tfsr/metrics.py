@@ -262,7 +262,8 @@ def figures(
 
 def __getattr__(name: str) -> object:
     if name in ("PSNR", "SSIM"):  # which are of Keras; the functions need none
-        from tfsr.layers import quality
+        with extras.explained():
+            from tfsr.layers import quality
 
         return getattr(quality, name)
     raise AttributeError(f"module 'tfsr.metrics' has no attribute {name!r}")

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tfsr.extras import explained
+
 
 def import_keras() -> None:
     """Imports Keras without the messages TensorFlow prints before its logging is up.
@@ -14,7 +16,7 @@ def import_keras() -> None:
     as much CPU time (docs/training.md).
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    with quiet_stderr():
+    with explained(), quiet_stderr():
         import keras  # noqa: F401
 
 

@@ -19,6 +19,7 @@ from tfsr.data.images import (
 from tfsr.data.pairs import BenchmarkFolder, Pair
 from tfsr.data.resize import imresize
 from tfsr.data.sampler import PatchSampler
+from tfsr.extras import explained
 
 if TYPE_CHECKING:
     from tfsr.data.dataset import PatchDataset
@@ -47,7 +48,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "PatchDataset":  # which is of Keras; reading images needs none
-        from tfsr.data.dataset import PatchDataset
+        with explained():
+            from tfsr.data.dataset import PatchDataset
 
         return PatchDataset
     raise AttributeError(f"module 'tfsr.data' has no attribute {name!r}")
