@@ -107,17 +107,17 @@ ADVICE = (
     Advice(
         ("gpu", "qualcomm"),
         lambda facts: not facts.get("size"),
-        "refuse a file of open size or take it in parts; give --size HxW",
+        "refuse a file of open size or take it in parts; convert with --size HxW",
     ),
     Advice(
         ("qualcomm",),
         lambda facts: facts["format"] == "dynamic_int8",
-        "take dynamic_int8 in parts; give --format int8",
+        "take dynamic_int8 in parts; convert with --format int8",
     ),
     Advice(
         ("cpu", "gpu", "qualcomm"),
         lambda facts: facts["format"] == "int16x8",
-        "take int16x8 in parts or not at all; give --format int8",
+        "take int16x8 in parts or not at all; convert with --format int8",
     ),
 )
 

@@ -256,12 +256,13 @@ def test_advice_names_whom_it_is_for(tmp_path, files):
     assert line.startswith("gpu and qualcomm would refuse a file of open size")
     dynamic = facts_of(tmp_path, files[0], format="dynamic_int8")
     assert advice(dynamic) == [
-        "qualcomm would take dynamic_int8 in parts; give --format int8."
+        "qualcomm would take dynamic_int8 in parts; convert with --format int8."
     ]
     assert advice(dynamic, [Delegate("gpu")]) == []
     wide = facts_of(tmp_path, files[0], format="int16x8")
     assert advice(wide, [Delegate("qualcomm:SM8650")]) == [
-        "qualcomm:SM8650 would take int16x8 in parts or not at all; give --format int8."
+        "qualcomm:SM8650 would take int16x8 in parts or not at all; "
+        "convert with --format int8."
     ]
 
 
