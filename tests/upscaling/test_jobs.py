@@ -417,6 +417,15 @@ def test_several_files_are_refused_with_advice(run, command):
 
 
 @pytest.mark.parametrize("command", ["upscale", "restore"])
+def test_what_is_no_photo_is_one_line(here, capsys, command):
+    Path("raw.cr2").write_bytes(b"II*\0CR")
+    assert main([command, "raw.cr2"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("tfsr: raw.cr2: not an image of a supported kind")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["upscale", "restore"])
 def test_without_a_photo_it_alone_is_asked_for(run, command):
     code, _, error = run(command)
     assert code == 2

@@ -33,14 +33,18 @@ class Origin:
         gray: Whether there is one channel.
         lossy: Such as "JPEG of quality 75"; "" where nothing was lost.
         quality: Quality of a JPEG on the scale of the IJG's encoder, 1 to 100.
+        known: Whether the file could be read; it has no words if not.
     """
 
     bits: int = 8
     gray: bool = False
     lossy: str = ""
     quality: int | None = None
+    known: bool = True
 
     def __str__(self):
+        if not self.known:
+            return ""
         return f"a {self.lossy}" if self.lossy else "a file without loss"
 
 
@@ -57,7 +61,7 @@ def origin_of(file: str | Path) -> Origin:
         kind = "JPEG" if isinstance(image, JpegImageFile) else image.format
         lossy, quality = LOSSY.get(kind, _nothing)(image, stream)
         return Origin(16 if deep else 8, gray, lossy, quality)
-    return Origin()
+    return Origin(known=False)
 
 
 def _nothing(image, stream):
