@@ -250,13 +250,12 @@ def figures(
     """
     if hr.shape[-1] == 1:
         return {name: METRICS[name].function(sr, hr, border) for name in names}
-    views = {key: v for name in names for key, v in METRICS[name].views.items()}
-    seen = {key: (view(sr), view(hr)) for key, view in views.items()}
+    suffixes = dict.fromkeys(key for name in names for key in METRICS[name].views)
     return {
-        f"{name}{key}": METRICS[name].function(*images, border)
-        for key, images in seen.items()
+        f"{name}{suffix}": METRICS[name].function(view(sr), view(hr), border)
+        for suffix in suffixes
         for name in names
-        if key in METRICS[name].views
+        if (view := METRICS[name].views.get(suffix))
     }
 
 
