@@ -42,6 +42,7 @@ TIFF_COLORS = {
     32803: ("raw sensor data", 1),
     34892: ("linear raw data", 3),
 }
+RGB565 = "BGR;16"  # of BMP: 16 bits a pixel, not a sample
 TIFF_NUMBERS = {1: "", 2: "signed ", 3: "floating-point ", 4: ""}
 # Pillow's limits and logger and Python's warning filters belong to the process.
 _lock = threading.Lock()
@@ -134,6 +135,19 @@ def open_image(stream: BinaryIO, whole: bool = True) -> Any:
         image.verify()
         image = _identified(stream)  # because that ends the image
     return image
+
+
+def raw_mode_of(image: Any) -> str:
+    """Returns how Pillow unpacks the pixels of an open image, such as "RGB;16B"."""
+    args = image.tile[0].args if image.tile else ""
+    return args if isinstance(args, str) else str(args[0])
+
+
+def has_16_bits(image: Any) -> bool:
+    """Returns whether the samples of an open image are read as 16 bits."""
+    if image.mode == "CMYK":  # which is converted to RGB of 8 bits
+        return False
+    return "16" in image.mode or ";16" in raw_mode_of(image).removeprefix(RGB565)
 
 
 def _identified(stream):

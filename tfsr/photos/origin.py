@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from PIL.JpegImagePlugin import JpegImageFile
 
 from tfsr.errors import InputError
-from tfsr.photos.opening import AVIF, HEIC, image_file, open_image
+from tfsr.photos.opening import AVIF, HEIC, has_16_bits, image_file, open_image
 
 # Steps for luma, of Annex K of ITU-T T.81: the IJG's of quality 50.
 TABLE_K_1 = (
@@ -51,12 +51,11 @@ def origin_of(file: str | Path) -> Origin:
         if stream.read(8) in (*HEIC, *AVIF):
             return Origin(lossy="HEIC or AVIF file")
         image = open_image(stream, whole=False)
-        deep = "16" in f"{image.mode} {image.tile}".partition(";")[2]
         gray = image.getbands()[0] in ("1", "L", "I")
         # Whatever Pillow calls it: MPO is a JPEG with previews.
         kind = "JPEG" if isinstance(image, JpegImageFile) else image.format
         lossy, quality = LOSSY.get(kind, _nothing)(image, stream)
-        return Origin(16 if deep else 8, gray, lossy, quality)
+        return Origin(16 if has_16_bits(image) else 8, gray, lossy, quality)
     return Origin()
 
 

@@ -17,11 +17,10 @@ from PIL import ImageCms
 from PIL.ExifTags import Base as Tag
 
 from tfsr.photos.exif import collect, directory_of, set_integers
-from tfsr.photos.opening import image_file, open_image
+from tfsr.photos.opening import has_16_bits, image_file, open_image, raw_mode_of
 from tfsr.photos.photo import COLOR_CHUNKS, Photo
 
 PART_ROWS = 256
-RGB565 = "BGR;16"  # of BMP: 16 bits a pixel, not a sample
 # By data colour space of an ICC profile, the channels of the pixels that it describes.
 ICC_CHANNELS = {b"GRAY": 1, b"RGB ": 3}
 # By EXIF orientation, the view of `(H, W, ...)` that is the right way up.
@@ -53,12 +52,11 @@ def _read(stream: BinaryIO) -> Photo:
         notes.append(f"first of the {image.n_frames} pictures in the file taken")
     if image.format == "TIFF" and image.n_frames > 1:
         notes.append("smaller copies of the picture in the file left out")
-    raw_mode = _raw_mode(image)
-    deep = "16" in image.mode or ";16" in raw_mode.removeprefix(RGB565)
-    if image.mode == "CMYK" or not deep:
-        pixels = _eight_bits(image, notes)
-    else:
+    raw_mode = raw_mode_of(image)
+    if has_16_bits(image):
         pixels = _sixteen_bits(stream, image)
+    else:
+        pixels = _eight_bits(image, notes)
     if image.format == "TIFF" and 0 in np.ravel(image.tag_v2.get(Tag.ExtraSamples, ())):
         notes.append("extra channel of unknown meaning left out")
     if image.format == "AVIF" and _is_deep_avif(stream):
@@ -83,11 +81,6 @@ def _read(stream: BinaryIO) -> Photo:
         _color_chunks(stream) if image.format == "PNG" else {},
         notes,
     )
-
-
-def _raw_mode(image):
-    args = image.tile[0].args if image.tile else ""
-    return args if isinstance(args, str) else str(args[0])
 
 
 def _eight_bits(image, notes):
@@ -124,7 +117,7 @@ def _as_array(image):
 
 
 def _rgb_from_cmyk(image, notes):
-    depth = "16-bit " if ";16" in _raw_mode(image) else ""
+    depth = "16-bit " if ";16" in raw_mode_of(image) else ""
     icc = image.info.get("icc_profile")
     if icc:
         image.load()
@@ -150,7 +143,7 @@ def _rgb_from_cmyk(image, notes):
 
 def _sixteen_bits(stream, image):
     """Returns the pixels as uint16 `(H, W, C)`; C is 1 or 3, one more with alpha."""
-    raw_mode = _raw_mode(image)
+    raw_mode = raw_mode_of(image)
     tags = image.tag_v2 if image.format == "TIFF" else {}
     if raw_mode == "LA;16B":  # unpacked as RGBA, the four bytes of gray and alpha
         return _decode(image, "RGBA").view(">u2").astype(np.uint16)
