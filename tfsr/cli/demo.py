@@ -1,6 +1,8 @@
 """`tfsr demo`."""
 
+from tfsr.cli.output import on_stderr
 from tfsr.quiet import import_keras
+from tfsr.terminal import printable
 
 
 def add(command):
@@ -10,6 +12,8 @@ def add(command):
 
 def run(options):
     import_keras()
-    from tfsr.demo import run_demo
+    from tfsr.demo import run_demo, summary
 
-    run_demo(options.out)
+    with on_stderr():
+        report = run_demo(options.out)
+    print(printable(summary(report, options.out), keep="\n"))
