@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tfsr
 from tfsr.cli import main, summary
 from tfsr.data import imresize, read_image
 from tfsr.errors import NotFiniteError
 from tfsr.models import carn_m
+from tfsr.tflite import metadata
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,22 @@ def test_evaluate_rescaled_images(run, tmp_path, images):
     by_hand = evaluate(tmp_path / "rescaled")
     assert by_hand["protocol"]["rescale"] == 1
     assert report["mean"] == by_hand["mean"]
+
+
+@pytest.mark.parametrize(
+    ("degradation", "expected"),
+    [(None, "degradation: unknown"), ([5], "degradation must be a table, not 5")],
+)
+def test_inspect_says_what_it_knows_of_the_degradation(
+    run, tmp_path, degradation, expected
+):
+    released = Path(tfsr.__file__).parent / "released/sesr_m_x2_int8.tflite"
+    facts = {**metadata.read(released), "degradation": degradation}
+    file = tmp_path / "model.tflite"
+    file.write_bytes(metadata.attach(released.read_bytes(), facts))
+    code, out, err = run("inspect", file)
+    assert code == (2 if isinstance(degradation, list) else 0)
+    assert expected in out + err
 
 
 def test_json_without_a_file_prints_only_json(run, images):

@@ -510,6 +510,8 @@ def from_table(table: dict | list[dict]) -> Degradation:
         if not table:
             raise ValueError("degradation must have a table or more, not [].")
         return chain(map(from_table, table))
+    if not isinstance(table, dict):
+        raise ValueError(f"degradation must be a table, not {table!r}.")
     name = table.get("name")
     if not isinstance(name, str) or name not in DEGRADATIONS:
         raise ValueError(
