@@ -397,7 +397,7 @@ def test_arguments_that_the_builder_rejects(write, override, message):
 
 @pytest.mark.parametrize("override", ["train=3", "train.epochs.x=3", "model=3"])
 def test_overrides_that_do_not_fit_the_tables(write, override):
-    with pytest.raises(InputError, match=r"--set|tiny"):
+    with pytest.raises(InputError, match=f"{override}|tiny"):
         read_config(write(TINY), [override])
 
 

@@ -268,7 +268,7 @@ def convert(
         reports[0]["notes"].insert(
             0,
             "warning: calibrated on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less.",
+            "`calibrate` with a folder of images like your own loses less.",
         )
     return reports[0] if len(reports) == 1 else {"files": reports}
 
@@ -282,7 +282,7 @@ def _compiler(name, is_open):
     if target.kind.compile is None:
         raise InputError(f"{name}: nothing is compiled for it beforehand.")
     if is_open:
-        raise InputError(f"{name}: compiles files of fixed size; give --size.")
+        raise InputError(f"{name}: compiles files of fixed size; give a `size`.")
     return target
 
 

@@ -385,7 +385,9 @@ def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
     for override in overrides:
         _override(tables, override)
         if len(tables) > 1:
-            raise InputError(f"--set {override}: without a config must be model.key.")
+            raise InputError(
+                f"{override}: must be model.key=value where there is no config."
+            )
     return _check_arguments(_check_model(tables["model"], name), name)
 
 
@@ -459,7 +461,7 @@ def _override(tables, override):
     section, dot, key = target.strip().partition(".")
     if not (separator and dot and section and key):
         raise InputError(
-            f"--set {override}: must be section.key=value, such as train.epochs=3."
+            f"{override}: must be section.key=value, such as train.epochs=3."
         )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
@@ -467,7 +469,7 @@ def _override(tables, override):
         parsed = value.strip()
     table = tables.setdefault(section, {})
     if not isinstance(table, dict):
-        raise InputError(f"--set {override}: [{section}] is not a table.")
+        raise InputError(f"{override}: [{section}] is not a table.")
     table[key] = parsed
 
 

@@ -117,7 +117,7 @@ def test_a_network_of_colours_has_no_luma_protocol(run, tmp_path, photographs):
     tfsr.models.carn(2, filters=4, blocks=1, units=1).save(file)
     code, _, err = run("evaluate", file, photographs, "--protocol", "luma")
     assert code == 2
-    assert "is for networks of Y" in err
+    assert "only networks of luma" in err
 
 
 def test_converts_to_int8_in_colour(
@@ -137,7 +137,7 @@ def test_converts_to_int8_in_colour(
     assert "RGB" in facts["metadata"]["input"]
     code, _, err = run("evaluate", file, photographs, "--protocol", "luma")
     assert code == 2
-    assert "is for networks of Y" in err
+    assert "only networks of luma" in err
 
 
 # SCN, Table 1: bicubic's column.

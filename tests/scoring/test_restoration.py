@@ -378,7 +378,7 @@ def enlarger(tmp_path_factory):
         (("evaluate", "bicubic", "{images}", "--scale", "1"), "2 or more"),
         (
             ("evaluate", "bicubic", "{images}", "--scale", "2", "--seed", "5"),
-            "bicubic: enlarges; --uint8 and --seed",
+            "bicubic: enlarges clean LR; --uint8 and --seed",
         ),
         (
             ("upscale", "{images}", "-o", "o", "--model", "{run}"),
@@ -395,7 +395,7 @@ def enlarger(tmp_path_factory):
         ),
         (
             ("evaluate", "{run}", "{images}", "--jpeg", "10", "--uint8"),
-            "--uint8: is for noise",
+            "--uint8 is for noise",
         ),
     ],
 )

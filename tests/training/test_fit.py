@@ -595,7 +595,7 @@ def test_another_config_in_the_same_folder_is_an_error(run, make_config):
     message = (
         r"run: holds a run of another config, which differs in model\.units, train"
     )
-    with pytest.raises(InputError, match=message + r"\.batch; give a new --out"):
+    with pytest.raises(InputError, match=message + r"\.batch; give a new `out`"):
         train(make_config(train__batch=3, train__epochs=3, model__units=2), run[0])
     assert {f: f.stat().st_mtime_ns for f in run[0].iterdir()} == before
 
@@ -707,7 +707,7 @@ def test_mistakes_show_before_the_cache_is_built(make_config, tmp_path, monkeypa
     monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="nowhere: not a folder"):
         train(make_config(data__val="nowhere"), tmp_path / "run")
-    with pytest.raises(InputError, match="--tensorboard: needs pip install"):
+    with pytest.raises(InputError, match="TensorBoard needs pip install"):
         train(make_config(), tmp_path / "run", tensorboard=True)
 
 

@@ -4,6 +4,7 @@ from tfsr.cli.arguments import (
     known_model,
     positive,
     positives,
+    whole,
     with_dynamic_size,
     with_json,
 )
@@ -26,7 +27,7 @@ def add(command):
     )
     benchmark.add_argument("--runs", type=positive, default=30, help="timed runs")
     benchmark.add_argument(
-        "--warmup", type=positive, default=3, metavar="N", help="runs before those"
+        "--warmup", type=whole, default=3, metavar="N", help="runs before those"
     )
     benchmark.add_argument(
         "--profile", action="store_true", help="time every operator as well"

@@ -10,7 +10,7 @@ from tfsr.cli.arguments import (
     with_json,
 )
 from tfsr.cli.delegates import delegates_of
-from tfsr.cli.output import present, say
+from tfsr.cli.output import naming_options, present, say
 from tfsr.cli.verification import check, loss_line, with_picture
 from tfsr.tflite.formats import FORMATS
 
@@ -90,7 +90,7 @@ def run(options):
     reports = report.get("files", [report])
     for of_file in reports:
         for note in of_file.pop("notes"):
-            say(note)
+            say(naming_options(note, options))
     lines = [
         f"{r['file']}: {r['size_bytes'] / 1000:.0f} KB, {loss_line(r)}" for r in reports
     ]

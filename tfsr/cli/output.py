@@ -1,6 +1,7 @@
 """What commands print: messages on standard error, results on standard output."""
 
 import contextlib
+import re
 import sys
 
 from tfsr import files
@@ -14,6 +15,16 @@ def say(message):
 def fail(message, code=2):
     say(message)
     return code
+
+
+def naming_options(message, options):
+    """Returns a message of a function, its arguments such as `scale` as `--scale`."""
+
+    def option(argument):
+        known = hasattr(options, argument[1])
+        return f"--{argument[1].replace('_', '-')}" if known else argument[0]
+
+    return re.sub(r"`(\w+)`", option, str(message))
 
 
 def on_stderr():

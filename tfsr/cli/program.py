@@ -35,7 +35,7 @@ from tfsr.cli import (
     upscale,
     verify,
 )
-from tfsr.cli.output import fail
+from tfsr.cli.output import fail, naming_options
 from tfsr.errors import InputError, NotFiniteError, WorkerLostError
 from tfsr.extras import MODULES, check, needs
 from tfsr.files import check_target
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
             return code
     except InputError as error:
-        return fail(error)
+        return fail(naming_options(error, options))
     except (NotFiniteError, WorkerLostError) as error:
         return fail(error, code=1)
     except BrokenPipeError:  # of a reader such as head, who has enough

@@ -130,7 +130,7 @@ def make_server(folder: str | Path, host: str = LOCAL, port: int = 8000) -> Serv
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise InputError(
-            f"--port {port}: cannot be used here ({error.strerror}); give another."
+            f"port {port}: cannot be used here ({error.strerror}); give another."
         ) from None
 
 

@@ -20,7 +20,7 @@ def images_to_score(
     channels: int | str | None = None,
     rescale: float = 1,
     seed: int = 0,
-    rounded: bool = False,
+    uint8: bool = False,
     border: int | None = None,
 ) -> BenchmarkFolder:
     """Returns the benchmark images for an upscaler.
@@ -33,24 +33,27 @@ def images_to_score(
             3, by default those of the files.
         rescale: As for `BenchmarkFolder`.
         seed: As for `BenchmarkFolder`.
-        rounded: Whether noisy images are clipped and rounded to 8 bits; for an upscaler
+        uint8: Whether noisy images are clipped and rounded to 8 bits; for an upscaler
             of 8 bits they are anyway.
         border: As for `BenchmarkFolder`.
 
     Raises:
-        InputError: As `task_to_score` and `BenchmarkFolder`, or if `rounded` or `seed`
+        InputError: As `task_to_score` and `BenchmarkFolder`, or if `uint8` or `seed`
             is not for the images.
     """
     task, luma = task_to_score(upscaler, asked), channels == "y"
-    if task == BICUBIC and (rounded or seed):
+    if task == BICUBIC and (uint8 or seed):
         raise InputError(
-            f"{upscaler.name}: enlarges; --uint8 and --seed are for degraded LR."
+            f"{upscaler.name}: enlarges clean LR; `uint8` and `seed` are for degraded "
+            "LR."
         )
     if luma and task != BICUBIC:
-        raise InputError(f"--protocol luma: its LR is bicubic, not {task}.")
-    if rounded and not task.fractional:
-        raise InputError(f"--uint8: is for noise; these images are from {task}.")
-    if rounded or upscaler.depth == 8:
+        raise InputError(
+            f"{upscaler.name}: is scored on luma by bicubic LR, not by {task}."
+        )
+    if uint8 and not task.fractional:
+        raise InputError(f"`uint8` is for noise; these images are from {task}.")
+    if uint8 or upscaler.depth == 8:
         task = task.in_8_bits()
     images = BenchmarkFolder(
         folder,

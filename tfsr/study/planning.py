@@ -172,7 +172,7 @@ def _check_run(run):
     if changed:
         raise InputError(
             f"{run.config.source}: differs in {', '.join(changed)} from the run in "
-            f"{run.folder}; give a new --out, or the config in {saved}."
+            f"{run.folder}; give a new `out`, or the config in {saved}."
         )
 
 
@@ -183,6 +183,6 @@ def _check_agreement(first, other):
         if ours[key] != theirs[key]:
             raise InputError(
                 f"{other.file}: {key} is {theirs[key]!r} where {first.file} has "
-                f"{ours[key]!r}; a study's configs share data and budget (--set "
-                "changes all)."
+                f"{ours[key]!r}; a study's configs share data and budget; an "
+                "override changes all."
             )

@@ -20,8 +20,8 @@ from tfsr.training.states import load_state, save_state, save_weights
 from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
 
 ADVICE = (
-    "lower learning_rate or set clip_norm, with --set or in the config, and train "
-    "again: it goes on from the last epoch."
+    "lower learning_rate or set clip_norm in the config, and train again: it goes on "
+    "from the last epoch."
 )
 
 
@@ -191,13 +191,13 @@ class RunLog(keras.callbacks.Callback):
             if len(self.rows) < epoch:
                 raise InputError(
                     f"{out / 'log.csv'}: has {len(self.rows)} of the {epoch} completed "
-                    "epochs; put the whole log back, or give a new --out."
+                    "epochs; put the whole log back, or give a new `out`."
                 )
             missing = {"loss", "val_psnr", *(f"val_psnr_{name}" for name in levels)}
             if missing := sorted(missing - set(self.rows[0])):
                 raise InputError(
                     f"{out / 'log.csv'}: has no column {missing[0]}; put the whole log "
-                    "back, or give a new --out."
+                    "back, or give a new `out`."
                 )
 
     def best(self):
@@ -319,7 +319,7 @@ class TensorBoardImages(keras.callbacks.TensorBoard):
 
     def __init__(self, folder, model, folders):
         if importlib.util.find_spec("tensorboard") is None:
-            raise InputError("--tensorboard: needs pip install tensorboard.")
+            raise InputError("TensorBoard needs pip install tensorboard.")
         super().__init__(str(folder))
         self.upscalers = [KerasUpscaler(model, f.scale, f.channels) for f in folders]
         self.pairs = [next(iter(f)) for f in folders]

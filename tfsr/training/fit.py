@@ -208,7 +208,7 @@ def _warn_of_long_warmup(options):
         warmup = f", warmup = {steps // 10}" if steps >= 10 else ""
         say(
             f"warning: the learning rate rises for {schedule['warmup']} steps, and the "
-            f"training has {steps}, so it hardly learns: --set train.schedule="
+            f"training has {steps}, so it hardly learns; set train.schedule="
             f"'{{ name = \"{schedule['name']}\"{warmup} }}'"
         )
 
@@ -245,7 +245,7 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
     for what, value in {
         "the config": _checksum([config.model, config.data.task, options]),
         "the training images": _checksum(list(map(images.shapes, images.scales))),
-        "the completed epochs (--out must be a folder they share)": epoch,
+        "the completed epochs (`out` must be a folder they share)": epoch,
     }.items():
         replicas.check_same(what, value)
     more, callbacks = callbacks, [StopOnNaN()]
@@ -371,7 +371,7 @@ def check_free(out: Path, config: Config) -> list[str]:
         )
         if not free:
             raise InputError(
-                f"{out}: exists and is not a run folder; give a new --out."
+                f"{out}: exists and is not a run folder; give a new `out`."
             )
         return []
     before = read_config(saved)
@@ -380,7 +380,7 @@ def check_free(out: Path, config: Config) -> list[str]:
     if fixed and completed_epochs(out):
         raise InputError(
             f"{out}: holds a run of another config, which differs in "
-            f"{', '.join(fixed)}; give a new --out, or the config in {saved}."
+            f"{', '.join(fixed)}; give a new `out`, or the config in {saved}."
         )
     old, new = before.values(), config.values()
     return [f"{key} was {old.get(key)}, now {new.get(key)}" for key in changed]

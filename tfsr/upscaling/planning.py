@@ -55,14 +55,14 @@ def plan(
     if not source.is_dir():
         if suffix or format or shard:
             raise InputError(
-                f"{source}: --suffix, --format and --shard are for folders."
+                f"{source}: `suffix`, `format` and `shard` are for folders."
             )
         return [_job_of_file(source, out, overwrite)], 0
     files = _images_in(source, out)
     targets = _targets(files, source, out, suffix, format)
     for target in targets.values():
         if target.is_symlink() and not target.exists() and not overwrite:
-            raise InputError(f"{target}: a link to nothing; --overwrite replaces it.")
+            raise InputError(f"{target}: a link to nothing; `overwrite` replaces it.")
     ours = shard.of(files) if shard else files
     jobs = [
         Job(file, targets[file])
@@ -76,7 +76,7 @@ def _job_of_file(source, out, overwrite):
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name the file to write.")
     if os.path.lexists(out) and not overwrite:
-        raise InputError(f"{out}: exists; --overwrite replaces it.")
+        raise InputError(f"{out}: exists; `overwrite` replaces it.")
     return Job(source, out)
 
 
@@ -117,7 +117,7 @@ def _targets(files, source, out, suffix, format):
         relative = file.relative_to(source)
         target = out / relative.with_name(f"{stem}{suffix}{ending}")
         if target in origin:
-            advice = "rename one" + " or leave out --format" * bool(format)
+            advice = "rename one" + " or leave out `format`" * bool(format)
             raise InputError(
                 f"{target}: would be written for both {origin[target]} and {file}; "
                 f"{advice}."

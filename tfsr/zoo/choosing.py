@@ -121,8 +121,8 @@ def restorer_of(file: str | Path) -> Choice:
         f"{name} ({data.task.in_short})" for name, data in made_for.items()
     )
     raise InputError(
-        f"{file}: {found}, which no model of tfsr's is for; choose with --model what "
-        f"removes what: {known}."
+        f"{file}: {found}, which no model of tfsr's is for; choose a `model` by "
+        f"what it removes: {known}."
     )
 
 

@@ -54,7 +54,7 @@ def find(model: str | Path, scale: int | None = None, smallest: bool = False) ->
             has = ", ".join(f"x{s}" for s in networks)
             advice = f"not x{scale}"
             if scale is None:
-                advice = f"choose one with --scale, or as {networks[min(networks)]}"
+                advice = f"choose one by `scale`, or as {networks[min(networks)]}"
             raise InputError(f"{model}: has networks of {has}; {advice}.")
         model = networks[scale]
     found = [FOLDER / f"{model}{suffix}" for suffix in MODELS]
@@ -91,7 +91,7 @@ def enlarger(scale: int) -> str:
     if scale not in ENLARGERS:
         known = ", ".join(f"x{s}" for s in ENLARGERS)
         raise InputError(
-            f"--scale {scale}: tfsr has models for {known}; give a --model."
+            f"tfsr has models for {known}, not for x{scale}; give a `model`."
         )
     return ENLARGERS[scale]
 

@@ -74,7 +74,7 @@ def _check(source, scale, overrides):
             f"released models: {', '.join(released.names())}."
         )
     elif overrides:
-        raise InputError(f"--set {overrides[0]}: is for networks and configs.")
+        raise InputError(f"{overrides[0]}: only networks and configs take overrides.")
 
 
 def _is_config(source):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def _bicubic(scale, channels):
     if scale in (None, 1):
-        raise InputError("bicubic: needs --scale, 2 or more.")
+        raise InputError("bicubic: needs a `scale` of 2 or more.")
     return BicubicUpscaler(scale, channels)
 
 
@@ -105,7 +105,7 @@ def pick_scale(name: str, available: tuple[int, ...], scale: int | None) -> int:
         return available[0]
     if scale not in available:
         has = ", ".join(f"x{s}" for s in available)
-        advice = {None: "choose one with --scale", 1: "it enlarges; see tfsr upscale"}
+        advice = {None: "choose one by `scale`", 1: "it enlarges; see tfsr upscale"}
         raise InputError(f"{name}: has {has}; {advice.get(scale, f'not x{scale}')}.")
     return scale
 
@@ -147,4 +147,6 @@ def _of_keras(model, name, scale, channels, smallest, task=None):
 
 
 def _has_colors(name):
-    return InputError(f"{name}: has colours; --protocol luma is for networks of Y.")
+    return InputError(
+        f"{name}: takes colours; only networks of luma can be scored on luma alone."
+    )
