@@ -68,7 +68,7 @@ class Degradation:
         name: What configs and reports call it.
         shrinks: Whether the result has `1 / scale` of the image's size.
         block: The result depends on where a grid of squares of so many pixels begins.
-        reach: A pixel of the result depends on pixels at most this far from its own, in
+        radius: A pixel of the result depends on pixels at most this far from its own, in
             pixels of the result, and on the rest of the blocks that those are in.
         fractional: Whether the result can have fractions, and values beyond 8 bits;
             `in_8_bits` then returns what has none.
@@ -81,7 +81,7 @@ class Degradation:
     name: ClassVar[str]
     shrinks: ClassVar[bool] = False
     block: ClassVar[int] = 1
-    reach: ClassVar[int] = 0
+    radius: ClassVar[int] = 0
     fractional: ClassVar[bool] = False
     of_luma: ClassVar[bool] = False
     metrics: ClassVar[tuple[str, ...]] = ()
@@ -136,7 +136,7 @@ class Bicubic(Degradation):
 
     name: ClassVar = "bicubic"
     shrinks: ClassVar = True
-    reach: ClassVar = 2
+    radius: ClassVar = 2
 
     def __call__(self, hr, scale, rng):
         return imresize(hr, 1 / scale)
@@ -160,7 +160,7 @@ class Resize(Degradation):
 
     name: ClassVar = "resize"
     shrinks: ClassVar = True
-    reach: ClassVar = 2
+    radius: ClassVar = 2
     kernel: Annotated[str | list[str], Choice(tuple(KERNELS))]
     _: KW_ONLY
     antialias: Annotated[float, Share()] = 1.0
@@ -214,7 +214,7 @@ class Blur(SameSize):
     ratio: Annotated[float | list[float], Numbers(0, 1, above=True)] = 1.0
 
     @property
-    def reach(self):
+    def radius(self):
         return _blur_radius(ends(self.sigma)[1])
 
     def _degraded(self, hr, rng):
@@ -368,7 +368,7 @@ class JPEG(SameSize):
     # 8x8 pixels, of chroma at half the resolution, of which decoders interpolate
     # between neighbours.
     block: ClassVar = 16
-    reach: ClassVar = 2
+    radius: ClassVar = 2
     of_luma: ClassVar = True  # the files keep luma and chroma apart
     metrics: ClassVar = ("ssim_uniform",)
     option: ClassVar = Option(
@@ -410,7 +410,7 @@ class Enlarged(Degradation):
 
     name: ClassVar = "enlarged"
     block: ClassVar = 24  # a multiple of every scale, and further than bicubic reaches
-    reach: ClassVar = 24
+    radius: ClassVar = 24
     scales: tuple[int, ...]
 
     def __call__(self, hr, scale, rng):

@@ -169,8 +169,8 @@ def degraded_patch(
 def _source(step, factor, start, stop, length):
     """Returns which of `length` pixels a step needs to make those of a span."""
     block = step.block
-    start = (start - step.reach) // block * block * factor
-    stop = -(-(stop + step.reach) // block) * block * factor
+    start = (start - step.radius) // block * block * factor
+    stop = -(-(stop + step.radius) // block) * block * factor
     return max(0, start), min(length, stop)
 
 

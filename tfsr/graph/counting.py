@@ -6,7 +6,7 @@ Each function takes an operation and its node, whose tensors have known sizes.
 import math
 from typing import Any
 
-from tfsr.graph.reaching import arguments_of
+from tfsr.graph.receptive_field_rules import arguments_of
 
 
 def _positions(x):

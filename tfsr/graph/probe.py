@@ -1,4 +1,4 @@
-"""The reach of an unknown operation, found by changing one row or column at a time."""
+"""Measures the receptive field of an unknown operation, by changing its input."""
 
 import itertools
 import math
@@ -8,37 +8,37 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsr.graph.reach import NO_MAP, Reach
+from tfsr.graph.receptive_field import NOT_SPATIAL, ReceptiveField
 
 SIDES = (24, 36)  # of the maps that are tried; even and multiples of 3 and 4
 CHANGES = (0.05, -0.05, 1.0, -1.0)
 INPUTS = ((0.5, 0.15), (0.0, 0.02), (0.0, 1.0), (2.0, 0.5), (-2.0, 0.5))  # mean, spread
 
 
-def probed(node: Any, reach: Reach) -> Reach:
-    """Returns the reach of an unknown operation's outputs.
+def probed(node: Any, field: ReceptiveField) -> ReceptiveField:
+    """Returns the receptive field of an unknown operation's outputs.
 
     The operation runs alone on random maps, then again with one row or column changed:
     the output pixels that differ depend on it. The maps have several ranges, so that a
-    saturated activation cannot hide a dependency. The reach is unbounded if the
-    operation does not run alone, sees more than a third of the map, or differs from
-    place to place.
+    saturated activation cannot hide a dependency. The field is unbounded if the
+    operation does not run alone, sees more than a third of the map, or computes
+    differently from place to place.
 
     Args:
         node: The call of the operation.
-        reach: The joined reach of its inputs.
+        field: The joined receptive field of its inputs.
     """
     if len(node.outputs) > 1:
-        return reach.unbounded()
+        return field.unbounded()
     if len(node.outputs[0].shape) != 4:
-        return NO_MAP
+        return NOT_SPATIAL
     found = {_look(node, side) for side in SIDES}
     if len(found) > 1 or None in found:
-        return reach.unbounded()
+        return field.unbounded()
     ((factor, beyond),) = found
     if math.isinf(beyond):
-        return reach.resized(factor).unbounded()
-    return reach.with_neighbours(beyond).resized(factor)
+        return field.resized(factor).unbounded()
+    return field.with_neighbours(beyond).resized(factor)
 
 
 def _look(node, side):

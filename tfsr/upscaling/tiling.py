@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-UNKNOWN_REACH = 32  # LR pixels that tiles overlap by where a pixel may see everything
+DEFAULT_OVERLAP = 32  # LR pixels, where the receptive radius is unknown
 
 
 def bands(
@@ -115,7 +115,7 @@ class FixedTiles:
     ):
         self.size = size
         self.is_known = radius is not None
-        self.radius = UNKNOWN_REACH if radius is None else radius
+        self.radius = DEFAULT_OVERLAP if radius is None else radius
         self.step = step
         self.scale = scale
 

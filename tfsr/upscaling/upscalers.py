@@ -10,7 +10,7 @@ import numpy as np
 from tfsr.data.degradation import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
-from tfsr.upscaling.tiling import UNKNOWN_REACH, FixedTiles, align, pad_to_multiple
+from tfsr.upscaling.tiling import DEFAULT_OVERLAP, FixedTiles, align, pad_to_multiple
 
 if TYPE_CHECKING:
     import keras
@@ -116,8 +116,8 @@ class KerasUpscaler:
     def radius(self) -> int:
         if self.tiles:
             return max(self.tiles.overlap)
-        reach = UNKNOWN_REACH if self.reach is None else self.reach
-        return align(reach, self.alignment)
+        radius = self.receptive_radius
+        return align(DEFAULT_OVERLAP if radius is None else radius, self.alignment)
 
     @cached_property
     def far_seeing(self) -> Sequence[str]:
@@ -131,12 +131,12 @@ class KerasUpscaler:
         _, height, width, _ = self.model.input.shape
         if None in (height, width):
             return None
-        return FixedTiles((height, width), self.reach, 1, self.scale)
+        return FixedTiles((height, width), self.receptive_radius, 1, self.scale)
 
-    # Training runs networks whose reach is unknown, so it is found when asked for.
+    # These take time to find, and training needs none of them.
 
     @cached_property
-    def reach(self) -> int | None:
+    def receptive_radius(self) -> int | None:
         """LR pixels around its own that an output pixel sees; None if unknown."""
         from tfsr.graph.footprint import receptive_radius
 
