@@ -68,8 +68,8 @@ class Degradation:
         name: What configs and reports call it.
         shrinks: Whether the result has `1 / scale` of the image's size.
         block: The result depends on where a grid of squares of so many pixels begins.
-        radius: A pixel of the result depends on pixels at most this far from its own, in
-            pixels of the result, and on the rest of the blocks that those are in.
+        radius: A pixel of the result depends on pixels at most this far from its own,
+            counted in pixels of the result, and on the rest of their blocks.
         fractional: Whether the result can have fractions, and values beyond 8 bits;
             `in_8_bits` then returns what has none.
         of_luma: Whether a network of one channel restores a colour image's luma alone,
