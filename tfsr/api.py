@@ -361,7 +361,7 @@ def params(model: "keras.Model") -> int:
     Collapsible convolutions count as what they collapse to.
     """
     from tfsr.graph import complexity
-    from tfsr.zoo.adoption import functional
+    from tfsr.zoo.keras_models import functional
 
     return complexity.params(functional(model))
 
@@ -380,7 +380,7 @@ def mult_adds(model: "keras.Model", height: int, width: int) -> int:
         InputError: If it is a subclassed model that cannot run on such images.
     """
     from tfsr.graph import complexity
-    from tfsr.zoo.adoption import functional
+    from tfsr.zoo.keras_models import functional
 
     height, width = arguments.size("size", (height, width))
     return complexity.mult_adds(functional(model), height, width)

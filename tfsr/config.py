@@ -400,7 +400,7 @@ def build_model(model: dict, source: str | Path) -> "keras.Model":
     from tfsr.models import MODELS
 
     if model["name"].endswith(".keras"):
-        from tfsr.zoo.adoption import read_keras
+        from tfsr.zoo.keras_models import read_keras
 
         return read_keras(model["name"])
     arguments = {

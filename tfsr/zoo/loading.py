@@ -26,7 +26,7 @@ def load_model(model: str | Path, scale: int | None = None) -> "keras.Model":
         InputError: If there is no such model or the file is not one.
     """
     file = find_model(model, scale)
-    from tfsr.zoo.adoption import read_keras
+    from tfsr.zoo.keras_models import read_keras
 
     if file.suffix == ".npz":
         return _load_arrays(file)

@@ -70,10 +70,10 @@ def load_upscaler(
         return _load(str(file), scale, channels, smallest)
     keras = sys.modules.get("keras")  # there where a Keras model is
     if keras is not None and isinstance(model, keras.Model):
-        from tfsr.zoo.adoption import adopt
+        from tfsr.zoo.keras_models import as_image_model
 
         name = model.name
-        return _of_keras(adopt(model, name), name, scale, channels, smallest)
+        return _of_keras(as_image_model(model, name), name, scale, channels, smallest)
     if not hasattr(model, "scale"):
         raise InputError(
             "`model` must be a name, a path, a Keras model or an upscaler. "

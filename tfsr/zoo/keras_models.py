@@ -14,7 +14,7 @@ from tfsr.models.scaling import TRIED_SIDES
 
 
 def read_keras(file: str | Path) -> keras.Model:
-    """Returns the model of a `.keras` file as `adopt` has it.
+    """Returns the model of a `.keras` file as `as_image_model` has it.
 
     Keras refuses a file that brings code of its own.
 
@@ -45,7 +45,7 @@ def read_keras(file: str | Path) -> keras.Model:
         raise InputError(
             f"{file}: not a model tfsr can load ({reason_of(error)})."
         ) from None
-    loaded = adopt(loaded, str(file))
+    loaded = as_image_model(loaded, str(file))
     _keep_names(loaded)
     return loaded
 
@@ -59,7 +59,7 @@ def _check_paths(file):
                 raise ValueError(f"it holds {name!r}, a path out of itself")
 
 
-def adopt(model: keras.Model, name: str) -> keras.Model:
+def as_image_model(model: keras.Model, name: str) -> keras.Model:
     """Returns a Keras model as a functional one, of open size where that is possible.
 
     A subclassed model becomes the one layer of a functional model, and a model of one
@@ -84,7 +84,7 @@ def adopt(model: keras.Model, name: str) -> keras.Model:
         )
     if not isinstance(model.input, keras.KerasTensor) or isinstance(model.output, dict):
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    model = _opened(model)
+    model = _with_open_size(model)
     _check_images(model, name)
     return model
 
@@ -127,13 +127,13 @@ def functional(model: keras.Model, name: str = "") -> keras.Model:
         except Exception as error:  # a stranger's code raises anything
             reason = reason_of(error)
             continue
-        reason = _fault(wrapped)  # what takes open sizes may refuse real ones
+        reason = _why_unusable(wrapped)  # what takes open sizes may refuse real ones
         if not reason:
             return wrapped
     raise InputError(f"{name}: does not run on images of {shape[1:]} ({reason}).")
 
 
-def _opened(model):
+def _with_open_size(model):
     """Returns a model of fixed size as one of any size, if it gives the same there."""
     (x,) = model.inputs
     if None in x.shape[1:3]:
@@ -147,10 +147,10 @@ def _opened(model):
     except Exception:  # what runs at one size alone raises anything at others
         return model
     same = here.shape == there.shape and np.allclose(here, there, atol=1e-5)
-    return opened if same and not _fault(opened) else model
+    return opened if same and not _why_unusable(opened) else model
 
 
-def _fault(model):
+def _why_unusable(model):
     """Returns why a model does not enlarge an image of any size by one scale, or "".
 
     It is run on another size than it may have been built for.
