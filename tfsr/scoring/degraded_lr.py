@@ -9,7 +9,7 @@ from tfsr.scoring.evaluation import baseline, evaluate
 from tfsr.upscaling.upscalers import Upscaler
 
 NOISE = GaussianNoise(5).in_8_bits()
-SPOILED: dict[str, Degradation] = {
+DEGRADED_LR: dict[str, Degradation] = {
     **{f"JPEG of quality {q}": Chain((BICUBIC, JPEG(q))) for q in (95, 75, 60, 30)},
     "noise of sigma 5": Chain((BICUBIC, NOISE)),
     "both, 5 and 60": Chain((BICUBIC, NOISE, JPEG(60))),
