@@ -419,10 +419,10 @@ def results(folder):
 
     def use(data):
         file.write_bytes(data)
-        kept = files.kept(file, subject, lambda: made)
+        kept = files.cached_json(file, subject, lambda: made)
         assert {key: kept[key] for key in made} == made
 
-    files.kept(file, subject, lambda: made)
+    files.cached_json(file, subject, lambda: made)
     return [file.read_bytes()], use
 
 

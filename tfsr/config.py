@@ -213,7 +213,9 @@ class Config:
     quantize: QuantizeConfig | None = None
     builder: "Callable[[], keras.Model] | None" = None  # if not the model's of `MODELS`
     teacher: Callable | None = None  # of whose outputs is learned, not of HR
-    drawn: Sequence["np.ndarray"] = ()  # HR images that are learned from beside `data`
+    synthetic: Sequence[
+        "np.ndarray"
+    ] = ()  # HR images that are learned from beside `data`
 
     def build(self) -> "keras.Model":
         """Returns the network to train.

@@ -179,7 +179,7 @@ def to_json(value: dict) -> str:
     return json.dumps(_finite(value), indent=2, allow_nan=False)
 
 
-def kept(
+def cached_json(
     file: str | Path, subject: dict, make: Callable[[], dict] | None = None
 ) -> dict:
     """Returns the JSON in `file` if it is of `subject`, else makes and keeps it.

@@ -87,7 +87,7 @@ def quantize_train(
         config,
         builder=build,
         teacher=teach if options.target == "float" else None,
-        drawn=saturated_images(model.inputs[0].shape[-1]),
+        synthetic=saturated_images(model.inputs[0].shape[-1]),
     )
     callbacks = [
         FreezeRanges(round(config.train.epochs * options.learn_ranges)),

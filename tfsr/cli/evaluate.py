@@ -183,7 +183,7 @@ def _scores(options, upscaler, folder, names):
         part = folder.part(shard)
         subject = _subject(options, upscaler, part, shard)
         score = make and (lambda: make(upscaler, part, names))
-        return files.kept(shard.file(options.json), subject, score)
+        return files.cached_json(shard.file(options.json), subject, score)
 
     if options.shard:
         parts = [kept(options.shard, evaluate)]

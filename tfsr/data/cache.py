@@ -106,20 +106,20 @@ class ImageCache:
         return flat.reshape(place["shape"])
 
 
-class WithDrawn:
-    """The images of a cache, and drawn ones that come every so often among them.
+class WithSynthetic:
+    """The images of a cache, with synthetic images among them at a fixed rate.
 
     Args:
         cache: An `ImageCache`.
-        drawn: HR images, uint8 `(h, w, C)`.
-        every: One image in about so many is a drawn one.
+        synthetic: HR images, uint8 `(h, w, C)`.
+        every: About one image in this many is synthetic.
     """
 
-    def __init__(self, cache: ImageCache, drawn: Sequence[np.ndarray], every: int):
+    def __init__(self, cache: ImageCache, synthetic: Sequence[np.ndarray], every: int):
         self.scales = cache.scales
         self._cache = cache
-        self._drawn = drawn
-        self._places = max(len(drawn), len(cache) // (every - 1))
+        self._synthetic = synthetic
+        self._places = max(len(synthetic), len(cache) // (every - 1))
         self._pairs: dict[tuple[int, int], Pair] = {}
 
     def __len__(self) -> int:
@@ -127,22 +127,24 @@ class WithDrawn:
 
     def shapes(self, scale: int) -> list[tuple[int, int, int]]:
         """Returns the shapes of all LR images of `scale`."""
-        drawn = [self.pair(len(self._cache) + i, scale) for i in range(self._places)]
+        synthetic = [
+            self.pair(len(self._cache) + i, scale) for i in range(self._places)
+        ]
         return self._cache.shapes(scale) + [
             (pair.hr.shape[0] // scale, pair.hr.shape[1] // scale, pair.hr.shape[2])
-            for pair in drawn
+            for pair in synthetic
         ]
 
     def pair(self, position: int, scale: int) -> Pair:
         """Returns image number `position` at `scale`; without LR, `lr` is HR."""
         if position < len(self._cache):
             return self._cache.pair(position, scale)
-        number = (position - len(self._cache)) % len(self._drawn)
+        number = (position - len(self._cache)) % len(self._synthetic)
         if (number, scale) not in self._pairs:
-            hr = crop_to_multiple(self._drawn[number], scale)
+            hr = crop_to_multiple(self._synthetic[number], scale)
             shrunk = self._cache.with_lr and scale > 1
             lr = imresize(hr, 1 / scale) if shrunk else hr
-            self._pairs[number, scale] = Pair(f"drawn {number}", lr, hr)
+            self._pairs[number, scale] = Pair(f"synthetic {number}", lr, hr)
         return self._pairs[number, scale]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsr.data.cache import ImageCache, WithDrawn
+from tfsr.data.cache import ImageCache, WithSynthetic
 from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic
 from tfsr.errors import InputError
 
@@ -32,7 +32,7 @@ class PatchSampler:
 
     def __init__(
         self,
-        images: ImageCache | WithDrawn,
+        images: ImageCache | WithSynthetic,
         patch: int,
         batch: int,
         seed: int = 0,

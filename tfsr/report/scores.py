@@ -34,7 +34,7 @@ def score(comparison: Comparison, folder: str | Path) -> None:
 
 def _kept(folder, name, weights, model, upscaler, test, images):
     """Returns the report on a test folder, that of last time if it still holds."""
-    return files.kept(
+    return files.cached_json(
         folder / f"{weights[:16]}_{name}_x{test.scale}.json",
         {"weights": weights, **images},
         lambda: {"model": model, **evaluate(upscaler, test), "folder": name},

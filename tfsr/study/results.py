@@ -142,7 +142,7 @@ def _score(run, name, test, images):
 
     weights = files.sha256(run.folder / "model.keras")
     file = run.folder / f"{name}_x{test.scale}.json"
-    scored = files.kept(file, {"weights": weights, **images}, score)
+    scored = files.cached_json(file, {"weights": weights, **images}, score)
     return float(scored["mean"][key_of("psnr", test.channels)])
 
 

@@ -88,7 +88,7 @@ def time_networks(planned: Study, measure: bool = True) -> dict | None:
         `device`, `threads`, `runs` and `median_ms` {format: {network: ms}}; None of
         networks that are not timed.
     """
-    measured = files.kept(
+    measured = files.cached_json(
         planned.out / "latency.json",
         _subject(planned),
         (lambda: _measured(planned)) if measure else None,

@@ -13,7 +13,7 @@ import keras
 from tfsr import files
 from tfsr.config import Config, DataConfig, read_config
 from tfsr.data import BenchmarkFolder, ImageCache, PatchSampler, images_left_out
-from tfsr.data.cache import WithDrawn
+from tfsr.data.cache import WithSynthetic
 from tfsr.data.degradation import Enlarged, after_bicubic, check_scale
 from tfsr.data.packed import unpack
 from tfsr.errors import InputError, naming_memory
@@ -53,7 +53,7 @@ CHANGEABLE = {
     "data.cache",
     "data.val",
 }
-DRAWN_EVERY = 16  # patches, of which one is of `Config.drawn`
+SYNTHETIC_EVERY = 16  # patches, of which one is of `Config.synthetic`
 LOCK = "run.lock"  # in the run folder, held while training
 
 
@@ -162,7 +162,11 @@ def training_patches(model: keras.Model, config: Config) -> PatchSampler:
     """
     options, data = config.train, config.data
     cache = training_images(model, data)
-    images = WithDrawn(cache, config.drawn, DRAWN_EVERY) if config.drawn else cache
+    images = (
+        WithSynthetic(cache, config.synthetic, SYNTHETIC_EVERY)
+        if config.synthetic
+        else cache
+    )
     task = Enlarged(scales(model)) if data.channels == "y" else data.task
     return PatchSampler(images, options.patch, options.batch, options.seed, task)
 
