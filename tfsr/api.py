@@ -94,7 +94,7 @@ def upscale(
         scale = scale or min(released.ENLARGERS)
         model = released.enlarger(scale)
         if image.dtype == np.uint8:
-            model = released.in_8_bits(model, scale)
+            model = released.int8_name(model, scale)
     return upscale_array(load_upscaler(model, scale, smallest=True), image, tile)
 
 
@@ -234,7 +234,7 @@ def convert(
 
     if not isinstance(original, KerasUpscaler):
         raise InputError(f"{original.name}: must be a Keras model to be converted.")
-    task = task_to_score(original, degradation).in_8_bits()
+    task = task_to_score(original, degradation).rounded()
     calibration, check = (
         BenchmarkFolder(images, original.scale, original.channels, degradation=task)
         for images in (

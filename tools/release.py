@@ -94,7 +94,7 @@ def figures(options, config, model):
             channels = model.inputs[0].shape[-1]
             return BenchmarkFolder(folder, scale, channels, degradation=task)
 
-        calibration = images(options.calibrate, config.data.task.in_8_bits())
+        calibration = images(options.calibrate, config.data.task.rounded())
         file = convert_scale(options, model, scale, calibration)
         exact = KerasUpscaler(model, scale)
         quantized = {"int8": TFLiteUpscaler(file)}
@@ -165,7 +165,7 @@ def scored(config, scale):
         return {f" x{scale}": BICUBIC}
     level = getattr(task, "quality", getattr(task, "sigma", None))
     if isinstance(level, int | float):
-        return {"": task.in_8_bits()}
+        return {"": task.rounded()}
     return {f", {name}": task for name, task in BLIND[task.name].items()}
 
 

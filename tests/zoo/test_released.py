@@ -160,7 +160,7 @@ def released_networks():
 
 @pytest.mark.parametrize(("network", "scale"), released_networks())
 def test_pure_colours_stay_pure_in_8_bits(network, scale):
-    converted = load_upscaler(released.in_8_bits(network, scale))
+    converted = load_upscaler(released.int8_name(network, scale))
     errors = flat_field_error(converted, load_upscaler(network, scale))
     assert max(errors.values()) <= MAX_FLAT_FIELD_ERROR, errors
 

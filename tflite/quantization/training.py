@@ -148,6 +148,6 @@ def _patches(config, scale):
         training_files(data.train, data.exclude),
         scale,
         data.channels,
-        degradation=data.task.in_8_bits(),
+        degradation=data.task.rounded(),
     )
     return with_saturated(calibration_patches(folder))

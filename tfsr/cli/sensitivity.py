@@ -49,7 +49,7 @@ def run(options):
     upscaler = load_upscaler(options.model, options.scale)
     if not isinstance(upscaler, KerasUpscaler) or upscaler.depth == 8:
         raise InputError(f"{options.model}: must be a float model of Keras.")
-    degradation = task_to_score(upscaler, degradation_asked(options)).in_8_bits()
+    degradation = task_to_score(upscaler, degradation_asked(options)).rounded()
     calibration, images = (
         BenchmarkFolder(
             folder, upscaler.scale, upscaler.channels, degradation=degradation

@@ -43,7 +43,7 @@ def run(options):
             f"{options.against}: has {original.channels} channels, {options.file} "
             f"{channels}."
         )
-    task = task_to_score(converted).in_8_bits()
+    task = task_to_score(converted).rounded()
     folder = BenchmarkFolder(options.images, scale, channels, degradation=task)
     if delegate.kind.run is None:
         report = verify(converted, original, folder, options.picture)

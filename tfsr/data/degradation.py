@@ -71,7 +71,7 @@ class Degradation:
         radius: A pixel of the result depends on pixels at most this far from its own,
             counted in pixels of the result, and on the rest of their blocks.
         fractional: Whether the result can have fractions, and values beyond 8 bits;
-            `in_8_bits` then returns what has none.
+            `rounded` then returns what has none.
         of_luma: Whether a network of one channel restores a colour image's luma alone,
             not R, G and B one by one.
         metrics: What papers score beside PSNR and SSIM, keys of `tfsr.metrics.METRICS`.
@@ -121,7 +121,7 @@ class Degradation:
         """Returns whether a network for this restores images of a level well."""
         return self.levels is not None and self.levels[0] <= level <= self.levels[1]
 
-    def in_8_bits(self) -> "Degradation":
+    def rounded(self) -> "Degradation":
         """Returns the same with its images clipped and rounded to 8 bits."""
         return self
 
@@ -300,7 +300,7 @@ class Noise(SameSize):
         """Returns float32 noise for an image."""
         raise NotImplementedError
 
-    def in_8_bits(self):
+    def rounded(self):
         return replace(self, noise="uint8")
 
     def _said(self, words, *details):
@@ -460,8 +460,8 @@ class Chain(Degradation):
     def of_luma(self):
         return self.steps[-1].of_luma
 
-    def in_8_bits(self):
-        return Chain(tuple(step.in_8_bits() for step in self.steps))
+    def rounded(self):
+        return Chain(tuple(step.rounded() for step in self.steps))
 
     def __str__(self):
         return ", ".join(map(str, self.steps))

@@ -148,7 +148,7 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
     for model in models:
         upscaler = model.upscaler
         degradation = task_to_score(upscaler)
-        degradation = degradation.in_8_bits() if depth_8 else degradation
+        degradation = degradation.rounded() if depth_8 else degradation
         task = (upscaler.scale, upscaler.channels, str(degradation))
         what = _task(upscaler, degradation)
         tasks.setdefault(task, (model.runs[0].source, degradation, what))

@@ -8,7 +8,7 @@ from tfsr.metrics import key_of
 from tfsr.scoring.evaluation import baseline, evaluate
 from tfsr.upscaling.upscalers import Upscaler
 
-NOISE = GaussianNoise(5).in_8_bits()
+NOISE = GaussianNoise(5).rounded()
 DEGRADED_LR: dict[str, Degradation] = {
     **{f"JPEG of quality {q}": Chain((BICUBIC, JPEG(q))) for q in (95, 75, 60, 30)},
     "noise of sigma 5": Chain((BICUBIC, NOISE)),
@@ -16,7 +16,7 @@ DEGRADED_LR: dict[str, Degradation] = {
 }
 BLIND: dict[str, dict[str, Degradation]] = {  # what blind restorers are scored on
     "jpeg": {f"quality {q}": JPEG(q) for q in (10, 20, 40, 75, 90)},
-    "noise": {f"sigma {s}": GaussianNoise(s).in_8_bits() for s in (15, 25, 50)},
+    "noise": {f"sigma {s}": GaussianNoise(s).rounded() for s in (15, 25, 50)},
 }
 
 

@@ -54,7 +54,7 @@ def images_to_score(
     if uint8 and not task.fractional:
         raise InputError(f"`uint8` is for noise; these images are from {task}.")
     if uint8 or upscaler.depth == 8:
-        task = task.in_8_bits()
+        task = task.rounded()
     images = BenchmarkFolder(
         folder,
         upscaler.scale,

@@ -42,7 +42,7 @@ def _convert(planned, network, converted):
         images,
         planned.scale,
         single_scale(model, planned.scale).input.shape[-1],  # 3 also of luma
-        degradation=planned.data.task.in_8_bits(),
+        degradation=planned.data.task.rounded(),
     )
     for (format, name), file in converted.items():
         if name == network.name:

@@ -20,7 +20,7 @@ def models() -> dict:
     found = []
     for entry in _entries():
         network, scale = entry["network"], entry["scale"]
-        rounded = released.in_8_bits(network, scale)
+        rounded = released.int8_name(network, scale)
         for file, psnr in ((network, "psnr_y"), (rounded, "int8_psnr_y")):
             same = ("task", "scale", "params", "mult_adds", "int8_latency_of_carn_m")
             found.append(

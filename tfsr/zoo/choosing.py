@@ -53,7 +53,7 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
         else:
             warning = f"{name} {SHARPER}"
     in_float = origin.bits == 16
-    model = name if in_float else released.in_8_bits(name, scale)
+    model = name if in_float else released.int8_name(name, scale)
     return Choice(model, str(origin), warning)
 
 
@@ -72,13 +72,13 @@ def rule() -> dict:
         "lossy_quality": LOSSY_QUALITY,
         "sums": sums_of_steps(),
         "brands": [brand.decode() for brand in (*HEIC, *AVIF)],
-        "clean": {s: released.in_8_bits(n, s) for s, n in released.ENLARGERS.items()},
-        "lossy": {s: released.in_8_bits(PHOTO, s) for s in released.by_scale(PHOTO)},
+        "clean": {s: released.int8_name(n, s) for s, n in released.ENLARGERS.items()},
+        "lossy": {s: released.int8_name(PHOTO, s) for s in released.by_scale(PHOTO)},
         "sharper": SHARPER,
         "faint": FAINT,
         "restorers": [
             {
-                "name": released.in_8_bits(name),
+                "name": released.int8_name(name),
                 "kind": data.task.name,
                 "low": levels[0],
                 "high": levels[1],
@@ -115,7 +115,7 @@ def restorer_of(file: str | Path) -> Choice:
     ]
     if suited:
         name = min(suited, key=lambda n: (made_for[n].channels == 1) != origin.gray)
-        model = name if origin.bits == 16 else released.in_8_bits(name)
+        model = name if origin.bits == 16 else released.int8_name(name)
         return Choice(model, found, _of_colors(name, made_for[name], origin))
     known = ", ".join(
         f"{name} ({data.task.in_short})" for name, data in made_for.items()

@@ -96,13 +96,13 @@ def enlarger(scale: int) -> str:
     return ENLARGERS[scale]
 
 
-def in_8_bits(name: str, scale: int = 1) -> str:
+def int8_name(name: str, scale: int = 1) -> str:
     """Returns the name of a released model's conversion to int8 for a scale."""
     of_scale = f"{name}_x{scale}_int8"
     return of_scale if of_scale in names() else f"{name}_int8"
 
 
-def all_in_8_bits(network: str) -> list[str]:
+def int8_names(network: str) -> list[str]:
     """Returns the names of a released network's conversions to int8."""
     of_network = re.compile(rf"{re.escape(network)}(_x\d+)?_int8")
     return [name for name in names() if of_network.fullmatch(name)]

@@ -89,7 +89,7 @@ def naming_lighter(model: str | Path) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        light = " or ".join(released.all_in_8_bits(released.named(str(model))))
+        light = " or ".join(released.int8_names(released.named(str(model))))
         if not (light and error.name in MODULES):
             raise
         raise InputError(f"{needs(error.name)}; without it take {light}.") from None
