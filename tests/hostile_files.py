@@ -465,7 +465,7 @@ def cache_index(folder):
 
 def state(folder):
     """What is loaded is what was saved."""
-    from tfsr.training.states import load_state, save_state
+    from tfsr.training.checkpoints import load_state, save_state
 
     model = tiny()
     save_state(folder, model, 1)

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from tfsr.errors import InputError
-from tfsr.training.callbacks import RunLog, StopInTime
+from tfsr.training.callbacks import RunLog, TimeLimit
 
 
 def test_the_curve_shows_the_stages_of_a_cascade(tmp_path, figures):
@@ -67,7 +67,7 @@ def test_a_log_that_is_missing_or_lacks_a_column_is_refused(tmp_path):
 def test_epochs_end_in_time(monkeypatch, capsys):
     clock = iter([0, 0, 100, 100, 180, 180, 240])  # seconds: made, then epochs
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    stop = StopInTime(minutes=5)
+    stop = TimeLimit(minutes=5)
     stop.set_params({"epochs": 9})
     stop.set_model(SimpleNamespace(stop_training=False))
     for epoch in range(3):

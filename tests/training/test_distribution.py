@@ -16,7 +16,7 @@ import pytest
 from tfsr.errors import InputError
 from tfsr.training import distribution, keras_20585, read_config, train
 from tfsr.training.callbacks import read_log
-from tfsr.training.states import completed_epochs
+from tfsr.training.checkpoints import completed_epochs
 
 EPOCHS, STEPS, WORKERS = 5, 10, 3
 LIMIT = 300  # seconds, after which a process that hangs is killed
@@ -275,7 +275,7 @@ def test_a_cluster_of_one_is_a_single_machine(monkeypatch):
 def test_another_keras_is_refused(monkeypatch):
     monkeypatch.setattr(keras_20585.keras, "__version__", "3.99.0")
     message = r"works with Keras 3\.14 and 3\.15, not 3\.99\.0: pip install"
-    with pytest.raises(InputError, match=message), keras_20585.mended():
+    with pytest.raises(InputError, match=message), keras_20585.patched_keras():
         pass
 
 

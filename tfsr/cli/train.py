@@ -39,7 +39,7 @@ def run(options):
     check_config(options.config, options.set)
     import_keras()
     from tfsr.training import dry_run, read_config, train
-    from tfsr.training.callbacks import StopInTime
+    from tfsr.training.callbacks import TimeLimit
     from tfsr.training.distribution import worker_count
 
     config = read_config(options.config, options.set)
@@ -50,7 +50,7 @@ def run(options):
         present(options, report, _estimate(config.source, report))
         return
     with on_stderr():
-        callbacks = [StopInTime(options.minutes)] if options.minutes else []
+        callbacks = [TimeLimit(options.minutes)] if options.minutes else []
         metrics = train(config, options.out, options.tensorboard, callbacks)
     present_metrics(options, metrics)
 

@@ -15,8 +15,8 @@ from tfsr.errors import InputError, NotFiniteError
 from tfsr.models import stages
 from tfsr.scoring.evaluation import psnr, result
 from tfsr.terminal import duration, say
-from tfsr.training.recipe import copy_trained_weights
-from tfsr.training.states import load_state, save_state, save_weights
+from tfsr.training.checkpoints import load_state, save_state, save_weights
+from tfsr.training.compiling import copy_trained_weights
 from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
 
 ADVICE = (
@@ -88,7 +88,7 @@ class TimeEstimate(keras.callbacks.Callback):
         say(f"about {left} to go, {seconds:.3g} s a batch, and validation beside it.")
 
 
-class StopInTime(keras.callbacks.Callback):
+class TimeLimit(keras.callbacks.Callback):
     """Ends training, to be resumed later, while another epoch would not end in time.
 
     Another one is taken to last as long as the longest so far. One epoch is trained in

@@ -22,7 +22,7 @@ BACKENDS = {  # by strategy, the Keras backends that it runs on; "single" runs o
 }
 
 
-class OneDevice:
+class Replicas:
     """The replicas of a training on one device; others override what differs.
 
     Attributes:
@@ -59,14 +59,14 @@ class OneDevice:
         return []
 
 
-class JAXReplicas(OneDevice):
+class JAXReplicas(Replicas):
     """All devices of this machine under JAX, which splits each batch by itself."""
 
     def __init__(self):
         self.count = len(keras.distribution.list_devices())
 
 
-class TensorFlowReplicas(OneDevice):
+class TensorFlowReplicas(Replicas):
     """The replicas of a `tf.distribute.Strategy`."""
 
     def __init__(self, strategy, chief=True):
@@ -135,7 +135,7 @@ class TensorFlowReplicas(OneDevice):
 
 
 @contextlib.contextmanager
-def replicas(strategy: str, batch: int) -> Iterator[OneDevice]:
+def replicas(strategy: str, batch: int) -> Iterator[Replicas]:
     """Yields the replicas to train on.
 
     Args:
@@ -205,7 +205,7 @@ def worker_count() -> int:
 
 @contextlib.contextmanager
 def _single():
-    yield OneDevice()
+    yield Replicas()
 
 
 @contextlib.contextmanager
@@ -250,7 +250,7 @@ def _multi_worker():
     )
     try:
         strategy = _connect()
-        with keras_20585.mended():
+        with keras_20585.patched_keras():
             yield TensorFlowReplicas(strategy, _is_chief(strategy.cluster_resolver))
     except lost:
         print()  # ends the line of Keras' progress bar

@@ -14,6 +14,7 @@ from tfsr.graph import complexity
 from tfsr.memory import peak_memory_mb
 from tfsr.models import training_scales
 from tfsr.training import distribution
+from tfsr.training.checkpoints import completed_epochs
 from tfsr.training.fit import (
     Batches,
     build_on,
@@ -23,7 +24,6 @@ from tfsr.training.fit import (
     unpacked,
     which_images,
 )
-from tfsr.training.states import completed_epochs
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
 
 STEPS = 3  # timed steps, after one that compiles

@@ -33,11 +33,11 @@ from tfsr.training.callbacks import (
     Validation,
     validate,
 )
+from tfsr.training.checkpoints import completed_epochs, load_state
+from tfsr.training.compiling import build_trainee, repeat_exactly
 from tfsr.training.fine_tuning import start_from
 from tfsr.training.gradients import check_gradients
 from tfsr.training.precision import is_fast
-from tfsr.training.recipe import build_trainee, repeat_exactly
-from tfsr.training.states import completed_epochs, load_state
 
 # Config keys that may change on resuming. Network and training patches must stay.
 CHANGEABLE = {
@@ -302,12 +302,12 @@ def _verbosity():
 
 
 def build_on(
-    replicas: distribution.OneDevice, model: keras.Model, config: Config
+    replicas: distribution.Replicas, model: keras.Model, config: Config
 ) -> keras.Model:
     """Returns the network to train, compiled for `replicas`, its optimizer built.
 
     Args:
-        replicas: A `distribution.OneDevice` or one of its subclasses.
+        replicas: A `distribution.Replicas` or one of its subclasses.
         model: The model to validate and save; the network is a copy.
         config: The experiment.
 

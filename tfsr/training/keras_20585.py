@@ -18,7 +18,7 @@ FAULTY = ("3.14", "3.15")  # releases with these faults that the fix is tested w
 
 
 @contextlib.contextmanager
-def mended() -> Iterator[None]:
+def patched_keras() -> Iterator[None]:
     """Lets `fit` run under a `MultiWorkerMirroredStrategy` inside the block.
 
     Raises:

@@ -8,8 +8,8 @@ from keras import ops
 from tfsr.config import Config
 from tfsr.models import supervision_weights
 from tfsr.schedules import SCHEDULES
-from tfsr.training.groups_apart import GroupsApart
 from tfsr.training.precision import is_fast
+from tfsr.training.unjoined_groups import UnjoinedGroups
 
 EPSILON = 1e-3  # in the Charbonnier loss, as in LapSRN
 
@@ -30,7 +30,7 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
     mixed = precision != "float32" and is_fast(precision)
     with _dtype_policy(f"mixed_{precision}" if mixed else "float32"):
         network = config.build()
-        trainee = GroupsApart(network.input, network.output, name=network.name)
+        trainee = UnjoinedGroups(network.input, network.output, name=network.name)
         trainee.teacher = config.teacher
         compile_model(trainee, config)
     trainee.set_weights(model.get_weights())

@@ -7,7 +7,7 @@ import pytest
 from tfsr.config import CHOICES, Config, DataConfig, TrainConfig, build_model
 from tfsr.models import carn_m
 from tfsr.training import recipe
-from tfsr.training.recipe import build_trainee, compile_model, copy_trained_weights
+from tfsr.training.compiling import build_trainee, compile_model, copy_trained_weights
 
 RATE = 0.5
 TINY = {"scale": 2, "filters": 8, "blocks": 1, "units": 1, "groups": 2}

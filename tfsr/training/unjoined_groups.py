@@ -13,13 +13,13 @@ from tfsr.layers import GroupedConv2D
 
 
 @keras.saving.register_keras_serializable(package="tfsr")
-class GroupsApart(keras.Model):
+class UnjoinedGroups(keras.Model):
     """A functional model that concatenates convolution groups only where needed.
 
     Between two grouped convolutions, or between one and a pixel shuffle of its groups,
     a network concatenates the groups and splits them again. This model keeps them
     apart, with the same layers, weights and results. On the CPU this takes 8% off
-    CARN-M's step (`benchmarks/groups_apart.py` on `carn_m_x4_hour.toml`).
+    CARN-M's step (`benchmarks/unjoined_groups.py` on `carn_m_x4_hour.toml`).
     """
 
     teacher: Callable | None = None  # if set, gives the targets of inputs
