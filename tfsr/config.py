@@ -208,14 +208,12 @@ class Config:
     model: dict  # name, a key of `tfsr.models.MODELS`, and its builder's arguments
     data: DataConfig
     train: TrainConfig
-    text: str  # TOML that reads as this config; the file's, or its head and the values
+    text: str  # TOML that reproduces this config
     source: str  # the file, for messages
     quantize: QuantizeConfig | None = None
     builder: "Callable[[], keras.Model] | None" = None  # if not the model's of `MODELS`
-    teacher: Callable | None = None  # of whose outputs is learned, not of HR
-    synthetic: Sequence[
-        "np.ndarray"
-    ] = ()  # HR images that are learned from beside `data`
+    teacher: Callable | None = None  # network whose outputs are the targets, not HR
+    synthetic: Sequence["np.ndarray"] = ()  # HR images to train on beside `data`
 
     def build(self) -> "keras.Model":
         """Returns the network to train.

@@ -6,7 +6,7 @@ import pytest
 
 from tfsr.config import CHOICES, Config, DataConfig, TrainConfig, build_model
 from tfsr.models import carn_m
-from tfsr.training import recipe
+from tfsr.training import compiling
 from tfsr.training.compiling import build_trainee, compile_model, copy_trained_weights
 
 RATE = 0.5
@@ -174,7 +174,7 @@ def test_averages_of_the_weights(model, accumulate):
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_mixed_precision(model, precision, monkeypatch):
-    monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
+    monkeypatch.setattr(compiling, "is_fast", lambda precision: True)
     plain = build_trainee(model, config_of())
     mixed = build_trainee(model, config_of(mixed_precision=precision))
     assert keras.config.dtype_policy().name == "float32"
@@ -203,7 +203,7 @@ def test_mixed_precision(model, precision, monkeypatch):
     ids=["cmsc", "cmsc_sr", "cmsc_ns", "pmsc", "vdsr"],
 )
 def test_mixed_precision_does_not_round_the_image(network, precision, monkeypatch):
-    monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
+    monkeypatch.setattr(compiling, "is_fast", lambda precision: True)
     config = dataclasses.replace(
         config_of(mixed_precision=precision), model={**network, "filters": 4}
     )
@@ -238,4 +238,4 @@ def test_cascaded_supervision_is_equation_8():
 
 
 def test_configs_know_every_loss():
-    assert CHOICES["loss"] == tuple(recipe.LOSSES)
+    assert CHOICES["loss"] == tuple(compiling.LOSSES)

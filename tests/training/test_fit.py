@@ -20,7 +20,7 @@ from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.graph.complexity import params
 from tfsr.scoring.evaluation import evaluate
-from tfsr.training import callbacks, dry_run, fit, read_config, recipe, train
+from tfsr.training import callbacks, compiling, dry_run, fit, read_config, train
 from tfsr.training.fit import Batches
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -223,7 +223,7 @@ def test_averaged_weights_are_validated_and_saved(
 
 @pytest.mark.usefixtures("untraced")
 def test_mixed_precision_saves_a_float32_model(make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
+    monkeypatch.setattr(compiling, "is_fast", lambda precision: True)
     config = make_config(train__mixed_precision="bfloat16", train__epochs=1)
     train(config, tmp_path / "run")
     model = tfsr.load_model(tmp_path / "run")
@@ -237,7 +237,7 @@ def test_training_falls_back_to_float32(make_config, tmp_path, monkeypatch, caps
     dtypes = []
 
     def record(model, config):
-        trainee = recipe.build_trainee(model, config)
+        trainee = compiling.build_trainee(model, config)
         dtypes.append(trainee.get_layer("head").compute_dtype)
         return trainee
 

@@ -127,9 +127,8 @@ class WithSynthetic:
 
     def shapes(self, scale: int) -> list[tuple[int, int, int]]:
         """Returns the shapes of all LR images of `scale`."""
-        synthetic = [
-            self.pair(len(self._cache) + i, scale) for i in range(self._places)
-        ]
+        numbers = range(len(self._cache), len(self))
+        synthetic = [self.pair(number, scale) for number in numbers]
         return self._cache.shapes(scale) + [
             (pair.hr.shape[0] // scale, pair.hr.shape[1] // scale, pair.hr.shape[2])
             for pair in synthetic
