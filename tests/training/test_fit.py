@@ -232,7 +232,7 @@ def test_mixed_precision_saves_a_float32_model(make_config, tmp_path, monkeypatc
 
 @pytest.mark.usefixtures("untraced")
 def test_training_falls_back_to_float32(make_config, tmp_path, monkeypatch, capsys):
-    for module in (fit, recipe):
+    for module in (fit, compiling):
         monkeypatch.setattr(module, "is_fast", lambda precision: False)
     dtypes = []
 
