@@ -1,7 +1,18 @@
-"""Writes TOML, as the standard library only reads it."""
+"""TOML: its tables as text, overrides of its values, and the types of these."""
 
+import dataclasses
+import itertools
 import json
 import re
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tfsr.errors import InputError
+
+T = TypeVar("T")
 
 
 def to_toml(tables: dict[str, dict]) -> str:
@@ -39,3 +50,101 @@ def _value(value):
 def _text(text):
     # JSON leaves the last control character of ASCII as it is.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def set_value(tables: dict[str, dict], override: str) -> None:
+    """Sets one value in `tables`, as `override`, `section.key=value`, says.
+
+    The value is TOML; what is not is taken as text.
+
+    Raises:
+        InputError: If `override` is of another form or its section is not a table.
+    """
+    target, separator, value = override.partition("=")
+    section, dot, key = target.strip().partition(".")
+    if not (separator and dot and section and key):
+        raise InputError(
+            f"{override}: must be section.key=value, such as train.epochs=3."
+        )
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        parsed = value.strip()
+    table = tables.setdefault(section, {})
+    if not isinstance(table, dict):
+        raise InputError(f"{override}: [{section}] is not a table.")
+    table[key] = parsed
+
+
+def header(text: str) -> str:
+    """Returns the comments that a TOML file begins with."""
+    lines = text.splitlines(keepends=True)
+    return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
+
+
+def read_section(kind: type[T], section: str, table: dict, file: str | Path) -> T:
+    """Returns a table of a TOML file as an instance of the dataclass `kind`.
+
+    Args:
+        kind: A dataclass; its type hints say what each value must be.
+        section: The name of the table.
+        table: Its values by key.
+        file: The file, for messages.
+
+    Raises:
+        InputError: If a key is unknown or missing, or a value is not allowed.
+    """
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    for key, value in table.items():
+        if key not in fields:
+            raise InputError(
+                f"{file}: [{section}] has no key {key!r}; allowed: {', '.join(fields)}."
+            )
+        if not fits(value, hints[key]):
+            raise InputError(
+                f"{file}: [{section}] {key} must be {in_words(hints[key])}, "
+                f"not {value!r}."
+            )
+    for key, f in fields.items():
+        required = f.default is f.default_factory is dataclasses.MISSING
+        if required and key not in table:
+            raise InputError(f"{file}: [{section}] needs the key {key!r}.")
+    try:
+        return kind(**table)
+    except ValueError as error:
+        raise InputError(f"{file}: [{section}] {error}") from None
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Returns whether a value read from TOML has the type of a hint."""
+    if isinstance(hint, types.UnionType):
+        return any(fits(value, part) for part in typing.get_args(hint))
+    if typing.get_origin(hint) is list:
+        (item,) = typing.get_args(hint)
+        return isinstance(value, list) and all(fits(v, item) for v in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def in_words(hint: Any) -> str:
+    """Returns the type of a hint in words, such as "a list of numbers"."""
+    names = {
+        bool: "true or false",
+        int: "an integer",
+        float: "a number",
+        str: "a text",
+        dict: "a table",
+    }
+    if isinstance(hint, types.UnionType):
+        return " or ".join(
+            in_words(p) for p in typing.get_args(hint) if p is not type(None)
+        )
+    if typing.get_origin(hint) is list:
+        _, _, noun = in_words(*typing.get_args(hint)).partition(" ")
+        example = ' such as ["a", "b"]' if noun == "text" else ""
+        return f"a list of {noun}s{example}"
+    return names[hint]

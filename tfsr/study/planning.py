@@ -6,12 +6,13 @@ from pathlib import Path
 
 import keras
 
-from tfsr.config import Config, DataConfig, build_model, read_config
+from tfsr.config import Config, DataConfig, read_config
 from tfsr.data import BenchmarkFolder
 from tfsr.data.pairs import folders_by_name
 from tfsr.errors import InputError
 from tfsr.graph import complexity
 from tfsr.models import scales, single_scale
+from tfsr.networks import build_model
 from tfsr.training.fit import unpacked
 from tfsr.zoo.upscalers import pick_scale
 

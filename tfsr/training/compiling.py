@@ -6,12 +6,12 @@ import keras
 from keras import ops
 
 from tfsr.config import Config
+from tfsr.losses import LOSSES
 from tfsr.models import supervision_weights
+from tfsr.optimizers import OPTIMIZERS
 from tfsr.schedules import SCHEDULES
 from tfsr.training.precision import is_fast
 from tfsr.training.unjoined_groups import UnjoinedGroups
-
-EPSILON = 1e-3  # in the Charbonnier loss, as in LapSRN
 
 
 def build_trainee(model: keras.Model, config: Config) -> keras.Model:
@@ -74,36 +74,6 @@ def repeat_exactly() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def charbonnier(
-    y_true: keras.KerasTensor, y_pred: keras.KerasTensor
-) -> keras.KerasTensor:
-    """Returns sqrt(difference^2 + epsilon^2) averaged over channels, `(B, H, W)`.
-
-    Reference:
-        Lai et al., CVPR 2017, https://arxiv.org/abs/1704.03915
-    """
-    return ops.mean(ops.sqrt(ops.square(y_true - y_pred) + EPSILON**2), axis=-1)
-
-
-def squared_error_sum(
-    y_true: keras.KerasTensor, y_pred: keras.KerasTensor
-) -> keras.KerasTensor:
-    """Returns half the sum of squared errors of each image, `(B,)`.
-
-    Reference:
-        Hu et al., 2018, equation (8), https://arxiv.org/abs/1802.08808
-    """
-    return ops.sum(ops.square(y_true - y_pred), axis=(1, 2, 3)) / 2
-
-
-LOSSES = {
-    "l1": "mae",
-    "l2": "mse",
-    "l2_sum": squared_error_sum,
-    "charbonnier": charbonnier,
-}
-
-
 def _loss_weights(outputs):
     """Returns loss weights by output: equal for scales, those of CMSC for a cascade."""
     if "sr" in outputs:
@@ -128,14 +98,6 @@ class _L2Penalty:
         super().update_step(gradient, variable, learning_rate)
 
 
-class Adam(_L2Penalty, keras.optimizers.Adam):
-    pass
-
-
-class SGD(_L2Penalty, keras.optimizers.SGD):
-    pass
-
-
 def _optimizer(options):
     arguments = {
         "learning_rate": SCHEDULES[options.schedule["name"]].build(options),
@@ -150,9 +112,10 @@ def _optimizer(options):
         # Keras averages after every batch, even if gradients only accumulate in it.
         momentum = options.ema ** (1 / options.accumulate)
         arguments.update(use_ema=True, ema_momentum=momentum)
-    if options.optimizer == "sgd":
-        return SGD(momentum=0.9, **arguments)
-    return Adam(epsilon=1e-8, **arguments)
+    optimizer = OPTIMIZERS[options.optimizer]
+    kind = getattr(keras.optimizers, optimizer.name)
+    with_penalty = type(optimizer.name, (_L2Penalty, kind), {})
+    return with_penalty(**optimizer.arguments, **arguments)
 
 
 @contextlib.contextmanager

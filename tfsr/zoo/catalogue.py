@@ -2,7 +2,8 @@
 
 import json
 
-from tfsr.config import DataConfig, networks, parse_config
+from tfsr import networks
+from tfsr.config import DataConfig, parse_config
 from tfsr.zoo import released
 
 INDEX = "index.json"  # beside the models, by tools/index_released.py of their cards
@@ -32,7 +33,7 @@ def models() -> dict:
                     "size_bytes": _size_bytes(file),
                 }
             )
-    return {"networks": networks(), "released": found}
+    return {"networks": networks.names(), "released": found}
 
 
 def _size_bytes(name):

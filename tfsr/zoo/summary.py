@@ -1,15 +1,10 @@
 """What a network costs, by its name, its config or its file."""
 
-from tfsr import arguments
-from tfsr.config import (
-    build_model,
-    find_config,
-    model_table,
-    networks,
-    parse_config,
-    read_config,
-)
+from tfsr import arguments, networks
+from tfsr.config import parse_config, read_config
+from tfsr.config_files import find_config
 from tfsr.errors import InputError
+from tfsr.networks import build_model, model_table
 from tfsr.quiet import import_keras
 from tfsr.zoo import released
 from tfsr.zoo.upscalers import pick_scale
@@ -64,14 +59,14 @@ def summarize(
 
 def _check(source, scale, overrides):
     """Raises an `InputError`, without Keras, where there is no such network."""
-    if source in networks():
+    if source in networks.names():
         return
     if _is_config(source):
         parse_config(source, overrides or [])
     elif not released.find(source, scale).exists():
         raise InputError(
-            f"{source}: no such config or model; networks: {', '.join(networks())}; "
-            f"released models: {', '.join(released.names())}."
+            f"{source}: no such config or model; "
+            f"networks: {', '.join(networks.names())}; released models: {', '.join(released.names())}."
         )
     elif overrides:
         raise InputError(f"{overrides[0]}: only networks and configs take overrides.")
@@ -84,7 +79,7 @@ def _is_config(source):
 def _load(source, scale, overrides):
     from tfsr.zoo.loading import load_model
 
-    if source in networks():
+    if source in networks.names():
         return build_model(model_table(source, overrides), source), source
     if _is_config(source):
         table = read_config(source, overrides).model
