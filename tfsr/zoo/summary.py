@@ -64,9 +64,10 @@ def _check(source, scale, overrides):
     if _is_config(source):
         parse_config(source, overrides or [])
     elif not released.find(source, scale).exists():
+        known = ", ".join(networks.names())
         raise InputError(
-            f"{source}: no such config or model; "
-            f"networks: {', '.join(networks.names())}; released models: {', '.join(released.names())}."
+            f"{source}: no such config or model; networks: {known}; "
+            f"released models: {', '.join(released.names())}."
         )
     elif overrides:
         raise InputError(f"{overrides[0]}: only networks and configs take overrides.")
