@@ -5,7 +5,7 @@ Names are checked by this table before Keras is loaded; `tfsr.MODELS` has the bu
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +90,7 @@ def check_arguments(table: dict, source: str | Path) -> dict:
             builder wants one.
     """
     name = table["name"]
-    allowed = {}
+    allowed: Mapping[str, inspect.Parameter] = {}
     if not name.endswith(".keras"):
         import_keras()
         from tfsr.models import MODELS

@@ -12,7 +12,10 @@ from typing import Any, TypeVar
 
 from tfsr.errors import InputError
 
-T = TypeVar("T")
+if typing.TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def to_toml(tables: dict[str, dict]) -> str:

@@ -543,7 +543,7 @@ def test_metadata_that_does_not_fit_is_noted(tmp_path):
     write_photo(tmp_path / "sr.jpg", photo)
     assert read_photo(tmp_path / "sr.jpg").exif is None
     notes = check_writable(tmp_path / "sr.webp", photo)
-    assert notes == ["ICC left out, which does not fit in WEBP"]
+    assert notes == ["ICC left out, which does not fit in WebP"]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -832,7 +832,7 @@ def test_unwritable_files(tmp_path):
         write_photo(tmp_path / "none" / "sr.png", photo)
     long = Photo(np.zeros((1, 9000, 3), np.uint8))
     assert check_writable(tmp_path / "sr.webp", long) == []
-    with pytest.raises(InputError, match=r"WEBP holds at most 16383.*18000 x 2"):
+    with pytest.raises(InputError, match=r"WebP holds at most 16383.*18000 x 2"):
         check_writable(tmp_path / "sr.webp", long, scale=2)
     with pytest.raises(InputError, match="too large for TIFF"):
         check_writable(tmp_path / "sr.tif", long, scale=500)

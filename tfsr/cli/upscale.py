@@ -62,13 +62,19 @@ def _with_files(command, suffix):
         default="",
         help="put behind the names of a folder's files",
     )
-    command.add_argument(
-        "--format",
-        choices=["png", "jpg", "webp", "tif", "bmp"],
-        help="of a folder's files; their own by default",
-    )
+    command.later(_formats)
     command.add_argument("--overwrite", action="store_true")
     with_shard(command, "images of a folder")
+
+
+def _formats(command):
+    from tfsr.photos.formats import FORMATS
+
+    command.add_argument(
+        "--format",
+        choices=[f.suffixes[0].removeprefix(".") for f in FORMATS if f.write],
+        help="of a folder's files; their own by default",
+    )
 
 
 def _upscale(options):
@@ -130,7 +136,7 @@ def _check_exists(source):
 
 def _beside(source, suffix):
     """Returns where the result of a file or folder goes that names no other place."""
-    from tfsr.photos.folders import READ_ONLY
+    from tfsr.photos.formats import READ_ONLY
 
     source = Path(source)
     if source.name in ("", ".."):

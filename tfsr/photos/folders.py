@@ -4,12 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jfif", ".jpe"),
-    *(".bmp", ".tif", ".tiff", ".webp"),
-)
-# Read where a photo is wanted, and not written.
-READ_ONLY = (".gif", ".avif", ".heic", ".heif")
+from tfsr.photos.formats import READ_ONLY, WRITABLE
+
+SUFFIXES = tuple(WRITABLE)
 # Images too, which are not read everywhere: named, so that none is missed in silence.
 OTHERS = (
     *READ_ONLY,

@@ -1,35 +1,32 @@
 """Opens image files, which may come from strangers: the guards of every reader."""
 
 import importlib.util
-import logging
 import os
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from tfsr import extras
 from tfsr.errors import InputError, reason_of
+from tfsr.photos.formats import BY_NAME
+from tfsr.photos.guards import unguarded_pillow
 from tfsr.quiet import quiet_stderr
 
 # Pillow knows more, some of which start other programs: EPS starts Ghostscript.
 # Pillow before 11.3 and some builds have no AVIF.
 HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", *["AVIF"] * HAS_AVIF)
+UNREAD = {"HEIC"} if HAS_AVIF else {"AVIF", "HEIC"}  # by Pillow alone
+READ_BY_PILLOW = [name.upper() for name in BY_NAME if name not in UNREAD]
 MAX_PIXELS = 500_000_000
 # No photograph comes near this: a blank page has 5000 pixels per byte. Above the pixel
 # count below, where memory matters, such a file is damaged or a decompression bomb.
 MAX_PIXELS_PER_BYTE = 5000
 MIN_BOMB_PIXELS = 50_000_000
-MAX_PNG_TEXT_BYTES = 2**26  # of texts and of the ICC profile, unpacked
-HEIC = [b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"mif1", b"msf1")]
-AVIF = [b"ftyp" + brand for brand in (b"avif", b"avis")]
 # By the numbers in TIFF: the colours and their samples, what a sample is.
 TIFF_COLORS = {
     0: ("gray", 1),
@@ -44,27 +41,6 @@ TIFF_COLORS = {
 }
 RGB565 = "BGR;16"  # of BMP: 16 bits a pixel, not a sample
 TIFF_NUMBERS = {1: "", 2: "signed ", 3: "floating-point ", 4: ""}
-# Pillow's limits and logger and Python's warning filters belong to the process.
-_lock = threading.Lock()
-
-
-@contextmanager
-def unguarded_pillow() -> Iterator[None]:
-    """Silences Pillow and lifts its limits; `open_image` checks our own."""
-    with _lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        text = PngImagePlugin.MAX_TEXT_CHUNK
-        PngImagePlugin.MAX_TEXT_CHUNK = MAX_PNG_TEXT_BYTES
-        logger = logging.getLogger("PIL")
-        level = logger.level
-        logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-            Image.MAX_IMAGE_PIXELS = limit
-            PngImagePlugin.MAX_TEXT_CHUNK = text
 
 
 @contextmanager
@@ -101,8 +77,8 @@ def open_image(stream: BinaryIO, whole: bool = True) -> Any:
             checked.
 
     Raises:
-        InputError: If it is of another kind than `FORMATS`, or larger than what can be
-            true, or if pixels are missing.
+        InputError: If its format is none of `FORMATS`, if it is larger than can be true,
+            or if pixels are missing.
     """
     size_bytes = os.fstat(stream.fileno()).st_size
     if size_bytes == 0:
@@ -153,13 +129,13 @@ def has_16_bits(image: Any) -> bool:
 def _identified(stream):
     stream.seek(0)
     try:
-        return Image.open(stream, formats=FORMATS)
+        return Image.open(stream, formats=READ_BY_PILLOW)
     except Image.UnidentifiedImageError:
         stream.seek(4)
         brand = stream.read(8)
-        if brand in HEIC:
+        if brand in BY_NAME["HEIC"].brands:
             return _identified_heic(stream)
-        if brand in AVIF and not HAS_AVIF:
+        if brand in BY_NAME["AVIF"].brands and not HAS_AVIF:
             raise InputError(
                 "AVIF, which this Pillow does not read: save it as JPEG or PNG."
             ) from None
@@ -169,8 +145,7 @@ def _identified(stream):
                 "RGB or RGBA of 8 or 16 bits."
             ) from None
         raise InputError(
-            "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF, "
-            "AVIF, HEIC), or damaged."
+            f"not an image of a supported kind ({', '.join(BY_NAME)}), or damaged."
         ) from None
 
 

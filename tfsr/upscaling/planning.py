@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfsr.errors import InputError
-from tfsr.photos.folders import READ_ONLY, SUFFIXES, is_hidden, left_out
+from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
+from tfsr.photos.formats import READ_ONLY
 from tfsr.shards import Shard
 
 PHOTO_SUFFIXES = (*SUFFIXES, *READ_ONLY)

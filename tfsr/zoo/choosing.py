@@ -6,9 +6,9 @@ from pathlib import Path
 from tfsr.config import DataConfig
 from tfsr.errors import InputError
 from tfsr.photos import read_photo
+from tfsr.photos.lossy import sums_of_steps
 from tfsr.photos.noise import noise_sigma
-from tfsr.photos.opening import AVIF, HEIC
-from tfsr.photos.origin import Origin, origin_of, sums_of_steps
+from tfsr.photos.origin import LOSSY_BRANDS, Origin, origin_of
 from tfsr.zoo import released
 from tfsr.zoo.catalogue import restorers
 
@@ -71,7 +71,7 @@ def rule() -> dict:
     return {
         "lossy_quality": LOSSY_QUALITY,
         "sums": sums_of_steps(),
-        "brands": [brand.decode() for brand in (*HEIC, *AVIF)],
+        "brands": [brand.decode() for brand in LOSSY_BRANDS],
         "clean": {s: released.int8_name(n, s) for s, n in released.ENLARGERS.items()},
         "lossy": {s: released.int8_name(PHOTO, s) for s in released.by_scale(PHOTO)},
         "sharper": SHARPER,
