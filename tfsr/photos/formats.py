@@ -45,7 +45,7 @@ class ImageFormat:
 
     name: str
     suffixes: tuple[str, ...]
-    write: Writer | None = None
+    write: Writer | Any = None
     loss: Callable[[Any, BinaryIO], tuple[str, int | None]] | None = None
     brands: tuple[bytes, ...] = ()
     metadata: tuple[str, ...] = METADATA

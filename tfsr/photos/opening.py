@@ -77,8 +77,8 @@ def open_image(stream: BinaryIO, whole: bool = True) -> Any:
             checked.
 
     Raises:
-        InputError: If its format is none of `FORMATS`, if it is larger than can be true,
-            or if pixels are missing.
+        InputError: If its format is none of `FORMATS`, if it claims more pixels than
+            can be true, or if pixels are missing.
     """
     size_bytes = os.fstat(stream.fileno()).st_size
     if size_bytes == 0:
