@@ -23,7 +23,8 @@ from tfsr.training.callbacks import StopOnNaN, TimeEstimate
 from tfsr.training.compiling import build_trainee, compile_model
 from tfsr.training.distribution import Replicas
 from tfsr.training.estimate import FixedBatch
-from tfsr.training.fit import Batches, training_patches, unpacked
+from tfsr.training.images import training_patches, unpacked
+from tfsr.training.pipeline import Batches
 
 
 def main():

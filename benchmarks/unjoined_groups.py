@@ -14,7 +14,7 @@ import numpy as np
 from tfsr.training import build_model, read_config
 from tfsr.training.compiling import compile_model
 from tfsr.training.estimate import FixedBatch, noise
-from tfsr.training.fit import Batches
+from tfsr.training.pipeline import Batches
 from tfsr.training.unjoined_groups import UnjoinedGroups
 
 

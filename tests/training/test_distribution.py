@@ -58,7 +58,7 @@ CLIPPED = """
 import keras
 import numpy as np
 from tfsr.training import distribution
-from tfsr.training.fit import Batches
+from tfsr.training.pipeline import Batches
 
 class Sampler:
     def draw(self, step, part, parts):

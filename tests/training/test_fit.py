@@ -20,8 +20,16 @@ from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.graph.complexity import params
 from tfsr.scoring.evaluation import evaluate
-from tfsr.training import callbacks, compiling, dry_run, fit, read_config, train
-from tfsr.training.fit import Batches
+from tfsr.training import (
+    callbacks,
+    compiling,
+    dry_run,
+    fit,
+    read_config,
+    run_folder,
+    train,
+)
+from tfsr.training.pipeline import Batches
 from tfsr.upscaling.upscalers import KerasUpscaler
 
 EPOCHS, STEPS = 2, 3
@@ -644,7 +652,7 @@ def test_a_builder_that_refuses_names_the_file_given(make_config, tmp_path):
 def test_two_trainings_at_once_are_an_error(run, make_config):
     before = {f: f.stat().st_mtime_ns for f in run[0].iterdir()}
     with (
-        files.locked(run[0] / fit.LOCK),
+        files.locked(run[0] / run_folder.LOCK),
         pytest.raises(InputError, match=r"run: another training is running there\."),
     ):
         train(make_config(), run[0])
@@ -665,8 +673,8 @@ def test_what_a_killed_training_left_is_removed(run, make_config, tmp_path):
 
 
 def test_a_folder_with_only_a_lock_is_free(make_config, tmp_path):
-    (tmp_path / fit.LOCK).touch()  # killed before the config was written
-    assert fit.check_free(tmp_path, make_config()) == []
+    (tmp_path / run_folder.LOCK).touch()  # killed before the config was written
+    assert run_folder.check_free(tmp_path, make_config()) == []
 
 
 def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):

@@ -20,7 +20,7 @@ from tfsr.tflite.quantization.calibration import (
 )
 from tfsr.tflite.quantization.saturation import saturated_images
 from tfsr.training import Config, train
-from tfsr.training.fit import check_channels, unpacked
+from tfsr.training.images import check_channels, unpacked
 from tfsr.zoo.loading import load_model, weights_sha256
 
 STARTED_FROM = "float.sha256"  # file in the run folder: digest of the float weights

@@ -13,7 +13,7 @@ from tfsr.errors import InputError
 from tfsr.graph import complexity
 from tfsr.models import scales, single_scale
 from tfsr.networks import build_model
-from tfsr.training.fit import unpacked
+from tfsr.training.images import unpacked
 from tfsr.zoo.upscalers import pick_scale
 
 MAY_DIFFER = {"data.cache", "train.seed"}  # between the configs of a study

@@ -10,6 +10,8 @@ from tfsr.losses import LOSSES
 from tfsr.models import supervision_weights
 from tfsr.optimizers import OPTIMIZERS
 from tfsr.schedules import SCHEDULES
+from tfsr.training import distribution
+from tfsr.training.gradients import check_gradients
 from tfsr.training.precision import is_fast
 from tfsr.training.unjoined_groups import UnjoinedGroups
 
@@ -34,6 +36,29 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
         trainee.teacher = config.teacher
         compile_model(trainee, config)
     trainee.set_weights(model.get_weights())
+    return trainee
+
+
+def build_on(
+    replicas: distribution.Replicas, model: keras.Model, config: Config
+) -> keras.Model:
+    """Returns the network to train, compiled for `replicas`, its optimizer built.
+
+    Args:
+        replicas: A `distribution.Replicas` or one of its subclasses.
+        model: The model to validate and save; the network is a copy.
+        config: The experiment.
+
+    Raises:
+        InputError: If several replicas cannot train as `config` asks, or if no gradient
+            reaches some trainable weight.
+    """
+    with replicas.scope():
+        trainee = build_trainee(model, config)
+        trainee.optimizer.build(trainee.trainable_variables)
+    alone = trainee if replicas.count == 1 else build_trainee(model, config)
+    check_gradients(alone, config.train.patch)
+    replicas.prepare(trainee)
     return trainee
 
 

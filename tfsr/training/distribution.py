@@ -46,7 +46,7 @@ class Replicas:
         """
 
     def distribute(self, batches):
-        """Returns the data for Keras' `fit`, made of `batches`, a `fit.Batches`."""
+        """Returns the data for Keras' `fit`, made of `pipeline.Batches`."""
         if keras.backend.backend() == "tensorflow":
             return pipeline.dataset(batches)
         return batches

@@ -15,15 +15,11 @@ from tfsr.memory import peak_memory_mb
 from tfsr.models import training_scales
 from tfsr.training import distribution
 from tfsr.training.checkpoints import completed_epochs
-from tfsr.training.fit import (
-    Batches,
-    build_on,
-    check_free,
-    prepare,
-    say_skipped,
-    unpacked,
-    which_images,
-)
+from tfsr.training.compiling import build_on
+from tfsr.training.fit import prepare, say_skipped
+from tfsr.training.images import unpacked, which_images
+from tfsr.training.pipeline import Batches
+from tfsr.training.run_folder import check_free
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
 
 STEPS = 3  # timed steps, after one that compiles

@@ -5,7 +5,8 @@ from pathlib import Path
 from tfsr.config import Config
 from tfsr.data.packed import write_pack
 from tfsr.errors import InputError
-from tfsr.training.fit import prepare, training_images, unpacked
+from tfsr.training.fit import prepare
+from tfsr.training.images import training_images, unpacked
 
 PIECE = 1.5  # side of a piece over that of a training patch
 

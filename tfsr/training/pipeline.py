@@ -10,8 +10,36 @@ from typing import Any
 import keras
 
 
-def dataset(batches: Any, parts: int = 1, first: int = 0, here: int = 1) -> Any:
-    """Returns an endless `tf.data.Dataset` of `batches`, a `fit.Batches`.
+class Batches(keras.utils.PyDataset):
+    """An endless `PatchSampler` for `fit`, prefetched by two threads.
+
+    `fit` takes an extra batch first, to learn the shapes; it gets the first batch
+    twice. TensorFlow reads them by `dataset` instead.
+
+    Args:
+        sampler: A `PatchSampler`, or what has its `[step]` and `share`.
+        first_step: Index of the first batch.
+    """
+
+    def __init__(self, sampler, first_step=0):
+        super().__init__(workers=2, max_queue_size=4)
+        self.sampler = sampler
+        self.first_step = first_step
+
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        return self.sampler[self.first_step + max(index - 1, 0)]
+
+    def draw(self, index, part, parts):
+        """Returns the part of a batch that one of `parts` replicas takes, in 8 bits."""
+        return self.sampler.draw(self.first_step + index, part, parts)
+
+
+def dataset(batches: Batches, parts: int = 1, first: int = 0, here: int = 1) -> Any:
+    """Returns an endless `tf.data.Dataset` of `batches`.
 
     Args:
         batches: What is drawn from.
