@@ -261,7 +261,7 @@ def figures(
 
 def __getattr__(name: str) -> object:
     if name in ("PSNR", "SSIM"):  # which are of Keras; the functions need none
-        from tfsr.layers import quality
+        from tfsr import keras_metrics
 
-        return getattr(quality, name)
+        return getattr(keras_metrics, name)
     raise AttributeError(f"module 'tfsr.metrics' has no attribute {name!r}")
