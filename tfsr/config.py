@@ -10,14 +10,8 @@ from pathlib import Path
 
 from tfsr import schedules
 from tfsr.config_files import alike, find_config
-from tfsr.data.degradation import (
-    BICUBIC,
-    DEGRADATIONS,
-    Degradation,
-    after_bicubic,
-    from_table,
-    to_table,
-)
+from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, to_table
+from tfsr.data.degradations import DEGRADATIONS, from_table
 from tfsr.errors import InputError, reason_of
 from tfsr.losses import LOSSES
 from tfsr.networks import build_model, check_arguments, check_name
@@ -53,7 +47,7 @@ class DataConfig:
     channels: int | str = 3  # "y" for luma, as luminance networks see it
     downscale: list[float] = field(default_factory=list)  # more images: all, shrunk so
     exclude: list[str] = field(default_factory=list)  # names of images, no ending
-    # Of `tfsr.data.degradation`, several in the order in which they are applied.
+    # Of `tfsr.data.degradations`, several in the order in which they are applied.
     degradation: dict | list[dict] = field(default_factory=lambda: {"name": "bicubic"})
 
     def __post_init__(self):

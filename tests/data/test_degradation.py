@@ -13,17 +13,11 @@ from tfsr.data import (
     Resize,
     imresize,
 )
-from tfsr.data.degradation import (
-    BICUBIC,
-    DEGRADATIONS,
-    after_bicubic,
-    asked_or_own,
-    check_scale,
-    from_table,
-    to_table,
-)
+from tfsr.data.degradation import BICUBIC, after_bicubic, to_table
+from tfsr.data.degradations import DEGRADATIONS, check_scale, from_table
 from tfsr.data.sampler import degraded_patch
 from tfsr.metrics import psnr, ssim_uniform
+from tfsr.scoring.images import asked_or_own
 
 
 def image(height=70, width=90, channels=3, seed=0):

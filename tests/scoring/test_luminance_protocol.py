@@ -8,7 +8,7 @@ import tfsr
 from tfsr import metrics
 from tfsr.cli import main
 from tfsr.data import BenchmarkFolder, ImageCache, ImageSurvey, imresize, read_image
-from tfsr.data.degradation import Enlarged
+from tfsr.data.degradations import Enlarged
 from tfsr.data.sampler import degraded_patch
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import (

@@ -93,7 +93,8 @@ def with_degradation(command):
 
 
 def _degradations(command):
-    from tfsr.data.degradation import BICUBIC, DEGRADATIONS
+    from tfsr.data.degradation import BICUBIC
+    from tfsr.data.degradations import DEGRADATIONS
 
     def asked(kind):
         def parse(text):

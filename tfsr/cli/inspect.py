@@ -18,7 +18,7 @@ def add(command):
 
 
 def run(options):
-    from tfsr.data.degradation import from_table
+    from tfsr.data.degradations import from_table
     from tfsr.tflite.devices.delegates import ask
     from tfsr.tflite.runtime import inspect
 

@@ -1,15 +1,8 @@
 from typing import TYPE_CHECKING
 
 from tfsr.data.cache import ImageCache, ImageSurvey
-from tfsr.data.degradation import (
-    JPEG,
-    Bicubic,
-    Blur,
-    Chain,
-    GaussianNoise,
-    PoissonNoise,
-    Resize,
-)
+from tfsr.data.degradation import Bicubic, Chain
+from tfsr.data.degradations import JPEG, Blur, GaussianNoise, PoissonNoise, Resize
 from tfsr.data.images import (
     images_left_out,
     list_images,

@@ -1,7 +1,6 @@
 """What makes the degraded image of a good one: the task that a network learns.
 
-`DEGRADATIONS` has every kind; a new one is a class and its place in that table. Its
-parameters say by their types what values they may have (`tfsr.data.parameters`).
+Here is what all kinds have in common; `degradations.py` has the kinds.
 
 Applied one after another they are a `Chain`, of which one step alone shrinks, so that
 the result has the size that the scale asks for. A second round, as in the second order
@@ -9,33 +8,23 @@ of Wang et al., "Real-ESRGAN", 2021 (https://arxiv.org/abs/2107.10833), is steps
 again, before or after the one that shrinks, each with its `probability`.
 """
 
-import io
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, MISSING, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from tfsr.data.parameters import (
-    Choice,
-    Numbers,
     Share,
     check,
-    chosen,
-    either,
     ends,
-    fixed,
     happens,
     in_part,
-    span,
 )
-from tfsr.data.resize import KERNELS, imresize, to_integers
+from tfsr.data.resize import imresize
 from tfsr.errors import InputError
 
 SLACK = 5  # of quality, or of 8-bit units: nobody sees such a difference
-Sigma = Annotated[float | list[float], Numbers(0, above=True)]
 
 
 @dataclass(frozen=True)
@@ -149,33 +138,6 @@ class Bicubic(Degradation):
 
 
 @dataclass(frozen=True)
-class Resize(Degradation):
-    """Shrinks by `imresize` with one of several kernels.
-
-    Args:
-        kernel: A key of `tfsr.data.resize.KERNELS`, or a list of them.
-        antialias: Share of the images for which the kernel widens, as far as it
-            shrinks; "area", which takes the mean of squares, always does.
-    """
-
-    name: ClassVar = "resize"
-    shrinks: ClassVar = True
-    radius: ClassVar = 2
-    kernel: Annotated[str | list[str], Choice(tuple(KERNELS))]
-    _: KW_ONLY
-    antialias: Annotated[float, Share()] = 1.0
-
-    def __call__(self, hr, scale, rng):
-        kernel = chosen(self.kernel, rng)
-        antialias = happens(self.antialias, rng) or kernel == "area"
-        return imresize(hr, 1 / scale, kernel, antialias)
-
-    def __str__(self):
-        smoothed = in_part("antialiased", self.antialias) or ["not antialiased"]
-        return _said(either(self.kernel), smoothed if self.antialias < 1 else [])
-
-
-@dataclass(frozen=True)
 class SameSize(Degradation):
     """A degradation that keeps the size, and may leave an image as it is.
 
@@ -195,228 +157,7 @@ class SameSize(Degradation):
     def _said(self, words, *details):
         """Returns `words` with what is not as usual behind them in brackets."""
         sometimes = in_part("", self.probability) if self.probability < 1 else []
-        return _said(words, [*details, *sometimes])
-
-
-@dataclass(frozen=True)
-class Blur(SameSize):
-    """Convolves with a Gaussian.
-
-    Args:
-        sigma: Standard deviation in pixels, or `[low, high]`.
-        ratio: 1 blurs all directions alike. Else each image draws a direction, and this
-            is the standard deviation across it as a multiple of that along it.
-    """
-
-    name: ClassVar = "blur"
-    sigma: Annotated[float | list[float], Numbers(0, 20, above=True)]
-    _: KW_ONLY
-    ratio: Annotated[float | list[float], Numbers(0, 1, above=True)] = 1.0
-
-    @property
-    def radius(self):
-        return _blur_radius(ends(self.sigma)[1])
-
-    def _degraded(self, hr, rng):
-        sigma, ratio, angle = (
-            rng.uniform(*ends(value)) for value in (self.sigma, self.ratio, [0, np.pi])
-        )
-        kernel = _gaussian(sigma, ratio * sigma, angle, _blur_radius(sigma))
-        blurred = _convolved(hr, kernel)
-        whole = np.issubdtype(hr.dtype, np.integer)
-        return to_integers(blurred, hr.dtype) if whole else blurred.astype(hr.dtype)
-
-    def __str__(self):
-        ratio = f"{span(self.ratio)} across" if self.ratio != 1 else ""
-        return self._said(f"blur of sigma {span(self.sigma)}", ratio)
-
-
-def _blur_radius(sigma):
-    return max(1, math.ceil(3 * sigma))
-
-
-def _convolved(image, kernel):
-    """Returns `(H, W, C)` convolved with a kernel, mirrored beyond its border.
-
-    Channels come first and sides are multiples of 8 inside, which takes half the time.
-    """
-    height, width, _ = image.shape
-    radius = len(kernel) // 2
-    planes = np.moveaxis(image.astype(np.float64), -1, 0)
-    around = np.pad(planes, [(0, 0), (radius, radius), (radius, radius)], "symmetric")
-    size = [-(-side // 8) * 8 for side in around.shape[1:]]
-    spectrum = np.fft.rfft2(around, size) * np.fft.rfft2(kernel, size)
-    planes = np.fft.irfft2(spectrum, size)[:, 2 * radius :, 2 * radius :]
-    return np.moveaxis(planes[:, :height, :width], 0, -1)
-
-
-def _gaussian(along, across, angle, radius):
-    """Returns the kernel, `(2 * radius + 1, 2 * radius + 1)`, whose sum is 1."""
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    along, across = max(along, 0.05), max(across, 0.05)  # where the center is all
-    kernel = np.exp(-0.5 * ((u / along) ** 2 + (v / across) ** 2))
-    return kernel / kernel.sum()
-
-
-def _sigma(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < math.inf:
-        raise ValueError(f"{text!r} is not above 0")
-    return value
-
-
-@dataclass(frozen=True)
-class Noise(SameSize):
-    """Adds noise to every sample.
-
-    Args:
-        sigma: Standard deviation in 8-bit units; for blind denoising `[low, high]`,
-            from which each image draws its own.
-        noise: "float" leaves the sums as they are, the papers' convention; "uint8"
-            clips and rounds them, which is what a camera or a phone gives.
-        gray: Share of the images whose channels all get the same noise; those of the
-            others are independent.
-    """
-
-    fractional: ClassVar = True
-    sigma: Sigma
-    noise: Annotated[str, Choice(("float", "uint8"))] = "float"
-    _: KW_ONLY
-    gray: Annotated[float, Share()] = 0.0
-
-    def _degraded(self, hr, rng):
-        sigma = np.float32(rng.uniform(*ends(self.sigma)))
-        seen = hr
-        if happens(self.gray, rng):
-            seen = hr.mean(axis=-1, keepdims=True, dtype=np.float32)
-        noisy = hr + self._drawn(seen, sigma, rng)
-        return noisy if self.noise == "float" else to_integers(noisy, np.uint8)
-
-    def _drawn(self, seen, sigma, rng):
-        """Returns float32 noise for an image."""
-        raise NotImplementedError
-
-    def rounded(self):
-        return replace(self, noise="uint8")
-
-    def _said(self, words, *details):
-        return super()._said(
-            f"{words} {span(self.sigma)}", self.noise, *in_part("gray", self.gray)
-        )
-
-
-@dataclass(frozen=True)
-class GaussianNoise(Noise):
-    """Adds Gaussian noise of one sigma: denoising. Its parameters are `Noise`'s."""
-
-    name: ClassVar = "noise"
-    option: ClassVar = Option(
-        "--noise", "sigma", "SIGMA", "Gaussian noise, in 8-bit units", _sigma
-    )
-
-    def _drawn(self, seen, sigma, rng):
-        return sigma * rng.standard_normal(seen.shape, np.float32)
-
-    def published(self, scale):
-        as_usual = self == GaussianNoise(self.sigma, self.noise)
-        return f"noise {self.sigma}".removesuffix(".0") if as_usual else str(self)
-
-    def __str__(self):
-        return self._said("noise of sigma")
-
-
-@dataclass(frozen=True)
-class PoissonNoise(Noise):
-    """Adds the noise of counted light, whose variance is proportional to brightness.
-
-    Its parameters are `Noise`'s; `sigma` is that of white.
-    """
-
-    name: ClassVar = "poisson"
-
-    def _drawn(self, seen, sigma, rng):
-        photons = (255 / max(float(sigma), 1e-3)) ** 2  # that make white
-        mean = np.clip(seen, 0, 255) * (photons / 255)
-        return ((rng.poisson(mean) - mean) * (255 / photons)).astype(np.float32)
-
-    def __str__(self):
-        return self._said("Poisson noise of sigma")
-
-
-def _quality(text):
-    if not (text.isdigit() and 1 <= int(text) <= 100):
-        raise ValueError(f"{text!r} is not from 1 to 100")
-    return int(text)
-
-
-@dataclass(frozen=True)
-class JPEG(SameSize):
-    """Writes and reads a JPEG file: artifact removal.
-
-    Args:
-        quality: Pillow's, 1 to 100; for blind restoration `[low, high]`, from which
-            each image draws its own.
-        subsampling: How chroma is sampled: "4:2:0", which halves its height and
-            width, "4:4:4", which leaves them, or a list of both.
-    """
-
-    name: ClassVar = "jpeg"
-    # 8x8 pixels, of chroma at half the resolution, of which decoders interpolate
-    # between neighbours.
-    block: ClassVar = 16
-    radius: ClassVar = 2
-    of_luma: ClassVar = True  # the files keep luma and chroma apart
-    metrics: ClassVar = ("ssim_uniform",)
-    option: ClassVar = Option(
-        "--jpeg", "quality", "Q", "JPEG files of this quality", _quality
-    )
-    quality: Annotated[int | list[int], Numbers(1, 100, whole=True)]
-    _: KW_ONLY
-    subsampling: Annotated[str | list[str], Choice(("4:2:0", "4:4:4"))] = "4:2:0"
-
-    def _degraded(self, hr, rng):
-        low, high = ends(self.quality)
-        options = {"quality": int(rng.integers(low, high, endpoint=True))}
-        pixels = hr if hr.dtype == np.uint8 else to_integers(hr, np.uint8)
-        if hr.shape[-1] == 3:
-            options["subsampling"] = chosen(self.subsampling, rng)
-        else:
-            pixels = pixels[..., 0]
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", **options)
-        decoded = np.asarray(Image.open(file, formats=("JPEG",)))
-        return decoded.reshape(hr.shape)
-
-    def published(self, scale):
-        as_usual = self == JPEG(self.quality)
-        return f"jpeg {self.quality}" if as_usual else str(self)
-
-    def __str__(self):
-        chroma = "" if self.subsampling == "4:2:0" else either(self.subsampling)
-        return self._said(f"JPEG of quality {span(self.quality)}", chroma)
-
-
-@dataclass(frozen=True)
-class Enlarged(Degradation):
-    """Shrinks by bicubic and enlarges again: what a luminance network refines.
-
-    Args:
-        scales: Each image draws one of these.
-    """
-
-    name: ClassVar = "enlarged"
-    block: ClassVar = 24  # a multiple of every scale, and further than bicubic reaches
-    radius: ClassVar = 24
-    scales: tuple[int, ...]
-
-    def __call__(self, hr, scale, rng):
-        factor = int(rng.choice(self.scales))
-        lr = imresize(hr.astype(np.float32), 1 / factor)
-        return imresize(lr, factor)[: hr.shape[0], : hr.shape[1]]
+        return said(words, [*details, *sometimes])
 
 
 @dataclass(frozen=True)
@@ -468,10 +209,6 @@ class Chain(Degradation):
 
 
 BICUBIC = Bicubic()
-DEGRADATIONS: dict[str, type[Degradation]] = {
-    kind.name: kind
-    for kind in (Bicubic, Resize, GaussianNoise, PoissonNoise, JPEG, Blur)
-}
 
 
 def chain(steps: Iterable[Degradation]) -> Degradation:
@@ -500,55 +237,8 @@ def to_table(degradation: Degradation) -> dict | list[dict]:
     return tables if isinstance(degradation, Chain) else tables[0]
 
 
-def from_table(table: dict | list[dict]) -> Degradation:
-    """Returns the degradation of such a table or list of tables.
-
-    Raises:
-        ValueError: On an unknown name, a parameter missing, foreign or out of range.
-    """
-    if isinstance(table, list):
-        if not table:
-            raise ValueError("degradation must have a table or more, not [].")
-        return chain(map(from_table, table))
-    if not isinstance(table, dict):
-        raise ValueError(f"degradation must be a table, not {table!r}.")
-    name = table.get("name")
-    if not isinstance(name, str) or name not in DEGRADATIONS:
-        raise ValueError(
-            f"degradation must be one of {', '.join(DEGRADATIONS)}, not {name!r}."
-        )
-    parameters = {key: value for key, value in table.items() if key != "name"}
-    known = {f.name: f for f in sorted(fields(DEGRADATIONS[name]), key=_last)}
-    for key in parameters:
-        if key not in known:
-            raise ValueError(
-                f'{key} is not for degradation = "{name}"; '
-                f"allowed: {', '.join(known) or 'nothing'}."
-            )
-    for key, field in known.items():
-        if field.default is MISSING and key not in parameters:
-            raise ValueError(f'degradation = "{name}" needs {key}.')
-    return DEGRADATIONS[name](**parameters)
-
-
-def _last(field):
-    return field.kw_only
-
-
-def check_scale(degradation: Degradation, scale: int) -> None:
-    """Raises a `ValueError` unless networks of `scale` learn from `degradation`."""
-    _check_kind(degradation)
-    if degradation.shrinks != (scale > 1):
-        wanted = " or ".join(
-            kind.name for kind in DEGRADATIONS.values() if kind.shrinks == (scale > 1)
-        )
-        raise ValueError(
-            f"a network of x{scale} needs the degradation {wanted}, "
-            f"not {degradation.name}."
-        )
-
-
-def _check_kind(degradation):
+def check_kind(degradation: Degradation) -> None:
+    """Raises an `InputError` unless `degradation` is one."""
     if not isinstance(degradation, Degradation):
         raise InputError(
             "`degradation` must be one of tfsr.data, such as JPEG(10). "
@@ -563,41 +253,13 @@ def task_name(degradation: Degradation, scale: int) -> str:
     return f"x{scale} from {degradation}" if scale > 1 else f"from {degradation}"
 
 
-def asked_or_own(
-    asked: Degradation | None, own: Degradation | None, scale: int
-) -> Degradation | None:
-    """Returns the degradation of the images to score; None if it is unknown.
-
-    Args:
-        asked: What the user asks for. At a scale above 1 bicubic comes before it if it
-            does not shrink itself.
-        own: What the model was made for, which is returned without `asked`. A step of
-            `asked` takes from the step of its kind here the parameters that are fixed
-            and that no option of the command line sets.
-        scale: The model's scale.
-    """
-    if asked is None:
-        return own
-    _check_kind(asked)
-    ours = {type(step): step for step in own.steps} if own else {}
-    steps = [_set(step, ours.get(type(step), step)) for step in asked.steps]
-    return chain([BICUBIC, *steps] if scale > 1 and not asked.shrinks else steps)
-
-
-def _set(asked, own):
-    """Returns `asked` with the fixed parameters of `own`, except the option's."""
-    if asked.option is None:
-        return asked
-    key = asked.option.parameter
-    return replace(asked, **{**fixed(own), key: getattr(asked, key)})
-
-
 def after_bicubic(degradation: Degradation) -> Chain | None:
     """Returns the steps after bicubic; None if bicubic is not the first step."""
     first, *rest = degradation.steps
     return Chain(tuple(rest)) if first == BICUBIC else None
 
 
-def _said(words, details):
+def said(words: str, details: Iterable[str]) -> str:
+    """Returns `words` with details behind them in brackets, if there are any."""
     told = "; ".join(filter(None, details))
     return f"{words} ({told})" if told else words

@@ -1,14 +1,12 @@
 """Which images an upscaler is scored on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from tfsr.data import BenchmarkFolder, stored_channels
-from tfsr.data.degradation import (
-    BICUBIC,
-    DEGRADATIONS,
-    Degradation,
-    asked_or_own,
-)
+from tfsr.data.degradation import BICUBIC, Degradation, chain, check_kind
+from tfsr.data.degradations import DEGRADATIONS
+from tfsr.data.parameters import fixed
 from tfsr.errors import InputError
 from tfsr.upscaling.upscalers import BicubicUpscaler, Unchanged, Upscaler
 
@@ -93,3 +91,32 @@ def task_to_score(upscaler: Upscaler, asked: Degradation | None = None) -> Degra
     if found.shrinks and upscaler.scale == 1:
         raise InputError(f"{upscaler.name}: restores, so it is not scored on {found}.")
     return found
+
+
+def asked_or_own(
+    asked: Degradation | None, own: Degradation | None, scale: int
+) -> Degradation | None:
+    """Returns the degradation of the images to score; None if it is unknown.
+
+    Args:
+        asked: What the user asks for. At a scale above 1 bicubic comes before it if it
+            does not shrink itself.
+        own: What the model was made for, which is returned without `asked`. A step of
+            `asked` takes from the step of its kind here the parameters that are fixed
+            and that no option of the command line sets.
+        scale: The model's scale.
+    """
+    if asked is None:
+        return own
+    check_kind(asked)
+    ours = {type(step): step for step in own.steps} if own else {}
+    steps = [_set(step, ours.get(type(step), step)) for step in asked.steps]
+    return chain([BICUBIC, *steps] if scale > 1 and not asked.shrinks else steps)
+
+
+def _set(asked, own):
+    """Returns `asked` with the fixed parameters of `own`, except the option's."""
+    if asked.option is None:
+        return asked
+    key = asked.option.parameter
+    return replace(asked, **{**fixed(own), key: getattr(asked, key)})

@@ -11,7 +11,7 @@ import keras
 from tfsr import files
 from tfsr.config import Config
 from tfsr.data import BenchmarkFolder, PatchSampler, images_left_out
-from tfsr.data.degradation import check_scale
+from tfsr.data.degradations import check_scale
 from tfsr.errors import InputError, naming_memory
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
