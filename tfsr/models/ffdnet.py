@@ -26,7 +26,7 @@ from tfsr.layers import (
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 from tfsr.models.colors import color_residual
 from tfsr.models.sesr import collapsible_chain
-from tfsr.models.sizes import check_positive
+from tfsr.models.sizes import check_channels, check_positive
 
 BLOCK = 2  # pixels, the side of what becomes one pixel of the chain
 
@@ -53,8 +53,7 @@ def ffdnet(
     """
     if scale != 1:
         raise ValueError(f"`scale` must be 1. Received: scale={scale}.")
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    check_channels(channels)
     check_positive(
         filters=filters, blocks=blocks, colors=colors, color_blocks=color_blocks
     )

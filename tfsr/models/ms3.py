@@ -36,7 +36,7 @@ from tfsr.layers import (
     multi_scale,
 )
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
-from tfsr.models.sizes import check_positive
+from tfsr.models.sizes import check_channels, check_positive
 
 STARTS = {  # initial values, as `GroupedConv2D` takes them
     "carn": None,
@@ -79,8 +79,7 @@ def ms3_network(
     """
     if type(scale) is not int or scale not in (2, 3, 4):
         raise ValueError(f"`scale` must be 2, 3 or 4. Received: scale={scale}.")
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    check_channels(channels)
     check_positive(filters=filters, blocks=blocks)
     if start not in STARTS:
         raise ValueError(

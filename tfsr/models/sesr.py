@@ -23,7 +23,7 @@ import keras
 from tfsr.layers import ChannelShift, CollapsibleConv2D, ColorDifferences
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 from tfsr.models.colors import color_residual
-from tfsr.models.sizes import check_positive
+from tfsr.models.sizes import check_channels, check_positive
 
 COLORS = 16  # channels of the part that is of colours alone
 
@@ -51,8 +51,7 @@ def sesr(
     """
     if type(scale) is not int or scale not in (2, 3, 4):
         raise ValueError(f"`scale` must be 2, 3 or 4. Received: scale={scale}.")
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    check_channels(channels)
     check_positive(filters=filters, blocks=blocks)
     if type(color_blocks) is not int or color_blocks < 0:
         raise ValueError(
