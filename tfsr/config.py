@@ -40,14 +40,14 @@ class DataConfig:
 
     train: list[str]
     val: str
-    train_lr: list[str] = field(default_factory=list)  # of LR files, one for each
+    train_lr: list[str] = field(default_factory=list)  # LR folders, one for each
     val_images: int | None = None  # the first so many; all by default
     cache: str = "cache"
     pack: str | None = None  # a file of `tfsr pack`, in place of `train` and `val`
     channels: int | str = 3  # "y" for luma, as luminance networks see it
-    downscale: list[float] = field(default_factory=list)  # more images: all, shrunk so
-    exclude: list[str] = field(default_factory=list)  # names of images, no ending
-    # Of `tfsr.data.degradations`, several in the order in which they are applied.
+    downscale: list[float] = field(default_factory=list)  # adds images shrunk by these
+    exclude: list[str] = field(default_factory=list)  # names of images, without ending
+    # Tables of `tfsr.data.degradations`, in the order in which they are applied.
     degradation: dict | list[dict] = field(default_factory=lambda: {"name": "bicubic"})
 
     def __post_init__(self):
@@ -75,13 +75,13 @@ class DataConfig:
         if not self.train_lr:
             return
         if self.pack:
-            raise ValueError("pack must be without train_lr: it has HR alone.")
+            raise ValueError("pack excludes train_lr: packed files hold HR alone.")
         if len(self.train_lr) != len(self.train):
             raise ValueError("train_lr must name a folder for each one of train.")
         if self.downscale or self.channels == "y" or after_bicubic(task) is None:
             raise ValueError(
-                'train_lr must be without downscale, channels = "y" and a degradation '
-                "that does not begin with bicubic, which all make LR of HR."
+                "train_lr excludes what makes LR from HR: downscale, "
+                'channels = "y" and a degradation that does not begin with bicubic.'
             )
 
     @property
@@ -90,7 +90,7 @@ class DataConfig:
         return from_table(self.degradation)
 
     def values(self) -> dict:
-        """Returns every value by its key; those of one degradation beside its name."""
+        """Returns every value by its key, with the parameters of one degradation."""
         values = {**vars(self), "degradation": to_table(self.task)}
         if isinstance(values["degradation"], dict):
             parameters = values.pop("degradation")
@@ -100,7 +100,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`[train]`: how long, on what patches, by which rule."""
+    """`[train]`: the length of the training, its patches, loss and optimizer."""
 
     epochs: int
     steps_per_epoch: int
@@ -110,13 +110,13 @@ class TrainConfig:
     learning_rate: float = 1e-4
     schedule: dict = field(default_factory=lambda: {"name": "constant"})
     loss: str = "l1"
-    clip_norm: float | None = None  # of all gradients together
-    clip_value: float | None = None  # of every single gradient
+    clip_norm: float | None = None  # bounds the norm of all gradients together
+    clip_value: float | None = None  # bounds each gradient
     weight_decay: float | None = None  # decoupled: learning_rate * this off each weight
     l2_penalty: float | None = None  # coupled: this times the weight to its gradient
     ema: float | None = None  # momentum of the weights' moving average
-    mixed_precision: str = "float32"  # of what is computed; weights are in float32
-    accumulate: int = 1  # batches a step
+    mixed_precision: str = "float32"  # of the computation; weights stay float32
+    accumulate: int = 1  # batches per step
     steps_per_execution: int = 1
     strategy: str = "auto"
     seed: int = 0
@@ -165,14 +165,16 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class QuantizeConfig:
-    """`[quantize]`: training for 8 bits, of weights that are trained already."""
+    """`[quantize]`: quantization-aware training of weights trained in float."""
 
     weight_bits: int = 8
     activation_bits: int = 8
-    learn_ranges: float = 0.8  # the share of the epochs before the ranges are frozen
-    target: str = "hr"  # what is learned: "hr", or "float", the float model's output
-    in_float: list[str] = field(default_factory=list)  # sums that stay in float32
-    fine_sums: bool = False  # sums as convolutions, which round less
+    learn_ranges: float = 0.8  # share of the epochs; then ranges are frozen
+    target: str = "hr"  # "hr", or "float" for the float model's output
+    in_float: list[str] = field(
+        default_factory=list
+    )  # names of sums that stay in float32
+    fine_sums: bool = False  # sums by convolutions, which round less
 
     def __post_init__(self):
         for key, allowed in {"weight_bits": (4, 8), "activation_bits": (8, 16)}.items():
@@ -199,7 +201,7 @@ class Config:
     text: str  # TOML that reproduces this config
     source: str  # the file, for messages
     quantize: QuantizeConfig | None = None
-    builder: "Callable[[], keras.Model] | None" = None  # if not the model's of `MODELS`
+    builder: "Callable[[], keras.Model] | None" = None  # replaces that of `MODELS`
     teacher: Callable | None = None  # network whose outputs are the targets, not HR
     synthetic: Sequence["np.ndarray"] = ()  # HR images to train on beside `data`
 
@@ -226,7 +228,7 @@ class Config:
         }
 
     def differing(self, other: "Config") -> list[str]:
-        """Returns the `section.key`s whose values are others in `other`, sorted."""
+        """Returns the `section.key`s whose values differ in `other`, sorted."""
         ours, theirs = self.values(), other.values()
         keys = ours.keys() | theirs.keys()
         return sorted(key for key in keys if ours.get(key) != theirs.get(key))
@@ -236,14 +238,14 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Returns the experiment in `file`.
 
     Args:
-        file: A TOML file, or the name of one that comes along (see `find_config`), with
-            the tables `[model]`, `[data]`, `[train]` and, for
+        file: A TOML file, or the name of one that comes with tfsr (see `find_config`).
+            Its tables are `[model]`, `[data]`, `[train]` and, for
             quantization-aware training, `[quantize]`.
         overrides: `section.key=value` each, the value in TOML (a bare word is text).
 
     Raises:
-        InputError: On what is missing, unknown or of the wrong type, naming the file,
-            the key and what is allowed.
+        InputError: If a key is missing, unknown or of the wrong type; names the file,
+            the key and the allowed values.
     """
     config = parse_config(file, overrides)
     check_arguments(config.model, file)
@@ -253,14 +255,14 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
 def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Returns the experiment in `file` without loading Keras.
 
-    The builder's arguments are not checked, which is what needs Keras.
+    It does not check the builder's arguments, which would need Keras.
 
     Args:
         file: As for `read_config`.
         overrides: As for `read_config`.
 
     Raises:
-        InputError: As `read_config`, but for the builder's arguments.
+        InputError: As `read_config`, except on the builder's arguments.
     """
     text, tables = _read_toml(file)
     for override in overrides:
@@ -288,7 +290,7 @@ def _read_toml(file):
         raise InputError(f"{file}: not valid TOML ({reason_of(error)}).") from None
     except OSError as error:
         others = ", ".join(alike(file))
-        advice = f"; these come along: {others}" if others else ""
+        advice = f"; tfsr has {others}" if others else ""
         raise InputError(
             f"{file}: cannot be read ({error.strerror}){advice}."
         ) from None
@@ -305,9 +307,9 @@ def _check_tables(tables, file):
 
 
 def _with_degradation(data):
-    """Returns `[data]` with its degradation as a table, if it is written as one word.
+    """Returns `[data]` with a degradation that is one word as a table.
 
-    Parameters beside the word go into the table.
+    Parameters beside the word move into the table.
     """
     name = data.get("degradation", "bicubic")
     if not isinstance(name, str):
@@ -319,7 +321,7 @@ def _with_degradation(data):
 
 
 def _check_types(degradation):
-    """Raises a `ValueError` if a parameter has not the type that its kind wants."""
+    """Raises a `ValueError` if a parameter of a degradation has the wrong type."""
     named = DEGRADATIONS.get(str(degradation.get("name")))
     for key, value in degradation.items():
         hints = [

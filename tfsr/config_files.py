@@ -1,17 +1,17 @@
-"""The configs that come along with tfsr, by name."""
+"""The configs that come with tfsr, by name."""
 
 import difflib
 from pathlib import Path
 
-# In a wheel inside the package, in a clone beside it.
+# A wheel has them inside the package, a clone beside it.
 CONFIGS = [parent / "configs" for parent in Path(__file__).parents[:2]]
 
 
 def find_config(name: str | Path) -> Path:
-    """Returns the file of a config that comes along, such as `carn/carn_m`.
+    """Returns the file of a config that comes with tfsr, such as `carn/carn_m`.
 
-    `name` itself is returned if it is no such name, or if a file or folder of the
-    working directory has that name.
+    Returns `name` itself if there is none, or if a file or folder of the working
+    directory has that name.
     """
     if not Path(name).exists():
         for folder in CONFIGS:
@@ -22,7 +22,7 @@ def find_config(name: str | Path) -> Path:
 
 
 def alike(name: str | Path) -> list[str]:
-    """Returns names of configs that come along, whose last part resembles a name's."""
+    """Returns the configs of tfsr whose last part resembles that of `name`."""
     there = [file for folder in CONFIGS for file in folder.glob("*/*.toml")]
     alike = difflib.get_close_matches(
         Path(name).stem, {file.stem for file in there}, cutoff=0.8

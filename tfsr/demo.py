@@ -1,4 +1,7 @@
-"""The whole way on photographs that scikit-image carries, in a few minutes."""
+"""A demo: train, score, convert and time a small network in a few minutes.
+
+It uses the photographs that come with scikit-image.
+"""
 
 import shutil
 from pathlib import Path
@@ -54,8 +57,8 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
     """Trains, scores, converts, verifies and times a small CARN-M for x2.
 
     Args:
-        out: The folder for the models, pictures and tables; an interrupted demo there
-            goes on.
+        out: The folder for models, pictures and tables. A demo that was interrupted
+            there is resumed.
         epochs: Epochs of the training.
         steps_per_epoch: Steps of an epoch.
 
@@ -70,7 +73,7 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
     test = BenchmarkFolder(out / "photographs" / "test", SCALE)
     bicubic, network = BicubicUpscaler(SCALE), KerasUpscaler(model, SCALE)
     upscalers: dict[str, Upscaler] = {"bicubic": bicubic, "CARN-M": network}
-    say("Scoring it on photographs it has not seen")
+    say("Scoring it on photographs that it was not trained on")
     scores = {name: evaluate(upscaler, test) for name, upscaler in upscalers.items()}
 
     say("Converting it to TFLite, float32 and int8")

@@ -1,4 +1,4 @@
-"""The networks by name, and where their builders are: an entry is all that one needs.
+"""The networks by name: an entry of `NETWORKS`, its builder, is all that one needs.
 
 Names are checked by this table before Keras is loaded; `tfsr.MODELS` has the builders.
 """
@@ -30,19 +30,19 @@ NETWORKS = {
     "srresnet": "tfsr.models.srresnet:srresnet",
     "vdsr": "tfsr.models.vdsr:vdsr",
 }
-MOST = 4096  # filters, blocks and other counts of a network
+MOST = 4096  # limit on filters, blocks and other counts of a network
 
 
 class Builders(dict[str, Callable[..., Any]]):
-    """Builders by the names of their networks; of another name it says which it has."""
+    """Builders by network name; the error for an unknown name lists the names."""
 
     def __missing__(self, name: object) -> Callable[..., Any]:
         raise KeyError(f"{name!r} is no network; there are {', '.join(self)}")
 
 
 def names() -> list[str]:
-    """Returns the names of the networks, without loading Keras for it."""
-    models = sys.modules.get("tfsr.models")  # whose MODELS may have got others
+    """Returns the names of the networks without loading Keras."""
+    models = sys.modules.get("tfsr.models")  # where users may have added to MODELS
     return list(models.MODELS if models else NETWORKS)
 
 
@@ -141,7 +141,7 @@ def build_model(model: dict, source: str | Path) -> "keras.Model":
 
 
 def _check_counts(arguments):
-    """Raises `ValueError` for counts so large that building would not end."""
+    """Raises a `ValueError` if a count is so large that building would never end."""
     for key, value in arguments.items():
         for number in value if isinstance(value, tuple) else [value]:
             if isinstance(number, int | float) and not number <= MOST:
