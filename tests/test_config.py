@@ -365,7 +365,7 @@ def test_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize("name", ["carn_m", "configs/carn/carn_m.toml"])
 def test_configs_that_come_along_are_named(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=rf"^{name}: .*; these come .*carn/carn_m\b"):
+    with pytest.raises(InputError, match=rf"^{name}: .*; tfsr has .*carn/carn_m\b"):
         read_config(name)
 
 

@@ -171,10 +171,8 @@ class QuantizeConfig:
     activation_bits: int = 8
     learn_ranges: float = 0.8  # share of the epochs; then ranges are frozen
     target: str = "hr"  # "hr", or "float" for the float model's output
-    in_float: list[str] = field(
-        default_factory=list
-    )  # names of sums that stay in float32
-    fine_sums: bool = False  # sums by convolutions, which round less
+    in_float: list[str] = field(default_factory=list)  # sums that stay in float32
+    fine_sums: bool = False  # sums by convolutions, with less rounding
 
     def __post_init__(self):
         for key, allowed in {"weight_bits": (4, 8), "activation_bits": (8, 16)}.items():

@@ -6,7 +6,12 @@ from tfsr.terminal import printable
 
 
 def add(command):
-    demo = command("demo", run, "The whole way on embedded photographs.", True)
+    demo = command(
+        "demo",
+        run,
+        "Train, score, convert and time a small network on embedded photographs.",
+        True,
+    )
     demo.add_argument("-o", "--out", default="demo", help="folder of the results")
 
 

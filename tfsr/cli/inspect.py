@@ -7,12 +7,14 @@ from tfsr.errors import or_input_error
 
 
 def add(command):
-    inspect = command("inspect", run, "What a converted model is and runs.")
+    inspect = command(
+        "inspect", run, "Show what a converted model is, and where it runs."
+    )
     inspect.add_argument("file", type=known_model, metavar="FILE.tflite")
     inspect.add_argument(
         "--delegates",
         metavar="LIST",
-        help="say what each of them takes: cpu, gpu, qualcomm:SOC (as SM8650)",
+        help="show what each of these delegates takes: cpu, gpu, qualcomm:SOC (SM8650)",
     )
     with_json(inspect)
 
@@ -43,7 +45,7 @@ def run(options):
 
 
 def _operators(report):
-    """Returns lines on the operators of a file, and on what the CPU takes of them."""
+    """Returns lines on a file's operators and on those that the CPU delegate takes."""
     operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
     return [
         f"operators: {operators}",
@@ -54,7 +56,7 @@ def _operators(report):
 
 
 def _taken(answer):
-    """Returns in one line what a delegate takes of a file."""
+    """Returns in one line how much of a file a delegate takes."""
     parts = f"{answer['parts']} part{'s' * (answer['parts'] != 1)}"
     said = parts if answer["taken"] == "parts" else answer["taken"]
     if answer["device"]:

@@ -18,7 +18,7 @@ def fail(message, code=2):
 
 
 def naming_options(message, options):
-    """Returns a message of a function, its arguments such as `scale` as `--scale`."""
+    """Returns an error message with arguments, such as `scale`, named as options."""
 
     def option(argument):
         known = hasattr(options, argument[1])
@@ -28,7 +28,7 @@ def naming_options(message, options):
 
 
 def on_stderr():
-    """Returns a context that prints on standard error, as Keras' progress should be."""
+    """Returns a context that prints to standard error, as for Keras' progress."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
@@ -37,7 +37,7 @@ def one_line(message):
 
 
 def present(options, report, text):
-    """Prints `text`, or writes `report` where `--json` says."""
+    """Prints `text`, and writes `report` as JSON if `--json` asks for it."""
     if options.json == "-":
         print(files.to_json(report))
         return
