@@ -565,7 +565,7 @@ def test_what_a_png_says_of_its_colours_is_kept(dtype, tmp_path):
     with Image.open(tmp_path / "sr.png") as pillow:
         assert pillow.info["gamma"] == 1.0
     (*_, note) = check_writable(tmp_path / "sr.jpg", photo)
-    assert note == "cICP left out, which JPEG has not: colours may look other"
+    assert note == "cICP left out, which JPEG cannot hold: colours may differ"
 
 
 @pytest.mark.parametrize(
@@ -578,7 +578,7 @@ def test_what_a_png_says_of_its_colours_is_kept(dtype, tmp_path):
 )
 def test_colours_that_are_lost_are_said(chunks, lost, tmp_path):
     notes = check_writable(tmp_path / "sr.tif", Photo(noise(3), png_colors=chunks))
-    said = [f"{lost} left out, which TIFF has not: colours may look other"]
+    said = [f"{lost} left out, which TIFF cannot hold: colours may differ"]
     assert notes == (said if lost else [])
 
 

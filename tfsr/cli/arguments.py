@@ -119,8 +119,8 @@ def _degradations(command):
                 action="append",
                 dest="degradations",
                 metavar=kind.option.metavar,
-                help=f"degrade the input by {kind.option.help}; several apply in the order "
-                "given; by default what the model was trained on",
+                help=f"degrade the input by {kind.option.help}; several options apply "
+                "in their order; by default as the model was trained",
             )
 
     command.add_argument(

@@ -39,7 +39,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "PatchDataset":  # which is of Keras; reading images needs none
+    if name == "PatchDataset":  # needs Keras, while reading images does not
         from tfsr.data.dataset import PatchDataset
 
         return PatchDataset

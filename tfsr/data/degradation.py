@@ -1,11 +1,10 @@
-"""What makes the degraded image of a good one: the task that a network learns.
+"""Degradations turn an HR image into a network's input; they define its task.
 
-Here is what all kinds have in common; `degradations.py` has the kinds.
+This file has what all kinds share; the kinds are in `degradations.py`.
 
-Applied one after another they are a `Chain`, of which one step alone shrinks, so that
-the result has the size that the scale asks for. A second round, as in the second order
-of Wang et al., "Real-ESRGAN", 2021 (https://arxiv.org/abs/2107.10833), is steps listed
-again, before or after the one that shrinks, each with its `probability`.
+A `Chain` applies several in turn; only one of its steps may shrink, by the scale. Steps
+may be listed twice, each with a `probability`, for the second-order degradation of Wang
+et al., "Real-ESRGAN", 2021, https://arxiv.org/abs/2107.10833.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,7 +23,7 @@ from tfsr.data.parameters import (
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
 
-SLACK = 5  # of quality, or of 8-bit units: nobody sees such a difference
+SLACK = 5  # in quality or 8-bit units: an invisible difference
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,10 @@ class Option:
 
     Attributes:
         flag: Such as `--jpeg`.
-        parameter: The parameter that it sets; others keep their defaults.
-        metavar: Its value in the help.
-        help: One line.
-        parse: Returns the value of a text; raises a `ValueError` if it is none.
+        parameter: The parameter that it sets; the others keep their defaults.
+        metavar: Placeholder of the value in the help.
+        help: What it degrades by, in words.
+        parse: Function from text to value; raises a `ValueError` on wrong text.
     """
 
     flag: str
@@ -50,21 +49,22 @@ class Option:
 class Degradation:
     """Makes a degraded image: called with an image, a scale and a random generator.
 
-    Images are `(H, W, C)` on the scale of 8 bits, uint8 or, where something before left
-    fractions, float32. The result has the size of the image, or `1 / scale` of it.
+    Images are `(H, W, C)` in 0 to 255: uint8, or float32 after a step that leaves
+    fractions. The result has the size of the image, or `1 / scale` of it.
 
     Attributes:
         name: What configs and reports call it.
         shrinks: Whether the result has `1 / scale` of the image's size.
-        block: The result depends on where a grid of squares of so many pixels begins.
+        block: Side of the pixel grid that the degradation works on; patches must start
+            on the grid.
         radius: A pixel of the result depends on pixels at most this far from its own,
             counted in pixels of the result, and on the rest of their blocks.
-        fractional: Whether the result can have fractions, and values beyond 8 bits;
-            `rounded` then returns what has none.
-        of_luma: Whether a network of one channel restores a colour image's luma alone,
-            not R, G and B one by one.
-        metrics: What papers score beside PSNR and SSIM, keys of `tfsr.metrics.METRICS`.
-        option: What asks for it on the command line.
+        fractional: Whether the result can have fractions and values outside 0 to 255;
+            `rounded` returns a degradation without.
+        of_luma: Whether a one-channel network restores the luma of colour images, not
+            each of R, G and B.
+        metrics: Keys of `tfsr.metrics.METRICS` that papers add to PSNR and SSIM.
+        option: Its option of the command line, if it has one.
     """
 
     name: ClassVar[str]
@@ -91,15 +91,15 @@ class Degradation:
 
     @property
     def in_short(self) -> str:
-        """The degradation in words, without the details in brackets."""
+        """The degradation in words, without details in brackets."""
         return str(self).partition(" (")[0]
 
     @property
     def levels(self) -> tuple[float, float] | None:
-        """The lowest and the highest level that a network for this restores well.
+        """The range of levels that a network trained on this restores well.
 
-        A level is a value of the parameter that has an option on the command line; None
-        if none has. Beyond these levels a network blurs, or leaves artifacts in.
+        A level is a value of the parameter that `option` sets; None without an option.
+        Outside the range the network blurs or leaves artifacts.
         """
         if self.option is None:
             return None
@@ -107,11 +107,11 @@ class Degradation:
         return low - SLACK, high + SLACK
 
     def suits(self, level: float) -> bool:
-        """Returns whether a network for this restores images of a level well."""
+        """Returns whether a network trained on this restores images of a level well."""
         return self.levels is not None and self.levels[0] <= level <= self.levels[1]
 
     def rounded(self) -> "Degradation":
-        """Returns the same with its images clipped and rounded to 8 bits."""
+        """Returns the same degradation with results clipped and rounded to 8 bits."""
         return self
 
     def published(self, scale: int) -> str:
@@ -121,7 +121,7 @@ class Degradation:
 
 @dataclass(frozen=True)
 class Bicubic(Degradation):
-    """Shrinks by MATLAB's bicubic `imresize`: super-resolution."""
+    """Shrinks by MATLAB's bicubic `imresize`: the task of super-resolution."""
 
     name: ClassVar = "bicubic"
     shrinks: ClassVar = True
@@ -155,17 +155,17 @@ class SameSize(Degradation):
         raise NotImplementedError
 
     def _said(self, words, *details):
-        """Returns `words` with what is not as usual behind them in brackets."""
+        """Returns `words`, followed by unusual parameters in brackets."""
         sometimes = in_part("", self.probability) if self.probability < 1 else []
         return said(words, [*details, *sometimes])
 
 
 @dataclass(frozen=True)
 class Chain(Degradation):
-    """Applies degradations one after another; those before the shrinking one to HR.
+    """Applies degradations in turn.
 
     Args:
-        parts: The degradations, of which one at most shrinks.
+        parts: The degradations; at most one may shrink.
     """
 
     parts: tuple[Degradation, ...]
@@ -212,16 +212,16 @@ BICUBIC = Bicubic()
 
 
 def chain(steps: Iterable[Degradation]) -> Degradation:
-    """Returns one degradation that does all of `steps`; the only one as it is."""
+    """Returns the chain of `steps`, or the step itself if there is only one."""
     steps = tuple(steps)
     return steps[0] if len(steps) == 1 else Chain(steps)
 
 
 def to_table(degradation: Degradation) -> dict | list[dict]:
-    """Returns `name` and parameters, of a chain a list of such tables.
+    """Returns a table of `name` and parameters; for a chain, a list of tables.
 
-    So configs, reports and `.tflite` files hold them. Parameters that are given by
-    keyword alone are left out where they have their defaults.
+    Configs, reports and `.tflite` files hold such tables. Keyword-only parameters are
+    left out where they have their defaults.
     """
     tables = [
         {
@@ -260,6 +260,6 @@ def after_bicubic(degradation: Degradation) -> Chain | None:
 
 
 def said(words: str, details: Iterable[str]) -> str:
-    """Returns `words` with details behind them in brackets, if there are any."""
+    """Returns `words`, followed by any details in brackets."""
     told = "; ".join(filter(None, details))
     return f"{words} ({told})" if told else words

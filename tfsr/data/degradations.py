@@ -1,7 +1,6 @@
 """The kinds of degradations: an entry of `DEGRADATIONS` is all that one needs.
 
-The parameters of a kind say by their types what values they may have
-(`tfsr.data.parameters`).
+The type of a parameter tells which values it may have (`tfsr.data.parameters`).
 """
 
 import io
@@ -43,8 +42,8 @@ class Resize(Degradation):
 
     Args:
         kernel: A key of `tfsr.data.resize.KERNELS`, or a list of them.
-        antialias: Share of the images for which the kernel widens, as far as it
-            shrinks; "area", which takes the mean of squares, always does.
+        antialias: Share of the images whose kernel widens by the factor of shrinking.
+            The kernel "area", the mean of squares, always does.
     """
 
     name: ClassVar = "resize"
@@ -70,8 +69,8 @@ class Blur(SameSize):
 
     Args:
         sigma: Standard deviation in pixels, or `[low, high]`.
-        ratio: 1 blurs all directions alike. Else each image draws a direction, and this
-            is the standard deviation across it as a multiple of that along it.
+        ratio: Standard deviation across a random direction, as a fraction of `sigma`,
+            which applies along it; 1 for an isotropic blur.
     """
 
     name: ClassVar = "blur"
@@ -104,7 +103,7 @@ def _blur_radius(sigma):
 def _convolved(image, kernel):
     """Returns `(H, W, C)` convolved with a kernel, mirrored beyond its border.
 
-    Channels come first and sides are multiples of 8 inside, which takes half the time.
+    Inside, channels come first and sides are multiples of 8, which halves the time.
     """
     height, width, _ = image.shape
     radius = len(kernel) // 2
@@ -120,7 +119,10 @@ def _gaussian(along, across, angle, radius):
     """Returns the kernel, `(2 * radius + 1, 2 * radius + 1)`, whose sum is 1."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    along, across = max(along, 0.05), max(across, 0.05)  # where the center is all
+    along, across = (
+        max(along, 0.05),
+        max(across, 0.05),
+    )  # below that the kernel is a single pixel
     kernel = np.exp(-0.5 * ((u / along) ** 2 + (v / across) ** 2))
     return kernel / kernel.sum()
 
@@ -140,12 +142,12 @@ class Noise(SameSize):
     """Adds noise to every sample.
 
     Args:
-        sigma: Standard deviation in 8-bit units; for blind denoising `[low, high]`,
-            from which each image draws its own.
-        noise: "float" leaves the sums as they are, the papers' convention; "uint8"
-            clips and rounds them, which is what a camera or a phone gives.
-        gray: Share of the images whose channels all get the same noise; those of the
-            others are independent.
+        sigma: Standard deviation in 8-bit units; for blind denoising a range
+            `[low, high]`, from which each image gets a random value.
+        noise: "float" leaves noisy values as they are, the papers' convention; "uint8"
+            clips and rounds them, as cameras do.
+        gray: Share of the images whose channels all get the same noise; in the others
+            the noise of each channel is independent.
     """
 
     fractional: ClassVar = True
@@ -177,7 +179,7 @@ class Noise(SameSize):
 
 @dataclass(frozen=True)
 class GaussianNoise(Noise):
-    """Adds Gaussian noise of one sigma: denoising. Its parameters are `Noise`'s."""
+    """Adds Gaussian noise: the task of denoising. Parameters are those of `Noise`."""
 
     name: ClassVar = "noise"
     option: ClassVar = Option(
@@ -197,15 +199,15 @@ class GaussianNoise(Noise):
 
 @dataclass(frozen=True)
 class PoissonNoise(Noise):
-    """Adds the noise of counted light, whose variance is proportional to brightness.
+    """Adds Poisson (photon) noise, whose variance is proportional to brightness.
 
-    Its parameters are `Noise`'s; `sigma` is that of white.
+    Its parameters are those of `Noise`; `sigma` is the standard deviation at white.
     """
 
     name: ClassVar = "poisson"
 
     def _drawn(self, seen, sigma, rng):
-        photons = (255 / max(float(sigma), 1e-3)) ** 2  # that make white
+        photons = (255 / max(float(sigma), 1e-3)) ** 2  # photons of a white pixel
         mean = np.clip(seen, 0, 255) * (photons / 255)
         return ((rng.poisson(mean) - mean) * (255 / photons)).astype(np.float32)
 
@@ -221,24 +223,24 @@ def _quality(text):
 
 @dataclass(frozen=True)
 class JPEG(SameSize):
-    """Writes and reads a JPEG file: artifact removal.
+    """Compresses as JPEG: the task of artifact removal.
 
     Args:
-        quality: Pillow's, 1 to 100; for blind restoration `[low, high]`, from which
-            each image draws its own.
-        subsampling: How chroma is sampled: "4:2:0", which halves its height and
-            width, "4:4:4", which leaves them, or a list of both.
+        quality: Pillow's quality, 1 to 100; for blind restoration a range
+            `[low, high]`, from which each image gets a random value.
+        subsampling: Chroma subsampling: "4:2:0" halves its height and width, "4:4:4"
+            keeps them; from a list, each image gets a random one.
     """
 
     name: ClassVar = "jpeg"
-    # 8x8 pixels, of chroma at half the resolution, of which decoders interpolate
+    # Blocks of 8x8 chroma samples at half the resolution. Decoders interpolate chroma
     # between neighbours.
     block: ClassVar = 16
     radius: ClassVar = 2
-    of_luma: ClassVar = True  # the files keep luma and chroma apart
+    of_luma: ClassVar = True  # JPEG codes luma and chroma separately
     metrics: ClassVar = ("ssim_uniform",)
     option: ClassVar = Option(
-        "--jpeg", "quality", "Q", "JPEG files of this quality", _quality
+        "--jpeg", "quality", "Q", "JPEG compression of this quality", _quality
     )
     quality: Annotated[int | list[int], Numbers(1, 100, whole=True)]
     _: KW_ONLY
@@ -268,14 +270,14 @@ class JPEG(SameSize):
 
 @dataclass(frozen=True)
 class Enlarged(Degradation):
-    """Shrinks by bicubic and enlarges again: what a luminance network refines.
+    """Shrinks and enlarges by bicubic: the input of a luminance network.
 
     Args:
-        scales: Each image draws one of these.
+        scales: Factors; each image gets a random one.
     """
 
     name: ClassVar = "enlarged"
-    block: ClassVar = 24  # a multiple of every scale, and further than bicubic reaches
+    block: ClassVar = 24  # a multiple of every scale, beyond the kernel's reach
     radius: ClassVar = 24
     scales: tuple[int, ...]
 
@@ -292,10 +294,10 @@ DEGRADATIONS: dict[str, type[Degradation]] = {
 
 
 def from_table(table: dict | list[dict]) -> Degradation:
-    """Returns the degradation of such a table or list of tables.
+    """Returns the degradation of a table, or the chain of a list of tables.
 
     Raises:
-        ValueError: On an unknown name, a parameter missing, foreign or out of range.
+        ValueError: If a name or parameter is unknown, missing or out of range.
     """
     if isinstance(table, list):
         if not table:
@@ -327,7 +329,7 @@ def _last(field):
 
 
 def check_scale(degradation: Degradation, scale: int) -> None:
-    """Raises a `ValueError` unless networks of `scale` learn from `degradation`."""
+    """Raises a `ValueError` unless `degradation` makes LR for networks of `scale`."""
     check_kind(degradation)
     if degradation.shrinks != (scale > 1):
         wanted = " or ".join(

@@ -15,12 +15,12 @@ _FOUND: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # probing takes
 
 
 def receptive_radius(model: keras.Model) -> int | None:
-    """Returns the receptive radius: the LR pixels that count on each side of an output.
+    """Returns the receptive radius in LR pixels.
 
     An output pixel depends on LR pixels at most this far from its own. Tiles that
     overlap by this much on each side and begin at multiples of `alignment` give the
-    same result as the whole image. The radius is None if a pixel may see the whole
-    image, or if it is unknown what an operation sees.
+    same result as the whole image. The radius is None if it is unknown, or if a pixel
+    may depend on the whole image.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -56,7 +56,7 @@ def far_seeing(model: keras.Model) -> list[str]:
 
 
 def _receptive_fields(model):
-    """As `_find_receptive_fields`, once for each model."""
+    """Returns the same as `_find_receptive_fields`, computed once for each model."""
     if model not in _FOUND:
         _FOUND[model] = _find_receptive_fields(model)
     return _FOUND[model]
@@ -78,7 +78,7 @@ def _find_receptive_fields(model):
 
 
 def working_values(model: keras.Model) -> int:
-    """Returns the values per LR pixel that a run holds in memory at its peak.
+    """Returns how many values per LR pixel a run holds in memory at its peak.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -99,7 +99,7 @@ def working_values(model: keras.Model) -> int:
 
 
 def taps(model: keras.Model) -> int:
-    """Returns the kernel taps per LR pixel, summed over all convolutions but 1x1 ones.
+    """Returns the kernel taps per LR pixel, summed over all but 1x1 convolutions.
 
     A tap is one position of a kernel, such as 9 of a 3x3 kernel for each output pixel.
 

@@ -1,8 +1,8 @@
 """The table of operators: what is known of each type of operation in a network.
 
-An entry says how far an operation's outputs see, what it costs, whether it only moves
-values, and how it is written for TFLite. An operation without an entry is opened if it
-is a block of other layers (`graph.inline`); otherwise it is probed (`probe.py`).
+An entry has an operation's receptive field and cost, whether it only moves values, and
+how it is written for TFLite. An operation without an entry is opened if it is a block
+of layers (`graph.inline`); otherwise its receptive field is measured (`probe.py`).
 """
 
 import math
@@ -50,13 +50,13 @@ class Operator:
         mult_adds: Function of an operation and its node, whose sizes are known; it
             returns the multiply-accumulates of one image. Biases, activations and sums
             are free, as in the CARN paper.
-        moves: Whether outputs hold values of the inputs, moved, picked or averaged.
-            TFLite then demands the same quantization of inputs and outputs.
+        moves: Whether it only moves, picks or averages the values of its inputs. TFLite
+            then requires the same quantization of inputs and outputs.
         rounded: Whether it is a convolution whose kernel TFLite keeps in 8 bits, with
             a quantization step for each output channel.
-        write: Function of an operation and its arguments; it returns its outputs,
-            computed by TensorFlow operations that convert well. None where the
-            operations that Keras runs do.
+        write: Function of an operation and its arguments that returns its outputs,
+            computed by TensorFlow operations that convert well. None where those of
+            Keras convert well.
     """
 
     receptive_field: Callable[[Any, Any, ReceptiveField], ReceptiveField]
@@ -69,8 +69,8 @@ class Operator:
 def operator_of(operation: keras.Operation) -> Operator | None:
     """Returns the entry of an operation in the table; None if there is none.
 
-    A subclass has the entry of its parent, unless it computes in its own way. A layer
-    with an activation that is not Keras' own has no entry.
+    A subclass has the entry of its parent unless it overrides the computation. A layer
+    whose activation is not one of Keras' has no entry.
     """
     activation = getattr(operation, "activation", None)
     if activation is not None and not _is_of_keras(activation):
@@ -279,7 +279,7 @@ OPERATORS: dict[type, Operator] = {
         ELEMENTWISE,
     ),
     **dict.fromkeys((op.Mean, op.Std, op.Sum, op.Var), REDUCED),
-    # Which pick the largest or smallest value
+    # Operations that pick the largest or smallest value
     **dict.fromkeys(
         (layers.Maximum, layers.Minimum, op.Maximum, op.Minimum),
         Operator(rules.elementwise, moves=True),

@@ -25,7 +25,7 @@ class ReceptiveField:
     pixel: Fraction | None
 
     def on(self, cell: Fraction) -> "ReceptiveField":
-        """Returns the same field on a grid of other cells, each whole pixels."""
+        """Returns the same field on another grid, whose cells are whole pixels."""
         if self.pixel is None:
             return self
         nested = cell % self.cell == 0
@@ -44,8 +44,8 @@ class ReceptiveField:
         if self.pixel is None:
             return self
         own = self.on(self.pixel)
-        beyond = Fraction(0)  # how far the pixels it reads lie outside of a new pixel
-        for i in range(factor.numerator):  # then it repeats
+        beyond = Fraction(0)  # how far the pixels that it reads extend beyond it
+        for i in range(factor.numerator):  # the pattern then repeats
             position = (i + Fraction(1, 2)) / factor - Fraction(1, 2)
             first, last = math.floor(position), math.ceil(position)
             beyond = max(beyond, i / factor - first, last + 1 - (i + 1) / factor)

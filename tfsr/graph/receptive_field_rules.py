@@ -18,7 +18,7 @@ INTERPOLATED = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos3": 3, "lancz
 
 
 def pointwise(operation: Any, node: Any, field: Field) -> Field:
-    """An output pixel reads the input pixel at its place."""
+    """An output pixel reads the input pixel at the same position."""
     return field
 
 
@@ -33,7 +33,7 @@ def not_spatial(operation: Any, node: Any, field: Field) -> Field:
 
 
 def elementwise(operation: Any, node: Any, field: Field) -> Field:
-    """As `pointwise`, unless a constant operand differs from place to place."""
+    """As `pointwise`, unless a constant operand varies over positions."""
     for value in arguments_of(node):
         shape = getattr(value, "shape", ())
         if isinstance(value, keras.KerasTensor):
@@ -45,7 +45,7 @@ def elementwise(operation: Any, node: Any, field: Field) -> Field:
 
 
 def _is_broadcast(x, output):
-    """Returns whether one row or column of a map meets all of a larger one."""
+    """Returns whether one row or column of a map is broadcast over a larger map."""
     if len(x.shape) != 4 or len(output.shape) != 4:
         return False
     return any(_side(x, axis) == 1 != output.shape[axis] for axis in (1, 2))
@@ -203,7 +203,7 @@ def bilinear(operation: Any, node: Any, field: Field) -> Field:
 
 
 def joining(operation: Any, node: Any, field: Field) -> Field:
-    """Concatenating along rows or columns moves a map by the sizes of those before."""
+    """Concatenation along rows or columns shifts a map by the sizes of earlier ones."""
     axis = operation.axis % 4
     if axis in (0, 3):
         return field
@@ -214,7 +214,7 @@ def joining(operation: Any, node: Any, field: Field) -> Field:
 
 
 def _side(x, axis):
-    """Returns the length of an axis, or of the part cut from one of open length."""
+    """Returns the length of an axis, or of the slice taken from an open axis."""
     history = x._keras_history
     if x.shape[axis] is not None or not isinstance(history.operation, op.GetItem):
         return x.shape[axis]
@@ -246,7 +246,7 @@ def repeat(operation: Any, node: Any, field: Field) -> Field:
 
 
 def slicing(operation: Any, node: Any, field: Field) -> Field:
-    """Slicing moves pixels by the slice's start; its step lowers the resolution."""
+    """Slicing shifts pixels by the slice's start; its step lowers the resolution."""
     slices = _slices(node)
     if slices is None:
         return field.unbounded()
@@ -260,7 +260,9 @@ def slicing(operation: Any, node: Any, field: Field) -> Field:
 def _slices(node):
     """Returns the slices of rows and columns; None if an index is no slice."""
     _, key = arguments_of(node)
-    parts = list(key) if isinstance(key, tuple | list) else [key]  # once loaded
+    parts = (
+        list(key) if isinstance(key, tuple | list) else [key]
+    )  # a list in loaded models
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
         parts[at : at + 1] = [slice(None)] * (5 - len(parts))
@@ -269,20 +271,20 @@ def _slices(node):
 
 
 def padding(operation: Any, node: Any, field: Field) -> Field:
-    """Padding moves pixels by what comes before them."""
+    """Padding shifts pixels by what is put before them."""
     return field.with_neighbours(max(before for before, _ in operation.pad_width[1:3]))
 
 
 def zero_padding(operation: Any, node: Any, field: Field) -> Field:
-    """As `padding`, of the layer."""
+    """As `padding`, for the layer."""
     return field.with_neighbours(max(before for before, _ in operation.padding))
 
 
 def cropping(operation: Any, node: Any, field: Field) -> Field:
-    """Cropping moves pixels by what is cut off before them."""
+    """Cropping shifts pixels by what is cut off before them."""
     return field.with_neighbours(max(before for before, _ in operation.cropping))
 
 
 def prelu(operation: Any, node: Any, field: Field) -> Field:
-    """As `pointwise`, unless the slopes of a PReLU differ from place to place."""
+    """As `pointwise`, unless the slopes of a PReLU vary over positions."""
     return field if tuple(operation.alpha.shape[:2]) == (1, 1) else field.unbounded()

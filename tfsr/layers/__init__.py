@@ -1,4 +1,6 @@
-from tfsr import keras_metrics as keras_metrics  # whose metrics compiled models hold
+from tfsr import (
+    keras_metrics as keras_metrics,
+)  # registers its metrics for saved models
 from tfsr.layers.bicubic_enlarge import BicubicEnlarge
 from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock

@@ -26,21 +26,21 @@ class ImageFormat:
     """A format of image files.
 
     Attributes:
-        name: What messages call it; Pillow's name for it in another case.
+        name: Its name in messages; in capitals, Pillow's name.
         suffixes: Endings of its files, the usual one first.
-        write: Writes a file, given its path, the bands of the pixels, their shape
-            `(H, W, C)` together, and the photograph with what metadata the format
-            holds. None for a format that is only read.
-        loss: Returns what compression has lost, in words, and the quality if it is
-            known, given Pillow's image and the stream. None for a lossless format.
-        brands: What a file has at its fifth byte, where Pillow may not know it.
+        write: Function that writes a file, given its path, bands of pixels, the shape
+            `(H, W, C)` of the whole, and the photograph with the metadata to write.
+            None if the format is only read.
+        loss: Function of Pillow's image and the stream that returns the loss in words
+            ("" if none) and the quality if known. None for a lossless format.
+        brands: Bytes 4 to 11 of its files, for formats that Pillow may not know.
         metadata: The fields of a `Photo` that it holds.
         has_alpha: Whether it holds transparency.
-        has_16_bits: Whether it holds uint16; else uint8 alone.
-        has_gray: Whether it holds one channel; else gray becomes RGB.
-        max_side: The most pixels of a side.
-        max_bytes: The most bytes of pixels.
-        max_exif_bytes: The longest EXIF block.
+        has_16_bits: Whether it holds uint16; otherwise only uint8.
+        has_gray: Whether it holds one channel; otherwise gray becomes RGB.
+        max_side: Limit of height and width in pixels.
+        max_bytes: Limit of the pixels' size.
+        max_exif_bytes: Limit of the EXIF block's size.
     """
 
     name: str
@@ -86,8 +86,7 @@ def _by_pillow(kind, options, file, bands, shape, photo):
     image.save(file, kind, **options, **facts)
 
 
-# Lossless, because lossy WebP halves the resolution of colour; for small files there
-# is JPEG.
+# Lossless, because lossy WebP halves the resolution of chroma. JPEG makes small files.
 LOSSLESS = {"lossless": True, "exact": True, "method": 1, "quality": 30}
 FORMATS = (
     ImageFormat(
@@ -136,7 +135,7 @@ BY_NAME = {format.name: format for format in FORMATS}
 WRITABLE = {
     suffix: format for format in FORMATS if format.write for suffix in format.suffixes
 }
-# Read where a photo is wanted, and not written.
+# Formats that photos may have but that are not written.
 READ_ONLY = tuple(
     suffix for format in FORMATS if not format.write for suffix in format.suffixes
 )

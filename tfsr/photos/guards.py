@@ -1,4 +1,4 @@
-"""Silences Pillow and lifts its limits, in place of which tfsr has its own."""
+"""Silences Pillow and replaces its limits by those of tfsr."""
 
 import logging
 import threading
@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 from PIL import Image, PngImagePlugin
 
-MAX_PNG_TEXT_BYTES = 2**26  # of texts and of the ICC profile, unpacked
-# Pillow's limits and logger and Python's warning filters belong to the process.
+MAX_PNG_TEXT_BYTES = 2**26  # of decompressed texts and ICC profiles
+# Pillow's limits and logger and Python's warning filters are global to the process.
 _lock = threading.Lock()
 
 
 @contextmanager
 def unguarded_pillow() -> Iterator[None]:
-    """Silences Pillow and lifts its limits; `open_image` checks our own."""
+    """Silences Pillow and lifts its limits in the block; `open_image` checks ours."""
     with _lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

@@ -1,8 +1,8 @@
-"""What compression has lost in a file, told by its tables and chunks."""
+"""Tells from a file's tables and chunks what compression has lost."""
 
 from typing import Any, BinaryIO
 
-# Steps for luma, of Annex K of ITU-T T.81: the IJG's of quality 50.
+# Quantization steps for luma in Annex K of ITU-T T.81: those of the IJG's quality 50.
 TABLE_K_1 = (
     *(16, 11, 10, 16, 24, 40, 51, 61),
     *(12, 12, 14, 19, 26, 58, 60, 55),
@@ -18,7 +18,7 @@ TABLE_K_1 = (
 def jpeg_loss(image: Any, stream: BinaryIO) -> tuple[str, int | None]:
     """Returns the loss of a JPEG in words, and its quality on the IJG's scale.
 
-    It is the quality whose table for luma has the nearest sum of steps.
+    The quality is the one whose luma table has the nearest sum of steps.
     """
     steps = sum(image.quantization[0])
     distances = [abs(of_ijg - steps) for of_ijg in sums_of_steps()]
@@ -32,7 +32,7 @@ def sums_of_steps() -> list[int]:
 
 
 def _ijg_steps(quality):
-    """Returns the steps of the IJG's encoder, in percent of table K.1."""
+    """Returns the steps of the IJG's encoder, which scales table K.1."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return [min(max((step * percent + 50) // 100, 1), 255) for step in TABLE_K_1]
 

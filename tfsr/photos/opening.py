@@ -1,4 +1,4 @@
-"""Opens image files, which may come from strangers: the guards of every reader."""
+"""Opens image files safely, since they may come from untrusted sources."""
 
 import importlib.util
 import os
@@ -17,17 +17,17 @@ from tfsr.photos.formats import BY_NAME
 from tfsr.photos.guards import unguarded_pillow
 from tfsr.quiet import quiet_stderr
 
-# Pillow knows more, some of which start other programs: EPS starts Ghostscript.
-# Pillow before 11.3 and some builds have no AVIF.
+# Pillow reads more formats, but some start other programs, as EPS starts Ghostscript.
+# Pillow before 11.3 and some builds cannot read AVIF.
 HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None
-UNREAD = {"HEIC"} if HAS_AVIF else {"AVIF", "HEIC"}  # by Pillow alone
+UNREAD = {"HEIC"} if HAS_AVIF else {"AVIF", "HEIC"}  # not by Pillow alone
 READ_BY_PILLOW = [name.upper() for name in BY_NAME if name not in UNREAD]
 MAX_PIXELS = 500_000_000
-# No photograph comes near this: a blank page has 5000 pixels per byte. Above the pixel
-# count below, where memory matters, such a file is damaged or a decompression bomb.
+# No photograph comes near this: a blank page has 5000 pixels per byte. Beyond it, an
+# image with more than MIN_BOMB_PIXELS is damaged or a decompression bomb.
 MAX_PIXELS_PER_BYTE = 5000
 MIN_BOMB_PIXELS = 50_000_000
-# By the numbers in TIFF: the colours and their samples, what a sample is.
+# By TIFF's numbers: the colour space and its samples per pixel; the sample format.
 TIFF_COLORS = {
     0: ("gray", 1),
     1: ("gray", 1),
@@ -39,16 +39,16 @@ TIFF_COLORS = {
     32803: ("raw sensor data", 1),
     34892: ("linear raw data", 3),
 }
-RGB565 = "BGR;16"  # of BMP: 16 bits a pixel, not a sample
+RGB565 = "BGR;16"  # in BMP: 16 bits per pixel, not per sample
 TIFF_NUMBERS = {1: "", 2: "signed ", 3: "floating-point ", 4: ""}
 
 
 @contextmanager
 def image_file(file: str | Path) -> Iterator[BinaryIO]:
-    """Yields an image file to read inside the block, where decoders print nothing.
+    """Yields an open image file; decoders print nothing inside the block.
 
     Raises:
-        InputError: If the file is missing, or whatever the block raises, naming `file`.
+        InputError: If the file is missing or the block raises; names `file`.
     """
     file = Path(file)
     try:
@@ -69,12 +69,11 @@ def image_file(file: str | Path) -> Iterator[BinaryIO]:
 
 
 def open_image(stream: BinaryIO, whole: bool = True) -> Any:
-    """Returns Pillow's image, whose format is told by content, not by ending.
+    """Returns Pillow's image; its content tells the format, not its ending.
 
     Args:
         stream: What `image_file` yields.
-        whole: Whether the pixels will be wanted, and the checksums of a PNG are
-            checked.
+        whole: Whether the pixels will be read, so that a PNG's checksums are checked.
 
     Raises:
         InputError: If its format is none of `FORMATS`, if it claims more pixels than
@@ -107,9 +106,9 @@ def open_image(stream: BinaryIO, whole: bool = True) -> Any:
         )
     if image.format == "TIFF":
         _check_tiff(image)
-    if whole and image.format == "PNG":  # only `verify` checks checksums
+    if whole and image.format == "PNG":  # Pillow checks checksums only in `verify`
         image.verify()
-        image = _identified(stream)  # because that ends the image
+        image = _identified(stream)  # `verify` makes the image unusable
     return image
 
 
@@ -166,7 +165,7 @@ def _identified_heic(stream):
 
 
 def _frames(image):
-    """Returns how many frames or pages an image has, of a TIFF but for reduced ones."""
+    """Returns the number of frames or pages, without the reduced copies in a TIFF."""
     frames = getattr(image, "n_frames", 1)
     if image.format != "TIFF" or frames == 1:
         return frames
@@ -179,7 +178,7 @@ def _frames(image):
 
 
 def _kind_of_tiff(stream):
-    """Returns what pixels a TIFF has whose kind Pillow does not know, "" if no TIFF."""
+    """Returns in words the pixels of a TIFF that Pillow cannot read; "" for others."""
     stream.seek(0)
     header = stream.read(8)
     if header[:4] not in (b"II*\0", b"MM\0*"):
@@ -202,7 +201,7 @@ def _kind_of_tiff(stream):
 
 
 def _check_tiff(image):
-    """Raises `InputError` for kinds of TIFF that Pillow would misread in silence."""
+    """Raises an `InputError` for TIFFs that Pillow would silently misread."""
     separate = image.tag_v2.get(Tag.PlanarConfiguration) == 2
     if separate and max(image.tag_v2.get(Tag.BitsPerSample, (1,))) > 8:
         raise InputError("16-bit TIFF in separate planes; save it interleaved.")

@@ -1,4 +1,4 @@
-"""What a file tells of how its pixels were kept: their bits, and what was lost."""
+"""Tells the bit depth of an image file, and what compression has lost."""
 
 import contextlib
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ LOSSY_BRANDS = [brand for format in FORMATS for brand in format.brands]
 
 @dataclass(frozen=True)
 class Origin:
-    """How the pixels of a file were kept.
+    """How an image file stores its pixels.
 
     Attributes:
-        bits: Bits of a sample, 8 or 16.
+        bits: Bits per sample, 8 or 16.
         gray: Whether there is one channel.
-        lossy: Such as "JPEG of quality 75"; "" where nothing was lost.
+        lossy: The lossy compression, such as "JPEG of quality 75"; "" if lossless.
         quality: Quality of a JPEG on the scale of the IJG's encoder, 1 to 100.
     """
 
@@ -35,14 +35,14 @@ class Origin:
 
 
 def origin_of(file: str | Path) -> Origin:
-    """Returns the origin of a file; 8 bits without loss if it cannot be read."""
+    """Returns the origin of a file; if it cannot be read, lossless 8 bits."""
     with contextlib.suppress(InputError), image_file(file) as stream:
         stream.seek(4)
         if stream.read(8) in LOSSY_BRANDS:
             return Origin(lossy="HEIC or AVIF file")
         image = open_image(stream, whole=False)
         gray = image.getbands()[0] in ("1", "L", "I")
-        # Whatever Pillow calls it: MPO is a JPEG with previews.
+        # Pillow calls a JPEG with previews MPO.
         kind = "JPEG" if isinstance(image, JpegImageFile) else image.format
         loss = LOSS_OF.get(kind)
         lossy, quality = loss(image, stream) if loss else ("", None)

@@ -1,4 +1,4 @@
-"""Writes photographs in the format that a file's ending names, whole or not at all."""
+"""Writes photographs atomically, in the format that a file's ending names."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from tfsr.photos.photo import SRGB_CHUNKS, Photo, is_opaque
 def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
     """Returns one-line notes on what a file cannot keep of an enlarged photograph.
 
-    This is quick, so that a user learns of a mistake before a long computation.
+    It is quick, so that users learn of mistakes before a long computation.
 
     Args:
         file: The file to write; its ending names the format.
@@ -57,7 +57,7 @@ def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
     ]
     if "png_colors" not in format.metadata and (lost := _colors_lost(photo)):
         notes.append(
-            f"{lost} left out, which {format.name} has not: colours may look other"
+            f"{lost} left out, which {format.name} cannot hold: colours may differ"
         )
     if photo.color.dtype == np.uint16 and not format.has_16_bits:
         notes.insert(0, f"16 bits a channel reduced to 8, all that {format.name} holds")
@@ -80,8 +80,8 @@ def write_photo(
         photo: The photograph.
         bands: The enlarged pixels to write instead of the photograph's own, from top to
             bottom: `(h, W * scale, C)` of the same type, alpha as the last channel if
-            there is one. PNG, TIFF and JPEG are written while the bands come; of others
-            Pillow holds the whole, of colour at 4 bytes a pixel.
+            there is one. PNG, TIFF and JPEG are written as the bands arrive; for other
+            formats Pillow holds the whole image, colour at 4 bytes per pixel.
         scale: The upscaling factor of `bands`.
 
     Returns:

@@ -99,11 +99,11 @@ def asked_or_own(
     """Returns the degradation of the images to score; None if it is unknown.
 
     Args:
-        asked: What the user asks for. At a scale above 1 bicubic comes before it if it
-            does not shrink itself.
-        own: What the model was made for, which is returned without `asked`. A step of
-            `asked` takes from the step of its kind here the parameters that are fixed
-            and that no option of the command line sets.
+        asked: What the user asks for. At a scale above 1, bicubic comes first if no
+            step of it shrinks.
+        own: What the model was trained on, which is returned without `asked`. Steps
+            of `asked` inherit the fixed parameters of the same step here, except the
+            one that an option of the command line sets.
         scale: The model's scale.
     """
     if asked is None:
@@ -115,7 +115,7 @@ def asked_or_own(
 
 
 def _set(asked, own):
-    """Returns `asked` with the fixed parameters of `own`, except the option's."""
+    """Returns `asked` with the fixed parameters of `own`, except that of the option."""
     if asked.option is None:
         return asked
     key = asked.option.parameter
