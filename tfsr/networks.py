@@ -61,7 +61,7 @@ def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
         set_value(tables, override)
         if len(tables) > 1:
             raise InputError(
-                f"{override}: must be model.key=value where there is no config."
+                f"override {override}: must be model.key=value without a config."
             )
     return check_arguments(check_name(tables["model"], name), name)
 

@@ -1,4 +1,4 @@
-"""How the learning rate changes: an entry of `SCHEDULES` is all that a kind needs.
+"""Learning rate schedules: an entry of `SCHEDULES` is all that one needs.
 
 Configs are checked by this table before Keras is loaded; `build` imports it.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Parameter:
-    """What one value of a schedule must be, in words and as a check."""
+    """The allowed values of a schedule's parameter, in words and as a check."""
 
     words: str
     allows: Callable[[Any], bool]
@@ -25,10 +25,10 @@ class Schedule:
     """One kind of schedule.
 
     Attributes:
-        build: Returns the schedule as Keras has it, given the options of `[train]`.
-            Keras counts batches, of which a step has `accumulate`.
-        needed: The parameters that it needs beside its name, by key.
-        possible: The parameters that it may have.
+        build: Function of the `[train]` options that returns Keras' schedule. Keras
+            counts batches, of which a step has `accumulate`.
+        needed: Its required parameters by key.
+        possible: Its optional parameters by key.
     """
 
     build: Callable[[Any], Any]
@@ -37,7 +37,7 @@ class Schedule:
 
 
 def _constant(options):
-    """Returns a schedule even of a constant rate.
+    """Returns a constant rate, as a schedule.
 
     A plain number would be saved with the optimizer's state and override the config on
     resuming.
@@ -50,7 +50,7 @@ def _cosine(options):
 
 
 def _cosine_to(share, options):
-    """Returns half a cosine that ends at a share of the rate, after any warmup."""
+    """Returns a cosine decay to a share of the rate, after any warmup."""
     from keras.optimizers import schedules
 
     warmup = options.schedule.get("warmup", 0) * options.accumulate
@@ -66,7 +66,7 @@ def _cosine_to(share, options):
 
 
 def _halve(options):
-    """Returns a rate that is halved every so many steps, from `after` on if given."""
+    """Returns a rate that is halved every `every` steps, counted from step `after`."""
     from keras.optimizers import schedules
 
     if "after" not in options.schedule:
@@ -80,7 +80,7 @@ def _halve(options):
 
 
 def _step(options, factor=None):
-    """Returns a rate that is multiplied by `factor` every so many steps."""
+    """Returns a rate that is multiplied by `factor` every `every` steps."""
     from keras.optimizers import schedules
 
     return schedules.ExponentialDecay(

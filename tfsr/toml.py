@@ -1,4 +1,4 @@
-"""TOML: its tables as text, overrides of its values, and the types of these."""
+"""Writes TOML, overrides its values and checks their types."""
 
 import dataclasses
 import itertools
@@ -19,7 +19,7 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 def to_toml(tables: dict[str, dict]) -> str:
-    """Returns TOML that reads as `tables`, tables of values by name."""
+    """Returns `tables`, tables of values by name, as TOML."""
     parts = (
         "\n".join([f"[{name}]", *_items(table), ""]) for name, table in tables.items()
     )
@@ -47,27 +47,27 @@ def _value(value):
             return _text(value)
         case bool():
             return str(value).lower()
-    return str(value)  # as TOML has numbers and dates
+    return str(value)  # numbers and dates
 
 
 def _text(text):
-    # JSON leaves the last control character of ASCII as it is.
+    # JSON does not escape the last control character of ASCII.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def set_value(tables: dict[str, dict], override: str) -> None:
-    """Sets one value in `tables`, as `override`, `section.key=value`, says.
+    """Sets one value in `tables` by an override, `section.key=value`.
 
-    The value is TOML; what is not is taken as text.
+    The value is TOML; other text becomes a string.
 
     Raises:
-        InputError: If `override` is of another form or its section is not a table.
+        InputError: If `override` has another form or its section is not a table.
     """
     target, separator, value = override.partition("=")
     section, dot, key = target.strip().partition(".")
     if not (separator and dot and section and key):
         raise InputError(
-            f"{override}: must be section.key=value, such as train.epochs=3."
+            f"override {override}: must be section.key=value, such as train.epochs=3."
         )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
@@ -75,12 +75,12 @@ def set_value(tables: dict[str, dict], override: str) -> None:
         parsed = value.strip()
     table = tables.setdefault(section, {})
     if not isinstance(table, dict):
-        raise InputError(f"{override}: [{section}] is not a table.")
+        raise InputError(f"override {override}: [{section}] is not a table.")
     table[key] = parsed
 
 
 def header(text: str) -> str:
-    """Returns the comments that a TOML file begins with."""
+    """Returns the comments at the beginning of a TOML file."""
     lines = text.splitlines(keepends=True)
     return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
 

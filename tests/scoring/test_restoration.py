@@ -276,7 +276,7 @@ def test_convert_of_a_bare_file_is_told_the_task(
     code, _, err = run(*convert, "-o", file)
     assert (code, err) == (
         2,
-        f"tfsr: {bare}: does not say what it restores; give --noise SIGMA or --jpeg Q, "
+        f"tfsr: {bare}: does not say what it restores; give a degradation (--noise "
         "or its run folder.\n",
     )
     verified = report(*convert, "--jpeg", 20, "-o", file)

@@ -47,7 +47,7 @@ def test_later_rows_of_a_killed_run_are_dropped(tmp_path):
         (["1,3,30,30", "2,2,31,31,5", "3,1,31,31"], "damaged"),
         (["1,3,30,30", "2,x,31,31", "3,1,31,31"], "damaged .*'x'"),
         (["1,3,30,30", "inf,2,31,31", "3,1,31,31"], "damaged"),
-        (["1,3,30,30", "2,nan,31,31", "3,1,31,31"], "damaged; a value is no number"),
+        (["1,3,30,30", "2,nan,31,31", "3,1,31,31"], "damaged; a value is not a number"),
     ],
 )
 def test_a_log_without_every_completed_epoch_is_refused(tmp_path, rows, message):
@@ -77,5 +77,5 @@ def test_epochs_end_in_time(monkeypatch, capsys):
     assert stop.model.stop_training  # at 240 s, as an epoch may last 100
     assert capsys.readouterr().err == (
         "time is up after epoch 3 of 9, each of up to 2 min; "
-        "the same command goes on.\n"
+        "the same command resumes it.\n"
     )

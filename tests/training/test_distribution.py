@@ -193,7 +193,7 @@ def test_clipping_averages_and_overflow_are_of_the_global_batch():
     assert output.splitlines() == [
         "[train] batch is 3, which 2 replicas cannot share equally; "
         "take a multiple of 2.",
-        "2 replicas cannot accumulate gradients or take several steps an execution; "
+        "2 replicas cannot accumulate gradients or take several steps per execution; "
         f"raise batch instead, or set strategy single (Keras {keras.__version__}).",
     ]
 

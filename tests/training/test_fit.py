@@ -286,7 +286,7 @@ def test_the_time_to_go_is_said(make_config, tmp_path, capsys, at_once):
     config = make_config(train__steps_per_execution=at_once, **options)
     train(config, tmp_path / "run")
     said = re.findall(
-        r"about (\d+) s to go, ([\d.]+) s a batch", capsys.readouterr().err
+        r"about (\d+) s to go at ([\d.]+) s per batch", capsys.readouterr().err
     )
     assert len(said) == 1
     left, step = map(float, said[0])
@@ -324,9 +324,7 @@ def test_fine_tuning_begins_with_what_fits(
 
 
 def test_fine_tuning_from_what_does_not_fit(run, make_config, tmp_path):
-    with pytest.raises(
-        InputError, match=r"no layer has a name .*head \(other shapes\)"
-    ):
+    with pytest.raises(InputError, match=r"no layer matches .*head \(other shapes\)"):
         train(
             make_config(model__filters=4, model__scale=4, train__init_from=run[0]),
             tmp_path / "run",

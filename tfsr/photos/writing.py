@@ -112,7 +112,7 @@ def write_photo(
 
 
 def _colors_lost(photo):
-    """Returns the names of what makes a PNG look other than its pixels and profile."""
+    """Returns the names of PNG chunks that change how the colours look."""
     chunks = photo.png_colors
     if b"cICP" in chunks:
         deciding = [b"cICP"]

@@ -1,4 +1,4 @@
-"""Which images an upscaler is scored on."""
+"""Chooses the images that an upscaler is scored on."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,20 +24,20 @@ def images_to_score(
     """Returns the benchmark images for an upscaler.
 
     Args:
-        upscaler: What is scored. A baseline is set to the channels of the images.
+        upscaler: The upscaler to score. A baseline is set to the images' channels.
         folder: As for `BenchmarkFolder`.
         asked: As for `task_to_score`.
-        channels: Those of the images: "y" for an upscaler of luma; for a baseline 1 or
-            3, by default those of the files.
+        channels: Channels of the images: "y" for an upscaler of luma; 1 or 3 for a
+            baseline, by default as the files have.
         rescale: As for `BenchmarkFolder`.
         seed: As for `BenchmarkFolder`.
-        uint8: Whether noisy images are clipped and rounded to 8 bits; for an upscaler
-            of 8 bits they are anyway.
+        uint8: Whether noisy images are clipped and rounded to 8 bits, as they always
+            are for 8-bit upscalers.
         border: As for `BenchmarkFolder`.
 
     Raises:
         InputError: As `task_to_score` and `BenchmarkFolder`, or if `uint8` or `seed`
-            is not for the images.
+            does not apply to the images.
     """
     task, luma = task_to_score(upscaler, asked), channels == "y"
     if task == BICUBIC and (uint8 or seed):
@@ -72,12 +72,13 @@ def task_to_score(upscaler: Upscaler, asked: Degradation | None = None) -> Degra
     """Returns the degradation of the images that an upscaler is scored on.
 
     Args:
-        upscaler: What is scored.
-        asked: What the user asks for, of LR where the upscaler enlarges; what the
-            upscaler was made for by default.
+        upscaler: The upscaler to score.
+        asked: The degradation that the user asks for, applied to LR if the upscaler
+            enlarges; by default the one that the upscaler was trained on.
 
     Raises:
-        InputError: If it is unknown, or makes LR for an upscaler that restores.
+        InputError: If the degradation is unknown, or shrinks for an upscaler that
+            restores.
     """
     own = upscaler.task or (BICUBIC if upscaler.scale > 1 else None)
     found = asked_or_own(asked, own, upscaler.scale)
@@ -85,7 +86,8 @@ def task_to_score(upscaler: Upscaler, asked: Degradation | None = None) -> Degra
         options = [kind.option for kind in DEGRADATIONS.values() if kind.option]
         flags = " or ".join(f"{option.flag} {option.metavar}" for option in options)
         raise InputError(
-            f"{upscaler.name}: does not say what it restores; give {flags}"
+            f"{upscaler.name}: does not say what it restores; give a degradation "
+            f"({flags})"
             f"{'.' if isinstance(upscaler, Unchanged) else ', or its run folder.'}"
         )
     if found.shrinks and upscaler.scale == 1:

@@ -1,4 +1,4 @@
-"""How a config's network is trained: precision, loss, optimizer and learning rate."""
+"""Compiles a config's network: precision, loss, optimizer and learning rate."""
 
 import contextlib
 
@@ -19,10 +19,9 @@ from tfsr.training.unjoined_groups import UnjoinedGroups
 def build_trainee(model: keras.Model, config: Config) -> keras.Model:
     """Returns a compiled copy of `model` to train, in the precision of `config`.
 
-    Where that is slow it trains in float32 (`is_fast` tells).
-
-    With a copy, `model` itself can stay in float32, hold the moving averages where
-    weights are averaged, and be saved without an optimizer.
+    The copy trains in float32 if that precision is slow here (`is_fast`). `model`
+    itself stays in float32, holds any moving averages, and is saved without an
+    optimizer.
 
     Args:
         model: The model that `config` builds.
@@ -42,11 +41,11 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
 def build_on(
     replicas: distribution.Replicas, model: keras.Model, config: Config
 ) -> keras.Model:
-    """Returns the network to train, compiled for `replicas`, its optimizer built.
+    """Returns the network to train, compiled for `replicas` with a built optimizer.
 
     Args:
         replicas: A `distribution.Replicas` or one of its subclasses.
-        model: The model to validate and save; the network is a copy.
+        model: The model to validate and save, which the network copies.
         config: The experiment.
 
     Raises:
@@ -63,9 +62,9 @@ def build_on(
 
 
 def copy_trained_weights(trainee: keras.Model, model: keras.Model) -> None:
-    """Gives `model` the weights of `trainee`, or their moving averages if it has any.
+    """Copies the weights of `trainee`, or any moving averages of them, to `model`.
 
-    The weights of `trainee` stay as they are.
+    `trainee` keeps its weights.
     """
     raw = trainee.get_weights()
     trainee.optimizer.finalize_variable_values(trainee.trainable_variables)
@@ -89,9 +88,9 @@ def compile_model(model: keras.Model, config: Config) -> None:
 
 
 def repeat_exactly() -> None:
-    """Makes TensorFlow's operations give the same bits on every run, which is slower.
+    """Makes TensorFlow's operations deterministic, which is slower.
 
-    JAX has no such switch; there this does nothing.
+    It does nothing under JAX, which has no such setting.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -100,7 +99,7 @@ def repeat_exactly() -> None:
 
 
 def _loss_weights(outputs):
-    """Returns loss weights by output: equal for scales, those of CMSC for a cascade."""
+    """Returns loss weights by output: equal for scales, CMSC's for a cascade."""
     if "sr" in outputs:
         return supervision_weights(outputs)
     return dict.fromkeys(outputs, 1 / len(outputs))
@@ -109,8 +108,8 @@ def _loss_weights(outputs):
 class _L2Penalty:
     """Adds `l2_penalty` times the weight to each gradient, after clipping.
 
-    The optimizer adds it, as the papers' solvers do, so that the reported loss is the
-    images' loss alone. Keras' own `weight_decay` is decoupled from the gradient.
+    The optimizer adds it, as in the papers, so that the reported loss excludes it.
+    Keras' own `weight_decay` is decoupled from the gradient.
     """
 
     def __init__(self, l2_penalty, **kwargs):
@@ -134,7 +133,7 @@ def _optimizer(options):
     if options.accumulate > 1:
         arguments["gradient_accumulation_steps"] = options.accumulate
     if options.ema:
-        # Keras averages after every batch, even if gradients only accumulate in it.
+        # Keras averages after every batch, even one that only accumulates gradients.
         momentum = options.ema ** (1 / options.accumulate)
         arguments.update(use_ema=True, ema_momentum=momentum)
     optimizer = OPTIMIZERS[options.optimizer]

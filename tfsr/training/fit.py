@@ -64,7 +64,7 @@ def train(
         WorkerLostError: If another worker of this training stops.
     """
     out = Path(out)
-    # Before the workers connect, because the chief writes to `out` after that.
+    # Checked before the workers connect, after which the chief writes to `out`.
     changes = check_free(out, config)
     config = unpacked(config)
     with distribution.replicas(config.train.strategy, config.train.batch) as replicas:
@@ -73,7 +73,7 @@ def train(
 
 def _train(config, out, tensorboard, callbacks, changes, replicas):
     model, folders = prepare(config, resumed=bool(completed_epochs(out)))
-    # Checked before the cache, which takes minutes to build.
+    # Checked before the cache is built, which takes minutes.
     callbacks = list(callbacks)
     if tensorboard:
         callbacks += [TensorBoardImages(out / "tensorboard", model, folders)]
@@ -100,10 +100,10 @@ def prepare(config: Config, resumed: bool) -> tuple[keras.Model, list]:
 
     Args:
         config: The experiment; sets Keras' random seed.
-        resumed: Whether weights will come from a saved state instead of `init_from`.
+        resumed: Whether a saved state replaces the weights of `init_from`.
 
     Raises:
-        InputError: If the model or the images cannot be used, or do not fit together.
+        InputError: If the model or images cannot be used, or do not fit together.
     """
     options, data = config.train, config.data
     keras.utils.set_random_seed(options.seed)
@@ -136,13 +136,13 @@ def _warn_of_long_warmup(options):
         warmup = f", warmup = {steps // 10}" if steps >= 10 else ""
         say(
             f"warning: the learning rate rises for {schedule['warmup']} steps, and the "
-            f"training has {steps}, so it hardly learns; set train.schedule="
+            f"training has {steps}, so it will hardly learn; set train.schedule="
             f"'{{ name = \"{schedule['name']}\"{warmup} }}'"
         )
 
 
 def say_skipped(sampler: PatchSampler) -> None:
-    """Prints for each scale how many images are skipped because they are too small."""
+    """Prints for each scale how many images are too small and skipped."""
     for s, skipped in sampler.skipped.items():
         if skipped:
             total = len(sampler.images)
@@ -206,7 +206,7 @@ def _fit(model, config, out, sampler, folders, callbacks, replicas):
 
 
 def _verbosity():
-    """Returns Keras' `verbose`: a bar on a terminal, elsewhere a line an epoch."""
+    """Returns Keras' `verbose`: a bar on a terminal, otherwise one line per epoch."""
     return 1 if sys.stdout.isatty() else 2
 
 

@@ -13,11 +13,11 @@ from tfsr.data.packed import unpack
 from tfsr.errors import InputError
 from tfsr.models import luminance_scales, scales, training_scales
 
-SYNTHETIC_EVERY = 16  # patches, of which one is of `Config.synthetic`
+SYNTHETIC_EVERY = 16  # one patch in this many is from `Config.synthetic`
 
 
 def unpacked(config: Config) -> Config:
-    """Returns `config` with the folders of its packed file, if it names one.
+    """Returns `config` with the folders of its packed file, if it has one.
 
     Raises:
         InputError: If the file cannot be used.
@@ -30,7 +30,7 @@ def unpacked(config: Config) -> Config:
         data,
         train=[str(folder / "train")],
         val=str(folder / "val"),
-        exclude=[],  # what this and `downscale` ask for was done before packing
+        exclude=[],  # applied before packing, like `downscale`
         downscale=[],
         pack=None,
     )
@@ -38,12 +38,12 @@ def unpacked(config: Config) -> Config:
 
 
 def training_images(model: keras.Model, data: DataConfig) -> ImageCache:
-    """Returns the images that `model` is trained on, as `[data]` has them."""
+    """Returns the images of `[data]` that `model` is trained on."""
     return ImageCache(cache=data.cache, **which_images(model, data))
 
 
 def which_images(model: keras.Model, data: DataConfig) -> dict:
-    """Returns what `ImageCache` and `ImageSurvey` are to hold, as their arguments."""
+    """Returns the arguments of `ImageCache` and `ImageSurvey` for these images."""
     return {
         "folders": data.train,
         "scales": training_scales(model),
@@ -60,7 +60,7 @@ def training_patches(model: keras.Model, config: Config) -> PatchSampler:
 
     Args:
         model: The network to train.
-        config: The experiment, as `unpacked` returns it.
+        config: The experiment, after `unpacked`.
     """
     options, data = config.train, config.data
     cache = training_images(model, data)

@@ -1,4 +1,4 @@
-"""Whether a training may start or go on in a run folder."""
+"""Checks whether a training may start or resume in a run folder, and locks it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tfsr.config import Config, read_config
 from tfsr.errors import InputError
 from tfsr.training.checkpoints import completed_epochs
 
-# Config keys that may change on resuming. Network and training patches must stay.
+# Config keys that may change on resuming. Network and patches must not.
 CHANGEABLE = {
     "train.epochs",
     "train.learning_rate",
@@ -36,7 +36,7 @@ def check_free(out: Path, config: Config) -> list[str]:
         config: The experiment to start or resume.
 
     Raises:
-        InputError: If `out` is no run folder, or holds the run of another experiment.
+        InputError: If `out` is not a run folder, or holds another experiment.
     """
     saved = out / "config.toml"
     if not saved.exists():

@@ -1,4 +1,4 @@
-"""Which released model suits a file, where none is asked for."""
+"""Chooses the released model that suits a file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from tfsr.zoo import released
 from tfsr.zoo.catalogue import restorers
 
 PHOTO = "photo"  # the network for lossy files
-# JPEG files up to this quality are for `photo`; finer ones gain more by a network for
-# clean files. `sesr_m` and `photo` in 8 bits over bicubic at x2, PSNR on Y of every
-# fourth of crops512, by quality: 98 +3.07 and +2.46 dB, 95 +2.63 and +2.31, 92 +2.14
-# and +2.11, 90 +1.84 and +2.00, 85 +1.23 and +1.77, 75 +0.54 and +1.47.
+# JPEG files up to this quality are for `photo`; better ones gain more by a network for
+# clean files. Gains of `sesr_m` and `photo` in int8 over bicubic at x2, PSNR on Y of
+# every fourth image of crops512, by quality: 98 +3.07 and +2.46 dB, 95 +2.63 and +2.31,
+# 92 +2.14 and +2.11, 90 +1.84 and +2.00, 85 +1.23 and +1.77, 75 +0.54 and +1.47.
 LOSSY_QUALITY = 90
-FAINT = 2  # sigma of noise that nobody sees, and that textures measure as
+FAINT = 2  # sigma of invisible noise, which texture may also measure as
 SHARPER = (
     "is for clean files; what compression left, such as the blocks of JPEG, "
     "comes out sharper."
@@ -31,8 +31,8 @@ class Choice:
 
     Attributes:
         model: The name of a released model.
-        found: What the file is, such as "a JPEG of quality 60".
-        warning: What is not as it should be, or "".
+        found: The kind of file, such as "a JPEG of quality 60".
+        warning: A warning that the model suits the file badly, or "".
     """
 
     model: str
@@ -44,7 +44,7 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
     """Returns the model that enlarges a file, in int8 unless the file has 16 bits.
 
     Raises:
-        InputError: If there is none for the scale.
+        InputError: If there is no model for the scale.
     """
     name, origin, warning = released.enlarger(scale), origin_of(file), ""
     if origin.lossy and (origin.quality or 0) <= LOSSY_QUALITY:
@@ -58,15 +58,15 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
 
 
 def rule() -> dict:
-    """Returns how models are chosen for files of 8 bits, for another program.
+    """Returns the rule that chooses models for 8-bit files, as data for the browser.
 
     Returns:
-        `lossy_quality`, up to which a JPEG counts as lossy; `sums`, by quality from 1
-        on what the steps of a JPEG's luma table add up to; `brands`, what lossy files
-        have at their fifth byte; `clean` and `lossy`, the names of models by scale;
-        `sharper`, what is said where a scale has none for lossy files; `faint`, the
-        sigma below which noise is none; `restorers`, the models of scale 1: `name`,
-        `kind`, `low` and `high`, the levels that they are for, and `gray`.
+        `lossy_quality`: the quality up to which a JPEG counts as lossy; `sums`: the sum
+        of a JPEG's luma steps by quality, from 1 on; `brands`: bytes 4 to 11 of lossy
+        files; `clean` and `lossy`: names of models by scale; `sharper`: the warning for
+        lossy files at scales without a model for them; `faint`: the sigma below which
+        noise is ignored; `restorers`: the models of scale 1, with `name`, `kind`, `low`
+        and `high` (their range of levels) and `gray`.
     """
     return {
         "lossy_quality": LOSSY_QUALITY,
@@ -93,11 +93,11 @@ def rule() -> dict:
 def restorer_of(file: str | Path) -> Choice:
     """Returns the model that restores a file.
 
-    It suits the quality of a JPEG, or the noise in the pixels of another file. A gray
-    file gets a model for gray if there is one.
+    The choice depends on the quality of a JPEG, or on the noise in other files. Gray
+    files get a model for gray if there is one.
 
     Raises:
-        InputError: If none suits, or the file cannot be read where its pixels count.
+        InputError: If no model suits, or the pixels are needed and cannot be read.
     """
     origin = origin_of(file)
     if origin.lossy:
@@ -121,13 +121,13 @@ def restorer_of(file: str | Path) -> Choice:
         f"{name} ({data.task.in_short})" for name, data in made_for.items()
     )
     raise InputError(
-        f"{file}: {found}, which no model of tfsr's is for; choose a `model` by "
-        f"what it removes: {known}."
+        f"{file}: {found}, for which tfsr has no model; choose a `model` by what it "
+        f"removes: {known}."
     )
 
 
 def _of_colors(name: str, data: DataConfig, origin: Origin) -> str:
-    """Returns what a network does to colours that was made for gray."""
+    """Returns a warning on colours if the network is for gray images, or ""."""
     if origin.gray or data.channels == 3:
         return ""
     way = "the luma alone" if data.task.of_luma else "R, G and B one by one"

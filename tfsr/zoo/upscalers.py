@@ -1,4 +1,4 @@
-"""Upscalers by what users call a model: a name, a file, a run folder, a word."""
+"""Loads the upscaler of a model given by name, file, run folder or word."""
 
 import contextlib
 import sys
@@ -34,7 +34,7 @@ def _unchanged(scale, channels):
     return Unchanged(channels)
 
 
-# What models are compared with, by the words for it: made for a scale and channels.
+# The baselines by their words; each is made for a scale and channels.
 BASELINES: dict[str, Callable[[int | None, int | str], Upscaler]] = {
     "bicubic": _bicubic,
     "input": _unchanged,
@@ -54,9 +54,9 @@ def load_upscaler(
             or `.tflite` file, a word of `BASELINES`, "bicubic" or "input", a Keras
             model, or an upscaler, which is returned.
         scale: One of the model's scales; needed if it has several.
-        channels: "y" for the luma alone, which luminance networks take; of the words
-            also 1 or 3.
-        smallest: Whether the smallest of several scales is taken if `scale` is None.
+        channels: "y" for luma alone, with luminance networks and baselines; baselines
+            also take 1 or 3.
+        smallest: Whether `scale` is by default the smallest of several.
 
     Raises:
         InputError: If there is no such model or it lacks the scale.
@@ -68,7 +68,7 @@ def load_upscaler(
     if isinstance(model, str | Path):
         file = released.find(model, scale, smallest)
         return _load(str(file), scale, channels, smallest)
-    keras = sys.modules.get("keras")  # there where a Keras model is
+    keras = sys.modules.get("keras")  # loaded if the caller has a Keras model
     if keras is not None and isinstance(model, keras.Model):
         from tfsr.zoo.keras_models import as_image_model
 
@@ -85,7 +85,7 @@ def load_upscaler(
 
 @contextlib.contextmanager
 def naming_lighter(model: str | Path) -> Iterator[None]:
-    """Names a released network's int8 files if what the network needs is missing."""
+    """Advises a released network's int8 files if the network's packages are missing."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -96,10 +96,11 @@ def naming_lighter(model: str | Path) -> Iterator[None]:
 
 
 def pick_scale(name: str, available: tuple[int, ...], scale: int | None) -> int:
-    """Returns the scale to use: the one asked for, or the only one there is.
+    """Returns the scale to use: `scale`, or the only one available.
 
     Raises:
-        InputError: If there is no such scale, or a choice; names the model by `name`.
+        InputError: If `scale` is not available, or None with several to choose from;
+            names the model by `name`.
     """
     if scale is None and len(available) == 1:
         return available[0]
@@ -123,7 +124,7 @@ def _load(file, scale, channels, smallest):
         return upscaler
     from tfsr.zoo.loading import find_model, load_degradation, load_model
 
-    find_model(file)  # what is missing is told before Keras is loaded
+    find_model(file)  # raises before Keras is loaded
     import_keras()
     loaded = load_model(file)
     return _of_keras(loaded, name, scale, channels, smallest, load_degradation(file))
