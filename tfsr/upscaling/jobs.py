@@ -146,7 +146,7 @@ def tile_side(upscaler: Upscaler, asked: int | None = None) -> int:
     if tile < least:
         raise InputError(
             f"{upscaler.name}: tiles must have {least} pixels or more, not {tile}; "
-            f"they overlap by the receptive radius of {radius} on each side, so smaller "
+            f"they overlap by {radius} on each side, the receptive radius, and smaller "
             "ones would be all overlap."
         )
     return tile - tile % step
