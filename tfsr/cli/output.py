@@ -24,7 +24,8 @@ def naming_options(message, options):
         known = hasattr(options, argument[1])
         return f"--{argument[1].replace('_', '-')}" if known else argument[0]
 
-    return re.sub(r"`(\w+)`", option, str(message))
+    # Behind `[model]` are arguments of a network's builder.
+    return re.sub(r"(?<!\] )`(\w+)`", option, str(message))
 
 
 def on_stderr():
