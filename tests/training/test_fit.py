@@ -29,6 +29,8 @@ from tfsr.training import (
     run_folder,
     train,
 )
+from tfsr.training import images as training_images
+from tfsr.training.compiling import build_trainee
 from tfsr.training.pipeline import Batches
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -245,11 +247,11 @@ def test_training_falls_back_to_float32(make_config, tmp_path, monkeypatch, caps
     dtypes = []
 
     def record(model, config):
-        trainee = compiling.build_trainee(model, config)
+        trainee = build_trainee(model, config)
         dtypes.append(trainee.get_layer("head").compute_dtype)
         return trainee
 
-    monkeypatch.setattr(fit, "build_trainee", record)
+    monkeypatch.setattr(compiling, "build_trainee", record)
     config = make_config(train__mixed_precision="bfloat16", train__epochs=1)
     train(config, tmp_path / "run")
     assert dtypes == ["float32"]
@@ -709,7 +711,7 @@ def test_data_that_cannot_be_used(make_config, tmp_path, overrides, message):
 
 
 def test_mistakes_show_before_the_cache_is_built(make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "ImageCache", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(training_images, "ImageCache", Mock(side_effect=AssertionError))
     monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="nowhere: not a folder"):
         train(make_config(data__val="nowhere"), tmp_path / "run")
