@@ -282,7 +282,7 @@ def _compiler(name, is_open):
     if target.kind.compile is None:
         raise InputError(f"{name}: takes no compiled files.")
     if is_open:
-        raise InputError(f"{name}: compiles files of fixed size; give a `size`.")
+        raise InputError(f"{name}: compiles files of fixed size; give `size`.")
     return target
 
 

@@ -133,7 +133,7 @@ def check_target(target: str | Path, new_folders: bool = False) -> None:
     if not parent.is_dir():
         raise InputError(f"{target}: there is no folder {parent}.")
     if not os.access(parent, os.W_OK):
-        raise InputError(f"{target}: no permission to write in {parent}.")
+        raise InputError(f"{target}: cannot write in {parent}.")
 
 
 def sha256(file: str | Path) -> str:
