@@ -180,7 +180,7 @@ def opened(file, size):
 def small_images(original):
     """Returns the photographs that calibrate and measure."""
     asked = NOISE if original.scale == 1 and not original.task else None
-    task = task_to_score(original, asked).in_8_bits()
+    task = task_to_score(original, asked).rounded()
     files = photographs(PHOTOGRAPHS)
     return BenchmarkFolder(files, original.scale, original.channels, degradation=task)
 

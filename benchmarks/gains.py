@@ -10,7 +10,7 @@ import argparse
 
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import BICUBIC
-from tfsr.scoring.spoiled import SPOILED, gains
+from tfsr.scoring.degraded_lr import DEGRADED_LR, gains
 from tfsr.tables import markdown
 from tfsr.zoo import catalogue
 from tfsr.zoo.upscalers import load_upscaler
@@ -25,7 +25,7 @@ def main():
         names = enlargers(scale)
         upscalers = {name: load_upscaler(name) for name in names}
         rows = []
-        for lr, task in {"clean": BICUBIC, **SPOILED}.items():
+        for lr, task in {"clean": BICUBIC, **DEGRADED_LR}.items():
             images = BenchmarkFolder(options.folder, scale, degradation=task)
             before, gained = gains(upscalers, images)
             cells = [f"{gain:+.2f}" for gain in gained.values()]

@@ -20,7 +20,7 @@ from tfsr.graph import complexity
 from tfsr.models import sesr
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
-from tfsr.zoo.adoption import adopt
+from tfsr.zoo.keras_models import as_image_model
 
 
 def main():
@@ -36,7 +36,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         calibration = BenchmarkFolder(photographs(HELD_OUT), SCALE)
         for name in options.networks or NETWORKS:
-            model = adopt(build(name), name)
+            model = as_image_model(build(name), name)
             file = Path(scratch, f"{name}.tflite")
             try:
                 convert(model, SCALE, "int8", [SIZE], file, calibration)

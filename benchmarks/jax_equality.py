@@ -85,7 +85,7 @@ def train(folder, backend):
     import keras
 
     from tfsr.training import build_model, read_config
-    from tfsr.training.recipe import build_trainee, copy_trained_weights
+    from tfsr.training.compiling import build_trainee, copy_trained_weights
 
     assert keras.backend.backend() == backend
     config = read_config(folder / "carn_m.toml")

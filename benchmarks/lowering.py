@@ -36,7 +36,7 @@ def main():
         options.calibrate,
         options.scale,
         model.input.shape[-1],
-        degradation=(load_degradation(options.model) or BICUBIC).in_8_bits(),
+        degradation=(load_degradation(options.model) or BICUBIC).rounded(),
     )
     rules = FOR_INT8 if options.format == "int8" else EXACT
     with tempfile.TemporaryDirectory() as scratch:

@@ -307,7 +307,7 @@ def outcome(model: keras.Model, scratch: Path) -> Outcome:
     images, file, size = patches(), scratch / "int8.tflite", [(SIDE, SIDE)]
     for i, image in enumerate(images):
         Image.fromarray(to_uint8(image)).save(scratch / f"{i}.png")
-    noise = GaussianNoise(10).in_8_bits()
+    noise = GaussianNoise(10).rounded()
     folder = BenchmarkFolder(scratch, 1, degradation=noise)
     convert(model, 1, "int8", size, file, folder)
     measure_sensitivity(model, 1, folder, images)

@@ -20,10 +20,11 @@ from tfsr.data import imresize, list_images, read_image
 from tfsr.data.pairs import crop_to_multiple
 from tfsr.models import scales
 from tfsr.training import build_model, read_config
-from tfsr.training.distribution import OneDevice
+from tfsr.training.compiling import build_trainee
+from tfsr.training.distribution import Replicas
 from tfsr.training.estimate import FixedBatch
-from tfsr.training.fit import Batches, training_patches, unpacked
-from tfsr.training.recipe import build_trainee
+from tfsr.training.images import training_patches, unpacked
+from tfsr.training.pipeline import Batches
 
 ROUNDS = 3
 
@@ -83,7 +84,7 @@ def time_steps(trainee, sampler, steps, batch_seconds):
 
     def fit(source, steps):
         started = time.perf_counter()
-        batches = OneDevice().distribute(Batches(source))
+        batches = Replicas().distribute(Batches(source))
         trainee.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
         return (time.perf_counter() - started) / steps * 1e3
 

@@ -34,7 +34,7 @@ def main():
     options = parser.parse_args()
     model = single_scale(tfsr.load_model(options.model), options.scale)
     channels = model.input.shape[-1]
-    task = (load_degradation(options.model) or BICUBIC).in_8_bits()
+    task = (load_degradation(options.model) or BICUBIC).rounded()
     calibration, images = (
         BenchmarkFolder(folder, options.scale, channels, degradation=task)
         for folder in (options.calibrate, options.images)

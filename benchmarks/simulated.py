@@ -37,7 +37,7 @@ def main():
         options.images,
         options.scale,
         model.inputs[0].shape[-1],
-        degradation=(load_degradation(options.run) or BICUBIC).in_8_bits(),
+        degradation=(load_degradation(options.run) or BICUBIC).rounded(),
     )
     counts = dict.fromkeys(simulations, 0)
     for pair in folder:

@@ -20,10 +20,11 @@ import tensorflow as tf
 from tfsr.layers import CollapsibleConv2D, GroupedConv2D
 from tfsr.training import build_model, read_config
 from tfsr.training.callbacks import StopOnNaN, TimeEstimate
-from tfsr.training.distribution import OneDevice
+from tfsr.training.compiling import build_trainee, compile_model
+from tfsr.training.distribution import Replicas
 from tfsr.training.estimate import FixedBatch
-from tfsr.training.fit import Batches, training_patches, unpacked
-from tfsr.training.recipe import build_trainee, compile_model
+from tfsr.training.images import training_patches, unpacked
+from tfsr.training.pipeline import Batches
 
 
 def main():
@@ -41,8 +42,8 @@ def main():
     fixed = FixedBatch(sampler.draw(0, 0, 1))
     ways = {
         "bare": bare(trainee, sampler[0]),
-        "fixed batch": fit(trainee, OneDevice().distribute(Batches(fixed))),
-        "training": fit(trainee, OneDevice().distribute(Batches(sampler))),
+        "fixed batch": fit(trainee, Replicas().distribute(Batches(fixed))),
+        "training": fit(trainee, Replicas().distribute(Batches(sampler))),
         "adapter": fit(trainee, Batches(sampler)),
         "plain": bare(plain(trainee, config), sampler[0]),
     }

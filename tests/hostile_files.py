@@ -419,10 +419,10 @@ def results(folder):
 
     def use(data):
         file.write_bytes(data)
-        kept = files.kept(file, subject, lambda: made)
+        kept = files.cached_json(file, subject, lambda: made)
         assert {key: kept[key] for key in made} == made
 
-    files.kept(file, subject, lambda: made)
+    files.cached_json(file, subject, lambda: made)
     return [file.read_bytes()], use
 
 
@@ -465,7 +465,7 @@ def cache_index(folder):
 
 def state(folder):
     """What is loaded is what was saved."""
-    from tfsr.training.states import load_state, save_state
+    from tfsr.training.checkpoints import load_state, save_state
 
     model = tiny()
     save_state(folder, model, 1)

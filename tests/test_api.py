@@ -81,6 +81,13 @@ def test_models_of_one_scale(file):
         tfsr.load_model(file, scale=3)
 
 
+def test_mistakes_name_arguments_and_no_options(photographs):
+    with pytest.raises(InputError, match="`uint8` and `seed` are for degraded LR"):
+        tfsr.evaluate(BicubicUpscaler(2), photographs, seed=1)
+    with pytest.raises(InputError, match="for x7; give a `model`"):
+        tfsr.upscale(np.zeros((4, 4), np.uint8), scale=7)
+
+
 def test_a_name_whose_scales_are_networks_of_their_own(monkeypatch, tmp_path, file):
     monkeypatch.setattr(released, "FOLDER", tmp_path)
     for scale in (2, 3):
@@ -92,7 +99,7 @@ def test_a_name_whose_scales_are_networks_of_their_own(monkeypatch, tmp_path, fi
     assert released.find("plain_x3") == tmp_path / "plain_x3.npz"
     assert released.find("other", 3) == Path("other")
     assert released.find(file, 3) == file
-    choice = r"plain: has networks of x2, x3; choose one with --scale, or as plain_x2\."
+    choice = r"plain: has networks of x2, x3; choose one by `scale`, or as plain_x2\."
     with pytest.raises(InputError, match=choice):
         tfsr.load_model("plain")
     (tmp_path / "other_x2.npz").touch()
@@ -222,7 +229,7 @@ BUILT = carn_m(2, **SMALL)
         (lambda: tfsr.benchmark("m.tflite", threads=[-1]), "Received: threads=-1"),
         (lambda: tfsr.benchmark("m.tflite", threads=2), "Received: threads=2"),
         (lambda: tfsr.upscale("a.png"), r"tfsr\.data\.read_image.*image='a\.png'"),
-        (lambda: tfsr.load_model("carn_m_x2_int8"), "a TFLite model, where one of Ker"),
+        (lambda: tfsr.load_model("carn_m_x2_int8"), "a TFLite model where a Ker"),
         (lambda: tfsr.benchmark([]), "`files` must name one or more"),
         (lambda: tfsr.evaluate("bicubic", 3, scale=2), "`folder` must be a path"),
         (lambda: tfsr.evaluate("bicubic", ".", scale="2"), "Received: scale='2'"),

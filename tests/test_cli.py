@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tfsr
 from tfsr.cli import main, summary
 from tfsr.data import imresize, read_image
 from tfsr.errors import NotFiniteError
 from tfsr.models import carn_m
+from tfsr.tflite import metadata
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,22 @@ def test_evaluate_rescaled_images(run, tmp_path, images):
     by_hand = evaluate(tmp_path / "rescaled")
     assert by_hand["protocol"]["rescale"] == 1
     assert report["mean"] == by_hand["mean"]
+
+
+@pytest.mark.parametrize(
+    ("degradation", "expected"),
+    [(None, "degradation: unknown"), ([5], "degradation must be a table, not 5")],
+)
+def test_inspect_says_what_it_knows_of_the_degradation(
+    run, tmp_path, degradation, expected
+):
+    released = Path(tfsr.__file__).parent / "released/sesr_m_x2_int8.tflite"
+    facts = {**metadata.read(released), "degradation": degradation}
+    file = tmp_path / "model.tflite"
+    file.write_bytes(metadata.attach(released.read_bytes(), facts))
+    code, out, err = run("inspect", file)
+    assert code == (2 if isinstance(degradation, list) else 0)
+    assert expected in out + err
 
 
 def test_json_without_a_file_prints_only_json(run, images):
@@ -235,12 +253,12 @@ def test_a_saturated_colour_that_comes_out_another_is_1(run, tmp_path, images):
         (["frobnicate"], "frobnicate"),
         (["summary", "nope.toml"], "nope.toml"),
         (["summary", "carn_m", "--scale", "5"], "not x5"),
-        (["summary", "carn", "--set", "train.epochs=5"], "must be model.key"),
+        (["summary", "carn", "--set", "train.epochs=5"], "must be model.key=value"),
         (["summary", "carn", "--set", "model.filter=5"], "has no key 'filter'"),
         (["evaluate", "missing.keras", "{images}"], "missing.keras"),
-        (["evaluate", "{model}", "{images}"], "has x2, x4; choose one with --scale"),
+        (["evaluate", "{model}", "{images}"], "has x2, x4; choose one by --scale"),
         (["evaluate", "{model}", "{images}", "--scale", "3"], "has x2, x4; not x3"),
-        (["evaluate", "bicubic", "{images}"], "needs --scale"),
+        (["evaluate", "bicubic", "{images}"], "needs a --scale of 2"),
         (["evaluate", "bicubic", "nowhere", "--scale", "2"], "nowhere"),
         (["evaluate", "bicubic", "{images}", "--rescale", "2"], "'2' is not above 0"),
         (["evaluate", "bicubic", "{images}", "--rescale", "x"], "'x' is not above 0"),
@@ -263,6 +281,7 @@ def test_a_saturated_colour_that_comes_out_another_is_1(run, tmp_path, images):
         ),
         (["benchmark", "nope.tflite", "-o", "{model}"], "is a file; name a folder"),
         (["benchmark", "nope.tflite"], "nope.tflite"),
+        (["benchmark", "nope.tflite", "--warmup", "0"], "nope.tflite: no such file"),
         (["benchmark", "{model}"], "not a TFLite model"),
         (["benchmark", "x.tflite", "--size", "8"], "HEIGHTxWIDTH"),
         (["train", "nope.toml", "--out", "run"], "nope.toml"),
@@ -358,7 +377,7 @@ def test_help_imports_nothing_heavy():
         ("study missing.toml --out study", "missing.toml: cannot be read"),
         ("summary edsr", "edsr: no such config or model; networks: carn, carn_m,"),
         ("upscale missing.png", "missing.png: no such file or folder"),
-        ("upscale tiny.toml --scale 7", "--scale 7: tfsr has models for x2, x3, x4"),
+        ("upscale tiny.toml --scale 7", "x2, x3, x4, not for x7; give a --model"),
         ("restore missing.png", "missing.png: no such file or folder"),
         ("evaluate missing.keras .", "missing.keras: no such model; give a run"),
         ("evaluate carn_m nowhere --scale 2", "nowhere: not a folder of images"),

@@ -285,10 +285,10 @@ def test_overrides_of_the_model(write):
             'train.schedule={name = "cosine", warmup = 1.5}',
             r"schedule: warmup must be a number of steps, not 1\.5",
         ),
-        ("train.epochs", r"--set train\.epochs: must be section\.key=value"),
-        ("epochs=3", r"--set epochs=3: must be section\.key=value"),
-        ("=3", r"--set =3: must be section\.key=value"),
-        ("train.=3", r"--set train\.=3: must be section\.key=value"),
+        ("train.epochs", r"override train\.epochs: must be section\.key=value"),
+        ("epochs=3", r"override epochs=3: must be section\.key=value"),
+        ("=3", r"override =3: must be section\.key=value"),
+        ("train.=3", r"override train\.=3: must be section\.key=value"),
     ],
 )
 def test_bad_values(write, override, message):
@@ -365,7 +365,7 @@ def test_a_file_that_is_not_there(tmp_path):
 @pytest.mark.parametrize("name", ["carn_m", "configs/carn/carn_m.toml"])
 def test_configs_that_come_along_are_named(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=rf"^{name}: .*; these come .*carn/carn_m\b"):
+    with pytest.raises(InputError, match=rf"^{name}: .*; tfsr has .*carn/carn_m\b"):
         read_config(name)
 
 
@@ -397,7 +397,7 @@ def test_arguments_that_the_builder_rejects(write, override, message):
 
 @pytest.mark.parametrize("override", ["train=3", "train.epochs.x=3", "model=3"])
 def test_overrides_that_do_not_fit_the_tables(write, override):
-    with pytest.raises(InputError, match=r"--set|tiny"):
+    with pytest.raises(InputError, match=f"override {override}|tiny"):
         read_config(write(TINY), [override])
 
 

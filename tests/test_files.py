@@ -135,13 +135,13 @@ def test_kept_as_long_as_the_subject_is_the_same(tmp_path):
         made.append(1)
         return {"count": len(made), "best": float("inf")}
 
-    assert files.kept(file, {"a": 1}) == {}
+    assert files.cached_json(file, {"a": 1}) == {}
     assert not file.exists()
     expected = {"subject": {"a": 1}, "count": 1, "best": "inf"}
     for maker in (make, make, None):
-        assert files.kept(file, {"a": 1}, maker) == expected
-    assert files.kept(file, {"a": 2}) == {}
-    assert files.kept(file, {"a": 2}, make)["count"] == 2
+        assert files.cached_json(file, {"a": 1}, maker) == expected
+    assert files.cached_json(file, {"a": 2}) == {}
+    assert files.cached_json(file, {"a": 2}, make)["count"] == 2
 
 
 @pytest.mark.parametrize(
@@ -157,18 +157,18 @@ def test_kept_as_long_as_the_subject_is_the_same(tmp_path):
 )
 def test_a_damaged_file_is_not_taken_for_what_was_kept(tmp_path, damage):
     file = tmp_path / "kept.json"
-    files.kept(file, {"a": 1}, lambda: {"count": 1})
+    files.cached_json(file, {"a": 1}, lambda: {"count": 1})
     file.write_text(damage(file.read_text()))
     with pytest.raises(InputError, match=r"kept\.json: damaged.*; delete it") as caught:
-        files.kept(file, {"a": 1}, lambda: {"count": 2})
+        files.cached_json(file, {"a": 1}, lambda: {"count": 2})
     assert "\n" not in str(caught.value)
 
 
 def test_what_an_older_version_kept_is_made_again(tmp_path):
     file = tmp_path / "kept.json"
     files.write_json(file, {"subject": {"a": 1}, "count": 1})
-    assert files.kept(file, {"a": 1}) == {}
-    assert files.kept(file, {"a": 1}, lambda: {"count": 2})["count"] == 2
+    assert files.cached_json(file, {"a": 1}) == {}
+    assert files.cached_json(file, {"a": 1}, lambda: {"count": 2})["count"] == 2
 
 
 def test_names_that_are_not_utf_8_stop_no_report(tmp_path):

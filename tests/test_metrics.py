@@ -214,3 +214,13 @@ def test_a_metric_is_one_entry(monkeypatch, images):
     scored = figures(*images, 0, ("mse",))
     assert set(scored) == {"mse_y", "mse_rgb"}
     assert scored["mse_rgb"] == mse(*images, 0)
+
+
+@pytest.mark.parametrize("names", [("gray", "color"), ("color", "gray")])
+def test_each_metric_sees_its_own_view(monkeypatch, images, names):
+    def channels(sr, hr, border):
+        return sr.shape[-1]
+
+    monkeypatch.setitem(METRICS, "gray", Metric(channels, views={"": luma}))
+    monkeypatch.setitem(METRICS, "color", Metric(channels, views={"": lambda x: x}))
+    assert figures(*images, 0, names) == {"gray": 1, "color": 3}

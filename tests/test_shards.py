@@ -69,7 +69,7 @@ def test_more_shards_than_images(run, tmp_path, images):
     file = tmp_path / "scores.json"
     command = ("evaluate", "bicubic", images, "--scale", 2, "--json", file)
     code, _, err = run(*command, "--shard", "6/8")
-    assert (code, err) == (2, f"tfsr: --shard 6/8: {images} has 5 images alone.\n")
+    assert (code, err) == (2, f"tfsr: --shard 6/8: {images} has only 5 images.\n")
 
 
 def test_scores_of_other_images_are_not_joined(run, tmp_path, images):

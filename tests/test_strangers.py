@@ -272,4 +272,4 @@ def test_what_is_no_model_is_refused_in_a_line():
     with pytest.raises(InputError, match=r"Received: name=3"):
         tfsr.load_model(3)
     with pytest.raises(InputError, match="no such file"):
-        tfsr.zoo.adoption.read_keras("nowhere.keras")
+        tfsr.zoo.keras_models.read_keras("nowhere.keras")

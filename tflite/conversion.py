@@ -33,7 +33,7 @@ from tfsr.tflite.quantization.calibration import (
     with_saturated,
 )
 from tfsr.tflite.quantization.simulation import simulate
-from tfsr.upscaling.tiling import UNKNOWN_REACH
+from tfsr.upscaling.tiling import DEFAULT_OVERLAP
 from tfsr.zoo.loading import weights_sha256
 
 PIXELS = {"uint8": "pixels", "float32": "in [0, 1]"}  # by the type of a file's ends
@@ -286,7 +286,7 @@ def _facts(model, scale, format, degradation, in_float, architecture):
         "format": format.name,
         **({"in_float": list(in_float)} if in_float else {}),
         "input": f"{format.ends} {color} {PIXELS[format.ends]}",
-        "receptive_radius": UNKNOWN_REACH if radius is None else radius,
+        "receptive_radius": DEFAULT_OVERLAP if radius is None else radius,
         "far_seeing": far_seeing(model),
         "one_size": None not in model.input.shape[1:3],
         "alignment": alignment(model),

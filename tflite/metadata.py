@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tfsr.errors import InputError, reason_of
-from tfsr.upscaling.tiling import UNKNOWN_REACH
+from tfsr.upscaling.tiling import DEFAULT_OVERLAP
 from tfsr.zoo import released
 
 BEGIN = b'{"tfsr": '
@@ -180,7 +180,7 @@ def derive(
         "scale": scale,
         "peaks": peaks,
         "alignment": 1,
-        "receptive_radius": UNKNOWN_REACH,
+        "receptive_radius": DEFAULT_OVERLAP,
         "far_seeing": ["its operators"],
         "working_bytes": 16 * max(1, widest // (height * width)),
         "one_size": True,

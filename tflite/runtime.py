@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tfsr.data.degradation import BICUBIC, Degradation, from_table
+from tfsr.data.degradation import BICUBIC, Degradation
+from tfsr.data.degradations import from_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr

@@ -1,6 +1,6 @@
-"""What the commands do, as functions: `import tfsr` shows them, and loads them late.
+"""The commands as functions, which `import tfsr` exports and loads when asked for.
 
-Keras and TensorFlow are imported inside, where something needs them.
+The functions import Keras and TensorFlow themselves, where they need them.
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ def load_model(name: str | Path, scale: int | None = None) -> "keras.Model":
     Args:
         name: The name of a released model, a run folder (its best weights) or a
             `.keras` file.
-        scale: The scale to take of a model of several, as a network of its own; all by
-            default. It is needed where each scale has a network of its own.
+        scale: One of the model's scales, which is returned as a model of its own; all
+            scales by default. It is required where each scale is a separate network.
 
     Raises:
         InputError: If there is no such model, the file is not one, or it lacks the
@@ -62,24 +62,24 @@ def upscale(
     scale: int | None = None,
     tile: int | None = None,
 ) -> "np.ndarray":
-    """Returns an image enlarged, or restored, in its own kind.
+    """Returns an image enlarged or restored, of the same type and channels.
 
     Large images are enlarged in tiles, which gives the same result as the whole image
-    unless the upscaler is `far_seeing`. A model given by name is loaded by every call;
-    `load_upscaler` loads it once for many.
+    unless the upscaler is `far_seeing`. Every call loads a model that is given by name;
+    for many calls, load it once with `load_upscaler`.
 
     Args:
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
         model: As for `load_upscaler`; by default the best released model for `scale`,
             in int8 for uint8 images.
         scale: One of the model's scales; the smallest by default.
-        tile: Side of the tiles in pixels; chosen by the memory at hand by default.
+        tile: Side of the tiles in pixels; by default chosen to fit the free memory.
 
     Returns:
-        `(H * scale, W * scale)`, or with the channels of `image`, of its type.
+        The result, `(H * scale, W * scale)` or with a channel axis as `image` has it.
 
     Raises:
-        InputError: If the image is of another kind or the model cannot be had.
+        InputError: If the image has another shape or type, or there is no such model.
     """
     import numpy as np
 
@@ -94,7 +94,7 @@ def upscale(
         scale = scale or min(released.ENLARGERS)
         model = released.enlarger(scale)
         if image.dtype == np.uint8:
-            model = released.in_8_bits(model, scale)
+            model = released.int8_name(model, scale)
     return upscale_array(load_upscaler(model, scale, smallest=True), image, tile)
 
 
@@ -109,8 +109,8 @@ def train(
     Args:
         config: A TOML file, or what `tfsr.training.read_config` returned.
         out: The run folder.
-        callbacks: Keras' or others, beside our own.
-        overrides: Values of the file's to replace, as `"train.epochs=10"`.
+        callbacks: Further Keras callbacks.
+        overrides: Values that replace those of the file, such as `"train.epochs=10"`.
 
     Returns:
         What `metrics.json` in `out` holds; None on workers other than the chief.
@@ -155,8 +155,8 @@ def evaluate(
             bicubic if the model enlarges; by default what it was trained on.
             `tfsr.data.Bicubic()` leaves LR clean.
         seed: Seed of the noise.
-        metrics: What to score, keys of `tfsr.metrics.METRICS`; by default PSNR and
-            SSIM, and what papers add for the degradation.
+        metrics: Keys of `tfsr.metrics.METRICS`; by default PSNR, SSIM and those that
+            papers add for the degradation.
         border: Pixels shaved from each side; by default the scale, none in restoration.
 
     Returns:
@@ -202,20 +202,20 @@ def convert(
         calibrate: Images for the ranges of 8 and 16 bits, HR or LR; scikit-image's
             photographs by default.
         verify: Images to measure the loss on; other photographs by default.
-        lowering: False for the model as TensorFlow's converter has it.
-        in_float: What int8 leaves in float32, by the names of `tfsr sensitivity`.
+        lowering: Whether to rewrite the model for TFLite before it is converted.
+        in_float: Layers that int8 leaves in float32, named as by `tfsr sensitivity`.
         degradation: As for `evaluate`.
-        picture: A `.png` file for the crop where both differ most.
-        compile: Also write the file compiled for a delegate, such as `qualcomm:SM8650`.
+        picture: A `.png` file to draw the crop in where both models differ most.
+        compile: A delegate to compile the file for as well, such as `qualcomm:SM8650`.
         fine_sums: Whether int8 adds with less rounding, for networks with many sums.
 
     Returns:
-        `file`, `size_bytes`, what `tfsr verify` reports, `compiled`, the other file if
-        asked for, and `notes`, one-line remarks; of several sizes `files`, a list of
-        these.
+        `file`, `size_bytes`, the keys of `tfsr verify`, `notes` (one-line remarks) and,
+        if asked for, `compiled` (the compiled file). For several sizes, `files`: a
+        list of such dicts.
 
     Raises:
-        InputError: If the model cannot be converted so.
+        InputError: If the model cannot be converted with these arguments.
     """
     if not str(out).endswith(".tflite"):
         raise InputError(f"{out}: the output must end in .tflite.")
@@ -234,7 +234,7 @@ def convert(
 
     if not isinstance(original, KerasUpscaler):
         raise InputError(f"{original.name}: must be a Keras model to be converted.")
-    task = task_to_score(original, degradation).in_8_bits()
+    task = task_to_score(original, degradation).rounded()
     calibration, check = (
         BenchmarkFolder(images, original.scale, original.channels, degradation=task)
         for images in (
@@ -268,26 +268,26 @@ def convert(
         reports[0]["notes"].insert(
             0,
             "warning: calibrated on scikit-image's photographs; "
-            "--calibrate FOLDER with images like your own loses less.",
+            "`calibrate` with a folder of images like your own loses less.",
         )
     return reports[0] if len(reports) == 1 else {"files": reports}
 
 
 def _compiler(name, is_open):
-    """Returns the delegate that files are compiled for; `is_open` if of any size."""
+    """Returns the delegate to compile for; `is_open`: the files take any size."""
     from tfsr.tflite.devices.delegates import Delegate
 
     target = Delegate(name)
     target.check()
     if target.kind.compile is None:
-        raise InputError(f"{name}: nothing is compiled for it beforehand.")
+        raise InputError(f"{name}: takes no compiled files.")
     if is_open:
-        raise InputError(f"{name}: compiles files of fixed size; give --size.")
+        raise InputError(f"{name}: compiles files of fixed size; give `size`.")
     return target
 
 
 def _file_report(file, original, images, picture, target, in_float):
-    """Returns what `convert` tells of one file, which it compiles for any `target`."""
+    """Returns the report of `convert` on one file; compiles it for `target`, if any."""
     from tfsr.tflite.devices import delegates
     from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
     from tfsr.tflite.verification import roughness, verify
@@ -330,10 +330,10 @@ def benchmark(
     """Returns latency and memory of `.tflite` files on this machine.
 
     Args:
-        files: One file or several, or names of released ones, which take turns.
+        files: One or more files or names of released models; they run in turns.
         threads: Numbers of CPU threads to try for each.
         runs: Timed runs of each.
-        warmup: Runs of each before those, beside the first.
+        warmup: Untimed runs of each before those, after the first one.
         size: Height and width of the input of dynamic models.
 
     Returns:
@@ -361,7 +361,7 @@ def params(model: "keras.Model") -> int:
     Collapsible convolutions count as what they collapse to.
     """
     from tfsr.graph import complexity
-    from tfsr.zoo.adoption import functional
+    from tfsr.zoo.keras_models import functional
 
     return complexity.params(functional(model))
 
@@ -380,7 +380,7 @@ def mult_adds(model: "keras.Model", height: int, width: int) -> int:
         InputError: If it is a subclassed model that cannot run on such images.
     """
     from tfsr.graph import complexity
-    from tfsr.zoo.adoption import functional
+    from tfsr.zoo.keras_models import functional
 
     height, width = arguments.size("size", (height, width))
     return complexity.mult_adds(functional(model), height, width)

@@ -1,4 +1,4 @@
-"""Checks of what public functions are given, each with its mistake in one line."""
+"""Checks of the arguments of public functions; a mistake is named in one line."""
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral

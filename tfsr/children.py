@@ -1,6 +1,7 @@
-"""Runs what may throw, hang, crash or ask for all memory in a process of its own.
+"""Child processes for code that may raise, hang, crash or take all memory.
 
-Not by `multiprocessing`, which would run the caller's script once more.
+`multiprocessing` would run the caller's script a second time, so this module does
+without it.
 """
 
 import contextlib
@@ -28,9 +29,9 @@ sys.path[:] = json.loads(sys.argv[1])
 from tfsr.children import serve
 serve()
 """
-START_S = 120  # for Python to start, on a machine that does much else
-ONCE_BYTES = 2**33  # of memory for what `call` and `run` start
-is_child = False  # whether this process is one; what it runs needs no other
+START_S = 120  # seconds for Python to start on a busy machine
+ONCE_BYTES = 2**33  # memory limit of the processes that `call` and `run` start
+is_child = False  # whether this process is a child, which starts no further ones
 
 
 class ChildError(InputError):
@@ -49,9 +50,9 @@ class ChildError(InputError):
 
 
 class Child:
-    """A process that does what it is asked for, one thing after another.
+    """A process that runs functions on request, one after another.
 
-    What it starts ends with it, where the system has groups of processes.
+    Processes that it starts end with it, where the system has process groups.
 
     Args:
         name: What messages call it: the file that it works on.
@@ -94,7 +95,7 @@ class Child:
         return self._log
 
     def run(self, function: str, *arguments: Any) -> Any:
-        """Returns what `module:function` returns there of `arguments`.
+        """Returns the result of `module:function(*arguments)` in the child.
 
         Raises:
             ChildError: If the process crashes or does not answer in time.
@@ -103,7 +104,7 @@ class Child:
         return self._ask("run", function, arguments)
 
     def make(self, function: str, *arguments: Any) -> None:
-        """Calls `module:function` there; `call` is for the object that it returns.
+        """Creates an object by `module:function` in the child, for `call` to use.
 
         Raises:
             ChildError: As for `run`.
@@ -111,7 +112,7 @@ class Child:
         self._ask("make", function, arguments)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Returns what a method of the object returns that `make` has made.
+        """Returns the result of a method of the object that `make` created.
 
         Raises:
             ChildError: As for `run`.
@@ -162,12 +163,12 @@ def call(
     seconds: float,
     environment: Mapping[str, str] | None = None,
 ) -> tuple[Any, str]:
-    """Returns what a function returns in a child, and all that was printed meanwhile.
+    """Returns a function's result in a new child, and the text printed meanwhile.
 
     Args:
         name: As for `Child`.
         function: `module:function`.
-        arguments: What it gets.
+        arguments: Its arguments.
         seconds: How long it may take.
         environment: As for `Child`.
 
@@ -193,7 +194,7 @@ def run(
     seconds: float,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Returns all that a program prints.
+    """Returns the text that a program prints.
 
     Args:
         name: As for `Child`.
@@ -215,14 +216,14 @@ def run(
 
 
 def _named(code):
-    """Returns what an exit code says: the signal that ended a process, if one did."""
+    """Returns an exit code in words, such as the signal that ended the process."""
     with contextlib.suppress(ValueError):
         return signal.Signals(-code).name
     return f"exit code {code}"
 
 
 def _end(process, printed):
-    """Ends a process and all that it started; returns what they printed."""
+    """Ends a process and those that it started; returns the text they printed."""
     with contextlib.suppress(OSError):
         process.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -244,12 +245,12 @@ def _kill(process):
 
 
 def serve() -> None:
-    """Answers the questions of a `Child` on standard input until it ends."""
+    """Serves the requests of a `Child` on standard input until it is closed."""
     global is_child
     is_child = True
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(2, 1)  # the log of what is printed
+    os.dup2(2, 1)  # printed text goes to the log
     made = None
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
@@ -271,7 +272,7 @@ def serve() -> None:
 
 
 def _sendable(error):
-    """Returns an exception, or one with its message where it cannot be pickled."""
+    """Returns `error`, or an exception with its message if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -280,12 +281,12 @@ def _sendable(error):
 
 
 def _limit(memory_bytes):
-    """Limits what this process adds to its data, where it can; None for no limit."""
+    """Limits how much this process may add to its data; None sets no limit."""
     try:
         import resource
     except ImportError:  # Windows has none
         return
-    with contextlib.suppress(OSError, ValueError):  # what some systems refuse
+    with contextlib.suppress(OSError, ValueError):  # some systems refuse it
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         limit = resource.RLIM_INFINITY
@@ -296,7 +297,7 @@ def _limit(memory_bytes):
 
 @functools.cache
 def _data_at_start():
-    """Returns how much data this process has at first; 0 where nothing tells."""
+    """Returns the bytes of data that this process starts with; 0 if unknown."""
     if not memory.STATUS.exists():
         return 0
     status = memory.STATUS.read_text(encoding="utf-8")

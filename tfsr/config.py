@@ -1,48 +1,36 @@
 """One experiment: a TOML file, checked key by key."""
 
 import dataclasses
-import difflib
-import inspect
-import itertools
 import math
-import sys
 import tomllib
-import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tfsr.data.degradation import (
-    BICUBIC,
-    DEGRADATIONS,
-    Degradation,
-    after_bicubic,
-    from_table,
-    to_table,
-)
-from tfsr.errors import InputError, naming_memory, reason_of
-from tfsr.networks import NETWORKS
-from tfsr.quiet import import_keras
-from tfsr.schedules import SCHEDULES
-from tfsr.toml import to_toml
+from tfsr import schedules
+from tfsr.config_files import alike, find_config
+from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, to_table
+from tfsr.data.degradations import DEGRADATIONS, from_table
+from tfsr.errors import InputError, reason_of
+from tfsr.losses import LOSSES
+from tfsr.networks import build_model, check_arguments, check_name
+from tfsr.optimizers import OPTIMIZERS
+from tfsr.toml import fits, header, in_words, read_section, set_value, to_toml
 
 if typing.TYPE_CHECKING:
     import keras
     import numpy as np
 
-# In a wheel inside the package, in a clone beside it.
-CONFIGS = [parent / "configs" for parent in Path(__file__).parents[:2]]
 NEEDED = ("model", "data", "train")  # tables
 TABLES = (*NEEDED, "quantize")
 STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 CHOICES = {
-    "optimizer": ("adam", "sgd"),
-    "loss": ("l1", "l2", "l2_sum", "charbonnier"),
+    "optimizer": tuple(OPTIMIZERS),
+    "loss": tuple(LOSSES),
     "mixed_precision": ("float32", "float16", "bfloat16"),
     "strategy": STRATEGIES,
 }
-MOST = 4096  # filters, blocks and other counts of a network
 EXCLUSIVE = (("clip_norm", "clip_value"), ("weight_decay", "l2_penalty"))
 
 
@@ -52,14 +40,14 @@ class DataConfig:
 
     train: list[str]
     val: str
-    train_lr: list[str] = field(default_factory=list)  # of LR files, one for each
+    train_lr: list[str] = field(default_factory=list)  # LR folders, one for each
     val_images: int | None = None  # the first so many; all by default
     cache: str = "cache"
     pack: str | None = None  # a file of `tfsr pack`, in place of `train` and `val`
     channels: int | str = 3  # "y" for luma, as luminance networks see it
-    downscale: list[float] = field(default_factory=list)  # more images: all, shrunk so
-    exclude: list[str] = field(default_factory=list)  # names of images, no ending
-    # Of `tfsr.data.degradation`, several in the order in which they are applied.
+    downscale: list[float] = field(default_factory=list)  # adds images shrunk by these
+    exclude: list[str] = field(default_factory=list)  # names of images, without ending
+    # Tables of `tfsr.data.degradations`, in the order in which they are applied.
     degradation: dict | list[dict] = field(default_factory=lambda: {"name": "bicubic"})
 
     def __post_init__(self):
@@ -87,13 +75,13 @@ class DataConfig:
         if not self.train_lr:
             return
         if self.pack:
-            raise ValueError("pack must be without train_lr: it has HR alone.")
+            raise ValueError("pack excludes train_lr: packed files hold HR alone.")
         if len(self.train_lr) != len(self.train):
             raise ValueError("train_lr must name a folder for each one of train.")
         if self.downscale or self.channels == "y" or after_bicubic(task) is None:
             raise ValueError(
-                'train_lr must be without downscale, channels = "y" and a degradation '
-                "that does not begin with bicubic, which all make LR of HR."
+                "train_lr excludes what makes LR from HR: downscale, "
+                'channels = "y" and a degradation that does not begin with bicubic.'
             )
 
     @property
@@ -102,7 +90,7 @@ class DataConfig:
         return from_table(self.degradation)
 
     def values(self) -> dict:
-        """Returns every value by its key; those of one degradation beside its name."""
+        """Returns every value by its key, with the parameters of one degradation."""
         values = {**vars(self), "degradation": to_table(self.task)}
         if isinstance(values["degradation"], dict):
             parameters = values.pop("degradation")
@@ -112,7 +100,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`[train]`: how long, on what patches, by which rule."""
+    """`[train]`: the length of the training, its patches, loss and optimizer."""
 
     epochs: int
     steps_per_epoch: int
@@ -122,13 +110,13 @@ class TrainConfig:
     learning_rate: float = 1e-4
     schedule: dict = field(default_factory=lambda: {"name": "constant"})
     loss: str = "l1"
-    clip_norm: float | None = None  # of all gradients together
-    clip_value: float | None = None  # of every single gradient
+    clip_norm: float | None = None  # bounds the norm of all gradients together
+    clip_value: float | None = None  # bounds each gradient
     weight_decay: float | None = None  # decoupled: learning_rate * this off each weight
     l2_penalty: float | None = None  # coupled: this times the weight to its gradient
     ema: float | None = None  # momentum of the weights' moving average
-    mixed_precision: str = "float32"  # of what is computed; weights are in float32
-    accumulate: int = 1  # batches a step
+    mixed_precision: str = "float32"  # of the computation; weights stay float32
+    accumulate: int = 1  # batches per step
     steps_per_execution: int = 1
     strategy: str = "auto"
     seed: int = 0
@@ -164,7 +152,7 @@ class TrainConfig:
                     f"{key} must be one of {', '.join(allowed)}, "
                     f"not {getattr(self, key)!r}."
                 )
-        _check_schedule(self.schedule)
+        schedules.check(self.schedule)
 
     @property
     def steps(self) -> int:
@@ -177,14 +165,14 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class QuantizeConfig:
-    """`[quantize]`: training for 8 bits, of weights that are trained already."""
+    """`[quantize]`: quantization-aware training of weights trained in float."""
 
     weight_bits: int = 8
     activation_bits: int = 8
-    learn_ranges: float = 0.8  # the share of the epochs before the ranges are frozen
-    target: str = "hr"  # what is learned: "hr", or "float", the float model's output
+    learn_ranges: float = 0.8  # share of the epochs; then ranges are frozen
+    target: str = "hr"  # "hr", or "float" for the float model's output
     in_float: list[str] = field(default_factory=list)  # sums that stay in float32
-    fine_sums: bool = False  # sums as convolutions, which round less
+    fine_sums: bool = False  # sums by convolutions, with less rounding
 
     def __post_init__(self):
         for key, allowed in {"weight_bits": (4, 8), "activation_bits": (8, 16)}.items():
@@ -208,12 +196,12 @@ class Config:
     model: dict  # name, a key of `tfsr.models.MODELS`, and its builder's arguments
     data: DataConfig
     train: TrainConfig
-    text: str  # TOML that reads as this config; the file's, or its head and the values
+    text: str  # TOML that reproduces this config
     source: str  # the file, for messages
     quantize: QuantizeConfig | None = None
-    builder: "Callable[[], keras.Model] | None" = None  # if not the model's of `MODELS`
-    teacher: Callable | None = None  # of whose outputs is learned, not of HR
-    drawn: Sequence["np.ndarray"] = ()  # HR images that are learned from beside `data`
+    builder: "Callable[[], keras.Model] | None" = None  # replaces that of `MODELS`
+    teacher: Callable | None = None  # network whose outputs are the targets, not HR
+    synthetic: Sequence["np.ndarray"] = ()  # HR images to train on beside `data`
 
     def build(self) -> "keras.Model":
         """Returns the network to train.
@@ -238,7 +226,7 @@ class Config:
         }
 
     def differing(self, other: "Config") -> list[str]:
-        """Returns the `section.key`s whose values are others in `other`, sorted."""
+        """Returns the `section.key`s whose values differ in `other`, sorted."""
         ours, theirs = self.values(), other.values()
         keys = ours.keys() | theirs.keys()
         return sorted(key for key in keys if ours.get(key) != theirs.get(key))
@@ -248,44 +236,44 @@ def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Returns the experiment in `file`.
 
     Args:
-        file: A TOML file, or the name of one that comes along (see `find_config`), with
-            the tables `[model]`, `[data]`, `[train]` and, for
+        file: A TOML file, or the name of one that comes with tfsr (see `find_config`).
+            Its tables are `[model]`, `[data]`, `[train]` and, for
             quantization-aware training, `[quantize]`.
         overrides: `section.key=value` each, the value in TOML (a bare word is text).
 
     Raises:
-        InputError: On what is missing, unknown or of the wrong type, naming the file,
-            the key and what is allowed.
+        InputError: If a key is missing, unknown or of the wrong type; names the file,
+            the key and the allowed values.
     """
     config = parse_config(file, overrides)
-    _check_arguments(config.model, file)
+    check_arguments(config.model, file)
     return config
 
 
 def parse_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Returns the experiment in `file` without loading Keras.
 
-    The builder's arguments are not checked, which is what needs Keras.
+    It does not check the builder's arguments, which would need Keras.
 
     Args:
         file: As for `read_config`.
         overrides: As for `read_config`.
 
     Raises:
-        InputError: As `read_config`, but for the builder's arguments.
+        InputError: As `read_config`, except on the builder's arguments.
     """
     text, tables = _read_toml(file)
     for override in overrides:
-        _override(tables, override)
+        set_value(tables, override)
     _check_tables(tables, file)
     quantize = None
     if "quantize" in tables:
-        quantize = _section(QuantizeConfig, "quantize", tables["quantize"], file)
+        quantize = read_section(QuantizeConfig, "quantize", tables["quantize"], file)
     return Config(
-        model=_check_model(tables["model"], file),
-        data=_section(DataConfig, "data", _with_degradation(tables["data"]), file),
-        train=_section(TrainConfig, "train", tables["train"], file),
-        text=_head(text) + to_toml(tables) if overrides else text,
+        model=check_name(tables["model"], file),
+        data=read_section(DataConfig, "data", _with_degradation(tables["data"]), file),
+        train=read_section(TrainConfig, "train", tables["train"], file),
+        text=header(text) + to_toml(tables) if overrides else text,
         source=str(file),
         quantize=quantize,
     )
@@ -299,8 +287,8 @@ def _read_toml(file):
     except (ValueError, RecursionError) as error:  # long integers, nested brackets
         raise InputError(f"{file}: not valid TOML ({reason_of(error)}).") from None
     except OSError as error:
-        alike = ", ".join(_alike(file))
-        advice = f"; these come along: {alike}" if alike else ""
+        others = ", ".join(alike(file))
+        advice = f"; tfsr has {others}" if others else ""
         raise InputError(
             f"{file}: cannot be read ({error.strerror}){advice}."
         ) from None
@@ -316,33 +304,10 @@ def _check_tables(tables, file):
             raise InputError(f"{file}: needs a table [{name}].")
 
 
-def find_config(name: str | Path) -> Path:
-    """Returns the file of a config that comes along, such as `carn/carn_m`.
-
-    `name` itself is returned if it is no such name, or if a file or folder of the
-    working directory has that name.
-    """
-    if not Path(name).exists():
-        for folder in CONFIGS:
-            file = folder / f"{name}.toml"
-            if file.is_file():
-                return file
-    return Path(name)
-
-
-def _alike(name):
-    """Returns the names of configs that come along whose last part is much like one."""
-    there = [file for folder in CONFIGS for file in folder.glob("*/*.toml")]
-    alike = difflib.get_close_matches(
-        Path(name).stem, {file.stem for file in there}, cutoff=0.8
-    )
-    return sorted(f"{f.parent.name}/{f.stem}" for f in there if f.stem in alike)
-
-
 def _with_degradation(data):
-    """Returns `[data]` with its degradation as a table, if it is written as one word.
+    """Returns `[data]` with a degradation that is one word as a table.
 
-    Parameters beside the word go into the table.
+    Parameters beside the word move into the table.
     """
     name = data.get("degradation", "bicubic")
     if not isinstance(name, str):
@@ -354,7 +319,7 @@ def _with_degradation(data):
 
 
 def _check_types(degradation):
-    """Raises a `ValueError` if a parameter has not the type that its kind wants."""
+    """Raises a `ValueError` if a parameter of a degradation has the wrong type."""
     named = DEGRADATIONS.get(str(degradation.get("name")))
     for key, value in degradation.items():
         hints = [
@@ -362,205 +327,5 @@ def _check_types(degradation):
             for kind in (named, *DEGRADATIONS.values())
             if kind and key in {f.name for f in dataclasses.fields(kind)}
         ]
-        if hints and not _fits(value, hints[0]):
-            raise ValueError(f"{key} must be {_say(hints[0])}, not {value!r}.")
-
-
-def _head(text):
-    lines = text.splitlines(keepends=True)
-    return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
-
-
-def model_table(name: str, overrides: Sequence[str] = ()) -> dict:
-    """Returns the `[model]` table of a builder's defaults, with overrides.
-
-    Args:
-        name: A key of `tfsr.models.MODELS`.
-        overrides: `model.key=value` each, as for `read_config`.
-
-    Raises:
-        InputError: On an unknown key or another section.
-    """
-    tables = {"model": {"name": name}}
-    for override in overrides:
-        _override(tables, override)
-        if len(tables) > 1:
-            raise InputError(f"--set {override}: without a config must be model.key.")
-    return _check_arguments(_check_model(tables["model"], name), name)
-
-
-def build_model(model: dict, source: str | Path) -> "keras.Model":
-    """Returns the Keras model of a `[model]` table, or of the `.keras` file it names.
-
-    Raises:
-        InputError: If the builder rejects an argument; names `source`.
-    """
-    from tfsr.models import MODELS
-
-    if model["name"].endswith(".keras"):
-        from tfsr.zoo.adoption import read_keras
-
-        return read_keras(model["name"])
-    arguments = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in model.items()
-        if key != "name"
-    }
-    try:
-        _check_counts(arguments)
-        with naming_memory():
-            return MODELS[model["name"]](**arguments)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise InputError(f"{source}: [model] {error}") from None
-    except MemoryError:
-        raise InputError(
-            f"{source}: [model] asks for more memory than there is; make it smaller."
-        ) from None
-
-
-def _check_counts(arguments):
-    """Raises `ValueError` for counts so large that building would not end."""
-    for key, value in arguments.items():
-        for number in value if isinstance(value, tuple) else [value]:
-            if isinstance(number, int | float) and not number <= MOST:
-                raise ValueError(f"{key} must be at most {MOST}, not {number}.")
-
-
-def _check_schedule(schedule):
-    kind = SCHEDULES.get(str(schedule.get("name")))
-    if not (
-        kind
-        and {"name", *kind.needed} <= {*schedule}
-        and {*schedule} <= {"name", *kind.needed, *kind.possible}
-    ):
-        allowed = " or ".join(
-            f'{{ name = "{name}"'
-            + "".join(f", {key} = ..." for key in kind.needed)
-            + "".join(f"[, {key} = ...]" for key in kind.possible)
-            + " }"
-            for name, kind in SCHEDULES.items()
-        )
-        raise ValueError(f"schedule must be {allowed}, not {schedule}.")
-    for key, value in schedule.items():
-        if key in ("every", "warmup", "after") and (
-            type(value) is not int or value < 1
-        ):
-            raise ValueError(
-                f"schedule: {key} must be a number of steps, not {value!r}."
-            )
-        if key == "factor" and not (_fits(value, float) and 0 < value < 1):
-            raise ValueError(
-                f"schedule: factor must be between 0 and 1, not {value!r}."
-            )
-
-
-def _override(tables, override):
-    target, separator, value = override.partition("=")
-    section, dot, key = target.strip().partition(".")
-    if not (separator and dot and section and key):
-        raise InputError(
-            f"--set {override}: must be section.key=value, such as train.epochs=3."
-        )
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):
-        parsed = value.strip()
-    table = tables.setdefault(section, {})
-    if not isinstance(table, dict):
-        raise InputError(f"--set {override}: [{section}] is not a table.")
-    table[key] = parsed
-
-
-def _check_model(table, file):
-    name, known = table.get("name"), networks()
-    of_file = isinstance(name, str) and name.endswith(".keras")
-    if not isinstance(name, str) or (name not in known and not of_file):
-        raise InputError(
-            f"{file}: [model] name is {name!r}; allowed: {', '.join(known)}, or a "
-            ".keras file."
-        )
-    return table
-
-
-def networks() -> list[str]:
-    """Returns the names of the networks, without loading Keras for it."""
-    models = sys.modules.get("tfsr.models")  # whose MODELS may have got others
-    return list(models.MODELS if models else NETWORKS)
-
-
-def _check_arguments(table, file):
-    """Returns `[model]`, whose keys the builder of its network must take."""
-    name = table["name"]
-    allowed = {}
-    if not name.endswith(".keras"):
-        import_keras()
-        from tfsr.models import MODELS
-
-        allowed = inspect.signature(MODELS[name]).parameters
-    for key, value in table.items():
-        if key == "name":
-            continue
-        if key not in allowed:
-            raise InputError(
-                f"{file}: [model] has no key {key!r}; "
-                f"allowed for {name}: {', '.join(allowed) or 'none'}."
-            )
-        if isinstance(allowed[key].default, bool) and not isinstance(value, bool):
-            raise InputError(
-                f"{file}: [model] {key} must be {_say(bool)}, not {value!r}."
-            )
-    return table
-
-
-def _section(cls, section, table, file):
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
-    for key, value in table.items():
-        if key not in fields:
-            raise InputError(
-                f"{file}: [{section}] has no key {key!r}; allowed: {', '.join(fields)}."
-            )
-        if not _fits(value, hints[key]):
-            raise InputError(
-                f"{file}: [{section}] {key} must be {_say(hints[key])}, not {value!r}."
-            )
-    for key, f in fields.items():
-        required = f.default is f.default_factory is dataclasses.MISSING
-        if required and key not in table:
-            raise InputError(f"{file}: [{section}] needs the key {key!r}.")
-    try:
-        return cls(**table)
-    except ValueError as error:
-        raise InputError(f"{file}: [{section}] {error}") from None
-
-
-def _fits(value, hint):
-    if isinstance(hint, types.UnionType):
-        return any(_fits(value, part) for part in typing.get_args(hint))
-    if typing.get_origin(hint) is list:
-        (item,) = typing.get_args(hint)
-        return isinstance(value, list) and all(_fits(v, item) for v in value)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _say(hint):
-    names = {
-        bool: "true or false",
-        int: "an integer",
-        float: "a number",
-        str: "a text",
-        dict: "a table",
-    }
-    if isinstance(hint, types.UnionType):
-        return " or ".join(
-            _say(p) for p in typing.get_args(hint) if p is not type(None)
-        )
-    if typing.get_origin(hint) is list:
-        _, _, noun = _say(*typing.get_args(hint)).partition(" ")
-        example = ' such as ["a", "b"]' if noun == "text" else ""
-        return f"a list of {noun}s{example}"
-    return names[hint]
+        if hints and not fits(value, hints[0]):
+            raise ValueError(f"{key} must be {in_words(hints[0])}, not {value!r}.")

@@ -1,4 +1,7 @@
-"""The whole way on photographs that scikit-image carries, in a few minutes."""
+"""A demo: train, score, convert and time a small network in a few minutes.
+
+It uses the photographs that come with scikit-image.
+"""
 
 import shutil
 from pathlib import Path
@@ -9,7 +12,7 @@ from tfsr.data import BenchmarkFolder
 from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
 from tfsr.pictures import most_different, side_by_side
 from tfsr.scoring.evaluation import evaluate, psnr
-from tfsr.terminal import printable
+from tfsr.terminal import say
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -54,8 +57,8 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
     """Trains, scores, converts, verifies and times a small CARN-M for x2.
 
     Args:
-        out: The folder for the models, pictures and tables; an interrupted demo there
-            goes on.
+        out: The folder for models, pictures and tables. A demo that was interrupted
+            there is resumed.
         epochs: Epochs of the training.
         steps_per_epoch: Steps of an epoch.
 
@@ -64,16 +67,16 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
     """
     out = Path(out)
     _copy_photographs(out / "photographs")
-    print(f"Training a small CARN-M for x{SCALE}", flush=True)
+    say(f"Training a small CARN-M for x{SCALE}")
     model = _trained(out, epochs, steps_per_epoch)
 
     test = BenchmarkFolder(out / "photographs" / "test", SCALE)
     bicubic, network = BicubicUpscaler(SCALE), KerasUpscaler(model, SCALE)
     upscalers: dict[str, Upscaler] = {"bicubic": bicubic, "CARN-M": network}
-    print("Scoring it on photographs it has not seen", flush=True)
+    say("Scoring it on photographs that it was not trained on")
     scores = {name: evaluate(upscaler, test) for name, upscaler in upscalers.items()}
 
-    print("Converting it to TFLite, float32 and int8", flush=True)
+    say("Converting it to TFLite, float32 and int8")
     tflite = _converted(model, out)
     int8 = TFLiteUpscaler(tflite["int8"])
     verified = verify(int8, network, test)
@@ -84,8 +87,17 @@ def run_demo(out: str | Path, epochs: int = 10, steps_per_epoch: int = 300) -> d
     report = {"scores": scores, "int8": verified, "latency": timed}
     files.write_json(out / "results.json", report)
     files.write_text(out / "results.md", _table(report) + "\n")
-    print(printable(f"\n{_table(report)}\n\n{_next_steps(out)}", keep="\n"))
     return report
+
+
+def summary(report: dict, out: str | Path) -> str:
+    """Returns the table of `results.md` and the commands to try next, as text.
+
+    Args:
+        report: What `run_demo` returned.
+        out: The folder of the demo.
+    """
+    return f"{_table(report)}\n\n{_next_steps(out)}"
 
 
 def _trained(out, epochs, steps_per_epoch):

@@ -43,7 +43,7 @@ def reason_of(error: Exception) -> str:
 
 
 def or_input_error(function: Callable, *arguments: Any) -> Any:
-    """Returns `function(*arguments)`, whose `ValueError` becomes an `InputError`."""
+    """Returns `function(*arguments)`; turns its `ValueError` into an `InputError`."""
     try:
         return function(*arguments)
     except ValueError as error:

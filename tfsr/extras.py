@@ -1,4 +1,4 @@
-"""What comes with the extras, and the command that adds one to this copy."""
+"""The modules that extras install, and the command that installs an extra here."""
 
 import contextlib
 import importlib.util
@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MODULES = {  # what a message calls them, and the extra that they come with
+MODULES = {  # by module: its name in messages, and the extra that installs it
     "jinja2": ("Jinja2", "train"),
     "keras": ("TensorFlow and Keras", "train"),
     "matplotlib": ("Matplotlib", "train"),
@@ -40,7 +40,7 @@ def explained() -> Iterator[None]:
 
 
 def needs(module: str) -> str:
-    """Returns one line on how to install a module of `MODULES`, which is missing."""
+    """Returns one line that says how to install a missing module of `MODULES`."""
     name, extra = MODULES[module]
     return f"this needs {name}: {command(extra)}"
 
@@ -48,7 +48,7 @@ def needs(module: str) -> str:
 def command(extra: str) -> str:
     """Returns the command that adds an extra to this copy of tfsr.
 
-    It names the clone if tfsr runs from one, or the wheel that it was installed from.
+    The command names the clone or the wheel that this copy was installed from.
     """
     if (ROOT / "setup.cfg").is_file():
         return f"pip install -e '{ROOT}[{extra}]'"

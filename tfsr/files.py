@@ -1,4 +1,4 @@
-"""Writes files so that each is whole or not there."""
+"""Writes files atomically: each is complete or absent."""
 
 import hashlib
 import io
@@ -18,23 +18,24 @@ from tfsr.errors import InputError, reason_of
 if TYPE_CHECKING:
     import numpy as np
 
-# Of temporary files; process id, checksum of the file's name and chance follow, as in
-# .tfsr-tmp-4711-0a1b2c3d-0123456789abcdef.png: short, as file names have a limit, and
-# not to be foreseen, as others may put links in a shared folder.
+# Begins the names of temporary files, such as
+# .tfsr-tmp-4711-0a1b2c3d-0123456789abcdef.png: process id, checksum of the file's name
+# and a random number. They are short, as names have a limit, and cannot be guessed, as
+# others may put links in a shared folder.
 PREFIX = ".tfsr-tmp-"
-MAX_ENDING = 16  # characters; no writer knows longer ones
+MAX_ENDING = 16  # characters; no file format has a longer one
 
 AGAIN = "delete it to have it made again."
 
 
 @contextmanager
 def locked(file: str | Path, wait: bool = True) -> Iterator[None]:
-    """Holds a lock on `file`, which is made if missing and stays.
+    """Holds a lock on `file` inside the block; creates the file if it is missing.
 
-    The lock ends with the process, however that ends.
+    The lock ends when the process ends, however it ends.
 
     Args:
-        file: The file, of which nothing is read or written.
+        file: The file; its content is neither read nor written.
         wait: Whether to wait while another process holds the lock.
 
     Raises:
@@ -53,14 +54,14 @@ def locked(file: str | Path, wait: bool = True) -> Iterator[None]:
 
 
 def fill_once(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Has `fill` write the files of `folder`, unless it is there.
+    """Creates `folder` with the files that `fill` writes, unless it exists.
 
-    They are written to another folder, which gets the name when it is whole. Two
-    processes never fill one, and of a killed one nothing is left that has the name.
+    `fill` writes to a temporary folder, which is renamed when it is complete. So two
+    processes never fill the same folder, and a killed one leaves no partial folder.
 
     Args:
         folder: The folder.
-        fill: Gets the folder to write to, which exists.
+        fill: Function that writes the files into an existing folder.
     """
     if folder.is_dir():
         return
@@ -69,7 +70,7 @@ def fill_once(folder: Path, fill: Callable[[Path], None]) -> None:
         if folder.is_dir():
             return
         filling = folder.with_name(f"{folder.name}.building")
-        shutil.rmtree(filling, ignore_errors=True)  # of a killed one: we hold the lock
+        shutil.rmtree(filling, ignore_errors=True)  # of a killed process
         filling.mkdir()
         fill(filling)
         filling.rename(folder)
@@ -79,8 +80,8 @@ def fill_once(folder: Path, fill: Callable[[Path], None]) -> None:
 def replacing(file: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `file`, renamed to it if the block succeeds.
 
-    The temporary name keeps the last endings of `file`, as `.weights.h5`, because
-    writers choose a format by them.
+    The temporary name keeps the endings of `file`, such as `.weights.h5`, by which
+    writers choose the format.
 
     Raises:
         OSError: If the file cannot be written; names `file`, not the temporary path.
@@ -126,9 +127,9 @@ def check_target(target: str | Path, new_folders: bool = False) -> None:
     """Raises an `InputError` if `target` cannot be written.
 
     Args:
-        target: The file, or what is written in folders that are made.
-        new_folders: Whether folders are made for it, so that only the nearest one that
-            exists counts.
+        target: The file or folder to write.
+        new_folders: Whether missing folders above it will be created, so that only
+            the nearest existing one is checked.
     """
     parents = Path(target).absolute().parents
     parent = next(p for p in parents if p.exists()) if new_folders else parents[0]
@@ -137,7 +138,7 @@ def check_target(target: str | Path, new_folders: bool = False) -> None:
     if not parent.is_dir():
         raise InputError(f"{target}: there is no folder {parent}.")
     if not os.access(parent, os.W_OK):
-        raise InputError(f"{target}: nothing can be written in {parent}.")
+        raise InputError(f"{target}: cannot write in {parent}.")
 
 
 def sha256(file: str | Path) -> str:
@@ -165,7 +166,7 @@ def write_array(file: str | Path, values: "np.ndarray") -> None:
     """Writes a NumPy array as `.npy`; if that fails, leaves `file` as it was."""
     import numpy as np
 
-    content = io.BytesIO()  # by itself `np.save` does not say that a disk is full
+    content = io.BytesIO()  # `np.save` to a file does not report a full disk
     np.save(content, values)
     write_bytes(file, content.getbuffer())
 
@@ -184,16 +185,16 @@ def to_json(value: dict) -> str:
     return json.dumps(_finite(value), indent=2, allow_nan=False)
 
 
-def kept(
+def cached_json(
     file: str | Path, subject: dict, make: Callable[[], dict] | None = None
 ) -> dict:
-    """Returns the JSON in `file` if it is of `subject`, else makes and keeps it.
+    """Returns the JSON in `file` if its subject matches, else makes and stores it.
 
     Args:
-        file: Holds what was made last.
-        subject: Identifies what is made, such as checksums of what goes into it; kept
-            beside it, as `"subject"`.
-        make: Makes it; by default nothing is made, and `{}` returned.
+        file: The cache.
+        subject: Identifies the content, such as checksums of the inputs; it is stored
+            with the content, as `"subject"`.
+        make: Function that returns the content; without one, `{}` is returned instead.
 
     Raises:
         InputError: If the file is damaged.
@@ -202,7 +203,7 @@ def kept(
     if file.exists():
         stored = read_json(file)
         checksum = stored.pop("checksum", None)
-        # Without a checksum it is of an older tfsr.
+        # Files of an older tfsr have no checksum.
         if checksum and stored.get("subject") == subject:
             if checksum != _checksum(stored):
                 raise InputError(f"{file}: damaged; {AGAIN}")
@@ -244,10 +245,10 @@ def _finite(value):
 
 
 def _runs(pid):
-    if os.name == "nt":  # where a signal of 0 is Ctrl-C
+    if os.name == "nt":  # Windows takes signal 0 for Ctrl-C
         return True
     try:
-        os.kill(pid, 0)  # signal 0 only asks
+        os.kill(pid, 0)  # signal 0 only checks that the process exists
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):  # another user's process; not a process id

@@ -1,6 +1,6 @@
-"""What images are scored by, in the conventions of the super-resolution literature.
+"""Image metrics in the conventions of the super-resolution literature.
 
-`METRICS` has them all by the name that `--metrics` takes.
+`METRICS` has all of them by the names that `--metrics` takes.
 """
 
 from collections.abc import Callable, Iterable
@@ -50,9 +50,9 @@ def ssim(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
 
 
 def ssim_uniform(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
-    """Returns the structural similarity as papers on JPEG artifacts have it.
+    """Returns the structural similarity of papers on JPEG artifacts.
 
-    It is `ssim` with another window: 8x8 pixels of equal weight.
+    It is `ssim` with a uniform window of 8x8 pixels.
 
     Args:
         sr: `(H, W, C)` on the scale of 8 bits.
@@ -69,7 +69,7 @@ def ssim_uniform(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
 
 
 def _similarity(x, y, means):
-    """Returns the mean similarity; `means` has those of the windows of an image."""
+    """Returns the mean similarity; `means` returns the means of an image's windows."""
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = map(means, (x, y, x * x, y * y, x * y))
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     variances = mean_xx - mean_x**2 + mean_yy - mean_y**2
@@ -121,9 +121,9 @@ def lpips(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
 
 
 def dists(sr: np.ndarray, hr: np.ndarray, border: int = 0) -> float:
-    """Returns the distance of structure and texture; lower is better, 0 for equal ones.
+    """Returns the distance of structure and texture; lower is better, 0 if equal.
 
-    On VGG16, of images in their own size (Ding et al., TPAMI 2020), by torchmetrics;
+    On VGG16, without resizing the images (Ding et al., TPAMI 2020), by torchmetrics;
     needs the extra `perceptual`. Gray is repeated to RGB.
 
     Args:
@@ -166,16 +166,15 @@ def _as_it_is(image):
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of an image.
+    """A metric of image quality.
 
     Attributes:
-        function: Returns the figure, given SR and HR, `(H, W, C)` on the scale of 8
-            bits, and the border.
-        views: Functions of RGB that return what the metric sees of a colour image, by
-            the ending of its key in reports; papers compare by the first. It sees an
-            image of one channel as it is, and the key has no ending.
-        convention: What the protocol of a report says about it.
-        prepare: Called before any work; raises an error if something is missing.
+        function: Function of SR and HR, `(H, W, C)` in 0 to 255, and the border.
+        views: Functions of RGB that return the image to score, by the suffix of the
+            metric's key in reports; papers compare by the first. One-channel images
+            are scored as they are, by a key without suffix.
+        convention: Its convention in the protocol of a report.
+        prepare: Called before any work; raises an error if a package is missing.
     """
 
     function: Callable[[np.ndarray, np.ndarray, int], float]
@@ -192,7 +191,7 @@ def _prepare_ifc():
 
 
 def _prepare_perceptual(name):
-    for module in ("torchmetrics", "torchvision"):  # which bring torch
+    for module in ("torchmetrics", "torchvision"):  # which install torch
         extras.check(module)
     from tfsr.scoring import perceptual
 
@@ -221,14 +220,14 @@ DEFAULT = ("psnr", "ssim")
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raises an `InputError` unless all of `names` are those of metrics."""
+    """Raises an `InputError` unless all of `names` are metrics."""
     for name in names:
         if name not in METRICS:
             raise InputError(f"{name!r} is not one of {', '.join(METRICS)}")
 
 
 def key_of(name: str, channels: int | str) -> str:
-    """Returns the key of the figure that models are compared by, such as `psnr_y`.
+    """Returns the key by which models are compared, such as `psnr_y`.
 
     Args:
         name: A key of `METRICS`.
@@ -240,7 +239,7 @@ def key_of(name: str, channels: int | str) -> str:
 def figures(
     sr: np.ndarray, hr: np.ndarray, border: int, names: tuple[str, ...] = DEFAULT
 ) -> dict[str, float]:
-    """Returns some metrics of one image by their keys in reports.
+    """Returns metrics of one image by their keys in reports.
 
     Args:
         sr: `(H, W, C)` on the scale of 8 bits.
@@ -250,20 +249,19 @@ def figures(
     """
     if hr.shape[-1] == 1:
         return {name: METRICS[name].function(sr, hr, border) for name in names}
-    views = {key: v for name in names for key, v in METRICS[name].views.items()}
-    seen = {key: (view(sr), view(hr)) for key, view in views.items()}
+    suffixes = dict.fromkeys(key for name in names for key in METRICS[name].views)
     return {
-        f"{name}{key}": METRICS[name].function(*images, border)
-        for key, images in seen.items()
+        f"{name}{suffix}": METRICS[name].function(view(sr), view(hr), border)
+        for suffix in suffixes
         for name in names
-        if key in METRICS[name].views
+        if (view := METRICS[name].views.get(suffix))
     }
 
 
 def __getattr__(name: str) -> object:
-    if name in ("PSNR", "SSIM"):  # which are of Keras; the functions need none
+    if name in ("PSNR", "SSIM"):  # need Keras, while the functions do not
         with extras.explained():
-            from tfsr.layers import quality
+            from tfsr import keras_metrics
 
-        return getattr(quality, name)
+        return getattr(keras_metrics, name)
     raise AttributeError(f"module 'tfsr.metrics' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Pictures for people: the same crop of several results, side by side."""
+"""Pictures: crops of several results side by side, and plots of figures."""
 
 import itertools
 from collections.abc import Collection
@@ -16,10 +16,10 @@ HOLLOW = {"fmt": "D", "markerfacecolor": "white", "markersize": 5}
 
 
 def plain(name: str) -> str:
-    """Returns a name for Matplotlib to write letter by letter.
+    """Returns a name that Matplotlib writes literally.
 
-    A formula between dollars would stop it, and so would half a letter, which names
-    have that are not UTF-8.
+    It would read text between dollars as a formula, and fails on the surrogates in
+    names that are not UTF-8.
     """
     return printable(name, keep="\n").replace("$", r"\$")
 
@@ -46,7 +46,7 @@ def side_by_side(
         for axes, (title, crop) in zip(axes_row, row.items(), strict=False):
             axes.imshow(crop.squeeze(), cmap="gray", vmin=0, vmax=255)
             axes.set_title(plain(title), fontsize=9)
-            axes.set_axis_on()  # frames crops that are as white as the page
+            axes.set_axis_on()  # a frame, as a crop may be as white as the page
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_color(LIGHT_GRAY)
     with replacing(file) as temporary:
@@ -120,8 +120,8 @@ def scatter(
         ylabel: Label of the y axis in all panels.
         panels: By title, x and values of each label; the same labels in every panel. A
             label without values is left out but keeps its colour.
-        published: Labels of figures that others published: drawn hollow and gray. If
-            there are any, x is logarithmic.
+        published: Labels of published figures, drawn hollow and gray. If there are
+            any, the x axis is logarithmic.
         inches: Width and height of a panel.
     """
     from matplotlib.figure import Figure
@@ -234,7 +234,7 @@ def _place_labels(axes, points, colours):
 def _free_place(box, frame, taken):
     """Returns the offset `(2,)` that moves a label's box off its point.
 
-    It is the nearest one at which the box and its leader line cover least.
+    It is the nearest offset at which the box and its leader line overlap least.
 
     Args:
         box: The box centred on its point: lower left and upper right, `(2, 2)`, in

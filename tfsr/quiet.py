@@ -11,9 +11,9 @@ from tfsr.extras import explained
 def import_keras() -> None:
     """Imports Keras without the messages TensorFlow prints before its logging is up.
 
-    oneDNN convolves, unless `TF_ENABLE_ONEDNN_OPTS` is set: on processors without
-    AVX512_VNNI TensorFlow leaves it off, and a step of a small network takes 2.5 times
-    as much CPU time (docs/training.md).
+    It enables oneDNN unless `TF_ENABLE_ONEDNN_OPTS` is set. TensorFlow leaves it off on
+    processors without AVX512_VNNI, where a training step of a small network then takes
+    2.5 times the CPU time (docs/training.md).
     """
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with explained(), quiet_stderr():
@@ -22,7 +22,7 @@ def import_keras() -> None:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Discards all that the process prints to standard error inside the block.
+    """Discards the standard error of the process inside the block.
 
     Exceptions propagate.
     """

@@ -1,11 +1,23 @@
-"""How the learning rate changes: an entry of `SCHEDULES` is all that a kind needs.
+"""Learning rate schedules: an entry of `SCHEDULES` is all that one needs.
 
-Configs are checked by the table before Keras is loaded; `build` imports it.
+Configs are checked by this table before Keras is loaded; `build` imports it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """The allowed values of a schedule's parameter, in words and as a check."""
+
+    words: str
+    allows: Callable[[Any], bool]
+
+
+STEPS = Parameter("a number of steps", lambda n: type(n) is int and n > 0)
+FACTOR = Parameter("between 0 and 1", lambda x: type(x) is float and 0 < x < 1)
 
 
 @dataclass(frozen=True)
@@ -13,19 +25,19 @@ class Schedule:
     """One kind of schedule.
 
     Attributes:
-        build: Returns the schedule as Keras has it, given the options of `[train]`.
-            Keras counts batches, of which a step has `accumulate`.
-        needed: Keys that it needs beside its name.
-        possible: Keys that it may have.
+        build: Function of the `[train]` options that returns Keras' schedule. Keras
+            counts batches, of which a step has `accumulate`.
+        needed: Its required parameters by key.
+        possible: Its optional parameters by key.
     """
 
     build: Callable[[Any], Any]
-    needed: tuple[str, ...] = ()
-    possible: tuple[str, ...] = ()
+    needed: dict[str, Parameter] = field(default_factory=dict)
+    possible: dict[str, Parameter] = field(default_factory=dict)
 
 
 def _constant(options):
-    """Returns a schedule even of a constant rate.
+    """Returns a constant rate, as a schedule.
 
     A plain number would be saved with the optimizer's state and override the config on
     resuming.
@@ -38,7 +50,7 @@ def _cosine(options):
 
 
 def _cosine_to(share, options):
-    """Returns half a cosine that ends at a share of the rate, after any warmup."""
+    """Returns a cosine decay to a share of the rate, after any warmup."""
     from keras.optimizers import schedules
 
     warmup = options.schedule.get("warmup", 0) * options.accumulate
@@ -54,7 +66,7 @@ def _cosine_to(share, options):
 
 
 def _halve(options):
-    """Returns a rate that is halved every so many steps, from `after` on if given."""
+    """Returns a rate that is halved every `every` steps, counted from step `after`."""
     from keras.optimizers import schedules
 
     if "after" not in options.schedule:
@@ -68,7 +80,7 @@ def _halve(options):
 
 
 def _step(options, factor=None):
-    """Returns a rate that is multiplied by `factor` every so many steps."""
+    """Returns a rate that is multiplied by `factor` every `every` steps."""
     from keras.optimizers import schedules
 
     return schedules.ExponentialDecay(
@@ -80,8 +92,30 @@ def _step(options, factor=None):
 
 
 SCHEDULES = {
-    "constant": Schedule(_constant, possible=("warmup",)),
-    "cosine": Schedule(_cosine, possible=("warmup",)),
-    "halve": Schedule(_halve, needed=("every",), possible=("after",)),
-    "step": Schedule(_step, needed=("every", "factor")),
+    "constant": Schedule(_constant, possible={"warmup": STEPS}),
+    "cosine": Schedule(_cosine, possible={"warmup": STEPS}),
+    "halve": Schedule(_halve, needed={"every": STEPS}, possible={"after": STEPS}),
+    "step": Schedule(_step, needed={"every": STEPS, "factor": FACTOR}),
 }
+
+
+def check(schedule: dict) -> None:
+    """Raises a `ValueError` unless `schedule` is the table of one of `SCHEDULES`."""
+    kind = SCHEDULES.get(str(schedule.get("name")))
+    parameters = {**kind.needed, **kind.possible} if kind else {}
+    keys = {*schedule} - {"name"}
+    if not (kind and {*kind.needed} <= keys <= {*parameters}):
+        allowed = " or ".join(
+            f'{{ name = "{name}"'
+            + "".join(f", {key} = ..." for key in kind.needed)
+            + "".join(f"[, {key} = ...]" for key in kind.possible)
+            + " }"
+            for name, kind in SCHEDULES.items()
+        )
+        raise ValueError(f"schedule must be {allowed}, not {schedule}.")
+    for key in keys:
+        if not parameters[key].allows(schedule[key]):
+            raise ValueError(
+                f"schedule: {key} must be {parameters[key].words}, "
+                f"not {schedule[key]!r}."
+            )

@@ -25,11 +25,11 @@ class Shard:
         return f"{self.index}/{self.count}"
 
     def of(self, pieces: Sequence[Any]) -> Sequence[Any]:
-        """Returns this machine's pieces of all, which all machines sort alike."""
+        """Returns this machine's share of `pieces`, which all machines sort alike."""
         return pieces[self.index - 1 :: self.count]
 
     def file(self, of_all: str | Path) -> Path:
-        """Returns the file of this shard: of `scores.json` `scores_1of4.json`."""
+        """Returns the file of this shard, as `scores_1of4.json` for `scores.json`."""
         of_all = Path(of_all)
         name = f"{of_all.stem}_{self.index}of{self.count}{of_all.suffix}"
         return of_all.with_name(name)

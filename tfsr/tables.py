@@ -1,4 +1,4 @@
-"""Tables and what stands in them, as text."""
+"""Tables and their cells as text."""
 
 from collections.abc import Iterable
 

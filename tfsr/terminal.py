@@ -1,15 +1,15 @@
-"""What a terminal shows: text that moves no cursor, whoever wrote it, and progress."""
+"""Safe output on a terminal: text without control characters, and progress bars."""
 
 import sys
 import unicodedata
 from collections.abc import Iterable
 
-# Control, format (such as reversed writing), lone surrogates, line and paragraph ends.
+# Control, format (such as right-to-left), surrogate, line and paragraph separator.
 ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Returns `text` with what a terminal would obey written as `\\x1b`.
+    """Returns `text` with control characters escaped, such as `\\x1b`.
 
     Args:
         text: Any text.
@@ -41,12 +41,12 @@ def duration(seconds: float) -> str:
 
 
 def progress(items: Iterable, what: str, unit: str) -> Iterable:
-    """Returns `items`, which show a progress bar as they are taken if tqdm is there.
+    """Returns `items` with a progress bar, if tqdm is installed.
 
-    It is not where a packed file is trained on with little more than Keras.
+    It need not be on machines that only train on a packed file.
 
     Args:
-        items: What is worked on one by one.
+        items: The items to process one by one.
         what: The work, such as "decoding".
         unit: One item, such as "image".
     """

@@ -1,6 +1,6 @@
-"""`tfsr.tflite` in a checkout, where its folder lies beside that of `tfsr`.
+"""`tfsr.tflite` in a clone, where the folder `tflite` is beside `tfsr`.
 
-An installed `tfsr` has the folder inside, which Python takes before this module.
+An installed `tfsr` has the folder inside, which Python prefers to this module.
 """
 
 from pathlib import Path

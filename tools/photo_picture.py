@@ -54,7 +54,7 @@ def restored():
 
 def row(name, task, scale, models):
     """Returns crops by title: what each model makes, and the original."""
-    folder = BenchmarkFolder(photographs(HELD_OUT), scale, degradation=task.in_8_bits())
+    folder = BenchmarkFolder(photographs(HELD_OUT), scale, degradation=task.rounded())
     (pair,) = (pair for pair in folder if pair.name == PHOTOGRAPH)
     crops = {}
     for model, upscaler in models.items():

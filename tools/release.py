@@ -20,8 +20,8 @@ from tfsr.data.degradation import BICUBIC
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import scales
+from tfsr.scoring.degraded_lr import BLIND, DEGRADED_LR, gains
 from tfsr.scoring.evaluation import baseline, evaluate
-from tfsr.scoring.spoiled import BLIND, SPOILED, gains
 from tfsr.tables import markdown
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.conversion import convert
@@ -78,23 +78,23 @@ def main():
     config = read_config(arrays.with_suffix(".toml"))
     model = tfsr.load_model(arrays)
     head = describe(options, config, model) if options.run else history(arrays)
-    quality, latency, spoiled = figures(options, config, model)
+    quality, latency, degraded = figures(options, config, model)
     card = [*head, *measured(options), *table(quality), *table(latency)]
-    card += table(spoiled) if spoiled else []
+    card += table(degraded) if degraded else []
     files.write_text(arrays.with_suffix(".md"), "\n".join(card))
     released.write_digests()
 
 
 def figures(options, config, model):
-    """Writes the 8-bit files; returns rows of PSNR, of latency and on spoiled LR."""
-    quality, latency, spoiled = [], [], []
+    """Writes the 8-bit files; returns rows of PSNR, of latency and on degraded LR."""
+    quality, latency, degraded = [], [], []
     for scale in scales(model):
 
         def images(folder, task, scale=scale):
             channels = model.inputs[0].shape[-1]
             return BenchmarkFolder(folder, scale, channels, degradation=task)
 
-        calibration = images(options.calibrate, config.data.task.in_8_bits())
+        calibration = images(options.calibrate, config.data.task.rounded())
         file = convert_scale(options, model, scale, calibration)
         exact = KerasUpscaler(model, scale)
         quantized = {"int8": TFLiteUpscaler(file)}
@@ -107,8 +107,8 @@ def figures(options, config, model):
         latency.append(time_scale(model, scale, file, calibration, options.size))
         if scale > 1 and config.data.task != BICUBIC:
             upscalers = {"float": exact, "int8": quantized["int8"]}
-            spoiled += on_spoiled(upscalers, images, options.test)
-    return quality, latency, spoiled
+            degraded += on_degraded_lr(upscalers, images, options.test)
+    return quality, latency, degraded
 
 
 def convert_scale(options, model, scale, calibration):
@@ -165,14 +165,14 @@ def scored(config, scale):
         return {f" x{scale}": BICUBIC}
     level = getattr(task, "quality", getattr(task, "sigma", None))
     if isinstance(level, int | float):
-        return {"": task.in_8_bits()}
+        return {"": task.rounded()}
     return {f", {name}": task for name, task in BLIND[task.name].items()}
 
 
-def on_spoiled(upscalers, images, folders):
-    """Returns rows of how much upscalers gain on bicubic of the same spoiled LR."""
+def on_degraded_lr(upscalers, images, folders):
+    """Returns rows of how much upscalers gain on bicubic of the same degraded LR."""
     rows = []
-    for name, task in SPOILED.items():
+    for name, task in DEGRADED_LR.items():
         row = {"LR": name}
         for folder in folders:
             pairs = images(folder, task)

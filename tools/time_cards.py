@@ -35,12 +35,12 @@ def main():
 def times(card):
     """Returns a row for each scale of a card's network."""
     model, rows = tfsr.load_model(card.with_suffix(".npz")), []
-    task = read_config(card.with_suffix(".toml")).data.task.in_8_bits()
+    task = read_config(card.with_suffix(".toml")).data.task.rounded()
     for scale in scales(model):
         pictures = BenchmarkFolder(
             photographs(TRAINING), scale, model.inputs[0].shape[-1], degradation=task
         )
-        name = released.in_8_bits(card.stem, scale)
+        name = released.int8_name(card.stem, scale)
         file = released.FOLDER / f"{name}.tflite"
         size = inspect(file)["metadata"]["size"]
         rows.append(time_scale(model, scale, file, pictures, size))

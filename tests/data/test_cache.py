@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tfsr.data import ImageCache, ImageSurvey, imresize, read_image
-from tfsr.data.cache import WithDrawn
+from tfsr.data.cache import WithSynthetic
 from tfsr.errors import InputError
 
 # Builds a cache, saying "ready" first and waiting for a line before it starts. Every
@@ -353,8 +353,8 @@ def test_drawn_images_come_every_so_often(tmp_path, with_lr):
     for i in range(6):
         save(tmp_path / "hr" / f"{i}.png", i)
     cache = ImageCache([tmp_path / "hr"], (2,), tmp_path / "cache", with_lr=with_lr)
-    drawn = [np.full((9, 8, 3), value, np.uint8) for value in (0, 255)]
-    images = WithDrawn(cache, drawn, every=3)
+    synthetic = [np.full((9, 8, 3), value, np.uint8) for value in (0, 255)]
+    images = WithSynthetic(cache, synthetic, every=3)
     assert len(images) == 6 + 3
     assert images.shapes(2) == cache.shapes(2) + 3 * [(4, 4, 3)]
     for position, value in ((6, 0), (7, 255), (8, 0)):

@@ -13,17 +13,11 @@ from tfsr.data import (
     Resize,
     imresize,
 )
-from tfsr.data.degradation import (
-    BICUBIC,
-    DEGRADATIONS,
-    after_bicubic,
-    asked_or_own,
-    check_scale,
-    from_table,
-    to_table,
-)
+from tfsr.data.degradation import BICUBIC, after_bicubic, to_table
+from tfsr.data.degradations import DEGRADATIONS, check_scale, from_table
 from tfsr.data.sampler import degraded_patch
 from tfsr.metrics import psnr, ssim_uniform
+from tfsr.scoring.images import asked_or_own
 
 
 def image(height=70, width=90, channels=3, seed=0):
@@ -52,7 +46,7 @@ def test_noise_has_its_sigma_and_is_not_clipped():
 def test_noise_in_8_bits_is_the_same_clipped_and_rounded():
     hr = image()
     noisy = GaussianNoise(25)(hr, 1, rng())
-    lr = GaussianNoise(25).in_8_bits()(hr, 1, rng())
+    lr = GaussianNoise(25).rounded()(hr, 1, rng())
     assert lr.dtype == np.uint8
     np.testing.assert_array_equal(lr, np.floor(np.clip(noisy, 0, 255) + 0.5))
 
@@ -305,7 +299,7 @@ def test_a_scale_and_its_degradations(degradation, scale, message):
 def test_a_chain_does_one_after_another():
     hr, noise = image(72, 96), GaussianNoise(5)
     lr = Chain((BICUBIC, noise, JPEG(60)))(hr, 2, rng())
-    noisy = noise.in_8_bits()(imresize(hr, 1 / 2), 2, rng())
+    noisy = noise.rounded()(imresize(hr, 1 / 2), 2, rng())
     np.testing.assert_array_equal(lr, JPEG(60)(noisy, 2, rng()))
     before = Chain((JPEG(60), BICUBIC))(hr, 2, rng())
     np.testing.assert_array_equal(before, imresize(JPEG(60)(hr, 1, rng()), 1 / 2))
@@ -353,7 +347,7 @@ def test_a_patch_of_a_chain_is_cut_from_the_whole_image(steps, scale):
 def test_what_a_chain_tells_of_its_steps():
     photo = Chain((BICUBIC, Chain((GaussianNoise(5), JPEG(60)))))
     assert photo.steps == (BICUBIC, GaussianNoise(5), JPEG(60))
-    assert photo.in_8_bits().steps[1].noise == "uint8"
+    assert photo.rounded().steps[1].noise == "uint8"
     assert after_bicubic(photo).steps == photo.steps[1:]
     assert after_bicubic(BICUBIC).steps == ()
     assert after_bicubic(Chain((JPEG(60), BICUBIC))) is None

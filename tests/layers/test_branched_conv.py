@@ -126,7 +126,7 @@ def test_unknown_function():
 
 
 def test_arguments_of_levels_have_no_meaning_for_branches():
-    with pytest.raises(ValueError, match=r"`paths` is no argument.*paths=none"):
+    with pytest.raises(ValueError, match=r"`paths` does not apply.*paths=none"):
         BranchedConv2D((4, 4), paths="none")
 
 

@@ -42,6 +42,27 @@ def test_which_photos_have_16_bits(here):
     assert origin_of("gray.png") == Origin(bits=16, gray=True)
 
 
+def test_which_numbers_are_not_bits_of_a_sample(here):
+    def bmp(name, bits, width, rows):
+        """Writes a BMP of one row, in bit fields where a pixel has 16 bits."""
+        fields = np.array([0xF800, 0x07E0, 0x001F], "<u4").tobytes()
+        extra = fields if bits == 16 else bytes(4 * 16)
+        start = 54 + len(extra)
+        head = b"BM" + np.array([start + len(rows), 0, start, 40], "<u4").tobytes()
+        head += np.array([width, 1], "<i4").tobytes()
+        head += np.array([1, bits], "<u2").tobytes()
+        compression = 3 if bits == 16 else 0
+        head += np.array([compression, len(rows), 0, 0, 0, 0], "<u4").tobytes()
+        Path(name).write_bytes(head + extra + rows)
+
+    bmp("rgb565.bmp", 16, 8, bytes(16))
+    bmp("wide.bmp", 4, 320, bytes(160))  # 160 bytes a row
+    Image.new("CMYK", (8, 8)).save("ink.tif")
+    for name in ("rgb565.bmp", "wide.bmp", "ink.tif"):
+        assert read_photo(name).color.dtype == np.uint8
+        assert origin_of(name) == Origin()
+
+
 def test_what_lost_nothing(here):
     image = Image.fromarray(here)
     image.save("lossless.webp", lossless=True)

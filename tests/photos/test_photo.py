@@ -543,7 +543,7 @@ def test_metadata_that_does_not_fit_is_noted(tmp_path):
     write_photo(tmp_path / "sr.jpg", photo)
     assert read_photo(tmp_path / "sr.jpg").exif is None
     notes = check_writable(tmp_path / "sr.webp", photo)
-    assert notes == ["ICC left out, which does not fit in WEBP"]
+    assert notes == ["ICC left out, which does not fit in WebP"]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -565,7 +565,7 @@ def test_what_a_png_says_of_its_colours_is_kept(dtype, tmp_path):
     with Image.open(tmp_path / "sr.png") as pillow:
         assert pillow.info["gamma"] == 1.0
     (*_, note) = check_writable(tmp_path / "sr.jpg", photo)
-    assert note == "cICP left out, which JPEG has not: colours may look other"
+    assert note == "cICP left out, which JPEG cannot hold: colours may differ"
 
 
 @pytest.mark.parametrize(
@@ -578,7 +578,7 @@ def test_what_a_png_says_of_its_colours_is_kept(dtype, tmp_path):
 )
 def test_colours_that_are_lost_are_said(chunks, lost, tmp_path):
     notes = check_writable(tmp_path / "sr.tif", Photo(noise(3), png_colors=chunks))
-    said = [f"{lost} left out, which TIFF has not: colours may look other"]
+    said = [f"{lost} left out, which TIFF cannot hold: colours may differ"]
     assert notes == (said if lost else [])
 
 
@@ -832,7 +832,7 @@ def test_unwritable_files(tmp_path):
         write_photo(tmp_path / "none" / "sr.png", photo)
     long = Photo(np.zeros((1, 9000, 3), np.uint8))
     assert check_writable(tmp_path / "sr.webp", long) == []
-    with pytest.raises(InputError, match=r"WEBP holds at most 16383.*18000 x 2"):
+    with pytest.raises(InputError, match=r"WebP holds at most 16383.*18000 x 2"):
         check_writable(tmp_path / "sr.webp", long, scale=2)
     with pytest.raises(InputError, match="too large for TIFF"):
         check_writable(tmp_path / "sr.tif", long, scale=500)

@@ -393,7 +393,7 @@ def test_a_restorer_is_set_beside_its_input(make_restorer, run, tmp_path, photog
         (["--serve", "out", "--test", "images"], "--serve: takes the folder of a"),
         (["nowhere", "-o", "out", "--test", "images"], "nowhere: no such model"),
         (["small", "-o", "out", "--test", "nowhere"], "nowhere: not a folder"),
-        (["small", "small", "-o", "out", "--test", "images"], "small: is named twice"),
+        (["small", "small", "-o", "out", "--test", "images"], "small: is given twice"),
         (
             ["small", "-o", "out", "--test", "images", "--try", "small"],
             "small: the box runs .tflite files; make one with tfsr convert.",
@@ -436,7 +436,7 @@ def test_names_are_as_short_as_tells_them_apart():
     paths = [Path("runs/a/best"), Path("runs/b/best"), Path("c.keras"), Path("d0.1")]
     assert names_of(paths) == ["a/best", "b/best", "c", "d0.1"]
     assert names_of([Path("c.keras"), Path("c.tflite")]) == ["c.keras", "c.tflite"]
-    with pytest.raises(InputError, match="c: is named twice"):
+    with pytest.raises(InputError, match="c: is given twice"):
         names_of([Path("c"), Path("d"), Path("c")])
 
 

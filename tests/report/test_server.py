@@ -51,7 +51,7 @@ def test_the_network_is_served_only_when_asked(folder):
 def test_a_port_that_is_taken(folder):
     with make_server(folder, port=0) as listening:
         port = listening.server_port
-        with pytest.raises(InputError, match=rf"--port {port}: cannot be used here"):
+        with pytest.raises(InputError, match=rf"port {port}: cannot be used here"):
             make_server(folder, port=port)
 
 

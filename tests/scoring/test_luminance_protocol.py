@@ -8,7 +8,7 @@ import tfsr
 from tfsr import metrics
 from tfsr.cli import main
 from tfsr.data import BenchmarkFolder, ImageCache, ImageSurvey, imresize, read_image
-from tfsr.data.degradation import Enlarged
+from tfsr.data.degradations import Enlarged
 from tfsr.data.sampler import degraded_patch
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import (
@@ -117,7 +117,7 @@ def test_a_network_of_colours_has_no_luma_protocol(run, tmp_path, photographs):
     tfsr.models.carn(2, filters=4, blocks=1, units=1).save(file)
     code, _, err = run("evaluate", file, photographs, "--protocol", "luma")
     assert code == 2
-    assert "is for networks of Y" in err
+    assert "only networks of luma" in err
 
 
 def test_converts_to_int8_in_colour(
@@ -137,7 +137,7 @@ def test_converts_to_int8_in_colour(
     assert "RGB" in facts["metadata"]["input"]
     code, _, err = run("evaluate", file, photographs, "--protocol", "luma")
     assert code == 2
-    assert "is for networks of Y" in err
+    assert "only networks of luma" in err
 
 
 # SCN, Table 1: bicubic's column.

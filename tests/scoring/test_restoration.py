@@ -9,7 +9,8 @@ from PIL import Image
 import tfsr
 from tfsr import metrics
 from tfsr.data import JPEG, BenchmarkFolder, Chain, GaussianNoise, read_image
-from tfsr.data.degradation import BICUBIC, DEGRADATIONS
+from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradations import DEGRADATIONS
 from tfsr.models import carn_m
 from tfsr.tflite import metadata
 from tfsr.upscaling.jobs import LUMA
@@ -275,7 +276,7 @@ def test_convert_of_a_bare_file_is_told_the_task(
     code, _, err = run(*convert, "-o", file)
     assert (code, err) == (
         2,
-        f"tfsr: {bare}: does not say what it restores; give --noise SIGMA or --jpeg Q, "
+        f"tfsr: {bare}: does not say what it restores; give a degradation (--noise "
         "or its run folder.\n",
     )
     verified = report(*convert, "--jpeg", 20, "-o", file)
@@ -378,7 +379,7 @@ def enlarger(tmp_path_factory):
         (("evaluate", "bicubic", "{images}", "--scale", "1"), "2 or more"),
         (
             ("evaluate", "bicubic", "{images}", "--scale", "2", "--seed", "5"),
-            "bicubic: enlarges; --uint8 and --seed",
+            "bicubic: enlarges clean LR; --uint8 and --seed",
         ),
         (
             ("upscale", "{images}", "-o", "o", "--model", "{run}"),
@@ -395,7 +396,7 @@ def enlarger(tmp_path_factory):
         ),
         (
             ("evaluate", "{run}", "{images}", "--jpeg", "10", "--uint8"),
-            "--uint8: is for noise",
+            "--uint8 is for noise",
         ),
     ],
 )

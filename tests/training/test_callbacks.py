@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from tfsr.errors import InputError
-from tfsr.training.callbacks import RunLog, StopInTime
+from tfsr.training.callbacks import RunLog, TimeLimit
 
 
 def test_the_curve_shows_the_stages_of_a_cascade(tmp_path, figures):
@@ -47,7 +47,7 @@ def test_later_rows_of_a_killed_run_are_dropped(tmp_path):
         (["1,3,30,30", "2,2,31,31,5", "3,1,31,31"], "damaged"),
         (["1,3,30,30", "2,x,31,31", "3,1,31,31"], "damaged .*'x'"),
         (["1,3,30,30", "inf,2,31,31", "3,1,31,31"], "damaged"),
-        (["1,3,30,30", "2,nan,31,31", "3,1,31,31"], "damaged; a value is no number"),
+        (["1,3,30,30", "2,nan,31,31", "3,1,31,31"], "damaged; a value is not a number"),
     ],
 )
 def test_a_log_without_every_completed_epoch_is_refused(tmp_path, rows, message):
@@ -67,7 +67,7 @@ def test_a_log_that_is_missing_or_lacks_a_column_is_refused(tmp_path):
 def test_epochs_end_in_time(monkeypatch, capsys):
     clock = iter([0, 0, 100, 100, 180, 180, 240])  # seconds: made, then epochs
     monkeypatch.setattr("time.monotonic", lambda: next(clock))
-    stop = StopInTime(minutes=5)
+    stop = TimeLimit(minutes=5)
     stop.set_params({"epochs": 9})
     stop.set_model(SimpleNamespace(stop_training=False))
     for epoch in range(3):
@@ -77,5 +77,5 @@ def test_epochs_end_in_time(monkeypatch, capsys):
     assert stop.model.stop_training  # at 240 s, as an epoch may last 100
     assert capsys.readouterr().err == (
         "time is up after epoch 3 of 9, each of up to 2 min; "
-        "the same command goes on.\n"
+        "the same command resumes it.\n"
     )

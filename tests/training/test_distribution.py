@@ -16,7 +16,7 @@ import pytest
 from tfsr.errors import InputError
 from tfsr.training import distribution, keras_20585, read_config, train
 from tfsr.training.callbacks import read_log
-from tfsr.training.states import completed_epochs
+from tfsr.training.checkpoints import completed_epochs
 
 EPOCHS, STEPS, WORKERS = 5, 10, 3
 LIMIT = 300  # seconds, after which a process that hangs is killed
@@ -58,7 +58,7 @@ CLIPPED = """
 import keras
 import numpy as np
 from tfsr.training import distribution
-from tfsr.training.fit import Batches
+from tfsr.training.pipeline import Batches
 
 class Sampler:
     def draw(self, step, part, parts):
@@ -193,7 +193,7 @@ def test_clipping_averages_and_overflow_are_of_the_global_batch():
     assert output.splitlines() == [
         "[train] batch is 3, which 2 replicas cannot share equally; "
         "take a multiple of 2.",
-        "2 replicas cannot accumulate gradients or take several steps an execution; "
+        "2 replicas cannot accumulate gradients or take several steps per execution; "
         f"raise batch instead, or set strategy single (Keras {keras.__version__}).",
     ]
 
@@ -275,7 +275,7 @@ def test_a_cluster_of_one_is_a_single_machine(monkeypatch):
 def test_another_keras_is_refused(monkeypatch):
     monkeypatch.setattr(keras_20585.keras, "__version__", "3.99.0")
     message = r"works with Keras 3\.14 and 3\.15, not 3\.99\.0: pip install"
-    with pytest.raises(InputError, match=message), keras_20585.mended():
+    with pytest.raises(InputError, match=message), keras_20585.patched_keras():
         pass
 
 

@@ -20,8 +20,18 @@ from tfsr.data import BenchmarkFolder, imresize
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.graph.complexity import params
 from tfsr.scoring.evaluation import evaluate
-from tfsr.training import callbacks, dry_run, fit, read_config, recipe, train
-from tfsr.training.fit import Batches
+from tfsr.training import (
+    callbacks,
+    compiling,
+    dry_run,
+    fit,
+    read_config,
+    run_folder,
+    train,
+)
+from tfsr.training import images as training_images
+from tfsr.training.compiling import build_trainee
+from tfsr.training.pipeline import Batches
 from tfsr.upscaling.upscalers import KerasUpscaler
 
 EPOCHS, STEPS = 2, 3
@@ -223,7 +233,7 @@ def test_averaged_weights_are_validated_and_saved(
 
 @pytest.mark.usefixtures("untraced")
 def test_mixed_precision_saves_a_float32_model(make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
+    monkeypatch.setattr(compiling, "is_fast", lambda precision: True)
     config = make_config(train__mixed_precision="bfloat16", train__epochs=1)
     train(config, tmp_path / "run")
     model = tfsr.load_model(tmp_path / "run")
@@ -232,16 +242,16 @@ def test_mixed_precision_saves_a_float32_model(make_config, tmp_path, monkeypatc
 
 @pytest.mark.usefixtures("untraced")
 def test_training_falls_back_to_float32(make_config, tmp_path, monkeypatch, capsys):
-    for module in (fit, recipe):
+    for module in (fit, compiling):
         monkeypatch.setattr(module, "is_fast", lambda precision: False)
     dtypes = []
 
     def record(model, config):
-        trainee = recipe.build_trainee(model, config)
+        trainee = build_trainee(model, config)
         dtypes.append(trainee.get_layer("head").compute_dtype)
         return trainee
 
-    monkeypatch.setattr(fit, "build_trainee", record)
+    monkeypatch.setattr(compiling, "build_trainee", record)
     config = make_config(train__mixed_precision="bfloat16", train__epochs=1)
     train(config, tmp_path / "run")
     assert dtypes == ["float32"]
@@ -278,7 +288,7 @@ def test_the_time_to_go_is_said(make_config, tmp_path, capsys, at_once):
     config = make_config(train__steps_per_execution=at_once, **options)
     train(config, tmp_path / "run")
     said = re.findall(
-        r"about (\d+) s to go, ([\d.]+) s a batch", capsys.readouterr().err
+        r"about (\d+) s to go at ([\d.]+) s per batch", capsys.readouterr().err
     )
     assert len(said) == 1
     left, step = map(float, said[0])
@@ -316,9 +326,7 @@ def test_fine_tuning_begins_with_what_fits(
 
 
 def test_fine_tuning_from_what_does_not_fit(run, make_config, tmp_path):
-    with pytest.raises(
-        InputError, match=r"no layer has a name .*head \(other shapes\)"
-    ):
+    with pytest.raises(InputError, match=r"no layer matches .*head \(other shapes\)"):
         train(
             make_config(model__filters=4, model__scale=4, train__init_from=run[0]),
             tmp_path / "run",
@@ -595,7 +603,7 @@ def test_another_config_in_the_same_folder_is_an_error(run, make_config):
     message = (
         r"run: holds a run of another config, which differs in model\.units, train"
     )
-    with pytest.raises(InputError, match=message + r"\.batch; give a new --out"):
+    with pytest.raises(InputError, match=message + r"\.batch; give a new `out`"):
         train(make_config(train__batch=3, train__epochs=3, model__units=2), run[0])
     assert {f: f.stat().st_mtime_ns for f in run[0].iterdir()} == before
 
@@ -644,7 +652,7 @@ def test_a_builder_that_refuses_names_the_file_given(make_config, tmp_path):
 def test_two_trainings_at_once_are_an_error(run, make_config):
     before = {f: f.stat().st_mtime_ns for f in run[0].iterdir()}
     with (
-        files.locked(run[0] / fit.LOCK),
+        files.locked(run[0] / run_folder.LOCK),
         pytest.raises(InputError, match=r"run: another training is running there\."),
     ):
         train(make_config(), run[0])
@@ -665,8 +673,8 @@ def test_what_a_killed_training_left_is_removed(run, make_config, tmp_path):
 
 
 def test_a_folder_with_only_a_lock_is_free(make_config, tmp_path):
-    (tmp_path / fit.LOCK).touch()  # killed before the config was written
-    assert fit.check_free(tmp_path, make_config()) == []
+    (tmp_path / run_folder.LOCK).touch()  # killed before the config was written
+    assert run_folder.check_free(tmp_path, make_config()) == []
 
 
 def test_a_folder_that_is_no_run_is_an_error(make_config, tmp_path):
@@ -703,11 +711,11 @@ def test_data_that_cannot_be_used(make_config, tmp_path, overrides, message):
 
 
 def test_mistakes_show_before_the_cache_is_built(make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "ImageCache", Mock(side_effect=AssertionError))
+    monkeypatch.setattr(training_images, "ImageCache", Mock(side_effect=AssertionError))
     monkeypatch.setattr(callbacks.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="nowhere: not a folder"):
         train(make_config(data__val="nowhere"), tmp_path / "run")
-    with pytest.raises(InputError, match="--tensorboard: needs pip install"):
+    with pytest.raises(InputError, match="TensorBoard needs pip install"):
         train(make_config(), tmp_path / "run", tensorboard=True)
 
 

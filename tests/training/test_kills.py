@@ -21,7 +21,7 @@ from tfsr import files
 from tfsr.models import srresnet
 from tfsr.training import read_config
 from tfsr.training.callbacks import read_log
-from tfsr.training.states import completed_epochs
+from tfsr.training.checkpoints import completed_epochs
 
 ROUNDS = int(os.environ.get("FUZZ", "1"))
 EPOCHS = 6 * ROUNDS + 3

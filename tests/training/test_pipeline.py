@@ -6,7 +6,7 @@ import pytest
 from tfsr.data import GaussianNoise, ImageCache, PatchSampler
 from tfsr.data.degradation import BICUBIC
 from tfsr.training import pipeline
-from tfsr.training.fit import Batches
+from tfsr.training.pipeline import Batches
 
 
 @pytest.fixture

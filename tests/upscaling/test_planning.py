@@ -51,7 +51,7 @@ def test_plan_replaces_no_link_to_nothing(tmp_path):
     (source / "a.png").touch()
     (out / "a.png").symlink_to(tmp_path / "missing")
     for arguments in ((source, out), (source / "a.png", out / "a.png")):
-        with pytest.raises(InputError, match=r"out/a\.png: .*--overwrite replaces it"):
+        with pytest.raises(InputError, match=r"out/a\.png: .*`overwrite` replaces it"):
             plan(*arguments)
         ((job,), _) = plan(*arguments, overwrite=True)
         assert job.target == out / "a.png"
@@ -100,5 +100,5 @@ def test_shards_share_the_files_whatever_is_done(tmp_path):
     stems = [[job.source.stem for job in jobs] for jobs, _ in parts]
     assert stems == [["c", "e"], ["b", "d"]]
     assert [done for _, done in parts] == [1, 0]
-    with pytest.raises(InputError, match="--shard are for folders"):
+    with pytest.raises(InputError, match="`shard` are for folders"):
         plan(source / "a.png", tmp_path / "x.png", shard=Shard(1, 2))

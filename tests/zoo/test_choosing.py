@@ -165,7 +165,9 @@ def test_a_network_for_the_channels_of_a_file_is_preferred(folder, monkeypatch):
     ],
 )
 def test_what_no_model_restores(folder, name, found):
-    with pytest.raises(InputError, match=f"{name}: {found}, which no model") as raised:
+    with pytest.raises(
+        InputError, match=f"{name}: {found}, for which tfsr has no model"
+    ) as raised:
         restorer_of(name)
     assert "restore_jpeg (JPEG of quality 5 to 95)" in str(raised.value)
     assert "denoise (noise of sigma 0 to 50)" in str(raised.value)

@@ -122,7 +122,7 @@ def test_no_model_for_the_scale(tmp_path, capsys):
     Image.fromarray(np.zeros((8, 10, 3), np.uint8)).save(tmp_path / "photo.png")
     files = [str(tmp_path / name) for name in ("photo.png", "large.png")]
     assert main(["upscale", files[0], "-o", files[1], "--scale", "7"]) == 2
-    assert "--scale 7: tfsr has models for x2, x3, x4" in capsys.readouterr().err
+    assert "x2, x3, x4, not for x7; give a --model" in capsys.readouterr().err
 
 
 def test_every_model_that_comes_along_is_whole():
@@ -160,7 +160,7 @@ def released_networks():
 
 @pytest.mark.parametrize(("network", "scale"), released_networks())
 def test_pure_colours_stay_pure_in_8_bits(network, scale):
-    converted = load_upscaler(released.in_8_bits(network, scale))
+    converted = load_upscaler(released.int8_name(network, scale))
     errors = flat_field_error(converted, load_upscaler(network, scale))
     assert max(errors.values()) <= MAX_FLAT_FIELD_ERROR, errors
 

@@ -39,7 +39,7 @@ def measure(models: dict[str, Path], size: tuple[int, int], kept: Path) -> dict:
                 report["file"] = name
         return {**timed, "profiles": profiles}
 
-    measured = files.kept(kept, subject, make)
+    measured = files.cached_json(kept, subject, make)
     sizes = {result["size"] for result in measured["results"]}
     return {
         "device": measured["device"],

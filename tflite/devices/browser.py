@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tfsr.data.degradation import BICUBIC, from_table
+from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradations import from_table
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_bytes, write_text
 from tfsr.tflite.devices.delegates import forms

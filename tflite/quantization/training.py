@@ -20,7 +20,7 @@ from tfsr.tflite.quantization.calibration import (
 )
 from tfsr.tflite.quantization.saturation import saturated_images
 from tfsr.training import Config, train
-from tfsr.training.fit import check_channels, unpacked
+from tfsr.training.images import check_channels, unpacked
 from tfsr.zoo.loading import load_model, weights_sha256
 
 STARTED_FROM = "float.sha256"  # file in the run folder: digest of the float weights
@@ -87,7 +87,7 @@ def quantize_train(
         config,
         builder=build,
         teacher=teach if options.target == "float" else None,
-        drawn=saturated_images(model.inputs[0].shape[-1]),
+        synthetic=saturated_images(model.inputs[0].shape[-1]),
     )
     callbacks = [
         FreezeRanges(round(config.train.epochs * options.learn_ranges)),
@@ -148,6 +148,6 @@ def _patches(config, scale):
         training_files(data.train, data.exclude),
         scale,
         data.channels,
-        degradation=data.task.in_8_bits(),
+        degradation=data.task.rounded(),
     )
     return with_saturated(calibration_patches(folder))

@@ -1,4 +1,4 @@
 """A site that enlarges and restores photos on the visitor's own device.
 
-Its box, which takes a photo and runs a model on it, is the report's too.
+The report uses its box too, which takes a photo and runs a model on it.
 """

@@ -15,10 +15,10 @@ SCRIPTS = (
 
 
 def html() -> str:
-    """Returns the element that `box.js` fills, for a page that loads it and box.css.
+    """Returns the HTML element that `box.js` fills; its page loads it and box.css.
 
-    The page also has an element with the id `box-absent`, which is shown where the box
-    cannot run and removed where it does.
+    The page must have an element with the id `box-absent` too: a notice that the box
+    cannot run, which the script removes where it can.
     """
     return asset("box.html")
 
@@ -34,7 +34,7 @@ def write_box(
     package: str | Path | None,
     choice: dict | None = None,
 ) -> list[dict]:
-    """Writes what the box loads: scripts, style, models and LiteRT.js.
+    """Writes the files that the box loads: scripts, style, models and LiteRT.js.
 
     Args:
         out: The folder to write to, made if missing.

@@ -7,11 +7,11 @@ from PIL import Image, ImageDraw
 from tfsr.files import replacing
 
 DARK, LIGHT = "#0b3d75", "#8cc4ff"
-MASKABLE = "icon_512_maskable.png"  # full to its edge, which systems cut in their shape
+MASKABLE = "icon_512_maskable.png"  # filled to its edges; systems crop it
 ROUNDED = {"icon_192.png": 192, "icon_512.png": 512}
-SIDES = {**ROUNDED, "icon_180.png": 180, MASKABLE: 512}  # iOS rounds that of 180 itself
+SIDES = {**ROUNDED, "icon_180.png": 180, MASKABLE: 512}  # iOS rounds the one of 180
 CELLS = 12  # large pixels on a side
-FINE = 4  # times the side that edges are drawn at
+FINE = 4  # oversampling of the edges
 
 
 def draw_icons(out: str | Path) -> None:
@@ -26,7 +26,7 @@ def _icon(side, rounded):
     large = side * FINE
     icon = Image.new("RGBA", (large, large), DARK)
     draw = ImageDraw.Draw(icon)
-    # Within the inner 80 %, which every mask leaves.
+    # Within the inner 80 %, which no mask cuts.
     box = (0.2 * large, 0.2 * large, 0.8 * large, 0.8 * large)
     draw.ellipse(box, fill=LIGHT)
     coarse = icon.resize((CELLS, CELLS), Image.Resampling.BOX)

@@ -1,4 +1,4 @@
-"""The site: the box, and what makes a page of it that installs and works offline."""
+"""Writes the site: a page with the box, which can be installed and works offline."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from tfsr.zoo import choosing, released
 
 NAME = "tfsr"
 RUNTIME = (
-    "box/litert/litert_wasm"  # 10 MB for each kind of browser: kept when asked for
+    "box/litert/litert_wasm"  # 10 MB for each kind of browser: stored on first use
 )
 PAGES = ("palette.css", "page.css", "page.js", "service_worker.js")
 
@@ -30,8 +30,8 @@ def write_site(
         package: As for `tfsr.tflite.devices.browser.find_package`.
 
     Returns:
-        `models`, the names of those on the site; `files`, how many there are; and
-        `size_bytes`, what they take together.
+        `models` (the names), `files` (the number of files) and `size_bytes` (their
+        total size).
 
     Raises:
         InputError: If a model cannot run in a browser, or LiteRT.js is missing.
@@ -78,7 +78,7 @@ def _manifest():
 
 
 def _written(out):
-    """Returns the files of the site, without what else may lie in its folder."""
+    """Returns the files of the site, without others in its folder."""
     names = ("index.html", "manifest.webmanifest", *PAGES, *icons.SIDES)
     inside = sorted(file for file in (out / "box").rglob("*") if file.is_file())
     return [*(out / name for name in names), *inside]
@@ -95,7 +95,7 @@ def _write_list(out, written):
     digest = hashlib.sha256()
     for file in written:
         digest.update(file.read_bytes())
-    # As the worker asks for models: by JavaScript's encodeURIComponent.
+    # Encoded as by JavaScript's encodeURIComponent, as the worker asks for them.
     names = [quote(file.relative_to(out).as_posix(), "/!'()*") for file in written]
     facts = {
         "version": digest.hexdigest()[:16],

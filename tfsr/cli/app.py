@@ -12,7 +12,7 @@ def add(command):
         type=known_model,
         nargs="*",
         metavar="FILE.tflite",
-        help="the models of the site; by default the released ones in int8",
+        help="models for the site; by default the released int8 models",
     )
     app.add_argument(
         "-o", "--out", required=True, metavar="DIR", help="the folder of the site"

@@ -11,9 +11,10 @@ KERAS_MODEL_HELP = "a run folder, a .keras file or a released model's name"
 
 
 def known_model(text):
-    """Returns a MODEL argument, or the file of the released model that it names.
+    """Returns the file of the released model that a MODEL argument names.
 
-    A name that has a network for each scale is returned as it is.
+    Other arguments, and names that have a network for each scale, are returned as they
+    are.
     """
     try:
         return text if released.by_scale(text) else str(released.find(text))
@@ -27,7 +28,7 @@ def with_json(command):
         nargs="?",
         const="-",
         metavar="FILE",
-        help="write the result as JSON; without FILE print only that",
+        help="write the result as JSON to FILE; without FILE, print JSON only",
     )
 
 
@@ -36,15 +37,15 @@ def with_shard(command, pieces):
         "--shard",
         type=_shard,
         metavar="I/N",
-        help=f"take every N-th of the {pieces} from the I-th on, as the other machines "
-        "take the others; without it the same command joins what they made",
+        help=f"do share I of N of the {pieces} and leave the others to other machines; "
+        "then run the command without it to join the results",
     )
 
 
 def _shard(text):
     index, _, count = text.partition("/")
     if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, as 1/4 to 4/4")
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N, such as 1/4")
     return Shard(int(index), int(count))
 
 
@@ -54,13 +55,15 @@ def with_overrides(command):
         action="append",
         default=[],
         metavar="SECTION.KEY=VALUE",
-        help="override a value of the config, of every config if there are several",
+        help="override a value of the config, or of all configs",
     )
 
 
 def with_tensorboard(command):
     command.add_argument(
-        "--tensorboard", action="store_true", help="logs with pictures for TensorBoard"
+        "--tensorboard",
+        action="store_true",
+        help="write logs with pictures for TensorBoard",
     )
 
 
@@ -68,13 +71,16 @@ def with_litert_js(command):
     command.add_argument(
         "--litert-js",
         metavar="DIR",
-        help="where npm install @litertjs/core@2.5.3 was run; here by default",
+        help="where npm install @litertjs/core@2.5.3 was run; this folder by default",
     )
 
 
 def with_lr_size(command):
     command.add_argument(
-        "--size", type=size, metavar="HxW", help="LR size; for 1280x720 HR by default"
+        "--size",
+        type=size,
+        metavar="HxW",
+        help="LR size; by default the one for 1280x720 HR",
     )
 
 
@@ -84,7 +90,7 @@ def with_dynamic_size(command):
         type=size,
         default=(180, 320),
         metavar="HxW",
-        help="input of dynamic .tflite files in benchmarks; 180x320 by default",
+        help="input size of dynamic .tflite files in benchmarks; 180x320 by default",
     )
 
 
@@ -93,7 +99,8 @@ def with_degradation(command):
 
 
 def _degradations(command):
-    from tfsr.data.degradation import BICUBIC, DEGRADATIONS
+    from tfsr.data.degradation import BICUBIC
+    from tfsr.data.degradations import DEGRADATIONS
 
     def asked(kind):
         def parse(text):
@@ -112,8 +119,8 @@ def _degradations(command):
                 action="append",
                 dest="degradations",
                 metavar=kind.option.metavar,
-                help=f"restore from {kind.option.help}, of enlarged images from LR so "
-                "degraded, in the order given; what the model was made for by default",
+                help=f"degrade the input by {kind.option.help}; several options apply "
+                "in their order; by default as the model was trained",
             )
 
     command.add_argument(
@@ -121,12 +128,12 @@ def _degradations(command):
         action="append_const",
         const=BICUBIC,
         dest="degradations",
-        help="enlarge LR that is bicubic and clean, whatever the model was made for",
+        help="score on clean bicubic LR, whatever the model was trained on",
     )
 
 
 def degradation_asked(options):
-    """Returns the degradation that options such as `--jpeg` ask for, None without."""
+    """Returns the degradation that options such as `--jpeg` ask for, or None."""
     from tfsr.data.degradation import chain
 
     return chain(options.degradations) if options.degradations else None
@@ -151,7 +158,7 @@ def _metrics(command):
         "--metrics",
         type=names,
         metavar="NAME[,NAME...]",
-        help=f"of {', '.join(METRICS)}; by default {','.join(DEFAULT)}, and what "
+        help=f"any of {', '.join(METRICS)}; by default {','.join(DEFAULT)} and what "
         "papers add for the degradation",
     )
 
@@ -165,7 +172,9 @@ def whole(text):
 def size(text):
     height, _, width = text.partition("x")
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, as 180x320")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not HEIGHTxWIDTH, such as 180x320"
+        )
     return int(height), int(width)
 
 

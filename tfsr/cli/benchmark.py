@@ -4,6 +4,7 @@ from tfsr.cli.arguments import (
     known_model,
     positive,
     positives,
+    whole,
     with_dynamic_size,
     with_json,
 )
@@ -26,7 +27,7 @@ def add(command):
     )
     benchmark.add_argument("--runs", type=positive, default=30, help="timed runs")
     benchmark.add_argument(
-        "--warmup", type=positive, default=3, metavar="N", help="runs before those"
+        "--warmup", type=whole, default=3, metavar="N", help="runs before those"
     )
     benchmark.add_argument(
         "--profile", action="store_true", help="time every operator as well"
@@ -38,40 +39,48 @@ def add(command):
     benchmark.add_argument(
         "--delegate",
         metavar="D",
-        help="run on this machine's gpu, or gpu:float32, instead of its CPU",
+        help="run on gpu or gpu:float32 of this machine, instead of its CPU",
     )
     benchmark.add_argument(
         "--software-driver",
         action="store_true",
-        help="time a GPU that is none, which says nothing of real ones",
+        help="also time a software driver, which says nothing about real GPUs",
     )
     with_json(benchmark)
     phone = benchmark.add_argument_group("on a phone (see tflite/README.md)")
-    phone.add_argument("--android", action="store_true", help="on a phone, over adb")
-    phone.add_argument("--serial", metavar="S", help="which, if there are several")
+    phone.add_argument(
+        "--android", action="store_true", help="benchmark on a phone, over adb"
+    )
+    phone.add_argument(
+        "--serial",
+        metavar="S",
+        help="serial number of the phone, if several are connected",
+    )
     phone.add_argument(
         "--tool", metavar="FILE", help="TensorFlow Lite's or LiteRT's benchmark_model"
     )
     phone.add_argument(
         "--delegates",
         metavar="LIST",
-        help="of cpu, gpu, gpu:float32, npu:FOLDER and external:LIBRARY; cpu,gpu by "
+        help="any of cpu, gpu, gpu:float32, npu:FOLDER, external:LIBRARY; cpu,gpu by "
         "default",
     )
     phone.add_argument(
-        "--image", metavar="IMG", help="input of the models; a photograph by default"
+        "--image",
+        metavar="IMG",
+        help="input image of the models; a photograph by default",
     )
     phone.add_argument(
         "--timeout",
         type=positive,
         metavar="SECONDS",
-        help="for one model on one delegate; 600 by default",
+        help="time limit for one model on one delegate; 600 by default",
     )
     phone.add_argument(
         "--cool",
         type=positive,
         metavar="SECONDS",
-        help="to wait at most while the phone is warm; 120 by default",
+        help="longest wait for a warm phone to cool; 120 by default",
     )
 
 
@@ -131,7 +140,7 @@ def _on_phone(options):
     report = {}
     try:
         benchmark(options.files, what, report, options.serial)
-    finally:  # what was measured is kept, whatever happened then
+    finally:  # keeps the measurements, whatever happens
         failures = report.get("failures", [])
         for f in failures:
             say(f"{f['file']}, {f['delegate']}, {f['threads']} threads: {f['error']}.")

@@ -10,7 +10,7 @@ from tfsr.cli.arguments import (
     with_json,
 )
 from tfsr.cli.delegates import delegates_of
-from tfsr.cli.output import present, say
+from tfsr.cli.output import naming_options, present, say
 from tfsr.cli.verification import check, loss_line, with_picture
 from tfsr.tflite.formats import FORMATS
 
@@ -26,21 +26,21 @@ def add(command):
         type=sizes,
         default=[None],
         metavar="HxW[,HxW...]|dynamic",
-        help="of the input, height x width; dynamic by default",
+        help="size of the input, height x width; dynamic by default",
     )
     convert.add_argument("--format", required=True, choices=list(FORMATS))
     convert.add_argument(
         "--calibrate",
         metavar="FOLDER",
-        help=f"images for the ranges of {' and '.join(calibrated)}",
+        help=f"images that set the ranges of {' and '.join(calibrated)}",
     )
     convert.add_argument(
         "--in-float",
         type=lambda text: text.split(","),
         default=[],
         metavar="LAYER[,LAYER...]",
-        help=f"what {' and '.join(in_float)} leaves in float32, by the names of tfsr "
-        "sensitivity",
+        help=f"layers that {' and '.join(in_float)} leaves in float32, as tfsr "
+        "sensitivity names them",
     )
     convert.add_argument(
         "--fine-sums",
@@ -48,11 +48,13 @@ def add(command):
         help=f"{' and '.join(in_float)} with sums as convolutions: for networks with "
         "many, such as scn",
     )
-    convert.add_argument("--verify", metavar="FOLDER", help="images to measure loss on")
+    convert.add_argument(
+        "--verify", metavar="FOLDER", help="images to measure the loss on"
+    )
     convert.add_argument(
         "--no-lowering",
         action="store_true",
-        help="as TensorFlow's converter has it, for comparison",
+        help="do not rewrite the network before it is converted, for comparison",
     )
     convert.add_argument(
         "--max-loss", type=float, metavar="DB", help="exit with 1 above this loss"
@@ -60,7 +62,7 @@ def add(command):
     convert.add_argument(
         "--compile",
         metavar="qualcomm:SOC",
-        help="write it compiled for that NPU too, beside the plain file",
+        help="also write the file compiled for this NPU",
     )
     with_degradation(convert)
     with_picture(convert)
@@ -90,7 +92,7 @@ def run(options):
     reports = report.get("files", [report])
     for of_file in reports:
         for note in of_file.pop("notes"):
-            say(note)
+            say(naming_options(note, options))
     lines = [
         f"{r['file']}: {r['size_bytes'] / 1000:.0f} KB, {loss_line(r)}" for r in reports
     ]
@@ -100,6 +102,6 @@ def run(options):
     if code:
         advice = "; longer training loses less, and so may --calibrate"
         if FORMATS[options.format].is_float:
-            advice = ""  # what differs are the sizes, or a limit that none meets
+            advice = ""  # no format would lose less
         say(f"{options.out}: kept{advice}.")
     return code

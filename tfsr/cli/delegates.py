@@ -1,10 +1,10 @@
-"""Delegates that a command is asked for."""
+"""Delegates in the arguments of commands."""
 
 from tfsr.cli.output import say
 
 
 def delegates_of(names):
-    """Returns delegates by name, after what their users must know is said."""
+    """Returns the named delegates; prints the notices that their users must know."""
     from tfsr.tflite.devices.delegates import Delegate
 
     delegates = [Delegate(name) for name in names]

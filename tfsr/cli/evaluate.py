@@ -20,7 +20,7 @@ from tfsr.errors import InputError
 from tfsr.scoring.protocols import PROTOCOLS, usual
 from tfsr.shards import Shard
 
-# Options that change no score, or are checked by their content.
+# Options that change no score, or that `_subject` identifies by their content.
 NOT_ASKED = (
     *("run", "makes_folders", "quiet", "json", "picture", "shard"),
     *("model", "folder"),
@@ -32,7 +32,7 @@ def add(command):
     evaluate.add_argument(
         "model",
         type=known_model,
-        help=f"{MODEL_HELP}, or the words bicubic or input for what it betters",
+        help=f"{MODEL_HELP}, or one of the baselines, bicubic or input",
     )
     evaluate.add_argument(
         "folder", help="images, or HR/ and LR/ or LR_bicubic/X2, X3, X4"
@@ -42,41 +42,45 @@ def add(command):
     evaluate.add_argument(
         "--uint8",
         action="store_true",
-        help="clip and round noisy images to 8 bits; int8 models get them so anyway",
+        help="clip and round noisy images to 8 bits, as always for int8 models",
     )
     evaluate.add_argument(
-        "--seed", type=whole, default=0, metavar="N", help="of the noise; 0 by default"
+        "--seed",
+        type=whole,
+        default=0,
+        metavar="N",
+        help="seed of the noise; 0 by default",
     )
     evaluate.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        help="what is scored; by default colour or gray as the model has it; luma, of "
-        "bicubic and of luminance networks, rounds nothing; sr_rgb, of DIV2K, shaves "
-        "6 pixels more than the scale",
+        help="by default the one for the model's channels; luma is for bicubic and "
+        "luminance networks, and rounds nothing; sr_rgb is DIV2K's, with a border of "
+        "the scale and 6 pixels",
     )
     evaluate.add_argument(
         "--rescale",
         type=_factor,
         default=1,
         metavar="FACTOR",
-        help="shrink the HR images first, by 0.8, 0.6 or 0.5 in the MS3-Conv paper",
+        help="shrink the HR images first; the MS3-Conv paper has 0.8, 0.6 and 0.5",
     )
     evaluate.add_argument(
         "--self-ensemble",
         action="store_true",
-        help="average over the eight flips and turns",
+        help="average over the eight flips and rotations",
     )
     evaluate.add_argument(
         "--picture",
         type=png,
         metavar="FILE.png",
-        help="the worst and the median image before and after, whole and a crop",
+        help="draw the worst and the median image before and after, whole and cropped",
     )
     with_metrics(evaluate)
     evaluate.add_argument(
         "--ifc",
         action="store_true",
-        help="add ifc, the information fidelity criterion, which needs pyrtools",
+        help="add the information fidelity criterion, which needs pyrtools",
     )
     evaluate.add_argument(
         "--border",
@@ -121,13 +125,13 @@ def run(options):
 
 
 def _check_options(options):
-    """Raises an `InputError` on what can be told before the model is loaded."""
+    """Raises an `InputError` on mistakes that show before the model is loaded."""
     if options.picture and "psnr" not in (options.metrics or ("psnr",)):
         raise InputError("--picture: shows images by PSNR; add psnr to --metrics.")
     if options.shard and (options.json in (None, "-") or options.picture):
         raise InputError(
             f"--shard {options.shard}: wants --json FILE, beside which the scores of "
-            "all shards are kept, and no --picture."
+            "all shards are stored, and no --picture."
         )
     if not Path(options.folder).is_dir():
         raise InputError(f"{options.folder}: not a folder of images.")
@@ -152,13 +156,13 @@ def _images(options, upscaler, protocol):
     )
     if options.shard and options.shard.count > len(folder):
         raise InputError(
-            f"--shard {options.shard}: {options.folder} has {len(folder)} images alone."
+            f"--shard {options.shard}: {options.folder} has only {len(folder)} images."
         )
     return folder
 
 
 def _text(options, folder, report):
-    """Returns the report as a table of images, below a line on what was scored."""
+    """Returns the report as a table, below a line that names model, task and folder."""
     from tfsr.data.degradation import task_name
 
     names = list(report["mean"])
@@ -175,7 +179,7 @@ def _text(options, folder, report):
 
 
 def _scores(options, upscaler, folder, names):
-    """Returns the report on a shard, or on all: of shards scored before, or anew."""
+    """Returns the report on one shard, or on the folder: joined from shards, or new."""
     from tfsr import files
     from tfsr.scoring.evaluation import evaluate, join
 
@@ -183,7 +187,7 @@ def _scores(options, upscaler, folder, names):
         part = folder.part(shard)
         subject = _subject(options, upscaler, part, shard)
         score = make and (lambda: make(upscaler, part, names))
-        return files.kept(shard.file(options.json), subject, score)
+        return files.cached_json(shard.file(options.json), subject, score)
 
     if options.shard:
         parts = [kept(options.shard, evaluate)]
@@ -203,7 +207,7 @@ def _scores(options, upscaler, folder, names):
 
 
 def _subject(options, upscaler, part, shard):
-    """Returns what the scores of a shard are of."""
+    """Returns the model, images and options that identify a shard's scores."""
     from tfsr import files
     from tfsr.zoo import released
 
@@ -220,7 +224,7 @@ def _subject(options, upscaler, part, shard):
 
 
 def _protocol_name(options, folder):
-    """Returns the name of the protocol; an `InputError` says if it does not suit."""
+    """Returns the name of the protocol; raises an `InputError` if it does not suit."""
     name = options.protocol or usual(folder.scale, folder.channels)
     if not PROTOCOLS[name].suits(folder.scale, folder.channels):
         raise InputError(

@@ -7,18 +7,20 @@ from tfsr.errors import or_input_error
 
 
 def add(command):
-    inspect = command("inspect", run, "What a converted model is and runs.")
+    inspect = command(
+        "inspect", run, "Show what a converted model is, and where it runs."
+    )
     inspect.add_argument("file", type=known_model, metavar="FILE.tflite")
     inspect.add_argument(
         "--delegates",
         metavar="LIST",
-        help="say what each of them takes: cpu, gpu, qualcomm:SOC (as SM8650)",
+        help="show what each of these delegates takes: cpu, gpu, qualcomm:SOC (SM8650)",
     )
     with_json(inspect)
 
 
 def run(options):
-    from tfsr.data.degradation import from_table
+    from tfsr.data.degradations import from_table
     from tfsr.tflite.devices.delegates import ask
     from tfsr.tflite.runtime import inspect
 
@@ -28,7 +30,11 @@ def run(options):
     metadata = {**report["metadata"]}
     metadata["size"] = metadata["size"] or "dynamic"
     if "degradation" in metadata:
-        metadata["degradation"] = or_input_error(from_table, metadata["degradation"])
+        table = metadata["degradation"]
+        if table is None:
+            metadata["degradation"] = "unknown"
+        else:
+            metadata["degradation"] = or_input_error(from_table, table)
     facts = [f"{key}: {value}" for key, value in metadata.items()]
     facts.insert(0, f"file: {options.file}")
     if "operators" in report:
@@ -39,7 +45,7 @@ def run(options):
 
 
 def _operators(report):
-    """Returns lines on the operators of a file, and on what the CPU takes of them."""
+    """Returns lines on a file's operators and on those that the CPU delegate takes."""
     operators = ", ".join(f"{n} {name}" for name, n in report["operators"].items())
     return [
         f"operators: {operators}",
@@ -50,7 +56,7 @@ def _operators(report):
 
 
 def _taken(answer):
-    """Returns in one line what a delegate takes of a file."""
+    """Returns in one line how much of a file a delegate takes."""
     parts = f"{answer['parts']} part{'s' * (answer['parts'] != 1)}"
     said = parts if answer["taken"] == "parts" else answer["taken"]
     if answer["device"]:

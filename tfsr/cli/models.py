@@ -5,7 +5,7 @@ from tfsr.cli.output import columns, present
 
 
 def add(command):
-    models = command("models", run, "What comes along: networks and trained models.")
+    models = command("models", run, "List the networks and the released models.")
     with_json(models)
 
 

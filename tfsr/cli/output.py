@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 import sys
 
 from tfsr import files
@@ -23,8 +24,19 @@ def escape_what_cannot_be_printed():
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def naming_options(message, options):
+    """Returns an error message with arguments, such as `scale`, named as options."""
+
+    def option(argument):
+        known = hasattr(options, argument[1])
+        return f"--{argument[1].replace('_', '-')}" if known else argument[0]
+
+    # Behind `[model]` are arguments of a network's builder.
+    return re.sub(r"(?<!\] )`(\w+)`", option, str(message))
+
+
 def on_stderr():
-    """Returns a context that prints on standard error, as Keras' progress should be."""
+    """Returns a context that prints to standard error, as for Keras' progress."""
     return contextlib.redirect_stdout(sys.stderr)
 
 
@@ -33,7 +45,7 @@ def one_line(message):
 
 
 def present(options, report, text):
-    """Prints `text`, or writes `report` where `--json` says."""
+    """Prints `text`, and writes `report` as JSON if `--json` asks for it."""
     if options.json == "-":
         print(files.to_json(report))
         return

@@ -1,7 +1,7 @@
 """The `tfsr` command: parse, load, call, save.
 
-One module a command, each with `add`, which declares its arguments, and `run`. Heavy
-imports stay inside `run`, so that `--help` and mistakes answer at once.
+Each command has a module with `add`, which declares its arguments, and `run`. Heavy
+imports stay inside `run`, so that `--help` and mistakes are answered at once.
 """
 
 import _thread
@@ -35,7 +35,7 @@ from tfsr.cli import (
     upscale,
     verify,
 )
-from tfsr.cli.output import escape_what_cannot_be_printed, fail
+from tfsr.cli.output import escape_what_cannot_be_printed, fail, naming_options
 from tfsr.errors import InputError, NotFiniteError, WorkerLostError
 from tfsr.extras import MODULES, check, needs
 from tfsr.files import check_target
@@ -59,15 +59,14 @@ COMMANDS = (
     report,
     app,
 )
-# The user's to mend even where Python gives no file name.
+# The user can mend these, even where Python gives no file name.
 DISK_ERRORS = (errno.ENOSPC, errno.EACCES, errno.EROFS)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code.
 
-    0 done, 1 a check failed, 2 misuse, 130 interrupted, 128 and its number for another
-    signal that ends a process.
+    0: done; 1: a check failed; 2: misuse; 130: interrupted; 128 + N: ended by signal N.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     escape_what_cannot_be_printed()
@@ -79,10 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.flush()
             return code
     except InputError as error:
-        return fail(error)
+        return fail(naming_options(error, options))
     except (NotFiniteError, WorkerLostError) as error:
         return fail(error, code=1)
-    except BrokenPipeError:  # of a reader such as head, who has enough
+    except BrokenPipeError:  # the reader, such as head, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
@@ -103,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _Ended(KeyboardInterrupt):
-    """A signal asks the process to end; all that Ctrl-C leaves whole stays whole."""
+    """A signal asks the process to end, which is handled like Ctrl-C."""
 
     def __init__(self, number):
         super().__init__()
@@ -112,13 +111,13 @@ class _Ended(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def _signals_that_end():
-    """Has the signals that end a process, and are not ignored, raise `_Ended`."""
+    """Makes the signals that would end the process raise `_Ended` inside the block."""
 
     def end(number, frame):
         raise _Ended(number)
 
     def once_more(dropped):
-        # Of a signal in a garbage collection Python drops what it raises.
+        # Python drops exceptions that a signal raises during garbage collection.
         if not isinstance(dropped.exc_value, KeyboardInterrupt):
             return hook(dropped)
         number = getattr(dropped.exc_value, "signal", signal.SIGINT)
@@ -126,7 +125,7 @@ def _signals_that_end():
 
     numbers = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
     if threading.current_thread() is not threading.main_thread():
-        numbers = []  # only there can they be caught
+        numbers = []  # only the main thread can catch them
     numbers = [n for n in numbers if n and signal.getsignal(n) == signal.SIG_DFL]
     for number in numbers:
         signal.signal(number, end)
@@ -140,7 +139,7 @@ def _signals_that_end():
 
 
 def _quietly(options):
-    """Runs a command whose messages are shown only if it fails."""
+    """Runs a command; shows its messages only if it fails."""
     with io.StringIO() as messages:
         with contextlib.redirect_stderr(messages):
             code = options.run(options) or 0
@@ -150,13 +149,13 @@ def _quietly(options):
 
 
 def _check_targets(options):
-    """Checks, before any work, that what the options name can be written there."""
+    """Checks, before any work, that the files which the options name can be written."""
     for key in ("out", "json", "picture"):
         target = getattr(options, key, None)
         if target in (None, "-"):
             continue
         makes_folders = key == "out" and options.makes_folders
-        # Commands with --overwrite write folders or files, and check themselves.
+        # Commands with --overwrite write files or folders, and check that themselves.
         checks_itself = hasattr(options, "overwrite")
         if makes_folders and Path(target).is_file() and not checks_itself:
             raise InputError(f"{target}: is a file; name a folder.")
@@ -171,14 +170,14 @@ class _Parser(argparse.ArgumentParser):
         self._later = []
 
     def later(self, declare):
-        """Has `declare(self)` called once this command is used.
+        """Calls `declare(self)` when this command is used.
 
-        For options from tables that take long to import.
+        It is for options that come from tables which take long to import.
         """
         self._later.append(declare)
 
     def declare(self):
-        """Declares what waited for this command to be used."""
+        """Declares the options that were put off by `later`."""
         while self._later:
             self._later.pop(0)(self)
 
@@ -191,7 +190,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Completion(argparse.Action):
-    """Prints what a shell needs to complete all commands, their options and files."""
+    """Prints a script by which a shell completes commands, options and files."""
 
     def __call__(self, parser, namespace, shell, option=None):
         import shtab
@@ -219,13 +218,13 @@ def _parser():
     parser.add_argument(
         "--version", action="version", version=f"tfsr {tfsr.__version__}"
     )
-    quiet = {"action": "store_true", "help": "say only results and mistakes"}
+    quiet = {"action": "store_true", "help": "print only results and errors"}
     parser.add_argument("--quiet", **quiet)
     parser.add_argument(
         "--print-completion",
         action=_Completion,
         choices=("bash", "zsh", "tcsh"),
-        help="print what this shell completes commands with",
+        help="print the completion script for this shell",
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 

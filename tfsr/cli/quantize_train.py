@@ -13,7 +13,7 @@ from tfsr.quiet import import_keras
 
 
 def add(command):
-    help = "Train a float model on for 8 bits, or resume that."
+    help = "Train a float model for 8 bits (quantization-aware), or resume such a run."
     quantize = command("quantize-train", run, help, True)
     quantize.add_argument(
         "model",

@@ -18,7 +18,7 @@ from tfsr.quiet import import_keras
 
 
 def add(command):
-    help = "A page on models: quality, cost, pictures, and a box to try one in."
+    help = "Write a page on models: quality, cost, pictures, and a box to try one."
     report = command("report", run, help, makes_folders=True)
     report.add_argument(
         "runs",
@@ -31,10 +31,12 @@ def add(command):
     report.add_argument(
         "--test", nargs="+", default=[], metavar="FOLDER", help="benchmark folders"
     )
-    report.add_argument("--scale", type=positive, help="of networks with several")
+    report.add_argument(
+        "--scale", type=positive, help="scale of networks that have several"
+    )
     with_dynamic_size(report)
     report.add_argument(
-        "--no-latency", action="store_true", help="neither time nor profile"
+        "--no-latency", action="store_true", help="skip timing and profiling"
     )
     box = report.add_argument_group("in the visitor's browser")
     box.add_argument(
@@ -42,15 +44,15 @@ def add(command):
         dest="try_model",
         type=known_model,
         metavar="FILE.tflite",
-        help="a model that visitors run on photos of theirs, on their device",
+        help="a model that visitors run on their photos, on their device",
     )
     with_litert_js(box)
     box.add_argument("--serve", metavar="DIR", help="serve a report on this machine")
     box.add_argument(
-        "--lan", action="store_true", help="with --serve: to the whole network as well"
+        "--lan", action="store_true", help="with --serve: serve it to the whole network"
     )
     box.add_argument(
-        "--port", type=_port, default=8000, help="with --serve; 8000 by default"
+        "--port", type=_port, default=8000, help="port of --serve; 8000 by default"
     )
     with_json(report)
 
@@ -101,7 +103,9 @@ def _serve(options):
     from tfsr.report.server import EVERYONE, LOCAL, addresses, make_server
 
     if options.runs or options.out or options.test:
-        raise InputError("--serve: takes the folder of a report, and nothing to make.")
+        raise InputError(
+            "--serve: takes the folder of a finished report, and no models."
+        )
     host = EVERYONE if options.lan else LOCAL
     with make_server(options.serve, host, options.port) as listening:
         for address in addresses(host, listening.server_port):

@@ -12,11 +12,11 @@ from tfsr.cli.output import columns, present
 from tfsr.errors import InputError
 from tfsr.quiet import import_keras
 
-ROWS = 20  # printed; JSON has all
+ROWS = 20  # rows that are printed; JSON has all
 
 
 def add(command):
-    help = "What 8 bits cost, layer by layer."
+    help = "Measure the loss of 8 bits layer by layer."
     sensitivity = command("sensitivity", run, help)
     sensitivity.add_argument(
         "model", type=known_model, help=f"{KERAS_MODEL_HELP}, float"
@@ -26,7 +26,7 @@ def add(command):
     sensitivity.add_argument(
         "--calibrate",
         metavar="FOLDER",
-        help="images for the ranges; scikit-image's photographs by default",
+        help="images that set the ranges; scikit-image's photographs by default",
     )
     with_degradation(sensitivity)
     with_json(sensitivity)
@@ -49,7 +49,7 @@ def run(options):
     upscaler = load_upscaler(options.model, options.scale)
     if not isinstance(upscaler, KerasUpscaler) or upscaler.depth == 8:
         raise InputError(f"{options.model}: must be a float model of Keras.")
-    degradation = task_to_score(upscaler, degradation_asked(options)).in_8_bits()
+    degradation = task_to_score(upscaler, degradation_asked(options)).rounded()
     calibration, images = (
         BenchmarkFolder(
             folder, upscaler.scale, upscaler.channels, degradation=degradation

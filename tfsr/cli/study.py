@@ -17,16 +17,20 @@ from tfsr.quiet import import_keras
 
 
 def add(command):
-    study = command("study", run, "Train and compare networks on one budget.", True)
+    study = command(
+        "study", run, "Train and compare networks on the same budget.", True
+    )
     study.add_argument(
         "configs",
         nargs="+",
-        help="TOML files and folders of them; ratios are to the first",
+        help="TOML files and folders of them; ratios are relative to the first",
     )
     study.add_argument("--out", required=True, metavar="DIR")
     study.add_argument("--seeds", type=_seeds, default=[0], metavar="N[,N]")
     with_overrides(study)
-    study.add_argument("--scale", type=positive, help="of networks with several")
+    study.add_argument(
+        "--scale", type=positive, help="scale of networks that have several"
+    )
     with_lr_size(study)
     study.add_argument(
         "--test",
@@ -36,7 +40,7 @@ def add(command):
         help="benchmark folders; the validation images by default",
     )
     study.add_argument(
-        "--no-latency", action="store_true", help="neither convert nor time"
+        "--no-latency", action="store_true", help="skip conversion and timing"
     )
     with_shard(study, "trainings")
     with_json(study)
@@ -75,5 +79,7 @@ def run(options):
 def _seeds(text):
     seeds = text.split(",")
     if not all(seed.isdigit() for seed in seeds) or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of seeds, as 0,1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of seeds, such as 0,1"
+        )
     return [int(seed) for seed in seeds]

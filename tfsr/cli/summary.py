@@ -6,7 +6,7 @@ from tfsr.tables import mult_adds
 
 
 def add(command):
-    summary = command("summary", run, "Parameters and mult-adds of a model.")
+    summary = command("summary", run, "Show parameters and mult-adds of a model.")
     summary.add_argument(
         "model", help="the name of a network, a config, a run folder or a .keras file"
     )
@@ -35,7 +35,7 @@ def _text(report):
         for r in report["scales"]
     ]
     if report["uncounted"]:
-        lines.append(f"not counted, unknown: {', '.join(report['uncounted'])}")
+        lines.append(f"unknown and not counted: {', '.join(report['uncounted'])}")
     if report["far_seeing"]:
         lines.append(f"may see the whole image: {', '.join(report['far_seeing'])}")
     return "\n".join(lines)

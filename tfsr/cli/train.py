@@ -14,16 +14,20 @@ from tfsr.quiet import import_keras
 
 
 def add(command):
-    train = command("train", run, "Train a config, or resume it.", True)
+    train = command(
+        "train", run, "Train the network of a config, or resume its training.", True
+    )
     train.add_argument(
         "config",
-        help="a TOML file, or the name of one that comes along, such as carn/carn_m",
+        help="a TOML file, or the name of one of tfsr's, such as carn/carn_m",
     )
     train.add_argument("--out", required=True, metavar="RUN", help="the run folder")
     with_overrides(train)
     with_tensorboard(train)
     train.add_argument(
-        "--dry-run", action="store_true", help="check, estimate the time, write nothing"
+        "--dry-run",
+        action="store_true",
+        help="check the config and data, estimate the time, and write nothing",
     )
     train.add_argument(
         "--minutes",
@@ -39,7 +43,7 @@ def run(options):
     check_config(options.config, options.set)
     import_keras()
     from tfsr.training import dry_run, read_config, train
-    from tfsr.training.callbacks import StopInTime
+    from tfsr.training.callbacks import TimeLimit
     from tfsr.training.distribution import worker_count
 
     config = read_config(options.config, options.set)
@@ -50,13 +54,13 @@ def run(options):
         present(options, report, _estimate(config.source, report))
         return
     with on_stderr():
-        callbacks = [StopInTime(options.minutes)] if options.minutes else []
+        callbacks = [TimeLimit(options.minutes)] if options.minutes else []
         metrics = train(config, options.out, options.tensorboard, callbacks)
     present_metrics(options, metrics)
 
 
 def check_config(file, overrides, quantizes=False):
-    """Raises an `InputError`, before Keras is loaded, on what can be told without."""
+    """Raises an `InputError` on mistakes that show without loading Keras."""
     from tfsr.config import parse_config
     from tfsr.data import list_images
 
@@ -73,7 +77,7 @@ def check_config(file, overrides, quantizes=False):
 
 
 def present_metrics(options, metrics):
-    """Says how good a run has become; nothing on a worker that writes none."""
+    """Prints how good a run is; prints nothing on workers without metrics."""
     if metrics is None:
         return
     ours, before = (key for key in metrics if key.startswith("val_psnr"))

@@ -14,25 +14,27 @@ from tfsr.zoo import released
 
 
 def add(command):
-    upscale = command("upscale", _upscale, "Upscale photos, a file or a folder.", True)
+    upscale = command(
+        "upscale", _upscale, "Upscale a photo, or a folder of photos.", True
+    )
     upscale.add_argument(
         "--model",
         type=known_model,
-        help=f"{MODEL_HELP}, or the word bicubic; by default tfsr's best for the "
-        "file and the scale, in 8 bits but for photos of 16",
+        help=f"{MODEL_HELP}, or the word bicubic; by default the best released "
+        "model for the file and scale, in int8 except for 16-bit photos",
     )
     upscale.add_argument(
-        "--scale", type=positive, help="by default the smallest that the model has"
+        "--scale", type=positive, help="by default the smallest scale of the model"
     )
     _with_files(upscale, "_x2")
 
-    help = "Remove noise or JPEG artifacts from photos, a file or a folder."
+    help = "Remove noise or JPEG artifacts from a photo, or from a folder of photos."
     restore = command("restore", _restore, help, True)
     restore.add_argument(
         "--model",
         type=known_model,
-        help=f"{MODEL_HELP}; by default tfsr's for the quality of a JPEG file, or for "
-        "the noise of others",
+        help=f"{MODEL_HELP}; by default the released model for the quality of the "
+        "JPEG file or, in other files, for the noise",
     )
     _with_files(restore, "_restored")
 
@@ -41,34 +43,43 @@ def _with_files(command, suffix):
     command.add_argument("input", help="an image, or a folder with its subfolders")
     command.add_argument(
         "others", nargs="*", default=[], action=_Others, help=argparse.SUPPRESS
-    )  # what a shell makes of *.jpg
+    )  # several files, as a shell gives for *.jpg
     command.add_argument(
         "-o",
         "--out",
         metavar="OUTPUT",
-        help=f"by default beside the input, its name with {suffix} behind it",
+        help=f"by default beside the input, with {suffix} appended to its name",
     )
     command.add_argument(
-        "--tile", type=_tile, metavar="N", help="input pixels; by the memory by default"
+        "--tile",
+        type=_tile,
+        metavar="N",
+        help="side of the tiles in input pixels; by default chosen by the free memory",
     )
     command.add_argument(
         "--self-ensemble",
         action="store_true",
-        help="average over the eight flips and turns",
+        help="average over the eight flips and rotations",
     )
     command.add_argument(
         "--suffix",
         type=_suffix,
         default="",
-        help="put behind the names of a folder's files",
+        help="append to the names of a folder's files",
     )
-    command.add_argument(
-        "--format",
-        choices=["png", "jpg", "webp", "tif", "bmp"],
-        help="of a folder's files; their own by default",
-    )
+    command.later(_formats)
     command.add_argument("--overwrite", action="store_true")
     with_shard(command, "images of a folder")
+
+
+def _formats(command):
+    from tfsr.photos.formats import FORMATS
+
+    command.add_argument(
+        "--format",
+        choices=[f.suffixes[0].removeprefix(".") for f in FORMATS if f.write],
+        help="format of a folder's files; by default their own",
+    )
 
 
 def _upscale(options):
@@ -87,7 +98,7 @@ def _upscale(options):
     scale = options.scale
     if options.model is None:
         scale = scale or min(released.ENLARGERS)
-        released.enlarger(scale)  # whose mistake comes before any photo is read
+        released.enlarger(scale)  # raises before any photo is read
 
     def choose(photo):
         from tfsr.zoo.choosing import Choice, enlarger_of, warning_of
@@ -133,8 +144,8 @@ def _check_exists(source):
 
 
 def _beside(source, suffix):
-    """Returns where the result of a file or folder goes that names no other place."""
-    from tfsr.photos.folders import READ_ONLY
+    """Returns the default output for a file or folder: beside it, with a suffix."""
+    from tfsr.photos.formats import READ_ONLY
 
     source = Path(source)
     if source.name in ("", ".."):
@@ -146,12 +157,12 @@ def _beside(source, suffix):
 
 
 def _run(options, load, choose):
-    """Upscales the files, each by the model that is chosen for it.
+    """Upscales the files, by the given model or by the one that suits each file.
 
     Args:
-        options: Those of the command.
-        load: Returns the upscaler of a model.
-        choose: Returns the choice of `tfsr.zoo.choosing` for a file.
+        options: The options of the command.
+        load: Function that returns the upscaler of a model.
+        choose: Function that returns the `Choice` of `tfsr.zoo.choosing` for a file.
     """
     from tqdm import tqdm
 
@@ -175,7 +186,7 @@ def _run(options, load, choose):
         return 0
     alone = jobs[0].source == Path(options.input)
     failures, models = _Failures(alone), _Models(choose, alone)
-    if options.model:  # whose mistakes are of no single photo
+    if options.model:  # its mistakes concern all photos
         tile_side(load(options.model), options.tile)
     with tqdm(unit="tile", disable=None) as progress:
         for i, job in enumerate(jobs, 1):
@@ -200,10 +211,10 @@ def _run(options, load, choose):
 
 
 class _Failures:
-    """Photos of a folder that cannot be done, while the others are.
+    """Collects the photos of a folder that fail, so that the others are still done.
 
     Args:
-        alone: Whether there is one photo only, whose failure is raised.
+        alone: Whether there is only one photo; its failure is raised.
     """
 
     def __init__(self, alone):
@@ -212,7 +223,7 @@ class _Failures:
 
     @contextlib.contextmanager
     def kept(self, photo):
-        """Keeps the message of what a photo raises inside the block."""
+        """Collects the message of an exception that a photo raises inside the block."""
         try:
             yield
         except (InputError, OSError, MemoryError, ModuleNotFoundError) as error:
@@ -228,11 +239,11 @@ class _Failures:
 
 
 class _Models:
-    """The models that are chosen for photos.
+    """Chooses a model for each photo, and counts the choices.
 
     Args:
-        choose: Returns the choice of `tfsr.zoo.choosing` for a file.
-        alone: Whether there is one photo only, for which the reason is said.
+        choose: Function that returns the `Choice` of `tfsr.zoo.choosing` for a file.
+        alone: Whether there is only one photo, for which the reason is printed.
     """
 
     def __init__(self, choose, alone):
@@ -242,7 +253,7 @@ class _Models:
         self.warnings = set()
 
     def chosen(self, photo):
-        """Returns the model for a photo; says why, and each warning once."""
+        """Returns the model for a photo; prints the reason, and each warning once."""
         choice = self.choose(photo)
         if choice.found:
             self.taken[choice.model] += 1
@@ -263,7 +274,7 @@ class _Others(argparse.Action):
 
 def _suffix(text):
     if set(text) & set("/\\\0"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not part of a file's name")
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be part of a file name")
     return text
 
 

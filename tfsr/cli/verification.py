@@ -1,9 +1,9 @@
-"""What commands say of a verification, and when it fails."""
+"""The output of commands on a verification, and the limits that it must meet."""
 
 from tfsr.cli.arguments import png
 from tfsr.cli.output import fail
 
-MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units, before verify fails
+MAX_SHIFT = 0.5  # of a colour channel's mean, in 8-bit units; above it verify fails
 MAX_FLAT_FIELD_ERROR = 4  # of a saturated colour, in 8-bit levels, likewise
 
 
@@ -12,12 +12,12 @@ def with_picture(command):
         "--picture",
         type=png,
         metavar="FILE.png",
-        help="the crop where the two differ most",
+        help="draw the crop where the two differ most",
     )
 
 
 def loss_line(report):
-    """Returns in one line what a conversion loses."""
+    """Returns one line on the loss of a conversion."""
     bias = ", ".join(f"{b:+.2f}" for b in report["channel_bias"])
     loss_db = round(report["loss_db"], 3) + 0.0  # no -0.000
     return (

@@ -8,7 +8,7 @@ from tfsr.errors import InputError
 
 
 def add(command):
-    verify = command("verify", run, "Measure what a converted model loses.")
+    verify = command("verify", run, "Measure the loss of a converted model.")
     verify.add_argument("file", type=known_model, metavar="FILE.tflite")
     verify.add_argument(
         "--against", type=known_model, required=True, metavar="MODEL", help=MODEL_HELP
@@ -19,7 +19,7 @@ def add(command):
         "--delegate",
         default="cpu",
         metavar="D",
-        help="where it runs: cpu, gpu, gpu:float32 or qualcomm:SOC (as SM8650)",
+        help="where to run it: cpu, gpu, gpu:float32 or qualcomm:SOC (such as SM8650)",
     )
     with_picture(verify)
     with_json(verify)
@@ -43,7 +43,7 @@ def run(options):
             f"{options.against}: has {original.channels} channels, {options.file} "
             f"{channels}."
         )
-    task = task_to_score(converted).in_8_bits()
+    task = task_to_score(converted).rounded()
     folder = BenchmarkFolder(options.images, scale, channels, degradation=task)
     if delegate.kind.run is None:
         report = verify(converted, original, folder, options.picture)

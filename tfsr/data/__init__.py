@@ -1,15 +1,8 @@
 from typing import TYPE_CHECKING
 
 from tfsr.data.cache import ImageCache, ImageSurvey
-from tfsr.data.degradation import (
-    JPEG,
-    Bicubic,
-    Blur,
-    Chain,
-    GaussianNoise,
-    PoissonNoise,
-    Resize,
-)
+from tfsr.data.degradation import Bicubic, Chain
+from tfsr.data.degradations import JPEG, Blur, GaussianNoise, PoissonNoise, Resize
 from tfsr.data.images import (
     images_left_out,
     list_images,
@@ -47,7 +40,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "PatchDataset":  # which is of Keras; reading images needs none
+    if name == "PatchDataset":  # needs Keras, while reading images does not
         with explained():
             from tfsr.data.dataset import PatchDataset
 

@@ -1,4 +1,4 @@
-"""Luma of ITU-R BT.601 in its range for video, as MATLAB's `rgb2ycbcr` has it."""
+"""Luma of ITU-R BT.601 in video range, as in MATLAB's `rgb2ycbcr`."""
 
 import numpy as np
 

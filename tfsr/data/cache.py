@@ -1,7 +1,7 @@
-"""Decoded images on disk, memory-mapped, so that training decodes nothing.
+"""Decoded images in memory-mapped files, so that training decodes nothing.
 
-A cache is a folder named by a digest of the files' names, sizes and times and of what
-is stored; changed images therefore get a new cache.
+The name of a cache folder is a digest of the image files' names, sizes and times and of
+the options, so changed images get a new cache.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from tfsr.errors import InputError
 from tfsr.files import fill_once
 from tfsr.terminal import progress
 
-FORMAT = 1  # raise when the layout below changes
+FORMAT = 1  # increase it when the layout below changes
 
 
 class ImageCache:
     """The images of some folders, HR and bicubic LR of each scale.
 
-    At scale 1, or without LR, it holds HR alone: the caller degrades it.
+    At scale 1, or without LR, it holds only HR, which the caller degrades.
 
     Args:
         folders: Folders of images.
@@ -33,8 +33,8 @@ class ImageCache:
         cache: Folder that holds the caches; created if missing.
         channels: 3 for RGB, 1 for grayscale, "y" for luma.
         exclude: Names, without ending, of images to leave out.
-        downscale: Factors below 1; each image is also kept shrunk by each of them.
-        with_lr: Whether to keep LR.
+        downscale: Factors below 1; each image is also stored shrunk by each of them.
+        with_lr: Whether to store LR.
         lr_folders: Folders of LR files, one for each of `folders`; by default LR is
             made of HR.
 
@@ -91,9 +91,9 @@ class ImageCache:
         return [(h // scale, w // scale, c) for h, w, c in shapes]
 
     def pair(self, position: int, scale: int) -> Pair:
-        """Returns image number `position` at `scale`; views, nothing is read yet.
+        """Returns image number `position` at `scale`, as views of the mapped file.
 
-        Without LR, `lr` is HR.
+        If LR is not stored, `lr` is HR.
         """
         entry = self._entries[position]
         hr = crop_to_multiple(self._view(entry["hr"]), scale)
@@ -106,20 +106,20 @@ class ImageCache:
         return flat.reshape(place["shape"])
 
 
-class WithDrawn:
-    """The images of a cache, and drawn ones that come every so often among them.
+class WithSynthetic:
+    """The images of a cache, with synthetic images among them at a fixed rate.
 
     Args:
         cache: An `ImageCache`.
-        drawn: HR images, uint8 `(h, w, C)`.
-        every: One image in about so many is a drawn one.
+        synthetic: HR images, uint8 `(h, w, C)`.
+        every: About one image in this many is synthetic.
     """
 
-    def __init__(self, cache: ImageCache, drawn: Sequence[np.ndarray], every: int):
+    def __init__(self, cache: ImageCache, synthetic: Sequence[np.ndarray], every: int):
         self.scales = cache.scales
         self._cache = cache
-        self._drawn = drawn
-        self._places = max(len(drawn), len(cache) // (every - 1))
+        self._synthetic = synthetic
+        self._places = max(len(synthetic), len(cache) // (every - 1))
         self._pairs: dict[tuple[int, int], Pair] = {}
 
     def __len__(self) -> int:
@@ -127,35 +127,36 @@ class WithDrawn:
 
     def shapes(self, scale: int) -> list[tuple[int, int, int]]:
         """Returns the shapes of all LR images of `scale`."""
-        drawn = [self.pair(len(self._cache) + i, scale) for i in range(self._places)]
+        numbers = range(len(self._cache), len(self))
+        synthetic = [self.pair(number, scale) for number in numbers]
         return self._cache.shapes(scale) + [
             (pair.hr.shape[0] // scale, pair.hr.shape[1] // scale, pair.hr.shape[2])
-            for pair in drawn
+            for pair in synthetic
         ]
 
     def pair(self, position: int, scale: int) -> Pair:
-        """Returns image number `position` at `scale`; without LR, `lr` is HR."""
+        """Returns image number `position` at `scale`; without stored LR, `lr` is HR."""
         if position < len(self._cache):
             return self._cache.pair(position, scale)
-        number = (position - len(self._cache)) % len(self._drawn)
+        number = (position - len(self._cache)) % len(self._synthetic)
         if (number, scale) not in self._pairs:
-            hr = crop_to_multiple(self._drawn[number], scale)
+            hr = crop_to_multiple(self._synthetic[number], scale)
             shrunk = self._cache.with_lr and scale > 1
             lr = imresize(hr, 1 / scale) if shrunk else hr
-            self._pairs[number, scale] = Pair(f"drawn {number}", lr, hr)
+            self._pairs[number, scale] = Pair(f"synthetic {number}", lr, hr)
         return self._pairs[number, scale]
 
 
 class ImageSurvey:
-    """What an `ImageCache` of the same images would hold, from their headers alone.
+    """The sizes of an `ImageCache`, read from image headers without decoding.
 
     Args:
-        folders: As for `ImageCache`, and so are the others.
+        folders: As for `ImageCache`, like the other arguments.
         scales: Upscaling factors.
         channels: 3, 1 or "y".
         exclude: Names of images to leave out.
         downscale: Factors below 1.
-        with_lr: Whether LR is kept.
+        with_lr: Whether LR is stored.
         lr_folders: Folders of LR files.
 
     Raises:
@@ -197,17 +198,17 @@ class ImageSurvey:
 
     @property
     def bytes(self) -> int:
-        """The size of the cache on disk, but for its index."""
+        """The size of the cache on disk without its index."""
         return sum(h * w * c for s in self._kept for h, w, c in self.shapes(s))
 
 
 def training_files(
     folders: Iterable[str | Path], exclude: Collection[str] = ()
 ) -> list[Path]:
-    """Returns the image files of `folders` but for those named in `exclude`.
+    """Returns the image files of `folders` except those named in `exclude`.
 
     Raises:
-        InputError: If none is left, or a name to leave out is not there.
+        InputError: If no image is left, or no image has an excluded name.
     """
     files = [file for folder in folders for file in list_images(folder)]
     kept = [file for file in files if file.stem not in exclude]
@@ -219,9 +220,9 @@ def training_files(
 
 
 def _lr_files(files, folders, lr_folders, scales):
-    """Returns the LR files of training images by scale, each as `files` are ordered.
+    """Returns the LR files of training images by scale, in the order of `files`.
 
-    Empty where there are no folders of them.
+    It is empty without folders of LR files.
     """
     if not lr_folders:
         return {}
@@ -239,9 +240,9 @@ def _check_size(file, shape, scales):
 
 
 def _check_index(index, scales):
-    """Raises an exception of one of several kinds unless `index` is as `_build` has it.
+    """Raises an exception, of one of several types, unless `index` is valid.
 
-    Every image must lie within the pixels, and have the shape that its scale asks for.
+    Every image must lie within the pixel file and have the shape of its scale.
     """
     if type(index["bytes"]) is not int or not index["images"]:
         raise ValueError("no images")

@@ -1,4 +1,4 @@
-"""Patches as a Keras data set, for `fit`."""
+"""Random patches as a Keras data set for `fit`."""
 
 import threading
 from collections import Counter
@@ -11,7 +11,8 @@ import keras
 
 from tfsr import arguments
 from tfsr.data.cache import ImageCache
-from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, check_scale
+from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic
+from tfsr.data.degradations import check_scale
 from tfsr.data.sampler import PatchSampler
 from tfsr.errors import InputError
 
@@ -22,29 +23,29 @@ class PatchDataset(keras.utils.PyDataset):
     """Random aligned patches of the images in some folders, batch by batch.
 
     A batch is LR and HR, float32 `(batch, patch, patch, C)` and
-    `(batch, patch * scale, patch * scale, C)` in [0, 1]; for several scales dicts
-    `{"lr_x2": ...}` and `{"sr_x2": ...}` of them. Every epoch has batches of its own.
+    `(batch, patch * scale, patch * scale, C)` in [0, 1]; for several scales they are
+    dicts `{"lr_x2": ...}` and `{"sr_x2": ...}`. Every epoch has new batches.
 
     Args:
         folders: A folder of images, or several.
         scale: Upscaling factor or several of them; 1 for restoration.
         patch: Side of an LR patch in pixels.
         batch: Patches per scale.
-        steps: Batches of an epoch; None for an endless data set, whose epochs `fit`
-            ends by `steps_per_epoch` and is to take in order, by `shuffle=False`. By
-            default as many as show each image once.
+        steps: Batches per epoch; by default as many as show each image once. None
+            makes the data set endless; then give `fit` `steps_per_epoch` and
+            `shuffle=False`.
         channels: 3 for RGB, 1 for grayscale.
-        degradation: What makes LR, of a scale of 1 such as `tfsr.data.JPEG(10)`.
+        degradation: Makes LR from HR; at scale 1, for example, `tfsr.data.JPEG(10)`.
         cache: Folder for the decoded images.
-        seed: Seed of all that is drawn at random.
+        seed: Seed of all random choices.
         workers: Threads that prepare batches.
         lr_folders: Folders of LR files, NAMEx2.png or NAME.png, one for each of
-            `folders`. By default LR is made of HR.
+            `folders`. By default LR is made from HR.
 
     Raises:
-        InputError: If an argument is of a wrong kind, a folder has no image, none is
-            as large as a patch, or an image has no LR file of the right size.
-        ValueError: If the degradation is not one for the scale.
+        InputError: If an argument has the wrong type, a folder has no image, no image
+            is as large as a patch, or an image has no LR file of the right size.
+        ValueError: If the degradation does not suit the scale.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class PatchDataset(keras.utils.PyDataset):
         return self.steps
 
     def __getitem__(self, index: int) -> tuple:
-        with self._lock:  # Keras tells of epochs too late for threads that run ahead
+        with self._lock:  # Keras announces epochs too late for prefetching
             passes = self._asked[index]
             self._asked[index] += 1
         return self.sampler[passes * (self.steps or ENDLESS) + index]

@@ -1,41 +1,29 @@
-"""What makes the degraded image of a good one: the task that a network learns.
+"""Degradations turn an HR image into a network's input; they define its task.
 
-`DEGRADATIONS` has every kind; a new one is a class and its place in that table. Its
-parameters say by their types what values they may have (`tfsr.data.parameters`).
+This file has what all kinds share; the kinds are in `degradations.py`.
 
-Applied one after another they are a `Chain`, of which one step alone shrinks, so that
-the result has the size that the scale asks for. A second round, as in the second order
-of Wang et al., "Real-ESRGAN", 2021 (https://arxiv.org/abs/2107.10833), is steps listed
-again, before or after the one that shrinks, each with its `probability`.
+A `Chain` applies several in turn; only one of its steps may shrink, by the scale. Steps
+may be listed twice, each with a `probability`, for the second-order degradation of Wang
+et al., "Real-ESRGAN", 2021, https://arxiv.org/abs/2107.10833.
 """
 
-import io
-import math
 from collections.abc import Callable, Iterable
-from dataclasses import KW_ONLY, MISSING, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from tfsr.data.parameters import (
-    Choice,
-    Numbers,
     Share,
     check,
-    chosen,
-    either,
     ends,
-    fixed,
     happens,
     in_part,
-    span,
 )
-from tfsr.data.resize import KERNELS, imresize, to_integers
+from tfsr.data.resize import imresize
 from tfsr.errors import InputError
 
-SLACK = 5  # of quality, or of 8-bit units: nobody sees such a difference
-Sigma = Annotated[float | list[float], Numbers(0, above=True)]
+SLACK = 5  # in quality or 8-bit units: an invisible difference
 
 
 @dataclass(frozen=True)
@@ -44,10 +32,10 @@ class Option:
 
     Attributes:
         flag: Such as `--jpeg`.
-        parameter: The parameter that it sets; others keep their defaults.
-        metavar: Its value in the help.
-        help: One line.
-        parse: Returns the value of a text; raises a `ValueError` if it is none.
+        parameter: The parameter that it sets; the others keep their defaults.
+        metavar: Placeholder of the value in the help.
+        help: What it degrades by, in words.
+        parse: Function from text to value; raises a `ValueError` on wrong text.
     """
 
     flag: str
@@ -61,27 +49,28 @@ class Option:
 class Degradation:
     """Makes a degraded image: called with an image, a scale and a random generator.
 
-    Images are `(H, W, C)` on the scale of 8 bits, uint8 or, where something before left
-    fractions, float32. The result has the size of the image, or `1 / scale` of it.
+    Images are `(H, W, C)` in 0 to 255: uint8, or float32 after a step that leaves
+    fractions. The result has the size of the image, or `1 / scale` of it.
 
     Attributes:
         name: What configs and reports call it.
         shrinks: Whether the result has `1 / scale` of the image's size.
-        block: The result depends on where a grid of squares of so many pixels begins.
-        reach: A pixel of the result depends on pixels at most this far from its own, in
-            pixels of the result, and on the rest of the blocks that those are in.
-        fractional: Whether the result can have fractions, and values beyond 8 bits;
-            `in_8_bits` then returns what has none.
-        of_luma: Whether a network of one channel restores a colour image's luma alone,
-            not R, G and B one by one.
-        metrics: What papers score beside PSNR and SSIM, keys of `tfsr.metrics.METRICS`.
-        option: What asks for it on the command line.
+        block: Side of the pixel grid that the degradation works on; patches must start
+            on the grid.
+        radius: A pixel of the result depends on pixels at most this far from its own,
+            counted in pixels of the result, and on the rest of their blocks.
+        fractional: Whether the result can have fractions and values outside 0 to 255;
+            `rounded` returns a degradation without.
+        of_luma: Whether a one-channel network restores the luma of colour images, not
+            each of R, G and B.
+        metrics: Keys of `tfsr.metrics.METRICS` that papers add to PSNR and SSIM.
+        option: Its option of the command line, if it has one.
     """
 
     name: ClassVar[str]
     shrinks: ClassVar[bool] = False
     block: ClassVar[int] = 1
-    reach: ClassVar[int] = 0
+    radius: ClassVar[int] = 0
     fractional: ClassVar[bool] = False
     of_luma: ClassVar[bool] = False
     metrics: ClassVar[tuple[str, ...]] = ()
@@ -102,15 +91,15 @@ class Degradation:
 
     @property
     def in_short(self) -> str:
-        """The degradation in words, without the details in brackets."""
+        """The degradation in words, without details in brackets."""
         return str(self).partition(" (")[0]
 
     @property
     def levels(self) -> tuple[float, float] | None:
-        """The lowest and the highest level that a network for this restores well.
+        """The range of levels that a network trained on this restores well.
 
-        A level is a value of the parameter that has an option on the command line; None
-        if none has. Beyond these levels a network blurs, or leaves artifacts in.
+        A level is a value of the parameter that `option` sets; None without an option.
+        Outside the range the network blurs or leaves artifacts.
         """
         if self.option is None:
             return None
@@ -118,11 +107,11 @@ class Degradation:
         return low - SLACK, high + SLACK
 
     def suits(self, level: float) -> bool:
-        """Returns whether a network for this restores images of a level well."""
+        """Returns whether a network trained on this restores images of a level well."""
         return self.levels is not None and self.levels[0] <= level <= self.levels[1]
 
-    def in_8_bits(self) -> "Degradation":
-        """Returns the same with its images clipped and rounded to 8 bits."""
+    def rounded(self) -> "Degradation":
+        """Returns the same degradation with results clipped and rounded to 8 bits."""
         return self
 
     def published(self, scale: int) -> str:
@@ -132,11 +121,11 @@ class Degradation:
 
 @dataclass(frozen=True)
 class Bicubic(Degradation):
-    """Shrinks by MATLAB's bicubic `imresize`: super-resolution."""
+    """Shrinks by MATLAB's bicubic `imresize`: the task of super-resolution."""
 
     name: ClassVar = "bicubic"
     shrinks: ClassVar = True
-    reach: ClassVar = 2
+    radius: ClassVar = 2
 
     def __call__(self, hr, scale, rng):
         return imresize(hr, 1 / scale)
@@ -146,33 +135,6 @@ class Bicubic(Degradation):
 
     def __str__(self):
         return "bicubic"
-
-
-@dataclass(frozen=True)
-class Resize(Degradation):
-    """Shrinks by `imresize` with one of several kernels.
-
-    Args:
-        kernel: A key of `tfsr.data.resize.KERNELS`, or a list of them.
-        antialias: Share of the images for which the kernel widens, as far as it
-            shrinks; "area", which takes the mean of squares, always does.
-    """
-
-    name: ClassVar = "resize"
-    shrinks: ClassVar = True
-    reach: ClassVar = 2
-    kernel: Annotated[str | list[str], Choice(tuple(KERNELS))]
-    _: KW_ONLY
-    antialias: Annotated[float, Share()] = 1.0
-
-    def __call__(self, hr, scale, rng):
-        kernel = chosen(self.kernel, rng)
-        antialias = happens(self.antialias, rng) or kernel == "area"
-        return imresize(hr, 1 / scale, kernel, antialias)
-
-    def __str__(self):
-        smoothed = in_part("antialiased", self.antialias) or ["not antialiased"]
-        return _said(either(self.kernel), smoothed if self.antialias < 1 else [])
 
 
 @dataclass(frozen=True)
@@ -193,238 +155,17 @@ class SameSize(Degradation):
         raise NotImplementedError
 
     def _said(self, words, *details):
-        """Returns `words` with what is not as usual behind them in brackets."""
+        """Returns `words`, followed by unusual parameters in brackets."""
         sometimes = in_part("", self.probability) if self.probability < 1 else []
-        return _said(words, [*details, *sometimes])
-
-
-@dataclass(frozen=True)
-class Blur(SameSize):
-    """Convolves with a Gaussian.
-
-    Args:
-        sigma: Standard deviation in pixels, or `[low, high]`.
-        ratio: 1 blurs all directions alike. Else each image draws a direction, and this
-            is the standard deviation across it as a multiple of that along it.
-    """
-
-    name: ClassVar = "blur"
-    sigma: Annotated[float | list[float], Numbers(0, 20, above=True)]
-    _: KW_ONLY
-    ratio: Annotated[float | list[float], Numbers(0, 1, above=True)] = 1.0
-
-    @property
-    def reach(self):
-        return _blur_radius(ends(self.sigma)[1])
-
-    def _degraded(self, hr, rng):
-        sigma, ratio, angle = (
-            rng.uniform(*ends(value)) for value in (self.sigma, self.ratio, [0, np.pi])
-        )
-        kernel = _gaussian(sigma, ratio * sigma, angle, _blur_radius(sigma))
-        blurred = _convolved(hr, kernel)
-        whole = np.issubdtype(hr.dtype, np.integer)
-        return to_integers(blurred, hr.dtype) if whole else blurred.astype(hr.dtype)
-
-    def __str__(self):
-        ratio = f"{span(self.ratio)} across" if self.ratio != 1 else ""
-        return self._said(f"blur of sigma {span(self.sigma)}", ratio)
-
-
-def _blur_radius(sigma):
-    return max(1, math.ceil(3 * sigma))
-
-
-def _convolved(image, kernel):
-    """Returns `(H, W, C)` convolved with a kernel, mirrored beyond its border.
-
-    Channels come first and sides are multiples of 8 inside, which takes half the time.
-    """
-    height, width, _ = image.shape
-    radius = len(kernel) // 2
-    planes = np.moveaxis(image.astype(np.float64), -1, 0)
-    around = np.pad(planes, [(0, 0), (radius, radius), (radius, radius)], "symmetric")
-    size = [-(-side // 8) * 8 for side in around.shape[1:]]
-    spectrum = np.fft.rfft2(around, size) * np.fft.rfft2(kernel, size)
-    planes = np.fft.irfft2(spectrum, size)[:, 2 * radius :, 2 * radius :]
-    return np.moveaxis(planes[:, :height, :width], 0, -1)
-
-
-def _gaussian(along, across, angle, radius):
-    """Returns the kernel, `(2 * radius + 1, 2 * radius + 1)`, whose sum is 1."""
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    along, across = max(along, 0.05), max(across, 0.05)  # where the center is all
-    kernel = np.exp(-0.5 * ((u / along) ** 2 + (v / across) ** 2))
-    return kernel / kernel.sum()
-
-
-def _sigma(text):
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < math.inf:
-        raise ValueError(f"{text!r} is not above 0")
-    return value
-
-
-@dataclass(frozen=True)
-class Noise(SameSize):
-    """Adds noise to every sample.
-
-    Args:
-        sigma: Standard deviation in 8-bit units; for blind denoising `[low, high]`,
-            from which each image draws its own.
-        noise: "float" leaves the sums as they are, the papers' convention; "uint8"
-            clips and rounds them, which is what a camera or a phone gives.
-        gray: Share of the images whose channels all get the same noise; those of the
-            others are independent.
-    """
-
-    fractional: ClassVar = True
-    sigma: Sigma
-    noise: Annotated[str, Choice(("float", "uint8"))] = "float"
-    _: KW_ONLY
-    gray: Annotated[float, Share()] = 0.0
-
-    def _degraded(self, hr, rng):
-        sigma = np.float32(rng.uniform(*ends(self.sigma)))
-        seen = hr
-        if happens(self.gray, rng):
-            seen = hr.mean(axis=-1, keepdims=True, dtype=np.float32)
-        noisy = hr + self._drawn(seen, sigma, rng)
-        return noisy if self.noise == "float" else to_integers(noisy, np.uint8)
-
-    def _drawn(self, seen, sigma, rng):
-        """Returns float32 noise for an image."""
-        raise NotImplementedError
-
-    def in_8_bits(self):
-        return replace(self, noise="uint8")
-
-    def _said(self, words, *details):
-        return super()._said(
-            f"{words} {span(self.sigma)}", self.noise, *in_part("gray", self.gray)
-        )
-
-
-@dataclass(frozen=True)
-class GaussianNoise(Noise):
-    """Adds Gaussian noise of one sigma: denoising. Its parameters are `Noise`'s."""
-
-    name: ClassVar = "noise"
-    option: ClassVar = Option(
-        "--noise", "sigma", "SIGMA", "Gaussian noise, in 8-bit units", _sigma
-    )
-
-    def _drawn(self, seen, sigma, rng):
-        return sigma * rng.standard_normal(seen.shape, np.float32)
-
-    def published(self, scale):
-        as_usual = self == GaussianNoise(self.sigma, self.noise)
-        return f"noise {self.sigma}".removesuffix(".0") if as_usual else str(self)
-
-    def __str__(self):
-        return self._said("noise of sigma")
-
-
-@dataclass(frozen=True)
-class PoissonNoise(Noise):
-    """Adds the noise of counted light, whose variance is proportional to brightness.
-
-    Its parameters are `Noise`'s; `sigma` is that of white.
-    """
-
-    name: ClassVar = "poisson"
-
-    def _drawn(self, seen, sigma, rng):
-        photons = (255 / max(float(sigma), 1e-3)) ** 2  # that make white
-        mean = np.clip(seen, 0, 255) * (photons / 255)
-        return ((rng.poisson(mean) - mean) * (255 / photons)).astype(np.float32)
-
-    def __str__(self):
-        return self._said("Poisson noise of sigma")
-
-
-def _quality(text):
-    if not (text.isdigit() and 1 <= int(text) <= 100):
-        raise ValueError(f"{text!r} is not from 1 to 100")
-    return int(text)
-
-
-@dataclass(frozen=True)
-class JPEG(SameSize):
-    """Writes and reads a JPEG file: artifact removal.
-
-    Args:
-        quality: Pillow's, 1 to 100; for blind restoration `[low, high]`, from which
-            each image draws its own.
-        subsampling: How chroma is sampled: "4:2:0", which halves its height and
-            width, "4:4:4", which leaves them, or a list of both.
-    """
-
-    name: ClassVar = "jpeg"
-    # 8x8 pixels, of chroma at half the resolution, of which decoders interpolate
-    # between neighbours.
-    block: ClassVar = 16
-    reach: ClassVar = 2
-    of_luma: ClassVar = True  # the files keep luma and chroma apart
-    metrics: ClassVar = ("ssim_uniform",)
-    option: ClassVar = Option(
-        "--jpeg", "quality", "Q", "JPEG files of this quality", _quality
-    )
-    quality: Annotated[int | list[int], Numbers(1, 100, whole=True)]
-    _: KW_ONLY
-    subsampling: Annotated[str | list[str], Choice(("4:2:0", "4:4:4"))] = "4:2:0"
-
-    def _degraded(self, hr, rng):
-        low, high = ends(self.quality)
-        options = {"quality": int(rng.integers(low, high, endpoint=True))}
-        pixels = hr if hr.dtype == np.uint8 else to_integers(hr, np.uint8)
-        if hr.shape[-1] == 3:
-            options["subsampling"] = chosen(self.subsampling, rng)
-        else:
-            pixels = pixels[..., 0]
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", **options)
-        decoded = np.asarray(Image.open(file, formats=("JPEG",)))
-        return decoded.reshape(hr.shape)
-
-    def published(self, scale):
-        as_usual = self == JPEG(self.quality)
-        return f"jpeg {self.quality}" if as_usual else str(self)
-
-    def __str__(self):
-        chroma = "" if self.subsampling == "4:2:0" else either(self.subsampling)
-        return self._said(f"JPEG of quality {span(self.quality)}", chroma)
-
-
-@dataclass(frozen=True)
-class Enlarged(Degradation):
-    """Shrinks by bicubic and enlarges again: what a luminance network refines.
-
-    Args:
-        scales: Each image draws one of these.
-    """
-
-    name: ClassVar = "enlarged"
-    block: ClassVar = 24  # a multiple of every scale, and further than bicubic reaches
-    reach: ClassVar = 24
-    scales: tuple[int, ...]
-
-    def __call__(self, hr, scale, rng):
-        factor = int(rng.choice(self.scales))
-        lr = imresize(hr.astype(np.float32), 1 / factor)
-        return imresize(lr, factor)[: hr.shape[0], : hr.shape[1]]
+        return said(words, [*details, *sometimes])
 
 
 @dataclass(frozen=True)
 class Chain(Degradation):
-    """Applies degradations one after another; those before the shrinking one to HR.
+    """Applies degradations in turn.
 
     Args:
-        parts: The degradations, of which one at most shrinks.
+        parts: The degradations; at most one may shrink.
     """
 
     parts: tuple[Degradation, ...]
@@ -460,31 +201,27 @@ class Chain(Degradation):
     def of_luma(self):
         return self.steps[-1].of_luma
 
-    def in_8_bits(self):
-        return Chain(tuple(step.in_8_bits() for step in self.steps))
+    def rounded(self):
+        return Chain(tuple(step.rounded() for step in self.steps))
 
     def __str__(self):
         return ", ".join(map(str, self.steps))
 
 
 BICUBIC = Bicubic()
-DEGRADATIONS: dict[str, type[Degradation]] = {
-    kind.name: kind
-    for kind in (Bicubic, Resize, GaussianNoise, PoissonNoise, JPEG, Blur)
-}
 
 
 def chain(steps: Iterable[Degradation]) -> Degradation:
-    """Returns one degradation that does all of `steps`; the only one as it is."""
+    """Returns the chain of `steps`, or the step itself if there is only one."""
     steps = tuple(steps)
     return steps[0] if len(steps) == 1 else Chain(steps)
 
 
 def to_table(degradation: Degradation) -> dict | list[dict]:
-    """Returns `name` and parameters, of a chain a list of such tables.
+    """Returns a table of `name` and parameters; for a chain, a list of tables.
 
-    So configs, reports and `.tflite` files hold them. Parameters that are given by
-    keyword alone are left out where they have their defaults.
+    Configs, reports and `.tflite` files hold such tables. Keyword-only parameters are
+    left out where they have their defaults.
     """
     tables = [
         {
@@ -500,53 +237,8 @@ def to_table(degradation: Degradation) -> dict | list[dict]:
     return tables if isinstance(degradation, Chain) else tables[0]
 
 
-def from_table(table: dict | list[dict]) -> Degradation:
-    """Returns the degradation of such a table or list of tables.
-
-    Raises:
-        ValueError: On an unknown name, a parameter missing, foreign or out of range.
-    """
-    if isinstance(table, list):
-        if not table:
-            raise ValueError("degradation must have a table or more, not [].")
-        return chain(map(from_table, table))
-    name = table.get("name")
-    if not isinstance(name, str) or name not in DEGRADATIONS:
-        raise ValueError(
-            f"degradation must be one of {', '.join(DEGRADATIONS)}, not {name!r}."
-        )
-    parameters = {key: value for key, value in table.items() if key != "name"}
-    known = {f.name: f for f in sorted(fields(DEGRADATIONS[name]), key=_last)}
-    for key in parameters:
-        if key not in known:
-            raise ValueError(
-                f'{key} is not for degradation = "{name}"; '
-                f"allowed: {', '.join(known) or 'nothing'}."
-            )
-    for key, field in known.items():
-        if field.default is MISSING and key not in parameters:
-            raise ValueError(f'degradation = "{name}" needs {key}.')
-    return DEGRADATIONS[name](**parameters)
-
-
-def _last(field):
-    return field.kw_only
-
-
-def check_scale(degradation: Degradation, scale: int) -> None:
-    """Raises a `ValueError` unless networks of `scale` learn from `degradation`."""
-    _check_kind(degradation)
-    if degradation.shrinks != (scale > 1):
-        wanted = " or ".join(
-            kind.name for kind in DEGRADATIONS.values() if kind.shrinks == (scale > 1)
-        )
-        raise ValueError(
-            f"a network of x{scale} needs the degradation {wanted}, "
-            f"not {degradation.name}."
-        )
-
-
-def _check_kind(degradation):
+def check_kind(degradation: Degradation) -> None:
+    """Raises an `InputError` unless `degradation` is one."""
     if not isinstance(degradation, Degradation):
         raise InputError(
             "`degradation` must be one of tfsr.data, such as JPEG(10). "
@@ -561,41 +253,13 @@ def task_name(degradation: Degradation, scale: int) -> str:
     return f"x{scale} from {degradation}" if scale > 1 else f"from {degradation}"
 
 
-def asked_or_own(
-    asked: Degradation | None, own: Degradation | None, scale: int
-) -> Degradation | None:
-    """Returns the degradation of the images to score; None if it is unknown.
-
-    Args:
-        asked: What the user asks for. At a scale above 1 bicubic comes before it if it
-            does not shrink itself.
-        own: What the model was made for, which is returned without `asked`. A step of
-            `asked` takes from the step of its kind here the parameters that are fixed
-            and that no option of the command line sets.
-        scale: The model's scale.
-    """
-    if asked is None:
-        return own
-    _check_kind(asked)
-    ours = {type(step): step for step in own.steps} if own else {}
-    steps = [_set(step, ours.get(type(step), step)) for step in asked.steps]
-    return chain([BICUBIC, *steps] if scale > 1 and not asked.shrinks else steps)
-
-
-def _set(asked, own):
-    """Returns `asked` with the fixed parameters of `own`, except the option's."""
-    if asked.option is None:
-        return asked
-    key = asked.option.parameter
-    return replace(asked, **{**fixed(own), key: getattr(asked, key)})
-
-
 def after_bicubic(degradation: Degradation) -> Chain | None:
     """Returns the steps after bicubic; None if bicubic is not the first step."""
     first, *rest = degradation.steps
     return Chain(tuple(rest)) if first == BICUBIC else None
 
 
-def _said(words, details):
+def said(words: str, details: Iterable[str]) -> str:
+    """Returns `words`, followed by any details in brackets."""
     told = "; ".join(filter(None, details))
     return f"{words} ({told})" if told else words

@@ -1,4 +1,4 @@
-"""The photographs that scikit-image carries, for a demo without any download."""
+"""The photographs that come with scikit-image, which need no download."""
 
 from importlib import resources
 from pathlib import Path

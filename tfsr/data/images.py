@@ -1,4 +1,7 @@
-"""Image files to 8-bit arrays, for training and scoring (`tfsr.photos` keeps all)."""
+"""Reads images as 8-bit arrays for training and scoring.
+
+`tfsr.photos` keeps depth, alpha and metadata instead.
+"""
 
 from pathlib import Path
 
@@ -11,12 +14,12 @@ from tfsr.errors import InputError
 from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
 from tfsr.photos.opening import image_file, open_image
 
-# Scoring holds about 50 bytes a pixel. Cameras with one sensor end at 61 megapixels.
+# Scoring takes about 50 bytes per pixel. No single-sensor camera exceeds 61 megapixels.
 MAX_PIXELS = 64_000_000
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """Returns the image files directly in `folder` but hidden ones, sorted by name.
+    """Returns the visible image files directly in `folder`, sorted by name.
 
     Raises:
         InputError: If the folder is missing or holds no image.
@@ -39,7 +42,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def images_left_out(folder: str | Path) -> str:
-    """Returns a line on images in `folder` that `list_images` leaves out, or ""."""
+    """Returns a line on the images that `list_images` leaves out, or ""."""
     kinds = left_out(Path(folder).iterdir())
     return f"{folder}: left out, of kinds not read here: {kinds}." if kinds else ""
 
@@ -48,8 +51,8 @@ def read_image(file: str | Path, channels: int | str = 3) -> np.ndarray:
     """Returns the image in `file` as uint8 `(H, W, channels)`.
 
     The EXIF orientation is applied and alpha dropped; 16 bits become 8. Grayscale is
-    repeated into RGB; RGB becomes one channel by Pillow's full-range BT.601 luma, or
-    for `"y"` by MATLAB's, 16 to 235, of which grayscale files count as examples.
+    repeated into RGB. RGB becomes one channel by Pillow's full-range BT.601 luma, or
+    for `"y"` by MATLAB's, 16 to 235; for `"y"`, grayscale files hold such luma already.
 
     Raises:
         InputError: If the file cannot be decoded.

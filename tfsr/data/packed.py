@@ -1,8 +1,8 @@
-"""A packed file: all the images that a training elsewhere needs.
+"""A packed file holds all images that a training on another machine needs.
 
-It is a ZIP archive of ordinary ones: pieces of the training images in `train/`, as PNG
-without loss, and the validation images in `val/`. `[data] pack` names it. It is
-unpacked into the cache once, and trained on as any folders are.
+It is a ZIP archive with pieces of the training images as PNG in `train/` and the
+validation images in `val/`. `[data] pack` names it. It is unpacked into the cache once
+and then used like other folders.
 """
 
 import io
@@ -22,7 +22,7 @@ from tfsr.files import fill_once, replacing, sha256
 
 INDEX = "index.json"
 FORMAT = 1
-ENTRY_BYTES = 200  # at most, of an archive's own for each file in it
+ENTRY_BYTES = 200  # upper bound of the archive's overhead for each file
 
 
 def write_pack(
@@ -33,25 +33,24 @@ def write_pack(
     validation: list[BenchmarkFolder],
     channels: int | str,
 ) -> dict:
-    """Writes validation images to `file`, and as many pieces of others as fit in.
+    """Writes the validation images and as many pieces of training images as fit.
 
-    An image is cut into equal pieces whose sides are `side` or more, up to twice that;
-    a smaller one is a piece itself. Of all pieces a random choice is taken, always the
-    same.
+    An image is cut into equal pieces with sides from `side` to twice that; a smaller
+    image is one piece. The pieces are chosen at random, with a fixed seed.
 
     Args:
         file: The file.
         megabytes: Its largest size, of 2^20 bytes each.
         images: The training images.
-        side: HR pixels.
+        side: Least side of a piece, in HR pixels.
         validation: A folder for each scale, of the same HR images.
-        channels: Those of the training images: 1, 3 or "y".
+        channels: Channels of the training images: 1, 3 or "y".
 
     Returns:
         `file`, `size_bytes`, `pieces`, `pieces_in_all` and `validation_images`.
 
     Raises:
-        InputError: If no piece fits in.
+        InputError: If no piece fits.
     """
     pieces = _pieces(images, side)
     order = np.random.default_rng(0).permutation(len(pieces))
@@ -84,7 +83,7 @@ def write_pack(
 
 
 def _pieces(images, side):
-    """Returns the number of an image, rows and columns of all pieces."""
+    """Returns image number, rows and columns of each piece."""
     scale = images.scales[0]
     return [
         (i, rows, columns)
@@ -110,7 +109,7 @@ def _png(images, i, rows, columns):
 
 
 def _validation_files(folders) -> Iterator[tuple[str, Path]]:
-    """Yields names in the archive and files: HR, and LR where there are files of it."""
+    """Yields names in the archive with their files: HR, and LR files if any."""
     for i, file in enumerate(folders[0].hr_files):
         yield f"val/HR/{i:06d}{file.suffix}", file
     for folder in folders:
@@ -120,7 +119,7 @@ def _validation_files(folders) -> Iterator[tuple[str, Path]]:
 
 
 def unpack(file: str | Path, cache: str | Path, channels: int | str) -> Path:
-    """Returns the folder with `train` and `val` of a packed file, unpacked in `cache`.
+    """Unpacks a packed file into `cache`; returns the folder with `train` and `val`.
 
     Args:
         file: What `write_pack` wrote.
@@ -128,7 +127,7 @@ def unpack(file: str | Path, cache: str | Path, channels: int | str) -> Path:
         channels: What the training wants: 1, 3 or "y".
 
     Raises:
-        InputError: If it is no such file, or its images have other channels.
+        InputError: If it is not a packed file, or its images have other channels.
     """
     try:
         with ZipFile(file) as archive:

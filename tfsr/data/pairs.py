@@ -1,4 +1,4 @@
-"""LR and HR images of a benchmark folder, as the evaluation protocol wants them."""
+"""Pairs of LR and HR images of a benchmark folder, for scoring and validation."""
 
 import copy
 import dataclasses
@@ -10,13 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from tfsr import arguments, files
-from tfsr.data.degradation import (
-    BICUBIC,
-    Chain,
-    Degradation,
-    after_bicubic,
-    check_scale,
-)
+from tfsr.data.degradation import BICUBIC, Chain, Degradation, after_bicubic
+from tfsr.data.degradations import check_scale
 from tfsr.data.images import list_images, read_image
 from tfsr.data.resize import imresize
 from tfsr.errors import InputError
@@ -27,8 +22,8 @@ from tfsr.shards import Shard
 class Pair:
     """LR and HR image, uint8 `(h, w, C)` and `(h * scale, w * scale, C)`.
 
-    `lr` is float32 on the scale of 8 bits, and beyond it, where noise is not clipped,
-    and where `luma` asks for what the older papers do: nothing rounded but HR.
+    `lr` is float32 in the units of 8 bits where noise is not clipped, so values may lie
+    outside 0 to 255, and for luma, where older papers round only HR.
     """
 
     name: str
@@ -38,7 +33,7 @@ class Pair:
 
 
 class BenchmarkFolder:
-    """HR images, and LR images beside them or made by a degradation.
+    """HR images, with LR from files or made by a degradation.
 
     `folder` holds images, or `HR/` and optionally `LR_bicubic/X{scale}/` or `LR/`, with
     `NAMEx{scale}.png` or `NAME.png`. Beside a folder `NAME_HR` they may lie in
@@ -46,31 +41,30 @@ class BenchmarkFolder:
     left to a multiple of the scale.
 
     With `rescale`, every HR image is first shrunk by that factor, as in Fig. 10 of the
-    MS3-Conv paper (0.8, 0.6, 0.5), so that the same pattern comes at other
-    frequencies; then as above, except that LR is always made.
+    MS3-Conv paper (0.8, 0.6, 0.5), so that the same pattern has other frequencies. LR
+    is then always made.
 
-    For restoration the scale is 1 and LR, always made, has the size of HR. Where a
-    degradation begins with bicubic, the rest of it is done to LR, file or made. What is
-    random in it comes from the seed and a checksum of the HR pixels, so the same image
-    is degraded alike in any folder and order. An image with R = G = B is degraded as
-    the gray one it is: a network of three channels sees the noise that one of gray
-    sees, and cannot average it out.
+    For restoration the scale is 1, and LR is always made, in the size of HR. If the
+    degradation begins with bicubic, its other steps also apply to LR from files. Random
+    values depend on the seed and a checksum of the HR pixels, so an image is degraded
+    alike in any folder and order. An image with R = G = B is degraded as gray: all
+    three channels get the same noise, which a network cannot average out.
 
     Args:
         folder: Path of the folder, or a list of HR files.
         scale: Upscaling factor.
-        channels: 3 for RGB, 1 for grayscale, "y" for luma: HR's is rounded to 8 bits,
-            and LR made of that, without rounding.
+        channels: 3 for RGB, 1 for grayscale, "y" for luma: the luma of HR is rounded to
+            8 bits, and LR is made from it without rounding.
         rescale: Factor of `imresize` for the HR images, above 0 and at most 1.
-        degradation: What makes LR; of luma bicubic alone.
-        seed: Seed of what is random in the degradation.
-        border: Pixels to shave from each side before scoring; by default the scale,
-            and none in restoration.
+        degradation: Makes LR from HR; for luma it must be bicubic.
+        seed: Seed of the degradation's random values.
+        border: Pixels shaved from each side before scoring; by default the scale, or
+            none in restoration.
 
     Raises:
         InputError: If the folder is missing or empty, if LR files exist for some
             images only or cannot be used, or if sizes do not match.
-        ValueError: If the degradation is not one for the scale.
+        ValueError: If the degradation does not suit the scale.
     """
 
     def __init__(
@@ -138,7 +132,7 @@ class BenchmarkFolder:
         return folder.with_name(f"{folder.name.removesuffix('HR')}LR_bicubic")
 
     def identity(self) -> dict:
-        """Returns what tells these images from others of a folder of the same name."""
+        """Returns what identifies these images, for caches of their scores."""
         return {
             "channels": self.channels,
             "degradation": str(self.degradation),
@@ -147,20 +141,20 @@ class BenchmarkFolder:
         }
 
     def first(self, count: int | None) -> "BenchmarkFolder":
-        """Returns the folder of the first `count` images; of all for None."""
+        """Returns the folder with the first `count` images, or with all for None."""
         part = copy.copy(self)
         part.hr_files = self.hr_files[:count]
         part.lr_files = self.lr_files and self.lr_files[:count]
         return part
 
     def middles(self, size: tuple[int, int]) -> "BenchmarkFolder":
-        """Returns the folder with the middle of every image, `size` of LR pixels."""
+        """Returns the folder with a center crop of every image, `size` in LR pixels."""
         part = copy.copy(self)
         part.size = size
         return part
 
     def part(self, shard: Shard) -> "BenchmarkFolder":
-        """Returns the folder of the images of one shard."""
+        """Returns the folder with the images of one shard."""
         part = copy.copy(self)
         part.hr_files = list(shard.of(self.hr_files))
         part.lr_files = self.lr_files and list(shard.of(self.lr_files))
@@ -210,7 +204,7 @@ class BenchmarkFolder:
             return Pair(file.stem, _with_copies(lr, hr), hr)
         lr = read_image(self.lr_files[i], self.channels)
         check_lr_size(self.lr_files[i], lr.shape, hr.shape, self.scale)
-        rest = Chain(self.degradation.steps[1:])  # the files are of bicubic
+        rest = Chain(self.degradation.steps[1:])  # the files are bicubic LR
         lr = rest(_without_copies(lr), self.scale, rng)
         return Pair(file.stem, _with_copies(lr, hr), hr)
 
@@ -242,19 +236,19 @@ def folders_by_name(
 
 
 def _without_copies(image):
-    """Returns one channel of an image whose channels are alike, others as they are."""
+    """Returns one channel if all channels are equal, else the image as it is."""
     alike = image.shape[-1] > 1 and (image == image[..., :1]).all()
     return image[..., :1] if alike else image
 
 
 def _with_copies(image, hr):
-    """Returns `image` with the channels of `hr`."""
+    """Returns `image` with as many channels as `hr`."""
     alike = image.shape[-1] < hr.shape[-1]
     return np.repeat(image, hr.shape[-1], axis=-1) if alike else image
 
 
 def lr_files(folder: str | Path, hr_files: list[Path], scale: int) -> list[Path]:
-    """Returns the LR file of each HR image: NAMEx2.png, by the scale, or NAME.png.
+    """Returns the LR file of each HR image: NAMEx2.png (for x2) or NAME.png.
 
     Raises:
         InputError: If an image has none.
@@ -276,12 +270,12 @@ def lr_files(folder: str | Path, hr_files: list[Path], scale: int) -> list[Path]
 def check_lr_size(
     file: Path, lr: tuple[int, ...], hr: tuple[int, ...], scale: int
 ) -> None:
-    """Raises an `InputError` unless an LR file has the size that HR asks for.
+    """Raises an `InputError` unless an LR file has the size that HR implies.
 
     Args:
         file: The LR file.
-        lr: Its shape, height first.
-        hr: That of the HR image.
+        lr: Shape of LR, height first.
+        hr: Shape of HR.
         scale: The upscaling factor.
     """
     expected = tuple(side // scale for side in hr[:2])

@@ -1,7 +1,7 @@
-"""Parameters of degradations: the values they may have, and how one is drawn of them.
+"""Parameters of degradations: their allowed values, and how images draw from them.
 
 A degradation is a dataclass whose parameters have types such as `Annotated[float,
-Share()]`: what they are, and which of these are allowed.
+Share()]`: the Python type and the allowed values.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Numbers:
-    """Finite numbers, or `[low, high]` of them, between which each image draws its own.
+    """A finite number, or a range `[low, high]` from which each image draws a number.
 
     Attributes:
         low: The lowest.
         high: The highest.
-        above: Whether a number, and of a range the higher one, must be above `low`.
-        whole: Whether they are whole.
+        above: Whether a number, or the upper end of a range, must exceed `low`.
+        whole: Whether numbers must be whole.
     """
 
     low: float
@@ -46,13 +46,13 @@ class Numbers:
         return f"{' '.join(bounds)}, or [low, high]"
 
     def draws(self, value: Any) -> bool:
-        """Returns whether an image with this value draws something."""
+        """Returns whether each image draws from this value at random."""
         return isinstance(value, list | tuple)
 
 
 @dataclass(frozen=True)
 class Share:
-    """The share of the images that something is done to, from 0 to 1."""
+    """A share of the images, from 0 to 1."""
 
     def __contains__(self, value: Any) -> bool:
         return isinstance(value, Real) and 0 <= float(value) <= 1
@@ -61,13 +61,13 @@ class Share:
         return "from 0 to 1"
 
     def draws(self, value: float) -> bool:
-        """Returns whether an image with this value draws something."""
+        """Returns whether each image draws from this value at random."""
         return 0 < value < 1
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some names, or a list of them, of which each image draws one."""
+    """One of several names, or a list of them from which each image draws one."""
 
     names: tuple[str, ...]
 
@@ -79,19 +79,19 @@ class Choice:
         return f"one of {', '.join(self.names)}"
 
     def draws(self, value: Any) -> bool:
-        """Returns whether an image with this value draws something."""
+        """Returns whether each image draws from this value at random."""
         return isinstance(value, list | tuple)
 
 
 def check(owner: Any) -> None:
-    """Raises a `ValueError` if a parameter of a dataclass has not one of its values."""
+    """Raises a `ValueError` if a parameter of a dataclass has a value not allowed."""
     for name, value, values in _parameters(owner):
         if value not in values:
             raise ValueError(f"`{name}` must be {values}. Received: {name}={value}.")
 
 
 def fixed(owner: Any) -> dict[str, Any]:
-    """Returns the parameters of a dataclass of which an image draws nothing."""
+    """Returns the parameters of a dataclass that are equal for every image."""
     return {
         name: value
         for name, value, values in _parameters(owner)
@@ -100,24 +100,24 @@ def fixed(owner: Any) -> dict[str, Any]:
 
 
 def _parameters(owner):
-    """Yields names, values and what values may be."""
+    """Yields the name, the value and the allowed values of each parameter."""
     for field in dataclasses.fields(owner):
         for values in getattr(field.type, "__metadata__", ()):
             yield field.name, getattr(owner, field.name), values
 
 
 def ends(value: Any) -> Sequence:
-    """Returns the lowest and the highest value of a number or a range."""
+    """Returns the bounds of a range; of a number, the number twice."""
     return value if isinstance(value, list | tuple) else (value, value)
 
 
 def happens(share: float, rng: np.random.Generator) -> bool:
-    """Returns whether something is done to an image; draws nothing where it is sure."""
+    """Returns True with probability `share`; draws nothing if that is 0 or 1."""
     return share == 1 or (share > 0 and rng.random() < share)
 
 
 def chosen(names: str | list[str], rng: np.random.Generator) -> str:
-    """Returns one of several names, or the only one."""
+    """Returns a random one of several names, or the only one."""
     return names if isinstance(names, str) else names[rng.integers(len(names))]
 
 
@@ -132,7 +132,7 @@ def either(names: str | list[str]) -> str:
 
 
 def in_part(word: str, share: float) -> list[str]:
-    """Returns what is done to a share of the images in words, such as "gray in 0.4"."""
+    """Returns a word with its share of the images, such as "gray in 0.4"."""
     if share in (0, 1):
         return [word] * int(share)
     return [f"{word} in {share:g}".lstrip()]

@@ -1,8 +1,8 @@
 """MATLAB's `imresize`, byte for byte.
 
-Bicubic is checked against the LR files of Set5 and Set14 at x2, x3 and x4. What ports
-miss: the result of the first (vertical) pass is rounded and clipped to integers again,
-and halves round up, not to even.
+Bicubic is checked against the LR files of Set5 and Set14 at x2, x3 and x4. Other ports
+often miss two things: the result of the first (vertical) pass is rounded and clipped to
+integers too, and halves round up, not to even.
 """
 
 import math
@@ -23,8 +23,8 @@ def imresize(
             after each pass, floats are not.
         scale: Factor of height and width, such as 1/4 or 3.
         kernel: A key of `KERNELS`. "area" averages, MATLAB's "box".
-        antialias: Whether the kernel widens when it shrinks; without, "area" takes the
-            nearest pixel.
+        antialias: Whether the kernel widens when the image shrinks. If not, "area"
+            takes the nearest pixel.
 
     Returns:
         The resized image, `ceil(H * scale)` by `ceil(W * scale)`, of the same type.
@@ -89,7 +89,7 @@ def _box(x):
 
 
 class Kernel(NamedTuple):
-    """What weighs the pixels around a place, and how many pixels wide it is."""
+    """An interpolation kernel: its weight at a distance, and its width in pixels."""
 
     weight: Callable[[np.ndarray], np.ndarray]
     width: float

@@ -1,10 +1,10 @@
-"""Random aligned patches; step n gives the same batch whenever it is asked for."""
+"""Random aligned patches; step n always gives the same batch."""
 
 from typing import Any
 
 import numpy as np
 
-from tfsr.data.cache import ImageCache, WithDrawn
+from tfsr.data.cache import ImageCache, WithSynthetic
 from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic
 from tfsr.errors import InputError
 
@@ -13,26 +13,26 @@ class PatchSampler:
     """Draws batches of LR and HR patches, one batch per scale.
 
     Images are drawn with equal probability, positions uniformly; patches are flipped
-    and turned by quarters at random. What the cached LR lacks of the degradation (all
-    of it in restoration) is done to each patch when it is drawn, before it is turned,
-    so noise is always fresh. A batch depends on the seed and the step alone, so a
-    resumed training sees what an uninterrupted one would have seen.
+    and rotated by quarter turns at random. Steps of the degradation that the cached LR
+    lacks (all of them in restoration) are applied to each patch before it is rotated,
+    so noise is always new. A batch depends only on the seed and the step, so a resumed
+    training sees the same batches as an uninterrupted one.
 
     Args:
         images: The cached images; with LR if the degradation begins with bicubic.
         patch: Side of an LR patch in pixels; the HR patch is `scale` times larger.
         batch: Patches per scale.
         seed: Any non-negative integer.
-        degradation: What makes LR of HR.
+        degradation: Makes LR from HR.
 
     Raises:
-        InputError: If no image holds a patch. `skipped` counts, per scale, the images
-            that are too small.
+        InputError: If every image is smaller than a patch. `skipped` counts, per scale,
+            the images that are too small.
     """
 
     def __init__(
         self,
-        images: ImageCache | WithDrawn,
+        images: ImageCache | WithSynthetic,
         patch: int,
         batch: int,
         seed: int = 0,
@@ -60,18 +60,18 @@ class PatchSampler:
     def __getitem__(self, step: int) -> tuple:
         """Returns the LR and the HR batches of one step.
 
-        For one scale two float32 arrays in [0, 1], `(batch, patch, patch, C)` and
-        `(batch, patch * s, patch * s, C)`; for several the dicts `{"lr_x2": ...}` and
-        `{"sr_x2": ...}` of such arrays, keyed like the model's inputs and outputs.
+        For one scale they are float32 arrays in [0, 1], `(batch, patch, patch, C)` and
+        `(batch, patch * s, patch * s, C)`. For several scales they are dicts of such
+        arrays by the model's inputs and outputs: `{"lr_x2": ...}`, `{"sr_x2": ...}`.
         """
         return self.share(step, 0, 1)
 
     def share(self, step: int, part: int, parts: int) -> tuple:
-        """Returns part number `part` of `parts` equal ones of the batches of a step."""
+        """Returns part number `part` of a step's batches, split into `parts`."""
         return in_unit_range(self.draw(step, part, parts))
 
     def draw(self, step: int, part: int, parts: int) -> tuple:
-        """Returns the same on the scale of 8 bits, uint8, LR float32 where noise is."""
+        """Returns the same in 0 to 255 as uint8; LR is float32 with unrounded noise."""
         rng = np.random.default_rng([self.seed, step])
         batches = {s: self._batch(rng, s, part, parts) for s in self.images.scales}
         if len(batches) == 1:
@@ -85,7 +85,7 @@ class PatchSampler:
         places = [self._place(rng, scale) for _ in range(self.batch)]
         size = self.batch // parts
         share = slice(part * size, (part + 1) * size)
-        # Only what degrades a patch draws more, of which shrinking is not.
+        # Only degrading a patch needs further random numbers; shrinking does not.
         own = [None] * self.batch
         if self.after_lr is None or self.after_lr.steps:
             own = rng.spawn(self.batch)
@@ -94,11 +94,11 @@ class PatchSampler:
             for own_rng, place in zip(own[share], places[share], strict=True)
         ]
         lr, hr = (np.stack(side) for side in zip(*patches, strict=True))
-        # Of a chain some patches, now and then all, may have no noise.
+        # In a chain some patches, by chance even all, may have no noise.
         return (lr.astype(np.float32) if self.degradation.fractional else lr), hr
 
     def _place(self, rng, scale):
-        # What `rng.choice` does, which makes an array of the whole list.
+        # As `rng.choice`, which would make an array of the whole list.
         position = self.usable[scale][rng.integers(len(self.usable[scale]))]
         h, w, _ = self.shapes[scale][position]
         y = rng.integers(h - self.patch + 1)
@@ -118,7 +118,7 @@ class PatchSampler:
 
 
 def in_unit_range(batches: Any) -> Any:
-    """Returns arrays or dicts of them on the scale of 8 bits as float32 in [0, 1]."""
+    """Returns arrays in 0 to 255, or dicts of them, as float32 in [0, 1]."""
     if isinstance(batches, tuple):
         return tuple(map(in_unit_range, batches))
     if isinstance(batches, dict):
@@ -135,19 +135,19 @@ def degraded_patch(
     rng: np.random.Generator,
     scale: int = 1,
 ) -> np.ndarray:
-    """Returns a square of the degraded `hr` without degrading all of it.
+    """Returns a square of the degraded `hr` without degrading the whole image.
 
-    Each step makes the blocks that the next one needs, so the pixels of a JPEG are
-    those of the whole image's file.
+    Each step makes the blocks that the next one needs, so that JPEG gives the same
+    pixels as for the whole image.
 
     Args:
-        degradation: What to do.
+        degradation: The degradation to apply.
         hr: `(H, W, C)`, its sides multiples of `scale`.
-        y: First row of the square, in the degraded image.
+        y: First row of the square in the degraded image.
         x: First column.
         side: Its side in pixels.
-        rng: Where noise, or one of a range of parameters, comes from.
-        scale: The factor of a step that shrinks.
+        rng: Random generator of noise and parameters.
+        scale: The factor of the step that shrinks.
     """
     steps = degradation.steps
     factors = [scale if step.shrinks else 1 for step in steps]
@@ -167,10 +167,10 @@ def degraded_patch(
 
 
 def _source(step, factor, start, stop, length):
-    """Returns which of `length` pixels a step needs to make those of a span."""
+    """Returns the span, within `length`, of input pixels that a step needs."""
     block = step.block
-    start = (start - step.reach) // block * block * factor
-    stop = -(-(stop + step.reach) // block) * block * factor
+    start = (start - step.radius) // block * block * factor
+    stop = -(-(stop + step.radius) // block) * block * factor
     return max(0, start), min(length, stop)
 
 

@@ -13,7 +13,7 @@ from tfsr.layers import CollapsibleConv2D
 def params(model: keras.Model) -> int:
     """Returns the number of trainable parameters.
 
-    A collapsible convolution counts as what it collapses to, as its paper has it.
+    A collapsible convolution counts as the 3x3 convolution that it collapses to.
     """
     total = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     for layer in {node.operation for node in inline(model).nodes}:
@@ -44,9 +44,9 @@ def mult_adds(model: keras.Model, height: int, width: int) -> int:
 
 
 def uncounted(model: keras.Model, height: int, width: int) -> list[str]:
-    """Returns the names of operations that `mult_adds` does not know but may cost some.
+    """Returns the names of operations whose cost `mult_adds` does not know.
 
-    They have weights, or compute with several tensors, and stand in no table.
+    They have weights or read several tensors, and are in no table.
     """
     return [
         node.operation.name
@@ -59,8 +59,8 @@ def uncounted(model: keras.Model, height: int, width: int) -> list[str]:
 def mult_adds_720p(model: keras.Model, scale: int) -> int:
     """Returns the multiply-accumulates for an output of 1280x720, as CARN counts them.
 
-    LR need not be whole pixels there. Then, and where LR is no multiple of what the
-    network's levels need, the cost of a larger image is taken by its area.
+    Where 1280x720 is no multiple of the scale, or LR no multiple of the network's
+    alignment, the cost of a larger image is scaled by area.
 
     Args:
         model: A model of one input and `scale`.

@@ -1,4 +1,4 @@
-"""Mult-adds of each kind of operation, of one image.
+"""Mult-adds of each kind of operation for one image.
 
 Each function takes an operation and its node, whose tensors have known sizes.
 """
@@ -6,7 +6,7 @@ Each function takes an operation and its node, whose tensors have known sizes.
 import math
 from typing import Any
 
-from tfsr.graph.reaching import arguments_of
+from tfsr.graph.receptive_field_rules import arguments_of
 
 
 def _positions(x):
@@ -66,8 +66,7 @@ def einsum_layer(operation: Any, node: Any) -> int:
 def _contraction(equation, shapes):
     """Returns the mult-adds of an Einstein sum for one image.
 
-    They are the product of the ranges of all indices; unknown ones (the batch) are left
-    out.
+    They are the product of the ranges of all indices except unknown ones (the batch).
     """
     terms = equation.replace(" ", "").split("->")[0].split(",")
     sides: dict[str, int] = {}

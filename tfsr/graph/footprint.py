@@ -9,24 +9,24 @@ import keras
 from tfsr.graph.graph import Graph, convolution_in, inline, run_node
 from tfsr.graph.operators import is_convolution, operator_of
 from tfsr.graph.probe import probed
-from tfsr.graph.reach import LR, joined
+from tfsr.graph.receptive_field import LR, joined
 
 _FOUND: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # probing takes time
 
 
 def receptive_radius(model: keras.Model) -> int | None:
-    """Returns the receptive radius: the LR pixels that count on each side of an output.
+    """Returns the receptive radius in LR pixels.
 
     An output pixel depends on LR pixels at most this far from its own. Tiles that
     overlap by this much on each side and begin at multiples of `alignment` give the
-    same result as the whole image. The radius is None if a pixel may see the whole
-    image, or if it is unknown what an operation sees.
+    same result as the whole image. The radius is None if it is unknown, or if a pixel
+    may depend on the whole image.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
     """
-    graph, reaches = _reaches(model)
-    radius = max(reaches[id(x)].on(Fraction(1)).radius for x in graph.outputs)
+    graph, fields = _receptive_fields(model)
+    radius = max(fields[id(x)].on(Fraction(1)).radius for x in graph.outputs)
     return None if math.isinf(radius) else math.floor(radius)
 
 
@@ -39,46 +39,46 @@ def alignment(model: keras.Model) -> int:
     Args:
         model: A model of one input, such as `single_scale` returns.
     """
-    _, reaches = _reaches(model)
-    pixels = {r.pixel for r in reaches.values() if r.pixel is not None}
+    _, fields = _receptive_fields(model)
+    pixels = {r.pixel for r in fields.values() if r.pixel is not None}
     return math.lcm(*(pixel.numerator for pixel in pixels))
 
 
 def far_seeing(model: keras.Model) -> list[str]:
     """Returns the names of the operations that make `receptive_radius` None."""
-    graph, reaches = _reaches(model)
+    graph, fields = _receptive_fields(model)
     return [
         node.operation.name
         for node in graph.nodes
-        if math.isinf(reaches[id(node.outputs[0])].radius)
-        and not any(math.isinf(reaches[id(x)].radius) for x in node.input_tensors)
+        if math.isinf(fields[id(node.outputs[0])].radius)
+        and not any(math.isinf(fields[id(x)].radius) for x in node.input_tensors)
     ]
 
 
-def _reaches(model):
-    """As `_found_reaches`, once for each model."""
+def _receptive_fields(model):
+    """Returns the same as `_find_receptive_fields`, computed once for each model."""
     if model not in _FOUND:
-        _FOUND[model] = _found_reaches(model)
+        _FOUND[model] = _find_receptive_fields(model)
     return _FOUND[model]
 
 
-def _found_reaches(model):
-    """Returns the graph of `model` and the `Reach` of each tensor by its id."""
+def _find_receptive_fields(model):
+    """Returns the graph of `model`, and the `ReceptiveField` of each tensor by id."""
     graph = inline(model)
-    reaches = {id(x): LR for x in graph.inputs}
+    fields = {id(x): LR for x in graph.inputs}
     for node in graph.nodes:
-        inputs = joined(reaches[id(x)] for x in node.input_tensors)
+        inputs = joined(fields[id(x)] for x in node.input_tensors)
         known = operator_of(node.operation)
         if known is None:
-            reach = probed(node, inputs)
+            field = probed(node, inputs)
         else:
-            reach = known.reach(node.operation, node, inputs)
-        reaches.update({id(x): reach for x in node.outputs})
-    return graph, reaches
+            field = known.receptive_field(node.operation, node, inputs)
+        fields.update({id(x): field for x in node.outputs})
+    return graph, fields
 
 
 def working_values(model: keras.Model) -> int:
-    """Returns the values per LR pixel that a run holds in memory at its peak.
+    """Returns how many values per LR pixel a run holds in memory at its peak.
 
     Args:
         model: A model of one input, such as `single_scale` returns.
@@ -99,7 +99,7 @@ def working_values(model: keras.Model) -> int:
 
 
 def taps(model: keras.Model) -> int:
-    """Returns the kernel taps per LR pixel, summed over all convolutions but 1x1 ones.
+    """Returns the kernel taps per LR pixel, summed over all but 1x1 convolutions.
 
     A tap is one position of a kernel, such as 9 of a 3x3 kernel for each output pixel.
 

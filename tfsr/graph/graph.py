@@ -10,7 +10,7 @@ import numpy as np
 from tfsr.graph.operators import MOVES, operator_of
 from tfsr.layers import FakeQuantizedConv2D
 
-TRIED_SIDE = 32  # pixels of the maps that an opened block is tried on
+TRIED_SIDE = 32  # side in pixels of the maps on which opened blocks are tested
 
 
 class Graph:
@@ -67,18 +67,17 @@ def inline(
     width: int | None = None,
     opens: Callable[[keras.layers.Layer], bool] = lambda block: True,
 ) -> Graph:
-    """Returns `model` as a graph in which the operations of each block replace it.
+    """Returns `model` as a graph in which blocks are replaced by their operations.
 
     The graph has operations of the table in `operators.py`, and layers that cannot be
-    opened because they compute with values that a graph would not show. Its layers
-    share their weights with `model`; what a block computes with weights of its own has
-    these as constants.
+    opened because a graph would not show all that they compute. Layers share their
+    weights with `model`; a block's own weights become constants.
 
     Args:
         model: A functional model.
         height: Height of the inputs, or `None` to leave it as it is.
         width: Width of the inputs, or `None` to leave it as it is.
-        opens: Whether to open a block that can be opened; by default all are.
+        opens: Function of a block that returns whether to open it; by default all are.
     """
     graph = Graph(model.inputs, model.outputs)
     inputs = [_input_like(x) for x in model.inputs]
@@ -113,8 +112,7 @@ def _input_like(x, height=None, width=None):
 def _is_block(operation):
     """Returns whether a layer may consist of operations and other layers.
 
-    `_inside` tells whether it does. Keras' own layers with weights of their own stay
-    whole.
+    `_inside` finds out whether it does. Keras' own layers that have weights stay whole.
     """
     if operator_of(operation) or isinstance(operation, MOVES):
         return False
@@ -125,7 +123,7 @@ def _is_block(operation):
 
 
 def own_weights(block: keras.layers.Layer) -> list:
-    """Returns the weights of a layer that are not those of layers in it."""
+    """Returns the weights of a layer without those of the layers inside it."""
     theirs = {id(weight) for layer in block._layers for weight in layer.weights}
     return [weight for weight in block.weights if id(weight) not in theirs]
 
@@ -133,8 +131,8 @@ def own_weights(block: keras.layers.Layer) -> list:
 def _inside(block, args, kwargs):
     """Returns a block's outputs computed by operations; None if they cannot be shown.
 
-    The blocks of this package consist of layers alone. Other blocks may compute with
-    TensorFlow. This shows in one of three ways: the graph lacks some of their weights,
+    The blocks of this package consist of layers alone. Other blocks may call
+    TensorFlow, which shows in one of three ways: the graph lacks some of their weights,
     their call fails, or the graph's results differ.
     """
     if type(block).__module__.startswith("tfsr."):
@@ -160,7 +158,7 @@ def _inside(block, args, kwargs):
 
 
 class _Constant(np.ndarray):
-    """An array that symbolic tensors can be multiplied with from either side."""
+    """An array that symbolic tensors accept as either operand."""
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         inputs = [x.view(np.ndarray) if isinstance(x, _Constant) else x for x in inputs]
@@ -172,7 +170,7 @@ class _Constant(np.ndarray):
 
 @contextlib.contextmanager
 def _as_constants(block: keras.layers.Layer, weights: list) -> Iterator[None]:
-    """Has arrays of their values stand in for weights among a layer's attributes."""
+    """Replaces weights among a layer's attributes by arrays of their values."""
     values = {
         id(weight): keras.ops.convert_to_numpy(weight).view(_Constant)
         for weight in weights
@@ -192,7 +190,7 @@ def _as_constants(block: keras.layers.Layer, weights: list) -> Iterator[None]:
 
 
 def _agree(block, args, kwargs, graph):
-    """Returns whether a block and the graph of its layers give the same, on noise."""
+    """Returns whether a block and the graph of its layers agree on random input."""
     rng = np.random.default_rng(0)
     values = {}
     for x in graph.inputs:

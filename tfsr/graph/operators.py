@@ -1,8 +1,8 @@
 """The table of operators: what is known of each type of operation in a network.
 
-An entry says how far an operation's outputs see, what it costs, whether it only moves
-values, and how it is written for TFLite. An operation without an entry is opened if it
-is a block of other layers (`graph.inline`); otherwise it is probed (`probe.py`).
+An entry has an operation's receptive field and cost, whether it only moves values, and
+how it is written for TFLite. An operation without an entry is opened if it is a block
+of layers (`graph.inline`); otherwise its receptive field is measured (`probe.py`).
 """
 
 import math
@@ -12,9 +12,10 @@ from typing import Any
 
 import keras
 
-from tfsr.graph import counting, reaching, writing
+from tfsr.graph import counting, writing
 from tfsr.graph import operations as op
-from tfsr.graph.reach import Reach
+from tfsr.graph import receptive_field_rules as rules
+from tfsr.graph.receptive_field import ReceptiveField
 from tfsr.layers import (
     BicubicEnlarge,
     BilinearResize,
@@ -44,21 +45,21 @@ class Operator:
     """What is known of one type of operation.
 
     Attributes:
-        reach: Function of an operation, its node and the joined `Reach` of its inputs;
-            it returns the `Reach` of its outputs.
+        receptive_field: Function of an operation, its node and the joined
+            `ReceptiveField` of its inputs; it returns the one of its outputs.
         mult_adds: Function of an operation and its node, whose sizes are known; it
             returns the multiply-accumulates of one image. Biases, activations and sums
             are free, as in the CARN paper.
-        moves: Whether outputs hold values of the inputs, moved, picked or averaged.
-            TFLite then demands the same quantization of inputs and outputs.
+        moves: Whether it only moves, picks or averages the values of its inputs. TFLite
+            then requires the same quantization of inputs and outputs.
         rounded: Whether it is a convolution whose kernel TFLite keeps in 8 bits, with
             a quantization step for each output channel.
-        write: Function of an operation and its arguments; it returns its outputs,
-            computed by TensorFlow operations that convert well. None where the
-            operations that Keras runs do.
+        write: Function of an operation and its arguments that returns its outputs,
+            computed by TensorFlow operations that convert well. None where those of
+            Keras convert well.
     """
 
-    reach: Callable[[Any, Any, Reach], Reach]
+    receptive_field: Callable[[Any, Any, ReceptiveField], ReceptiveField]
     mult_adds: Callable[[Any, Any], int] = _free
     moves: bool = False
     rounded: bool = False
@@ -68,8 +69,8 @@ class Operator:
 def operator_of(operation: keras.Operation) -> Operator | None:
     """Returns the entry of an operation in the table; None if there is none.
 
-    A subclass has the entry of its parent, unless it computes in its own way. A layer
-    with an activation that is not Keras' own has no entry.
+    A subclass has the entry of its parent unless it overrides the computation. A layer
+    whose activation is not one of Keras' has no entry.
     """
     activation = getattr(operation, "activation", None)
     if activation is not None and not _is_of_keras(activation):
@@ -125,9 +126,9 @@ def _is_of_keras(activation):
     return home.partition(".")[0] == "keras"
 
 
-def _of_convolution(operation, node, reach):
+def _of_convolution(operation, node, field):
     conv = operation.conv
-    return OPERATORS[type(conv)].reach(conv, node, reach)
+    return OPERATORS[type(conv)].receptive_field(conv, node, field)
 
 
 def _mult_adds_of_convolution(operation, node):
@@ -136,69 +137,67 @@ def _mult_adds_of_convolution(operation, node):
 
 
 layers = keras.layers
-POINTWISE = Operator(reaching.same)
-ELEMENTWISE = Operator(reaching.elementwise)
-REDUCED = Operator(reaching.reduced)
-POOL = Operator(reaching.window, moves=True)
-GLOBAL = Operator(reaching.no_map)
+POINTWISE = Operator(rules.pointwise)
+ELEMENTWISE = Operator(rules.elementwise)
+REDUCED = Operator(rules.reduced)
+POOL = Operator(rules.window, moves=True)
+GLOBAL = Operator(rules.not_spatial)
 
 OPERATORS: dict[type, Operator] = {
     # Convolutions
     GroupedConv2D: Operator(
-        reaching.grouped_window,
+        rules.grouped_window,
         counting.per_output,
         rounded=True,
         write=writing.grouped,
     ),
     layers.Conv2D: Operator(
-        reaching.window, counting.per_output, rounded=True, write=writing.conv
+        rules.window, counting.per_output, rounded=True, write=writing.conv
     ),
-    layers.Conv1D: Operator(reaching.no_map, counting.per_output),
-    layers.DepthwiseConv2D: Operator(
-        reaching.window, counting.per_output, rounded=True
-    ),
-    layers.SeparableConv2D: Operator(reaching.window, counting.separable),
+    layers.Conv1D: Operator(rules.not_spatial, counting.per_output),
+    layers.DepthwiseConv2D: Operator(rules.window, counting.per_output, rounded=True),
+    layers.SeparableConv2D: Operator(rules.window, counting.separable),
     layers.Conv2DTranspose: Operator(
-        reaching.transposed_window, counting.per_input, rounded=True
+        rules.transposed_window, counting.per_input, rounded=True
     ),
     FakeQuantizedConv2D: Operator(_of_convolution, _mult_adds_of_convolution),
-    op.Conv: Operator(reaching.function_window, counting.function_per_output),
-    op.DepthwiseConv: Operator(reaching.function_window, counting.function_per_output),
-    op.SeparableConv: Operator(reaching.function_window, counting.function_per_output),
-    op.ConvTranspose: Operator(reaching.function_spread, counting.function_per_input),
+    op.Conv: Operator(rules.function_window, counting.function_per_output),
+    op.DepthwiseConv: Operator(rules.function_window, counting.function_per_output),
+    op.SeparableConv: Operator(rules.function_window, counting.function_per_output),
+    op.ConvTranspose: Operator(rules.function_transposed, counting.function_per_input),
     # Products of matrices
-    layers.Dense: Operator(reaching.same, counting.per_output),
-    layers.EinsumDense: Operator(reaching.everywhere, counting.einsum_layer),
-    op.Einsum: Operator(reaching.everywhere, counting.einsum),
-    op.Matmul: Operator(reaching.everywhere, counting.matmul),
+    layers.Dense: Operator(rules.pointwise, counting.per_output),
+    layers.EinsumDense: Operator(rules.whole_image, counting.einsum_layer),
+    op.Einsum: Operator(rules.whole_image, counting.einsum),
+    op.Matmul: Operator(rules.whole_image, counting.matmul),
     # Pooling and resizing
     layers.AveragePooling2D: POOL,
     layers.MaxPooling2D: POOL,
-    op.AveragePool: Operator(reaching.function_pool, moves=True),
-    op.MaxPool: Operator(reaching.function_pool, moves=True),
+    op.AveragePool: Operator(rules.function_pool, moves=True),
+    op.MaxPool: Operator(rules.function_pool, moves=True),
     layers.GlobalAveragePooling2D: GLOBAL,
-    layers.GlobalMaxPooling2D: Operator(reaching.no_map, moves=True),
+    layers.GlobalMaxPooling2D: Operator(rules.not_spatial, moves=True),
     layers.UpSampling2D: Operator(
-        reaching.upsampling, moves=True, write=writing.upsampling
+        rules.upsampling, moves=True, write=writing.upsampling
     ),
-    BilinearResize: Operator(reaching.bilinear, moves=True, write=writing.bilinear),
-    BicubicEnlarge: Operator(reaching.bicubic),
+    BilinearResize: Operator(rules.bilinear, moves=True, write=writing.bilinear),
+    BicubicEnlarge: Operator(rules.bicubic),
     # Moves
-    op.DepthToSpace: Operator(reaching.shuffle, moves=True),
-    op.SpaceToDepth: Operator(reaching.unshuffle, moves=True),
-    op.Concatenate: Operator(reaching.joining, moves=True),
-    layers.Concatenate: Operator(reaching.joining, moves=True),
-    op.Split: Operator(reaching.split, moves=True),
-    op.Tile: Operator(reaching.tile, moves=True),
-    op.Repeat: Operator(reaching.repeat, moves=True),
-    op.GetItem: Operator(reaching.slicing, moves=True),
-    op.Pad: Operator(reaching.padding, moves=True),
-    layers.ZeroPadding2D: Operator(reaching.zero_padding, moves=True),
-    layers.Cropping2D: Operator(reaching.cropping, moves=True),
-    PadToMultiple: Operator(reaching.same, moves=True),
-    CropToScale: Operator(reaching.same, moves=True),
-    JoinScales: Operator(reaching.same, moves=True),
-    SplitScales: Operator(reaching.same, moves=True),
+    op.DepthToSpace: Operator(rules.shuffle, moves=True),
+    op.SpaceToDepth: Operator(rules.unshuffle, moves=True),
+    op.Concatenate: Operator(rules.joining, moves=True),
+    layers.Concatenate: Operator(rules.joining, moves=True),
+    op.Split: Operator(rules.split, moves=True),
+    op.Tile: Operator(rules.tile, moves=True),
+    op.Repeat: Operator(rules.repeat, moves=True),
+    op.GetItem: Operator(rules.slicing, moves=True),
+    op.Pad: Operator(rules.padding, moves=True),
+    layers.ZeroPadding2D: Operator(rules.zero_padding, moves=True),
+    layers.Cropping2D: Operator(rules.cropping, moves=True),
+    PadToMultiple: Operator(rules.pointwise, moves=True),
+    CropToScale: Operator(rules.pointwise, moves=True),
+    JoinScales: Operator(rules.pointwise, moves=True),
+    SplitScales: Operator(rules.pointwise, moves=True),
     # Each pixel by itself
     ChannelShift: POINTWISE,
     FakeQuantize: POINTWISE,
@@ -206,13 +205,13 @@ OPERATORS: dict[type, Operator] = {
     ColorDifferences: POINTWISE,
     Luma: POINTWISE,
     WeightedAverage: POINTWISE,
-    layers.PReLU: Operator(reaching.alphas),
-    layers.Softmax: Operator(reaching.of_last_axis),
-    layers.BatchNormalization: Operator(reaching.of_last_axis),
-    layers.LayerNormalization: Operator(reaching.of_last_axis),
-    layers.RMSNormalization: Operator(reaching.of_last_axis),
-    layers.UnitNormalization: Operator(reaching.of_last_axis),
-    op.Softmax: Operator(reaching.of_last_axis),
+    layers.PReLU: Operator(rules.prelu),
+    layers.Softmax: Operator(rules.of_last_axis),
+    layers.BatchNormalization: Operator(rules.of_last_axis),
+    layers.LayerNormalization: Operator(rules.of_last_axis),
+    layers.RMSNormalization: Operator(rules.of_last_axis),
+    layers.UnitNormalization: Operator(rules.of_last_axis),
+    op.Softmax: Operator(rules.of_last_axis),
     **dict.fromkeys(
         (
             layers.Activation,
@@ -280,18 +279,18 @@ OPERATORS: dict[type, Operator] = {
         ELEMENTWISE,
     ),
     **dict.fromkeys((op.Mean, op.Std, op.Sum, op.Var), REDUCED),
-    # Which pick the largest or smallest value
+    # Operations that pick the largest or smallest value
     **dict.fromkeys(
         (layers.Maximum, layers.Minimum, op.Maximum, op.Minimum),
-        Operator(reaching.elementwise, moves=True),
+        Operator(rules.elementwise, moves=True),
     ),
     **dict.fromkeys(
-        (op.Amax, op.Amin, op.Max, op.Min), Operator(reaching.reduced, moves=True)
+        (op.Amax, op.Amin, op.Max, op.Min), Operator(rules.reduced, moves=True)
     ),
 }
 SUMS = (op.Add, layers.Add)
 CONCATENATIONS = (op.Concatenate, layers.Concatenate)
-# Moves whose reach is probed, as it follows from all of them together.
+# Moves: their receptive field is probed, as it follows from several of them together.
 MOVES = (
     layers.Flatten,
     layers.Permute,

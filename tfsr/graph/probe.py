@@ -1,4 +1,4 @@
-"""The reach of an unknown operation, found by changing one row or column at a time."""
+"""Measures the receptive field of an unknown operation, by changing its input."""
 
 import itertools
 import math
@@ -8,45 +8,44 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsr.graph.reach import NO_MAP, Reach
+from tfsr.graph.receptive_field import NOT_SPATIAL, ReceptiveField
 
-SIDES = (24, 36)  # of the maps that are tried; even and multiples of 3 and 4
+SIDES = (24, 36)  # of the test maps; multiples of 2, 3 and 4
 CHANGES = (0.05, -0.05, 1.0, -1.0)
 INPUTS = ((0.5, 0.15), (0.0, 0.02), (0.0, 1.0), (2.0, 0.5), (-2.0, 0.5))  # mean, spread
 
 
-def probed(node: Any, reach: Reach) -> Reach:
-    """Returns the reach of an unknown operation's outputs.
+def probed(node: Any, field: ReceptiveField) -> ReceptiveField:
+    """Returns the receptive field of an unknown operation's outputs.
 
     The operation runs alone on random maps, then again with one row or column changed:
     the output pixels that differ depend on it. The maps have several ranges, so that a
-    saturated activation cannot hide a dependency. The reach is unbounded if the
-    operation does not run alone, sees more than a third of the map, or differs from
-    place to place.
+    saturated activation cannot hide a dependency. The field is unbounded if the
+    operation does not run alone, sees more than a third of the map, or computes
+    differently from place to place.
 
     Args:
         node: The call of the operation.
-        reach: The joined reach of its inputs.
+        field: The joined receptive field of its inputs.
     """
     if len(node.outputs) > 1:
-        return reach.unbounded()
+        return field.unbounded()
     if len(node.outputs[0].shape) != 4:
-        return NO_MAP
+        return NOT_SPATIAL
     found = {_look(node, side) for side in SIDES}
     if len(found) > 1 or None in found:
-        return reach.unbounded()
+        return field.unbounded()
     ((factor, beyond),) = found
     if math.isinf(beyond):
-        return reach.resized(factor).unbounded()
-    return reach.with_neighbours(beyond).resized(factor)
+        return field.resized(factor).unbounded()
+    return field.with_neighbours(beyond).resized(factor)
 
 
 def _look(node, side):
-    """Returns the factor by which an operation enlarges, and how many pixels it sees.
+    """Returns an operation's scaling factor, and how many pixels it reads on each side.
 
-    The pixels are counted on each side of the input pixel that holds an output pixel;
-    infinity means that the trial does not tell. Returns None if the operation cannot be
-    tried.
+    The pixels are counted from the input pixel that holds an output pixel; infinity
+    means that the test could not tell. Returns None if the operation cannot be tested.
     """
     maps = [x for x in node.input_tensors if len(x.shape) == 4]
     if not maps or len(maps) < len(node.input_tensors):
@@ -60,11 +59,11 @@ def _look(node, side):
 
 
 class _Untried(Exception):
-    """A stranger's operation does not run alone, or not image by image."""
+    """An unknown operation does not run alone, or not image by image."""
 
 
 def _look_at(node, maps, side):
-    """Returns the same of an operation on some maps alone."""
+    """Returns the same as `_look`, for an operation on the symbolic inputs `maps`."""
     outputs = [
         _changed_rows(node, maps, side, across, mean, spread)
         for across in (False, True)
@@ -82,12 +81,14 @@ def _look_at(node, maps, side):
 
 
 def _is_alike_everywhere(node, maps, side, factor, beyond):
-    """Returns whether an operation's output moves as its input map is moved.
+    """Returns whether an operation commutes with translation.
 
-    It does not if the operation cuts the map into windows, or adds something that
-    depends on the place.
+    It does not if it cuts the map into windows, or adds something that depends on the
+    position.
     """
-    step = factor.denominator  # by which the input moves, so that the output can
+    step = (
+        factor.denominator
+    )  # shift of the input that shifts the output by whole pixels
     moved = int(step * factor)
     margin = math.ceil(factor) * (beyond + 1) + moved
     rng = np.random.default_rng(0)
@@ -120,7 +121,7 @@ def _changed_rows(node, maps, side, across, mean, spread):
     axis = 2 if across else 1
     shapes = [(1, side, side, x.shape[-1]) for x in maps]
     values = [rng.normal(mean, spread, shape).astype("float32") for shape in shapes]
-    # Row by row and change by change, all in one batch, behind the maps as they are.
+    # One batch: first the unchanged maps, then one copy for each row and change.
     copies = 1 + side * len(CHANGES)
     batch = [np.repeat(x, copies, axis=0) for x in values]
     for i, (row, change) in enumerate(itertools.product(range(side), CHANGES), 1):
@@ -147,7 +148,7 @@ def _run(node, values):
     try:
         outputs = keras.tree.flatten(node.operation(*args, **kwargs))
         output = keras.ops.convert_to_numpy(outputs[0])
-    except Exception as error:  # a stranger's operation raises anything
+    except Exception as error:  # an unknown operation may raise anything
         raise _Untried from error
     if output.ndim != 4 or len(output) != len(values[0]):
         raise _Untried
@@ -155,9 +156,9 @@ def _run(node, values):
 
 
 def _beyond(changed, factor):
-    """Returns how many pixels on each side of its own an output pixel sees at most.
+    """Returns how many pixels on each side of its own an output pixel reads at most.
 
-    Infinity if an output pixel in the middle third depends on none.
+    It is infinite if an output pixel in the middle third depends on no input.
 
     Args:
         changed: Whether an output row depends on an input row, `(rows, rows out)`.

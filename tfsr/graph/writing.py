@@ -1,6 +1,6 @@
-"""How operations are written for TFLite that Keras would write in a slower way, or not.
+"""TensorFlow calls for operations that Keras exports badly to TFLite, or not at all.
 
-Each function takes an operation and its argument, and runs TensorFlow's own operations.
+Each function takes an operation and its argument, and returns its output.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def grouped(operation: Any, x: Any) -> Any:
 
 
 def conv(operation: Any, x: Any) -> Any:
-    """Runs a Keras convolution without XLA, in which Keras wraps a grouped one."""
+    """Runs a Keras convolution without XLA, which Keras uses for grouped ones."""
     import tensorflow as tf
 
     x = tf.nn.conv2d(
@@ -35,7 +35,7 @@ def conv(operation: Any, x: Any) -> Any:
 
 
 def _unequal(bias):
-    """Returns a bias with its first value changed by one last bit if all are equal.
+    """Returns a bias; if all values are equal, the first is changed in its last bit.
 
     TensorFlow's converter (2.21) stores equal values as a single integer in the first
     filter's quantization steps, though each filter has steps of its own.

@@ -1,3 +1,6 @@
+from tfsr import (
+    keras_metrics as keras_metrics,
+)  # registers its metrics for saved models
 from tfsr.layers.bicubic_enlarge import BicubicEnlarge
 from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock
@@ -13,7 +16,6 @@ from tfsr.layers.multi_scale_conv import MultiScaleConv2D
 from tfsr.layers.multi_scale_cross import MultiScaleCross
 from tfsr.layers.multi_scale_maps import CONVS, multi_scale
 from tfsr.layers.padding import CropToScale, PadToMultiple
-from tfsr.layers.quality import PSNR, SSIM
 from tfsr.layers.resampling import (
     BilinearResize,
     check_ratio,
@@ -34,8 +36,6 @@ from tfsr.layers.weighted_average import WeightedAverage
 
 __all__ = [
     "CONVS",
-    "PSNR",
-    "SSIM",
     "BicubicEnlarge",
     "BilinearResize",
     "BranchedConv2D",

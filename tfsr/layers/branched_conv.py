@@ -1,4 +1,4 @@
-"""The paper's study of the low branch: both branches run at the full resolution."""
+"""MS3-Conv's study of the low branch, with both branches at full resolution."""
 
 import keras
 from keras import ops
@@ -63,9 +63,9 @@ class BranchedConv2D(MultiScaleConv2D):
                 f"Received: function={function}."
             )
         unknown = kwargs.keys() - {"trainable", "initializer"}
-        if unknown:  # the base class has these arguments; they mean nothing here
+        if unknown:  # arguments of the base class that do not apply here
             raise ValueError(
-                f"`{min(unknown)}` is no argument of branches of one resolution. "
+                f"`{min(unknown)}` does not apply to branches of one resolution. "
                 f"Received: {min(unknown)}={kwargs[min(unknown)]}."
             )
         intra = "shared" if function == "w_d2_shared" else "own"

@@ -18,7 +18,7 @@ class CascadingBlock(keras.layers.Layer):
         units: Number U of residual units.
         groups: Groups of residual-E units; `None` takes plain residual units.
         recursive: Whether all units share one set of weights (Fig. 3 (d)).
-        cascading: Whether to fuse; if not, each unit feeds the next one alone
+        cascading: Whether to fuse; otherwise each unit only feeds the next one
             (CARN-NL in Table 2).
         initializer: As for `GroupedConv2D`.
 

@@ -19,20 +19,19 @@ EDGES = np.stack(
 class CollapsibleConv2D(GroupedConv2D):
     """Convolves with a 3x3 kernel that is the product of two larger ones.
 
-    It trains a 3x3 convolution to many channels and a 1x1 convolution from them, with a
-    bias after both and nothing between. Each step multiplies their kernels first and
-    convolves once with the product, so it costs about as much as a step of a plain
-    convolution, whatever `expanded` is. `fold_kernels` of the conversion keeps the
-    product alone.
+    In training it is a 3x3 convolution to many channels, then a 1x1 convolution, with a
+    bias after both and nothing between. Each step multiplies the kernels and convolves
+    once with the product, so it costs about as much as a plain convolution, whatever
+    `expanded` is. The conversion to TFLite keeps only the product (`fold_kernels`).
 
-    Both kernels start normal: the product has the variance 1 / (9 C), or a tenth of
-    its deviation where the skip carries the input on.
+    Both kernels start with normal values such that the product has the variance
+    1 / (9 C), or with `skip` a tenth of that standard deviation.
 
     Args:
         filters: Channels of the output.
         expanded: Channels between the two convolutions, the paper's p.
-        skip: Whether the input is added to the output, which the kernel's centre does
-            too. `filters` must then be the input's channels.
+        skip: Whether to add the input to the output, by a 1 in the kernel's centre.
+            `filters` must then equal the input's channels.
         edges: Whether the kernel also has a learned mixture of Sobel's and Laplace's
             filters.
 
@@ -95,7 +94,7 @@ class CollapsibleConv2D(GroupedConv2D):
         def normal(deviation):
             return keras.initializers.RandomNormal(0.0, deviation)
 
-        # Multiplied in their own precision, or the identity loses its small neighbours.
+        # In the weights' precision: in half, small values would vanish beside the 1.
         self.expand = self.add_weight(
             name="expand",
             shape=(*shape[:3], self.expanded),

@@ -8,7 +8,7 @@ SPEED = 10
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class FakeQuantize(keras.layers.Layer):
-    """Rounds activations to the steps of an integer type, in floats that can train.
+    """Simulates the rounding of activations to integers, with gradients for training.
 
     With 8 bits, the output is one of 256 multiples of (high - low) / 255: those nearest
     to [low, high], 0 among them. With 16 bits, it is a multiple of m / 32767 between -m
@@ -22,7 +22,7 @@ class FakeQuantize(keras.layers.Layer):
         low: Initial lower bound, at most 0.
         high: Initial upper bound, at least 0.
         bits: 8 or 16.
-        learned: Whether the bounds are trained, until `freeze()` is called.
+        learned: Whether the bounds are trained until `freeze()` is called.
 
     Input shape:
         Any.
@@ -75,13 +75,13 @@ class FakeQuantize(keras.layers.Layer):
         )
 
     def freeze(self):
-        """Ends learning: the bounds stay as they are now."""
+        """Freezes the bounds at their current values."""
         self.frozen_range.assign(ops.stack(self.bounds()))
         self.frozen.assign(1.0)
 
     def bounds(self):
         """Returns the current `(low, high)`, two scalars with 0 between them."""
-        frozen, frozen_range, learned_range = map(  # JAX takes no variables
+        frozen, frozen_range, learned_range = map(  # JAX takes no variables here
             ops.convert_to_tensor, (self.frozen, self.frozen_range, self.range)
         )
         bounds = ops.where(frozen > 0, frozen_range, learned_range * self.unit)

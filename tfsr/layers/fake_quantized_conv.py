@@ -4,11 +4,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class FakeQuantizedConv2D(keras.layers.Layer):
-    """A convolution whose kernel is rounded as TFLite does, in floats that can train.
+    """A convolution that simulates TFLite's rounding of its kernel, for training.
 
     The weights of an output channel take 2^bits - 1 values, symmetric around 0, up to
-    the largest absolute weight. The gradient passes as if nothing were rounded. The
-    bias is not rounded: TFLite keeps it in 32 bits, which hardly change it.
+    the largest absolute weight. Gradients pass as if nothing were rounded. The bias is
+    not rounded, since TFLite keeps it in 32 bits.
 
     Args:
         conv: The convolution, a `GroupedConv2D` or one of Keras'.
@@ -74,7 +74,9 @@ def round_kernel(conv: keras.layers.Layer, bits: int = 8) -> keras.KerasTensor:
 
 def other_axes(conv: keras.layers.Layer) -> tuple[int, ...]:
     """Returns all axes of a convolution's kernel except the axis of output channels."""
-    if isinstance(conv, keras.layers.DepthwiseConv2D):  # some for each of its input
+    if isinstance(
+        conv, keras.layers.DepthwiseConv2D
+    ):  # its output channels span two axes
         return (0, 1)
     transposed = isinstance(conv, keras.layers.Conv2DTranspose)
     return (0, 1, 3) if transposed else (0, 1, 2)

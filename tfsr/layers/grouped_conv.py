@@ -7,12 +7,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class GroupedConv2D(keras.layers.Layer):
-    """Convolves each group of channels by itself, stride 1, "same" padding.
+    """Convolves each group of channels separately, with stride 1 and "same" padding.
 
     One group is an ordinary convolution. The kernel of g groups is a single
-    `(k, k, C / g, filters)` tensor whatever the lowering, so weights move freely
-    between the two. Unless told otherwise, kernel and bias start uniform in
-    +-1/sqrt(fan_in), where fan_in = k * k * C / g.
+    `(k, k, C / g, filters)` tensor for either lowering, so both can load the same
+    weights. By default, kernel and bias start uniform in +-1/sqrt(fan_in), where
+    fan_in = k * k * C / g.
 
     Args:
         filters: Channels of the output.
@@ -21,10 +21,9 @@ class GroupedConv2D(keras.layers.Layer):
         lowering: `"split"` slices, convolves and concatenates, which trains fast on
             every backend; `"grouped"` is one native grouped convolution, which runs
             fast on the phone. Their results are identical.
-        initializer: `"input_channels"` for uniform in +-1/sqrt(C) instead; or Keras'
-            name or config of the kernel's initial values, and the bias then starts
-            at 0.
-        use_bias: Without a bias, zeros stay zeros.
+        initializer: `"input_channels"` for uniform in +-1/sqrt(C) instead; or the name
+            or config of a Keras initializer for the kernel, with a bias of 0.
+        use_bias: Whether to add a bias.
 
     Input shape:
         `(B, H, W, C)`.

@@ -1,4 +1,4 @@
-"""The check of layers that take several tensors."""
+"""A check for layers that take a list of tensors."""
 
 from typing import Any
 

@@ -46,7 +46,7 @@ class MultiScaleConv2D(keras.layers.Layer):
         down_first: Whether downsampling comes before the convolution.
         up_first: Whether upsampling comes before the convolution.
         initializer: Initial values as for `GroupedConv2D`. By default each output level
-            starts like one convolution of all that it adds: its kernels are uniform in
+            starts like a single convolution of all its inputs: kernels are uniform in
             +-1/sqrt(n), where n counts the inputs of all its kernels; biases start
             at 0.
 

@@ -69,8 +69,8 @@ class CropToScale(keras.layers.Layer):
 def pad_to_multiple(x: keras.KerasTensor, multiple: int) -> keras.KerasTensor:
     """Returns `x` with its last row and column repeated as in `PadToMultiple`."""
     _, height, width, _ = ops.shape(x)
-    # A size may be unknown until the graph runs. So this adds the most rows that can be
-    # missing, multiple - 1, and then cuts off those that were not.
+    # A size may be unknown until the graph runs. So this adds as many rows as can be
+    # missing, multiple - 1, and then crops to the multiple.
     if not _is_multiple(height, multiple):
         x = ops.concatenate([x, *[x[:, -1:]] * (multiple - 1)], axis=1)
         x = x[:, : height + -height % multiple]

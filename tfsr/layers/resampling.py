@@ -1,4 +1,4 @@
-"""Steps between the levels of a feature pyramid."""
+"""Resampling between the levels of a feature pyramid."""
 
 from fractions import Fraction
 
@@ -86,7 +86,9 @@ def check_ratio(ratio: str, resampling: str = "bilinear") -> None:
 
 
 def downsample(x: keras.KerasTensor, ratio: str, **kwargs) -> keras.KerasTensor:
-    """Returns the next coarser level of `x`, `(B, H * ratio, W * ratio, C)`, bilinear.
+    """Returns the next coarser level of `x` by bilinear resizing.
+
+    `(B, H, W, C)` to `(B, H * ratio, W * ratio, C)`.
 
     At "1/2" this averages 2x2 pixels, and H and W must be even. At other ratios the
     sizes are rounded up.
@@ -110,7 +112,7 @@ def upsample(
         like: The next finer level.
         ratio: Size of `x` over the size of `like`: `"1/2"`, `"2/3"` or `"3/4"`.
         interpolation: `"bilinear"`, or `"nearest"` at 1/2.
-        **kwargs: For the layer that resizes, such as its name.
+        **kwargs: Arguments of the layer that resizes, such as its name.
     """
     if interpolation == "nearest":
         return keras.layers.UpSampling2D(2, **kwargs)(x)

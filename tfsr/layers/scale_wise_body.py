@@ -11,8 +11,8 @@ class Gains(NamedTuple):
     """Factors on initial gains where levels meet.
 
     Attributes:
-        block: On 1/sqrt(blocks), that of a block's second convolution.
-        path: On `PATH_GAIN`, that of the pointwise convolutions between levels.
+        block: Factor on 1/sqrt(blocks), the gain of a block's second convolution.
+        path: Factor on `PATH_GAIN`, the gain of pointwise convolutions between levels.
     """
 
     block: float
@@ -24,10 +24,10 @@ GAINS = {"fair": Gains(0.5, 0.1), "authors": Gains(1.0, 1.0)}
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class ScaleWiseBody(keras.layers.Layer):
-    """Makes a feature pyramid of a map, runs SCN's residual blocks, returns level 0.
+    """Runs SCN's residual blocks on a feature pyramid of a map; returns level 0.
 
-    Each block computes only the levels that the blocks after it read. With shared
-    weights a call may ask for another pyramid: `body(x, levels=5, ratio="2/3")`.
+    Each block computes only the levels that later blocks read. With shared weights, a
+    call may use another pyramid: `body(x, levels=5, ratio="2/3")`.
 
     Args:
         filters: Channels of the input and of the output.

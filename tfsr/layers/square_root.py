@@ -4,9 +4,9 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class SquareRoot(keras.layers.Layer):
-    """Computes the square root, with a gradient of 0 at 0, where it is infinite.
+    """Computes the square root, with a gradient of 0 instead of infinity at 0.
 
-    The standard deviation of a flat field is such a root.
+    The standard deviation of a flat field needs it.
 
     Input shape:
         Any.

@@ -6,7 +6,7 @@ from tfsr.layers.grouped_conv import GroupedConv2D
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class WeightNormConv2D(GroupedConv2D):
-    """Convolves with weight-normalized filters: length and direction train apart.
+    """Convolves with weight-normalized filters: length and direction train separately.
 
     The kernel of output channel f is gain_f * v_f / |v_f|, with the gain and the
     direction v trained. Directions start uniform like the kernels of `GroupedConv2D`,

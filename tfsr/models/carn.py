@@ -38,6 +38,7 @@ from tfsr.layers import (
     SplitScales,
     Upsampler,
 )
+from tfsr.models.sizes import check_channels
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)
 LUMA_MEAN = (0.4369,)  # RGB_MEAN weighted by 0.299, 0.587, 0.114
@@ -87,8 +88,7 @@ def carn(
             f"Received: initializer={initializer}."
         )
     start = INITIALIZERS[initializer]
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    check_channels(channels)
     mean = RGB_MEAN if channels == 3 else LUMA_MEAN
     scales = tuple(scale) if isinstance(scale, tuple | list) else (scale,)
     if not scales:

@@ -1,8 +1,8 @@
-"""How a chain that works on luma, as SESR's and FFDNet's do, gives an image in colour.
+"""The colour residual of networks whose main chain works on luma: SESR and FFDNet.
 
-R, G and B share the residual of luma. What else they get is computed from differences
-of colours without a bias, so it is 0 where those are: gray pixels stay gray to the bit,
-in 8 bits too.
+R, G and B share the residual of luma. Another residual is computed from colour
+differences without biases, so it is 0 where they are 0: gray pixels stay exactly gray,
+also in int8.
 """
 
 import keras
@@ -21,12 +21,12 @@ def color_residual(
     """Returns the residual of R, G and B, `(B, H, W, 3n)`, pixel by pixel.
 
     Args:
-        luma: The residual that they share, `(B, H, W, n)` of n pixels.
-        differences: Differences of colours, 0 where there is no colour, `(B, H, W, d)`.
+        luma: The residual that R, G and B share, `(B, H, W, n)` for n pixels.
+        differences: Colour differences, 0 where there is no colour, `(B, H, W, d)`.
         features: Features of the chain, `(B, H, W, c)`. A 1x1 convolution of them
-            multiplies those of the colours, as details of both lie at the same places.
-        filters: Channels of the features of the colours.
-        blocks: Convolutions with ReLU of the colours before that product.
+            multiplies the colour features, as both have details at the same positions.
+        filters: Channels of the colour features.
+        blocks: Convolutions with ReLU of the colour features before that product.
     """
     x = differences
     for b in range(blocks):
@@ -35,12 +35,12 @@ def color_residual(
     x = _without_bias(filters, "colors")(x)
     gate = GroupedConv2D(filters, 1, name="color_gate")(features)
     x = keras.layers.Multiply(name="gated_colors")([x, gate])
-    pixels = luma.shape[-1]  # another scale's are others, not more of them
+    pixels = luma.shape[-1]  # other scales need other weights
     x = _without_bias(3 * pixels, f"color_tail_{pixels}")(x)
     shared = ops.repeat(luma, 3, axis=-1)
     return keras.layers.Add(name="color_skip")([shared, x])
 
 
 def _without_bias(filters, name, **arguments):
-    """Returns a 3x3 convolution that gives zeros for zeros."""
+    """Returns a 3x3 convolution without bias, which maps zeros to zeros."""
     return GroupedConv2D(filters, 3, use_bias=False, name=name, **arguments)

@@ -5,11 +5,12 @@ Denoising", TIP 2018, https://arxiv.org/abs/1710.04026
 Authors' code: https://github.com/cszn/FFDNet
 
 Departures:
-- Blind: no map of the noise's level is read, so JPEG's artifacts are its task as well.
-- The chain gives a residual, and the input is added, as in DnCNN.
-- Collapsible convolutions, as in SESR, in place of batch normalization.
-- In colour, R, G and B share the residual of luma; colours have a chain of their own
-  without biases (`tfsr/models/colors.py`), so gray stays gray.
+- It is blind: it reads no map of the noise level, so it can also learn to remove JPEG
+  artifacts.
+- The chain gives a residual that is added to the input, as in DnCNN.
+- Collapsible convolutions, as in SESR, replace batch normalization.
+- In colour, R, G and B share the residual of luma; a chain without biases adds colour
+  (`tfsr/models/colors.py`), so gray stays gray.
 - The image is padded to even sides by repeating its last row and column.
 """
 
@@ -26,9 +27,9 @@ from tfsr.layers import (
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 from tfsr.models.colors import color_residual
 from tfsr.models.sesr import collapsible_chain
-from tfsr.models.sizes import check_positive
+from tfsr.models.sizes import check_channels, check_positive
 
-BLOCK = 2  # pixels, the side of what becomes one pixel of the chain
+BLOCK = 2  # side in pixels of the blocks that become pixels of the chain
 
 
 def ffdnet(
@@ -43,18 +44,17 @@ def ffdnet(
     """Builds FFDNet, `(B, H, W, channels)` to `(B, H, W, channels)`.
 
     Args:
-        scale: 1, as it restores and does not enlarge.
+        scale: Must be 1, since the network restores.
         filters: Channels of the chain.
         blocks: Convolutions of the chain between its first and its last.
         channels: 3 for RGB, 1 for grayscale.
-        colors: Channels of the chain of colours.
-        color_blocks: Convolutions of that chain before it meets the other.
-        expanded: Channels that a convolution has inside, in training.
+        colors: Channels of the colour chain.
+        color_blocks: Convolutions of that chain before both chains meet.
+        expanded: Inner channels of a convolution in training.
     """
     if scale != 1:
         raise ValueError(f"`scale` must be 1. Received: scale={scale}.")
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    check_channels(channels)
     check_positive(
         filters=filters, blocks=blocks, colors=colors, color_blocks=color_blocks
     )

@@ -44,7 +44,7 @@ def luminance_scales(model: keras.Model) -> tuple[int, ...]:
 
 
 def check_channels(channels: int) -> None:
-    """Raises `ValueError` unless `channels` is 1, all that a luminance network has."""
+    """Raises `ValueError` unless `channels` is 1, as luminance networks need."""
     if channels != 1:
         raise ValueError(
             f"`channels` must be 1, the luma. Received: channels={channels}."
@@ -52,7 +52,7 @@ def check_channels(channels: int) -> None:
 
 
 def stages(model: keras.Model) -> dict[str, keras.Model]:
-    """Returns the model up to each stage's prediction, by stage; `{}` if no cascade."""
+    """Returns the model up to the prediction of each stage, if there are stages."""
     if not luminance_scales(model) or not isinstance(model.output, dict):
         return {}
     return {

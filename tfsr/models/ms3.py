@@ -36,7 +36,7 @@ from tfsr.layers import (
     multi_scale,
 )
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
-from tfsr.models.sizes import check_positive
+from tfsr.models.sizes import check_channels, check_positive
 
 STARTS = {  # initial values, as `GroupedConv2D` takes them
     "carn": None,
@@ -69,18 +69,18 @@ def ms3_network(
             builds its multi-scale convolutions.
         scale: Upscaling factor 2, 3 or 4.
         conv: A key of `tfsr.layers.CONVS`, or one for each block; the first is also
-            that of what lies around the blocks.
+            used for the layers around the blocks.
         levels: Number of levels; `None` for as many as the convolution's equation has.
         filters: Channels at the full resolution; a level has half of them if there are
             several.
         blocks: Number of blocks.
         channels: 3 for RGB, 1 for grayscale.
-        start: `"carn"`, or `"mmsr"` for that code's initial values and enlarged image.
+        start: `"carn"`, or `"mmsr"` for the initial values of that code, where the
+            output is added to the enlarged image.
     """
     if type(scale) is not int or scale not in (2, 3, 4):
         raise ValueError(f"`scale` must be 2, 3 or 4. Received: scale={scale}.")
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    check_channels(channels)
     check_positive(filters=filters, blocks=blocks)
     if start not in STARTS:
         raise ValueError(

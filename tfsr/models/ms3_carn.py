@@ -1,4 +1,4 @@
-"""CARN as the MS3-Conv paper has it, with multi-scale convolutions.
+"""CARN with multi-scale convolutions, as in the MS3-Conv paper.
 
 Feng, Guan, Qiao and Dong, "Exploring Multi-Scale Feature Propagation and Communication
 for Image Super Resolution", ECCV 2020, https://arxiv.org/abs/2008.00239

@@ -28,10 +28,12 @@ def _only_scale(model):
     for height, width in sizes:
         try:
             shape = model.compute_output_shape((1, height, width, channels))
-        except Exception:  # a network with levels may need multiples of a size
+        except Exception:  # a network with levels may need certain multiples
             continue
         if None in shape[1:3]:
-            raise ValueError(f"its output for {height}x{width} pixels is of open size.")
+            raise ValueError(
+                f"its output for {height}x{width} pixels has no fixed size."
+            )
         scale = shape[1] // height
         if scale and tuple(shape[1:3]) == (height * scale, width * scale):
             return scale
@@ -43,9 +45,9 @@ def _only_scale(model):
 
 
 def training_scales(model: keras.Model) -> tuple[int, ...]:
-    """Returns the factors from the patches that `model` is given to their HR patches.
+    """Returns the size factors from input patches to HR patches in training.
 
-    These are its scales; 1 for a luminance network, whose inputs are enlarged already.
+    They are the model's scales, or 1 for a luminance network, whose input is enlarged.
     """
     return (1,) if luminance_scales(model) else scales(model)
 
@@ -55,8 +57,8 @@ def single_scale(
 ) -> keras.Model:
     """Returns the inference model of one scale, sharing the weights of `model`.
 
-    A model of that scale alone is returned as it is. Around a luminance network, layers
-    are added that enlarge: the result goes from RGB LR to RGB SR.
+    A model of only that scale is returned as it is. A luminance network gets layers
+    that enlarge: the result goes from RGB LR to RGB SR.
 
     Args:
         model: A model of one or several scales.

@@ -65,7 +65,7 @@ from tfsr.layers import (
     upsample,
 )
 from tfsr.models.scaling import scales
-from tfsr.models.sizes import check_positive
+from tfsr.models.sizes import check_channels, check_positive
 
 MEAN = 0.5
 TAIL_GAINS = {"fair": 0.1, "authors": 1.0}
@@ -243,8 +243,7 @@ def _ends(scale, filters, channels, gains):
     """Returns the convolutions around the body: `"head"`, `"tail"` and `"skip"`."""
     if type(scale) is not int or scale not in (1, 2, 3, 4):
         raise ValueError(f"`scale` must be 1, 2, 3 or 4. Received: scale={scale}.")
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    check_channels(channels)
     if gains not in TAIL_GAINS:
         raise ValueError(
             f"`gains` must be one of {tuple(TAIL_GAINS)}. Received: gains={gains}."

@@ -1,4 +1,4 @@
-"""SESR: a plain chain of 3x3 convolutions that were larger in training.
+"""SESR: a plain chain of 3x3 convolutions that are overparameterized in training.
 
 Bhardwaj et al., "Collapsible Linear Blocks for Super-Efficient Super Resolution",
 MLSys 2022, https://arxiv.org/abs/2103.09404
@@ -6,9 +6,9 @@ Authors' code: https://github.com/ARM-software/sesr
 
 Departures, so that a chain of plain convolutions remains, which is what runs fastest in
 8 bits (docs/sesr.md):
-- RGB where the paper has luma. The chain reads all of it and gives what the paper's
-  gives, a residual of luma, which R, G and B share; colours have a small part of their
-  own (`tfsr/models/colors.py`), so gray stays gray.
+- RGB where the paper has luma. The chain reads RGB and gives a residual of luma, as in
+  the paper, which R, G and B share; a small colour part adds the rest
+  (`tfsr/models/colors.py`), so gray stays gray.
 - The mean is subtracted before the first convolution. Without that a chain beside an
   anchor hardly learns.
 - ReLU where the paper has PReLU, which XNNPACK does not compute in 8 bits: a network of
@@ -23,9 +23,9 @@ import keras
 from tfsr.layers import ChannelShift, CollapsibleConv2D, ColorDifferences
 from tfsr.models.carn import LUMA_MEAN, RGB_MEAN
 from tfsr.models.colors import color_residual
-from tfsr.models.sizes import check_positive
+from tfsr.models.sizes import check_channels, check_positive
 
-COLORS = 16  # channels of the part that is of colours alone
+COLORS = 16  # channels of the colour part
 
 
 def sesr(
@@ -44,15 +44,14 @@ def sesr(
         filters: Channels of the body.
         blocks: Number of collapsible blocks between the first and the last convolution.
         channels: 3 for RGB, 1 for grayscale.
-        color_blocks: Convolutions of colours before they meet the chain: where LR is
-            clean none are needed, but JPEG spreads colours over many pixels.
-        expanded: Channels that a block has inside, in training.
-        edges: Whether the chain has ECBSR's filters of edges in training.
+        color_blocks: Convolutions of the colour part before it meets the chain. Clean
+            LR needs none, but JPEG spreads colours over many pixels.
+        expanded: Inner channels of a block in training.
+        edges: Whether the chain has ECBSR's edge filters in training.
     """
     if type(scale) is not int or scale not in (2, 3, 4):
         raise ValueError(f"`scale` must be 2, 3 or 4. Received: scale={scale}.")
-    if channels not in (1, 3):
-        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
+    check_channels(channels)
     check_positive(filters=filters, blocks=blocks)
     if type(color_blocks) is not int or color_blocks < 0:
         raise ValueError(
@@ -62,7 +61,7 @@ def sesr(
     mean = RGB_MEAN if channels == 3 else LUMA_MEAN
 
     lr = keras.Input((None, None, channels), name=f"lr_x{scale}")
-    # Pixels stay float32 where the network trains in half precision, which rounds them.
+    # Pixels stay float32 in mixed precision, which would round them.
     x = ChannelShift([-m for m in mean], dtype="float32", name="sub_mean")(lr)
     x = collapsible_chain(x, filters, blocks, expanded, edges)
     tail = CollapsibleConv2D(scale**2, expanded, edges=edges, name=f"tail_x{scale}")
@@ -82,10 +81,10 @@ def collapsible_chain(
     """Returns the features of SESR's chain, `(B, H, W, C)` to `(B, H, W, filters)`.
 
     Args:
-        x: Pixels less their mean.
+        x: Pixels minus their mean.
         filters: Channels of the chain.
         blocks: Number of blocks with a short skip, after the first convolution.
-        expanded: Channels that a convolution has inside, in training.
+        expanded: Inner channels of a convolution in training.
         edges: As for `sesr`.
     """
 

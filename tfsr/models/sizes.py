@@ -1,4 +1,4 @@
-"""Checks of the sizes that networks are built with."""
+"""Checks of the arguments that networks are built with."""
 
 
 def check_positive(**sizes: int) -> None:
@@ -8,3 +8,9 @@ def check_positive(**sizes: int) -> None:
             raise ValueError(
                 f"`{name}` must be a positive integer. Received: {name}={value}."
             )
+
+
+def check_channels(channels: int) -> None:
+    """Raises `ValueError` unless `channels` are those of gray or RGB images."""
+    if channels not in (1, 3):
+        raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")

@@ -1,6 +1,6 @@
-"""Encoders of PNG, TIFF and JPEG that write band by band, as pixels come.
+"""Encoders of PNG, TIFF and JPEG that write an image in bands, as pixels arrive.
 
-Pillow needs the whole image at once and writes 8-bit colour only, and its TIFF encoder
+Pillow needs the whole image at once, writes only 8-bit colour, and its TIFF encoder
 cannot compress a file with EXIF. No small maintained library writes these formats with
 ICC profile, DPI and EXIF.
 """
@@ -19,7 +19,7 @@ from PIL.TiffTags import LONG
 
 LEVEL = 4  # deflate level: half the time of 6, files no larger
 JPEG_OPTIONS = {"quality": 95, "subsampling": "4:4:4"}
-JPEG_ROWS = 64  # eight rows of blocks, after which restart markers count from 0 again
+JPEG_ROWS = 64  # eight rows of blocks, the period of restart markers
 START_OF_FRAME, START_OF_SCAN = 0xC0, 0xDA  # markers in a JPEG
 
 
@@ -33,7 +33,7 @@ def write_png(
     exif: bytes | None,
     colors: dict[bytes, bytes],
 ) -> None:
-    """Writes a PNG, each row as its difference from the row above.
+    """Writes a PNG whose rows are stored as differences from the row above.
 
     Args:
         file: The file to write.
@@ -43,8 +43,7 @@ def write_png(
         icc: ICC profile, if any.
         dpi: Horizontal and vertical dots per inch, if known.
         exif: EXIF block from its byte order mark on, if any.
-        colors: Chunks of `COLOR_CHUNKS`, by name; an ICC profile takes the place of
-            sRGB.
+        colors: Chunks of `COLOR_CHUNKS`, by name; an ICC profile replaces sRGB.
 
     Reference:
         https://www.w3.org/TR/png-3/
@@ -96,7 +95,7 @@ def write_tiff(
     dpi: tuple[float, float] | None,
     tags: ImageFileDirectory_v2 | None,
 ) -> None:
-    """Writes a TIFF by deflate, each pixel as its difference from the one to its left.
+    """Writes a TIFF with deflate, its pixels as differences from the left neighbour.
 
     Args:
         file: The file to write.
@@ -111,7 +110,7 @@ def write_tiff(
         https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
     """
     dtype = np.dtype(dtype)
-    if shape[2] == 2 and dtype == np.uint16:  # Pillow cannot read that
+    if shape[2] == 2 and dtype == np.uint16:  # which Pillow cannot read
         bands = (rows[..., [0, 0, 0, 1]] for rows in bands)
         shape = (*shape[:2], 4)
     height, width, channels = shape
@@ -128,7 +127,7 @@ def write_tiff(
     directory[Tag.PlanarConfiguration] = 1
     directory[Tag.Predictor] = 2  # horizontal differences
     if channels in (2, 4):
-        directory[Tag.ExtraSamples] = 2  # alpha; color is not multiplied by it
+        directory[Tag.ExtraSamples] = 2  # alpha, not premultiplied
     if icc:
         directory[Tag.InterColorProfile] = icc
     if dpi:
@@ -161,9 +160,9 @@ def write_jpeg(
 ) -> None:
     """Writes a JPEG of quality 95 without chroma subsampling.
 
-    Pillow compresses bands of `JPEG_ROWS`. Behind each row of blocks a restart marker
-    makes the next one independent, so the compressed bands behind one another are the
-    whole image; its head is that of the first band, with the height of the image.
+    Pillow compresses bands of `JPEG_ROWS`. A restart marker after each row of blocks
+    makes the next row independent, so the concatenated bands are the whole image. Its
+    header is that of the first band, with the height of the image.
 
     Args:
         file: The file to write.
@@ -185,8 +184,10 @@ def write_jpeg(
             image.save(
                 encoded, "JPEG", restart_marker_rows=1, **JPEG_OPTIONS, **options
             )
-            options = {}  # what the head tells of the photograph
-            content = bytearray(encoded.getvalue()[:-2])  # without the end of image
+            options = {}  # metadata belongs into the first header only
+            content = bytearray(
+                encoded.getvalue()[:-2]
+            )  # without the end-of-image marker
             frame, scan = _places_in_jpeg(content)
             if i:
                 stream.write(b"\xff\xd7" + content[scan:])
@@ -197,7 +198,7 @@ def write_jpeg(
 
 
 def _places_in_jpeg(content):
-    """Returns where the frame's header begins in a JPEG, and where its pixels do."""
+    """Returns the offsets of the frame header and of the pixels in a JPEG."""
     frame, at = 0, 2
     while True:
         marker, length = struct.unpack_from(">xBH", content, at)
@@ -221,7 +222,7 @@ def _rows_per_band(shape, dtype):
 
 
 def _fixed_bands(bands, rows):
-    """Yields the rows of `bands` in bands of so many `rows`, the last one shorter."""
+    """Yields the rows of `bands` in bands of `rows` rows; the last may be shorter."""
     pending = None
     for band in bands:
         if pending is not None:
@@ -232,6 +233,6 @@ def _fixed_bands(bands, rows):
             yield pending
         whole = len(band) - len(band) % rows
         yield from (band[top : top + rows] for top in range(0, whole, rows))
-        pending = band[whole:].copy()  # a view would keep all of the band
+        pending = band[whole:].copy()  # a view would keep the band in memory
     if pending is not None and len(pending):
         yield pending

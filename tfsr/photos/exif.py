@@ -1,4 +1,4 @@
-"""EXIF blocks, which are the bytes from the byte order mark on in JPEG, PNG and WebP.
+"""EXIF blocks: the bytes from the byte order mark on, as in JPEG, PNG and WebP.
 
 Reference:
     https://www.cipa.jp/std/documents/e/DC-008-2012_E.pdf

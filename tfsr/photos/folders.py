@@ -1,16 +1,13 @@
-"""Which files of a folder are images: one rule for training, scoring and upscaling."""
+"""Tells which files of a folder are images, for training, scoring and upscaling."""
 
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jfif", ".jpe"),
-    *(".bmp", ".tif", ".tiff", ".webp"),
-)
-# Read where a photo is wanted, and not written.
-READ_ONLY = (".gif", ".avif", ".heic", ".heif")
-# Images too, which are not read everywhere: named, so that none is missed in silence.
+from tfsr.photos.formats import READ_ONLY, WRITABLE
+
+SUFFIXES = tuple(WRITABLE)
+# Other kinds of images, which commands report as left out.
 OTHERS = (
     *READ_ONLY,
     *(".jp2", ".j2k", ".jxl", ".psd", ".tga"),
@@ -20,16 +17,16 @@ OTHERS = (
 
 
 def is_hidden(file: Path) -> bool:
-    """Returns whether a file is none of the user's: `._a.png` of macOS, our own."""
+    """Returns whether a file is hidden, such as `._a.png` of macOS or our own."""
     return file.name.startswith(".")
 
 
 def left_out(files: Iterable[Path], taken: tuple[str, ...] = SUFFIXES) -> str:
-    """Returns how many images are of kinds not taken, such as "2 .jp2, 1 .jxl".
+    """Returns how many images have unsupported endings, such as "2 .jp2, 1 .jxl".
 
     Args:
         files: All files of a folder.
-        taken: The endings that are.
+        taken: The supported endings.
     """
     kinds = Counter(
         suffix

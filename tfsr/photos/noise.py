@@ -1,19 +1,19 @@
-"""How noisy a photograph is, told without the clean one."""
+"""Blind estimation of the noise in a photograph."""
 
 import numpy as np
 
-MOST = 1024  # pixels of a side that are looked at, in the middle
+MOST = 1024  # largest side of the center crop that is used, in pixels
 BLOCK = 8
-CLIPPED = 48  # levels from black and white within which strong noise is cut off
+CLIPPED = 48  # levels near black and white, where strong noise is clipped
 
 
 def noise_sigma(color: np.ndarray) -> float:
     """Returns the standard deviation of the noise in 8-bit units.
 
-    It is estimated by the median of the finest diagonal Haar coefficients (Donoho and
+    The estimate is the median of the finest diagonal Haar coefficients (Donoho and
     Johnstone, "Ideal spatial adaptation by wavelet shrinkage", Biometrika 1994), to
-    which edges add little, in blocks that are neither dark nor bright, if there are
-    any. For the 32 photographs of crops512 it is 1.5 to 9.6 where they are clean, since
+    which edges add little. Only blocks that are neither dark nor bright count, if there
+    are any. For the 32 photographs of crops512 it is 1.5 to 9.6 without noise, since
     texture counts as noise, 10.4 to 15.6 at sigma 10, 24.5 to 28.2 at 25 and 43.7 to
     48.9 at 50.
 

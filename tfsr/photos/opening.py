@@ -1,36 +1,33 @@
-"""Opens image files, which may come from strangers: the guards of every reader."""
+"""Opens image files safely, since they may come from untrusted sources."""
 
 import importlib.util
-import logging
 import os
-import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from tfsr import extras
 from tfsr.errors import InputError, reason_of
+from tfsr.photos.formats import BY_NAME
+from tfsr.photos.guards import unguarded_pillow
 from tfsr.quiet import quiet_stderr
 
-# Pillow knows more, some of which start other programs: EPS starts Ghostscript.
-# Pillow before 11.3 and some builds have no AVIF.
+# Pillow reads more formats, but some start other programs, as EPS starts Ghostscript.
+# Pillow before 11.3 and some builds cannot read AVIF.
 HAS_AVIF = importlib.util.find_spec("PIL._avif") is not None
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", *["AVIF"] * HAS_AVIF)
+UNREAD = {"HEIC"} if HAS_AVIF else {"AVIF", "HEIC"}  # not by Pillow alone
+READ_BY_PILLOW = [name.upper() for name in BY_NAME if name not in UNREAD]
 MAX_PIXELS = 500_000_000
-# No photograph comes near this: a blank page has 5000 pixels per byte. Above the pixel
-# count below, where memory matters, such a file is damaged or a decompression bomb.
+# No photograph comes near this: a blank page has 5000 pixels per byte. Beyond it, an
+# image with more than MIN_BOMB_PIXELS is damaged or a decompression bomb.
 MAX_PIXELS_PER_BYTE = 5000
 MIN_BOMB_PIXELS = 50_000_000
-MAX_PNG_TEXT_BYTES = 2**26  # of texts and of the ICC profile, unpacked
-HEIC = [b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"mif1", b"msf1")]
-AVIF = [b"ftyp" + brand for brand in (b"avif", b"avis")]
-# By the numbers in TIFF: the colours and their samples, what a sample is.
+# By TIFF's numbers: the colour space and its samples per pixel; the sample format.
 TIFF_COLORS = {
     0: ("gray", 1),
     1: ("gray", 1),
@@ -42,36 +39,16 @@ TIFF_COLORS = {
     32803: ("raw sensor data", 1),
     34892: ("linear raw data", 3),
 }
+RGB565 = "BGR;16"  # in BMP: 16 bits per pixel, not per sample
 TIFF_NUMBERS = {1: "", 2: "signed ", 3: "floating-point ", 4: ""}
-# Pillow's limits and logger and Python's warning filters belong to the process.
-_lock = threading.Lock()
-
-
-@contextmanager
-def unguarded_pillow() -> Iterator[None]:
-    """Silences Pillow and lifts its limits; `open_image` checks our own."""
-    with _lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        text = PngImagePlugin.MAX_TEXT_CHUNK
-        PngImagePlugin.MAX_TEXT_CHUNK = MAX_PNG_TEXT_BYTES
-        logger = logging.getLogger("PIL")
-        level = logger.level
-        logger.setLevel(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
-            Image.MAX_IMAGE_PIXELS = limit
-            PngImagePlugin.MAX_TEXT_CHUNK = text
 
 
 @contextmanager
 def image_file(file: str | Path) -> Iterator[BinaryIO]:
-    """Yields an image file to read inside the block, where decoders print nothing.
+    """Yields an open image file; decoders print nothing inside the block.
 
     Raises:
-        InputError: If the file is missing, or whatever the block raises, naming `file`.
+        InputError: If the file is missing or the block raises; names `file`.
     """
     file = Path(file)
     try:
@@ -92,16 +69,15 @@ def image_file(file: str | Path) -> Iterator[BinaryIO]:
 
 
 def open_image(stream: BinaryIO, whole: bool = True) -> Any:
-    """Returns Pillow's image, whose format is told by content, not by ending.
+    """Returns Pillow's image; its content tells the format, not its ending.
 
     Args:
         stream: What `image_file` yields.
-        whole: Whether the pixels will be wanted, and the checksums of a PNG are
-            checked.
+        whole: Whether the pixels will be read, so that a PNG's checksums are checked.
 
     Raises:
-        InputError: If it is of another kind than `FORMATS`, or larger than what can be
-            true, or if pixels are missing.
+        InputError: If its format is none of `FORMATS`, if it claims more pixels than
+            can be true, or if pixels are missing.
     """
     size_bytes = os.fstat(stream.fileno()).st_size
     if size_bytes == 0:
@@ -130,22 +106,35 @@ def open_image(stream: BinaryIO, whole: bool = True) -> Any:
         )
     if image.format == "TIFF":
         _check_tiff(image)
-    if whole and image.format == "PNG":  # only `verify` checks checksums
+    if whole and image.format == "PNG":  # Pillow checks checksums only in `verify`
         image.verify()
-        image = _identified(stream)  # because that ends the image
+        image = _identified(stream)  # `verify` makes the image unusable
     return image
+
+
+def raw_mode_of(image: Any) -> str:
+    """Returns how Pillow unpacks the pixels of an open image, such as "RGB;16B"."""
+    args = image.tile[0].args if image.tile else ""
+    return args if isinstance(args, str) else str(args[0])
+
+
+def has_16_bits(image: Any) -> bool:
+    """Returns whether the samples of an open image are read as 16 bits."""
+    if image.mode == "CMYK":  # which is converted to RGB of 8 bits
+        return False
+    return "16" in image.mode or ";16" in raw_mode_of(image).removeprefix(RGB565)
 
 
 def _identified(stream):
     stream.seek(0)
     try:
-        return Image.open(stream, formats=FORMATS)
+        return Image.open(stream, formats=READ_BY_PILLOW)
     except Image.UnidentifiedImageError:
         stream.seek(4)
         brand = stream.read(8)
-        if brand in HEIC:
+        if brand in BY_NAME["HEIC"].brands:
             return _identified_heic(stream)
-        if brand in AVIF and not HAS_AVIF:
+        if brand in BY_NAME["AVIF"].brands and not HAS_AVIF:
             raise InputError(
                 "AVIF, which this Pillow does not read: save it as JPEG or PNG."
             ) from None
@@ -155,8 +144,7 @@ def _identified(stream):
                 "RGB or RGBA of 8 or 16 bits."
             ) from None
         raise InputError(
-            "not an image of a supported kind (PNG, JPEG, BMP, TIFF, WebP, GIF, "
-            "AVIF, HEIC), or damaged."
+            f"not an image of a supported kind ({', '.join(BY_NAME)}), or damaged."
         ) from None
 
 
@@ -177,7 +165,7 @@ def _identified_heic(stream):
 
 
 def _frames(image):
-    """Returns how many frames or pages an image has, of a TIFF but for reduced ones."""
+    """Returns the number of frames or pages, without the reduced copies in a TIFF."""
     frames = getattr(image, "n_frames", 1)
     if image.format != "TIFF" or frames == 1:
         return frames
@@ -190,7 +178,7 @@ def _frames(image):
 
 
 def _kind_of_tiff(stream):
-    """Returns what pixels a TIFF has whose kind Pillow does not know, "" if no TIFF."""
+    """Returns in words the pixels of a TIFF that Pillow cannot read; "" for others."""
     stream.seek(0)
     header = stream.read(8)
     if header[:4] not in (b"II*\0", b"MM\0*"):
@@ -213,7 +201,7 @@ def _kind_of_tiff(stream):
 
 
 def _check_tiff(image):
-    """Raises `InputError` for kinds of TIFF that Pillow would misread in silence."""
+    """Raises an `InputError` for TIFFs that Pillow would silently misread."""
     separate = image.tag_v2.get(Tag.PlanarConfiguration) == 2
     if separate and max(image.tag_v2.get(Tag.BitsPerSample, (1,))) > 8:
         raise InputError("16-bit TIFF in separate planes; save it interleaved.")

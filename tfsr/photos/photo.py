@@ -1,13 +1,13 @@
-"""A photograph in memory, with the metadata that enlarging it must not lose."""
+"""A photograph in memory with its metadata."""
 
 import struct
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-# By name, the bytes of the chunks of a PNG that say how its colours look.
+# By name, the length of PNG chunks that define the colours.
 COLOR_CHUNKS = {b"cICP": 4, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32}
-# As of sRGB, so that a reader who ignores them is right.
+# Their values for sRGB, which a reader may ignore.
 SRGB_CHUNKS = {
     b"cICP": struct.pack("4B", 1, 13, 0, 1),
     b"gAMA": struct.pack(">I", 45455),
@@ -17,7 +17,7 @@ SRGB_CHUNKS = {
 
 @dataclass
 class Photo:
-    """A photograph, the right way up, with its metadata.
+    """An upright photograph with its metadata.
 
     Attributes:
         color: uint8 or uint16, RGB `(H, W, 3)` or grayscale `(H, W, 1)`.
@@ -25,8 +25,8 @@ class Photo:
         icc: ICC profile of `color`, or None for sRGB.
         dpi: Horizontal and vertical dots per inch, or None.
         exif: EXIF block from its byte order mark on, orientation set to 1, or None.
-        png_colors: Chunks of a PNG that say what its colours are besides `icc`, by
-            name; see `COLOR_CHUNKS`.
+        png_colors: Chunks of a PNG that define its colours besides `icc`, by name; see
+            `COLOR_CHUNKS`.
         notes: One-line remarks for the user on what reading changed.
     """
 
@@ -40,7 +40,7 @@ class Photo:
 
 
 def bleed_opaque(photo: Photo, reach: int = 16) -> Photo:
-    """Returns `photo` with the colour around opaque parts spread into transparent ones.
+    """Returns `photo` with opaque colours extended into transparent parts.
 
     Enlarging mixes neighbours, so the colour of fully transparent pixels, mostly black,
     would show as a fringe. Ring by ring, each transparent pixel gets the mean colour of
@@ -53,7 +53,7 @@ def bleed_opaque(photo: Photo, reach: int = 16) -> Photo:
     """
     if photo.alpha is None or is_opaque(photo.alpha):
         return photo
-    # With a border that is neither known nor wanted, neighbours are plain offsets.
+    # A border that is neither known nor wanted makes neighbours constant offsets.
     color = np.pad(photo.color, ((1, 1), (1, 1), (0, 0)))
     known = np.pad(photo.alpha > 0, 1).ravel()
     wanted = np.pad(photo.alpha == 0, 1).ravel()

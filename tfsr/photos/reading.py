@@ -1,7 +1,7 @@
 """Reads photographs without losing bit depth, transparency or metadata.
 
 Pillow decodes all files. It opens 16-bit colour but keeps only the high byte of each
-sample, so such files are decoded twice, once for each byte. The alternatives are no
+sample, so such files are decoded twice, once for each byte. Other libraries do no
 better: pypng is not maintained, tifffile lacks LZW without imagecodecs, OpenCV drops
 the metadata.
 """
@@ -17,14 +17,13 @@ from PIL import ImageCms
 from PIL.ExifTags import Base as Tag
 
 from tfsr.photos.exif import collect, directory_of, set_integers
-from tfsr.photos.opening import image_file, open_image
+from tfsr.photos.opening import has_16_bits, image_file, open_image, raw_mode_of
 from tfsr.photos.photo import COLOR_CHUNKS, Photo
 
 PART_ROWS = 256
-RGB565 = "BGR;16"  # of BMP: 16 bits a pixel, not a sample
-# By data colour space of an ICC profile, the channels of the pixels that it describes.
+# By the data colour space of an ICC profile: the channels of the pixels it describes.
 ICC_CHANNELS = {b"GRAY": 1, b"RGB ": 3}
-# By EXIF orientation, the view of `(H, W, ...)` that is the right way up.
+# By EXIF orientation: the view of `(H, W, ...)` that is upright.
 UPRIGHT = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -37,7 +36,7 @@ UPRIGHT = {
 
 
 def read_photo(file: str | Path) -> Photo:
-    """Returns the photograph in `file`, whose format is told by content, not by ending.
+    """Returns the photograph in `file`; its content tells the format, not its ending.
 
     Raises:
         InputError: If the file is no photograph or cannot be read in full.
@@ -53,19 +52,18 @@ def _read(stream: BinaryIO) -> Photo:
         notes.append(f"first of the {image.n_frames} pictures in the file taken")
     if image.format == "TIFF" and image.n_frames > 1:
         notes.append("smaller copies of the picture in the file left out")
-    raw_mode = _raw_mode(image)
-    deep = "16" in image.mode or ";16" in raw_mode.removeprefix(RGB565)
-    if image.mode == "CMYK" or not deep:
-        pixels = _eight_bits(image, notes)
-    else:
+    raw_mode = raw_mode_of(image)
+    if has_16_bits(image):
         pixels = _sixteen_bits(stream, image)
+    else:
+        pixels = _eight_bits(image, notes)
     if image.format == "TIFF" and 0 in np.ravel(image.tag_v2.get(Tag.ExtraSamples, ())):
         notes.append("extra channel of unknown meaning left out")
     if image.format == "AVIF" and _is_deep_avif(stream):
         notes.append("10 or 12 bits a channel reduced to 8")
     if "xmp" in image.info or "photoshop" in image.info:
         notes.append("XMP and IPTC metadata left out")
-    # After decoding: PNG may have EXIF behind its pixels; Pillow rotates TIFF itself.
+    # After decoding: PNG may have EXIF behind its pixels, and Pillow rotates TIFF.
     orientation, exif = _exif(image, notes)
     turn = UPRIGHT.get(orientation, lambda a: a)
     channels = 1 if pixels.shape[2] < 3 else 3
@@ -85,17 +83,12 @@ def _read(stream: BinaryIO) -> Photo:
     )
 
 
-def _raw_mode(image):
-    args = image.tile[0].args if image.tile else ""
-    return args if isinstance(args, str) else str(args[0])
-
-
 def _eight_bits(image, notes):
     """Returns the pixels as uint8 `(H, W, C)`; C is 1 or 3, one more with alpha."""
     if image.mode == "CMYK":
         image = _rgb_from_cmyk(image, notes)
     elif image.mode in ("P", "PA"):
-        image.load()  # only now is the transparency known
+        image.load()  # transparency is known only after loading
         transparent = image.mode == "PA" or "transparency" in image.info
         notes.append(f"palette converted to RGB{' and alpha' * transparent}")
         image = image.convert("RGBA" if transparent else "RGB")
@@ -110,9 +103,9 @@ def _eight_bits(image, notes):
 
 
 def _as_array(image):
-    """Returns Pillow's pixels as `(H, W, C)`, taken in parts.
+    """Returns Pillow's pixels as `(H, W, C)`, copied in parts.
 
-    Pillow would copy the whole twice: at 100 megapixels 0.3 GB more at the peak.
+    Pillow would copy the whole image twice: 0.3 GB more at the peak for 100 megapixels.
     """
     image.load()
     width, height = image.size
@@ -124,7 +117,7 @@ def _as_array(image):
 
 
 def _rgb_from_cmyk(image, notes):
-    depth = "16-bit " if ";16" in _raw_mode(image) else ""
+    depth = "16-bit " if ";16" in raw_mode_of(image) else ""
     icc = image.info.get("icc_profile")
     if icc:
         image.load()
@@ -150,7 +143,7 @@ def _rgb_from_cmyk(image, notes):
 
 def _sixteen_bits(stream, image):
     """Returns the pixels as uint16 `(H, W, C)`; C is 1 or 3, one more with alpha."""
-    raw_mode = _raw_mode(image)
+    raw_mode = raw_mode_of(image)
     tags = image.tag_v2 if image.format == "TIFF" else {}
     if raw_mode == "LA;16B":  # unpacked as RGBA, the four bytes of gray and alpha
         return _decode(image, "RGBA").view(">u2").astype(np.uint16)
@@ -168,7 +161,7 @@ def _sixteen_bits(stream, image):
     pixels |= _decode(
         open_image(stream, whole=False), straight[:-1] + ("L" if big else "B")
     )
-    if straight != raw_mode:  # colour is stored multiplied by alpha
+    if straight != raw_mode:  # premultiplied by alpha
         alpha = np.maximum(pixels[..., 3:], 1).astype(np.float32)
         color = pixels[..., :3] * (65535 / alpha) + 0.5
         pixels[..., :3] = np.minimum(color, 65535)
@@ -188,7 +181,7 @@ def _decode(image, raw_mode):
 
 
 def _keyed_alpha(key, color, raw_mode):
-    """Returns the alpha `(H, W)` of a PNG that names one colour as transparent."""
+    """Returns the alpha `(H, W)` of a PNG that declares one colour transparent."""
     peak = np.iinfo(color.dtype).max
     # Pillow spreads 2- and 4-bit pixels over 0 to 255, but not the key.
     key = np.asarray(key) * {"L;2": 85, "L;4": 17}.get(raw_mode, 1) & peak
@@ -207,12 +200,12 @@ def _icc(image, channels, notes):
 
 
 def _color_chunks(stream):
-    """Returns the chunks of a PNG that say how its colours look, by name."""
+    """Returns the chunks of a PNG that define its colours, by name."""
     found = {}
     stream.seek(8)
     while len(head := stream.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
-        if name == b"IDAT":  # they stand before the pixels
+        if name == b"IDAT":  # all of them come before the pixels
             break
         if COLOR_CHUNKS.get(name) == length:
             found[name] = stream.read(length)
@@ -230,7 +223,7 @@ def _is_deep_avif(stream):
 
 def _dpi(image):
     if image.format == "TIFF" and Tag.XResolution not in image.tag_v2:
-        return None  # where it is missing, Pillow says 1
+        return None  # Pillow reports 1 where it is missing
     try:
         x, y = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -241,8 +234,8 @@ def _dpi(image):
 def _exif(image, notes):
     """Returns the orientation, and the EXIF block with orientation 1 or None.
 
-    The block's bytes are patched, because a block written anew would break the offsets
-    in its maker notes. A TIFF has no block; one is made of the tags in its directory.
+    The block is patched in place, because rewriting it would break the offsets in its
+    maker notes. A TIFF has no block; one is made from the tags in its directory.
     """
     orientation, block = 1, None
     try:
@@ -250,7 +243,7 @@ def _exif(image, notes):
         orientation = tags.get(Tag.Orientation, 1)
         if image.format != "TIFF" and isinstance(image.info.get("exif"), bytes):
             block = image.info["exif"].removeprefix(b"Exif\0\0")
-            directory_of(block).tobytes()  # fails now, not when a TIFF is written
+            directory_of(block).tobytes()  # to fail now, not when a TIFF is written
         elif directory := collect(tags):
             block = b"II*\0\x08\0\0\0" + directory.tobytes(8)
         return orientation, block and set_integers(block, {Tag.Orientation: 1})

@@ -1,135 +1,24 @@
-"""Writes photographs in the format that a file's ending names, whole or not at all.
+"""Writes photographs atomically, in the format that a file's ending names."""
 
-`FORMATS` has every format by ending; a new one is an entry, and a function that writes.
-"""
-
-import functools
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from tfsr.errors import InputError, reason_of
 from tfsr.files import replacing
-from tfsr.photos.encoders import (
-    split_into_bands,
-    write_jpeg,
-    write_png,
-    write_tiff,
-)
-from tfsr.photos.exif import directory_of, set_integers
-from tfsr.photos.opening import unguarded_pillow
+from tfsr.photos.encoders import split_into_bands
+from tfsr.photos.exif import set_integers
+from tfsr.photos.formats import METADATA, WRITABLE
 from tfsr.photos.photo import SRGB_CHUNKS, Photo, is_opaque
-
-METADATA = ("icc", "dpi", "exif")  # the fields of a `Photo` that most formats hold
-MAX_JPEG_EXIF_BYTES = 65533 - len(b"Exif\0\0")
-
-
-@dataclass(frozen=True)
-class Format:
-    """What a format of files holds, and what writes it.
-
-    Attributes:
-        name: What messages call it.
-        write: Writes a file, given its path, the bands of the pixels, their shape
-            `(H, W, C)` together, and the photograph with what metadata the format
-            holds.
-        metadata: The fields of a `Photo` that it holds.
-        has_alpha: Whether it holds transparency.
-        has_16_bits: Whether it holds uint16; else uint8 alone.
-        has_gray: Whether it holds one channel; else gray becomes RGB.
-        max_side: The most pixels of a side.
-        max_bytes: The most bytes of pixels.
-        max_exif_bytes: The longest EXIF block.
-    """
-
-    name: str
-    write: Callable[[Path, Iterable[np.ndarray], tuple[int, int, int], Photo], None]
-    metadata: tuple[str, ...] = METADATA
-    has_alpha: bool = True
-    has_16_bits: bool = False
-    has_gray: bool = True
-    max_side: float = math.inf
-    max_bytes: float = math.inf
-    max_exif_bytes: float = math.inf
-
-
-def _png(file, bands, shape, photo):
-    facts = photo.icc, photo.dpi, photo.exif, photo.png_colors
-    write_png(file, bands, shape, photo.color.dtype, *facts)
-
-
-def _tiff(file, bands, shape, photo):
-    with unguarded_pillow():
-        tags = directory_of(photo.exif) if photo.exif else None
-    dtype = photo.color.dtype
-    write_tiff(file, bands, shape, dtype, photo.icc, photo.dpi, tags)
-
-
-def _jpeg(file, bands, shape, photo):
-    write_jpeg(file, bands, shape, photo.icc, photo.dpi, photo.exif)
-
-
-def _by_pillow(kind, options, file, bands, shape, photo):
-    facts = {"icc_profile": photo.icc, "dpi": photo.dpi}
-    facts["exif"] = photo.exif and b"Exif\0\0" + photo.exif
-    facts = {name: value for name, value in facts.items() if value}
-    image, top = None, 0
-    for band in bands:
-        part = Image.fromarray(band[..., 0] if band.shape[2] == 1 else band)
-        image = image or Image.new(part.mode, shape[1::-1])
-        image.paste(part, (0, top))
-        top += len(band)
-    image.save(file, kind, **options, **facts)
-
-
-PNG = Format("PNG", _png, (*METADATA, "png_colors"), has_16_bits=True)
-TIFF = Format("TIFF", _tiff, has_16_bits=True, max_bytes=2**32 - 2**26)
-JPEG = Format(
-    "JPEG",
-    _jpeg,
-    has_alpha=False,
-    max_side=65500,
-    max_exif_bytes=MAX_JPEG_EXIF_BYTES,
-)
-BMP = Format(
-    "BMP",
-    functools.partial(_by_pillow, "BMP", {}),
-    metadata=("dpi",),
-    has_alpha=False,
-    max_bytes=2**32 - 2**16,
-)
-# Lossless, because lossy WebP halves the resolution of colour; for small files there
-# is JPEG.
-LOSSLESS = {"lossless": True, "exact": True, "method": 1, "quality": 30}
-WEBP = Format(
-    "WEBP",
-    functools.partial(_by_pillow, "WEBP", LOSSLESS),
-    metadata=("icc", "exif"),
-    has_gray=False,
-    max_side=16383,
-)
-FORMATS = {
-    ".png": PNG,
-    ".jpg": JPEG,
-    ".jpeg": JPEG,
-    ".jfif": JPEG,
-    ".jpe": JPEG,
-    ".bmp": BMP,
-    ".tif": TIFF,
-    ".tiff": TIFF,
-    ".webp": WEBP,
-}
 
 
 def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
     """Returns one-line notes on what a file cannot keep of an enlarged photograph.
 
-    This is quick, so that a user learns of a mistake before a long computation.
+    It is quick, so that users learn of mistakes before a long computation.
 
     Args:
         file: The file to write; its ending names the format.
@@ -140,12 +29,12 @@ def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
         InputError: If the format cannot hold the enlarged photograph.
     """
     suffix = Path(file).suffix.lower()
-    if suffix not in FORMATS:
+    if suffix not in WRITABLE:
         raise InputError(
             f"{file}: cannot write {suffix or 'a file without ending'}; "
-            f"expected {', '.join(FORMATS)}."
+            f"expected {', '.join(WRITABLE)}."
         )
-    format = FORMATS[suffix]
+    format = WRITABLE[suffix]
     height, width = (side * scale for side in photo.color.shape[:2])
     if max(height, width) > format.max_side:
         raise InputError(
@@ -168,7 +57,7 @@ def check_writable(file: str | Path, photo: Photo, scale: int = 1) -> list[str]:
     ]
     if "png_colors" not in format.metadata and (lost := _colors_lost(photo)):
         notes.append(
-            f"{lost} left out, which {format.name} has not: colours may look other"
+            f"{lost} left out, which {format.name} cannot hold: colours may differ"
         )
     if photo.color.dtype == np.uint16 and not format.has_16_bits:
         notes.insert(0, f"16 bits a channel reduced to 8, all that {format.name} holds")
@@ -191,8 +80,8 @@ def write_photo(
         photo: The photograph.
         bands: The enlarged pixels to write instead of the photograph's own, from top to
             bottom: `(h, W * scale, C)` of the same type, alpha as the last channel if
-            there is one. PNG, TIFF and JPEG are written while the bands come; of others
-            Pillow holds the whole, of colour at 4 bytes a pixel.
+            there is one. PNG, TIFF and JPEG are written as the bands arrive; for other
+            formats Pillow holds the whole image, colour at 4 bytes per pixel.
         scale: The upscaling factor of `bands`.
 
     Returns:
@@ -203,7 +92,7 @@ def write_photo(
             written.
     """
     notes = check_writable(file, photo, scale)
-    format = FORMATS[Path(file).suffix.lower()]
+    format = WRITABLE[Path(file).suffix.lower()]
     photo = _metadata_for(format, photo, scale)
     if bands is None:
         pixels = photo.color
@@ -223,7 +112,7 @@ def write_photo(
 
 
 def _colors_lost(photo):
-    """Returns the names of what makes a PNG look other than its pixels and profile."""
+    """Returns the names of PNG chunks that change how the colours look."""
     chunks = photo.png_colors
     if b"cICP" in chunks:
         deciding = [b"cICP"]

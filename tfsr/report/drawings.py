@@ -1,7 +1,7 @@
-"""The pictures of a report: charts, crops and the two of the slider.
+"""The pictures of a report: charts, crops and the two images of the slider.
 
-Each function writes into the folder of the pictures and returns what the page says of
-them: `file`, `alt` and more.
+Each function writes into the folder of pictures and returns facts for the page: `file`,
+`alt` and more.
 """
 
 from pathlib import Path
@@ -23,16 +23,16 @@ from tfsr.training.callbacks import read_log
 
 CROP = 64  # HR pixels
 CROPS = 4
-CHART = (4.8, 4.0)  # inches: what is legible in the width of a phone
+CHART = (4.8, 4.0)  # inches, legible on a phone
 
 
 def against_mult_adds(
     folder: Path, comparison: Comparison, published: list[Published]
 ) -> list[dict]:
-    """Draws quality against mult-adds, a chart a test folder, with papers' points.
+    """Draws quality against mult-adds with published points, a chart per test folder.
 
-    Each network has a point for its first model and for each other one in float that is
-    no file: neither 8 bits nor a file of the same weights change the mult-adds.
+    Each network has a point for its first model and for each other float run. `.tflite`
+    files and 8-bit models have the mult-adds of the same network, so they are left out.
     """
     drawn = [
         model
@@ -47,13 +47,13 @@ def against_mult_adds(
 
 
 def against_latency(folder: Path, comparison: Comparison, size: str) -> list[dict]:
-    """Draws quality against the latency of `.tflite` files, a chart a test folder."""
+    """Draws quality against the latency of `.tflite` files, a chart per test folder."""
     costs = {m.name: m.latency_ms for m in comparison.models}
     return _scatters(folder, comparison, f"latency (ms, {size} input)", costs, [])
 
 
 def zoo_of_scale(folder: Path, comparison: Comparison) -> list[dict]:
-    """Draws the zoo if the models are for clean LR and others have the scale too."""
+    """Draws the zoo if the models are for clean LR and a scale with published ones."""
     file = folder / "zoo.png"
     clean = comparison.degradation == BICUBIC
     alt = zoo.draw(file, [comparison.scale], CHART) if clean else None
@@ -94,7 +94,7 @@ def training_curves(folder: Path, comparison: Comparison) -> list[dict]:
 
 
 def gains_by_image(folder: Path, comparison: Comparison) -> list[dict]:
-    """Draws for every image what each model gains over the baseline, where finite."""
+    """Draws each model's gain over the baseline for every image, where it is finite."""
     drawn, key = [], comparison.psnr
     for test in comparison.tests:
         before = _by_image(comparison.baseline_scores[test], key)
@@ -145,7 +145,7 @@ def crops(folder: Path, comparison: Comparison) -> tuple[list[dict], list[Place]
 
 
 def before_and_after(folder: Path, comparison: Comparison, place: Place) -> dict:
-    """Writes the whole image of a place as the baseline and the best model have it."""
+    """Writes the whole image of a place by the baseline and by the best model."""
     test, best = comparison.tests[place.test], comparison.best
     pair = test[place.index]
     sides = {}
@@ -196,7 +196,7 @@ def _scatters(folder, comparison, label, costs, published):
 
 
 def _in_utf_8(name):
-    """Returns a name that a browser can ask for."""
+    """Returns a name that is valid UTF-8, as browsers need."""
     return printable(name).replace("\\", "_")
 
 
@@ -207,7 +207,7 @@ def _points(rows, column):
 
 
 def _by_image(report, key):
-    """Returns the finite figures of a report by image."""
+    """Returns the finite values of a report by image."""
     figures = {image["name"]: float(image[key]) for image in report["images"]}
     return {name: value for name, value in figures.items() if np.isfinite(value)}
 

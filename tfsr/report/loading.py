@@ -1,4 +1,4 @@
-"""The models of a report, from what users call them: runs, files, names, studies."""
+"""Loads the models of a report from runs, files, names and studies."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,9 +17,9 @@ def load_models(arguments: Sequence[str], scale: int | None = None) -> list[Mode
     """Returns the models that a report compares.
 
     Args:
-        arguments: MODEL arguments and folders of studies. Baselines are passed over:
+        arguments: MODEL arguments and folders of studies. Baselines are skipped, since
             every report has them.
-        scale: The scale to take of networks with several.
+        scale: The scale to use of networks with several.
 
     Raises:
         InputError: If one of them cannot be loaded.
@@ -56,7 +56,7 @@ def time_files(
 def _sources(
     argument: str, scale: int | None
 ) -> Iterator[tuple[str, list[str], int | None]]:
-    """Yields name, MODEL arguments (one a seed) and scale of what an argument names."""
+    """Yields name, MODEL arguments (one per seed) and scale of each model."""
     study = Path(argument) / "study.json"
     if not study.is_file():
         yield argument, [argument], scale

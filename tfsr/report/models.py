@@ -1,4 +1,4 @@
-"""What a report compares: models of one task, on the same test folders."""
+"""The comparison in a report: models of one task on the same test folders."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,13 +19,13 @@ SUFFIXES = (".keras", ".npz", ".tflite")
 
 @dataclass
 class Run:
-    """One set of weights: a MODEL argument and what it became.
+    """One set of weights.
 
     Attributes:
         source: The MODEL argument.
-        upscaler: What runs it.
-        weights: SHA-256 of the weights, or of a `.tflite` file.
-        folder: The run folder; None of a file.
+        upscaler: Runs the model.
+        weights: SHA-256 of the weights, or of the `.tflite` file.
+        folder: The run folder; None for a file.
     """
 
     source: str
@@ -43,12 +43,12 @@ class Model:
     """One row of the report: a model, trained with one seed or several.
 
     Attributes:
-        name: Shown; no two models of a report share it.
-        runs: One for each seed; pictures and latency are of the first.
+        name: Its name on the page, unique in the report.
+        runs: One for each seed; pictures and latency show the first.
         kind: `FLOAT`, `PTQ` (8 bits after training) or `QAT` (trained for 8 bits).
-        origin: SHA-256 of the Keras weights that it is or was converted from; of
+        origin: SHA-256 of the Keras weights that it has or was converted from; for
             several runs, those of the first.
-        architecture: What models of one network have in common (see
+        architecture: The `[model]` table without its scale (see
             `tfsr.zoo.loading.load_architecture`); None if unknown.
         params: Parameters; None if unknown.
         mult_adds: For an output of 1280x720; None if unknown.
@@ -64,7 +64,7 @@ class Model:
     mult_adds: int | None = None
     file: Path | None = None
     latency_ms: float | None = None
-    scores: dict[str, list[dict]] = field(default_factory=dict)  # by test, of each run
+    scores: dict[str, list[dict]] = field(default_factory=dict)  # by test, for each run
 
     @property
     def upscaler(self) -> Upscaler:
@@ -73,7 +73,7 @@ class Model:
 
 @dataclass
 class Comparison:
-    """Models of one task and the folders they are scored on."""
+    """Models of one task and the folders that they are scored on."""
 
     models: list[Model]
     tests: dict[str, BenchmarkFolder]
@@ -103,19 +103,19 @@ class Comparison:
 
     @property
     def best(self) -> Model:
-        """The model of the highest PSNR on the first folder."""
+        """The model with the highest PSNR on the first folder."""
         test = next(iter(self.tests))
         return max(self.models, key=lambda model: max(self.values(model, test)))
 
     def values(self, model: Model, test: str) -> list[float]:
-        """Returns a model's PSNR on a folder, of each run."""
+        """Returns the PSNR of each run of a model on a folder."""
         return [float(report["mean"][self.psnr]) for report in model.scores[test]]
 
     def networks(self) -> dict[str, list[Model]]:
-        """Returns the models by network, named by the first of each.
+        """Returns the models by network, named by the first model of each.
 
-        A `.tflite` file goes with the weights it was converted from, and what a config
-        was kept of with those of the same `[model]`, but for the scale.
+        A `.tflite` file is grouped with its source weights, and runs with others whose
+        `[model]` differs only in scale.
         """
         groups: list[list[Model]] = []
         for model in sorted(self.models, key=lambda model: model.file is not None):
@@ -131,12 +131,12 @@ class Comparison:
 
 
 def compare(models: list[Model], tests: list[str]) -> Comparison:
-    """Returns the comparison of models that can be compared.
+    """Returns a comparison of models, checked to be comparable.
 
-    If one of them works in 8 bits, all get images of 8 bits.
+    If one of them works in 8 bits, all get 8-bit images.
 
     Args:
-        models: One at least.
+        models: At least one.
         tests: Benchmark folders.
 
     Raises:
@@ -148,7 +148,7 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
     for model in models:
         upscaler = model.upscaler
         degradation = task_to_score(upscaler)
-        degradation = degradation.in_8_bits() if depth_8 else degradation
+        degradation = degradation.rounded() if depth_8 else degradation
         task = (upscaler.scale, upscaler.channels, str(degradation))
         what = _task(upscaler, degradation)
         tasks.setdefault(task, (model.runs[0].source, degradation, what))
@@ -167,15 +167,15 @@ def compare(models: list[Model], tests: list[str]) -> Comparison:
     comparison = Comparison(models, folders, degradation)
     for network in comparison.networks().values():
         costs = network[0].params, network[0].mult_adds
-        for model in network[1:]:  # files do not say these; ranges are no parameters
+        for model in network[1:]:  # files lack these, and ranges are no parameters
             model.params, model.mult_adds = costs
     return comparison
 
 
 def names_of(paths: list[Path]) -> list[str]:
-    """Returns a name for each path: the fewest last parts that tell all paths apart.
+    """Returns a name for each path: its fewest last parts that make all names unique.
 
-    Names have a model file's suffix only if they would be the same without it.
+    Names keep the suffix of a model file only where they need it to be unique.
     """
     bare = [path.with_suffix("") if path.suffix in SUFFIXES else path for path in paths]
     for ends in (bare, paths):
@@ -183,7 +183,7 @@ def names_of(paths: list[Path]) -> list[str]:
             names = ["/".join(path.parts[-count:]) for path in ends]
             if len(set(names)) == len(names):
                 return names
-    raise InputError(f"{paths[0]}: is named twice, or another model like it.")
+    raise InputError(f"{paths[0]}: is given twice, or has the name of another model.")
 
 
 def _same_network(a, b):

@@ -1,4 +1,4 @@
-"""The page: figures and pictures into one HTML file."""
+"""Writes the page of a report: tables and pictures in one HTML file."""
 
 import math
 import statistics
@@ -22,14 +22,14 @@ def write(
     latency: dict | None = None,
     box: dict | None = None,
 ) -> dict:
-    """Writes `index.html`, `report.json` and `pictures/`; returns what the JSON holds.
+    """Writes `index.html`, `report.json` and `pictures/`; returns the JSON's content.
 
     Args:
         out: The folder, which exists.
         comparison: Models with their scores.
-        latency: What `kept.measure` returned; None if not measured.
-        box: The facts of its model, from `tfsr.app.box.write_box`; None for a page
-            without.
+        latency: The result of `kept.measure`; None if not measured.
+        box: The facts of the box's model, from `tfsr.app.box.write_box`; None for a
+            page without a box.
     """
     out = Path(out)
     report = _report(comparison, latency)
@@ -122,7 +122,7 @@ def _row(comparison, model: Model):
 def _spread(comparison, reports):
     """Returns mean PSNR and SSIM of the runs, and the standard deviation of PSNR.
 
-    The deviation is None for one run, and where a PSNR is infinite.
+    The deviation is None for one run, or if a PSNR is infinite.
     """
     values = [float(report["mean"][comparison.psnr]) for report in reports]
     ssims = [report["mean"][comparison.ssim] for report in reports]
@@ -136,7 +136,7 @@ def _spread(comparison, reports):
 
 
 def _networks(comparison, report):
-    """Returns the rows of the table by network, with what 8 bits cost each."""
+    """Returns the table's rows by network, with the loss of 8-bit models."""
     rows = {row["name"]: row for row in report["models"]}
     networks = {}
     for name, models in comparison.networks().items():
@@ -149,11 +149,11 @@ def _networks(comparison, report):
 
 
 def _loss(comparison, model, floats):
-    """Returns by how many dB 8 bits change PSNR, by test folder.
+    """Returns the change of PSNR by 8 bits in dB, by test folder.
 
-    A model is compared with the float run of the same weights, else with the mean of
-    the network's first float model. The table is empty if it is in float itself, or if
-    the network has no float model.
+    The reference is the float run with the same weights, or else the mean of the
+    network's first float model. The table is empty for float models, and if the network
+    has no float model.
     """
     if model.kind == FLOAT or not floats:
         return {}
@@ -165,7 +165,7 @@ def _loss(comparison, model, floats):
 
 
 def _exact(comparison, model, floats, test):
-    """Returns the PSNR in float that a model in 8 bits is set against."""
+    """Returns the float PSNR that an 8-bit model is compared with."""
     for exact in floats:
         values = comparison.values(exact, test)
         for run, value in zip(exact.runs, values, strict=True):

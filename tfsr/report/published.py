@@ -1,4 +1,4 @@
-"""What others print of their networks, from `published.toml`."""
+"""Published figures of other networks, from `published.toml`."""
 
 import tomllib
 from dataclasses import dataclass
@@ -11,24 +11,23 @@ HR_720P = 720 * 1280
 
 @dataclass(frozen=True)
 class Published:
-    """One network as a paper or a repository has it; PSNR in dB by test folder."""
+    """Figures of one network from a paper or repository; PSNR in dB by test folder."""
 
     paper: str
     name: str
     psnr: dict[str, float]
     params: int | None
     mult_adds: int | None  # for an output of 1280x720
-    int8_share: float | None = None  # latency of its form, as a share of CARN-M's
+    int8_share: float | None = None  # latency of its architecture relative to CARN-M
 
 
 def published_networks(scale: int, degradation: Degradation) -> list[Published]:
-    """Returns the networks that others print figures of, for one task.
+    """Returns the networks with published figures for one task.
 
-    Mult-adds are brought from the paper's size of HR to 1280x720: they grow with the
-    area.
+    Mult-adds are scaled by area from the paper's HR size to 1280x720.
 
     Args:
-        scale: The upscaling factor; 1 of restoration.
+        scale: The upscaling factor; 1 in restoration.
         degradation: What the networks are for.
     """
     task = degradation.published(scale)

@@ -1,4 +1,4 @@
-"""Scores of a report's models, kept beside the page for the next time."""
+"""Scores of a report's models, cached beside the page."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from tfsr.scoring.evaluation import evaluate
 def score(comparison: Comparison, folder: str | Path) -> None:
     """Scores baseline and models on every test folder, as `tfsr evaluate` does.
 
-    The reports are kept in `folder`, named by the checksum of the weights: what has
-    been scored there on the same images is not scored again.
+    Reports are cached in `folder`, named by the checksum of the weights. Models with a
+    cached report on the same images are not scored again.
 
     Args:
-        comparison: What is compared; its scores are set.
-        folder: Where reports are kept.
+        comparison: The models and folders; its scores are set.
+        folder: The folder of cached reports.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,8 +33,8 @@ def score(comparison: Comparison, folder: str | Path) -> None:
 
 
 def _kept(folder, name, weights, model, upscaler, test, images):
-    """Returns the report on a test folder, that of last time if it still holds."""
-    return files.kept(
+    """Returns the report on a test folder, from the cache if that still applies."""
+    return files.cached_json(
         folder / f"{weights[:16]}_{name}_x{test.scale}.json",
         {"weights": weights, **images},
         lambda: {"model": model, **evaluate(upscaler, test), "folder": name},

@@ -1,4 +1,4 @@
-"""A report over HTTP, which browsers ask for before they run a model in it."""
+"""Serves a report over HTTP, without which browsers run no model in it."""
 
 import base64
 import contextlib
@@ -16,9 +16,9 @@ from typing import ClassVar
 from tfsr.errors import InputError
 
 LOCAL, EVERYONE = "127.0.0.1", "0.0.0.0"
-PATIENCE_S = 30  # for a browser that says nothing; each holds a thread
-# What a page may load: what lies beside it, the photos its reader gives it, no more.
-# LiteRT.js compiles WebAssembly; 2.5.3 needs no more, with threads neither.
+PATIENCE_S = 30  # timeout of a silent browser, which occupies a thread
+# A page may load only files beside it and the photos that its reader opens. LiteRT.js
+# compiles WebAssembly; version 2.5.3 needs no other permission, even with threads.
 POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval' {}; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -29,10 +29,10 @@ INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a report's files, and nothing else, as WebAssembly wants them.
+    """Serves the files of a report, with the headers that WebAssembly needs.
 
-    A page of another site whose name leads here is refused by its `Host`. Links out of
-    the folder, hidden files and lists of folders are not there.
+    Requests with a foreign `Host` are refused, against DNS rebinding. Links out of the
+    folder, hidden files and folder listings are not served.
     """
 
     timeout = PATIENCE_S
@@ -54,7 +54,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         return super().send_head()
 
     def _is_for_us(self):
-        """Returns whether the address asked for is a number or this machine itself."""
+        """Returns whether the requested host is an IP address or this machine."""
         name = re.sub(r":\d*$", "", self.headers.get("Host", ""))
         if name.lower() == "localhost":
             return True
@@ -65,13 +65,17 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         return True
 
     def _file(self):
-        """Returns the file that is asked for; None if there is none to be served."""
+        """Returns the requested file; None if it is not to be served."""
         root = Path(self.directory).resolve()
         try:
             file = Path(self.translate_path(self.path)).resolve()
             file = file / "index.html" if file.is_dir() else file
             inside = file.resolve().relative_to(root)
-        except (OSError, ValueError, RuntimeError):  # %00, a ring of links, outside
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+        ):  # %00, a loop of links, a file outside
             return None
         asked = Path(self.translate_path(self.path)).relative_to(self.directory)
         hidden = any(part.startswith(".") for part in (*inside.parts, *asked.parts))
@@ -80,14 +84,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def end_headers(self):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Content-Security-Policy", POLICY.format(self._scripts()))
-        # With these two the page may use threads, on this machine or over HTTPS.
+        # These two let the page use threads, on this machine or over HTTPS.
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         self.send_header("Cache-Control", "no-cache")
         super().end_headers()
 
     def _scripts(self):
-        """Returns the checksums of the scripts in a page, which may run as they are."""
+        """Returns the checksums of a page's inline scripts, which permits them."""
         file = self._file() if hasattr(self, "path") and self._is_for_us() else None
         if file is None or file.suffix != ".html":
             return ""
@@ -101,7 +105,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Says nothing of browsers that go away."""
+    """An HTTP server that does not report browsers that disconnect."""
 
     daemon_threads = True
 
@@ -114,9 +118,9 @@ def make_server(folder: str | Path, host: str = LOCAL, port: int = 8000) -> Serv
     """Returns a server of a report, ready for `serve_forever`.
 
     Args:
-        folder: What `tfsr report` wrote.
+        folder: A report that `tfsr report` wrote.
         host: The address to listen on; `EVERYONE` for the whole network.
-        port: 0 for a free one.
+        port: The port; 0 for any free one.
 
     Raises:
         InputError: If there is no report or the port is taken.
@@ -130,18 +134,20 @@ def make_server(folder: str | Path, host: str = LOCAL, port: int = 8000) -> Serv
         if error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         raise InputError(
-            f"--port {port}: cannot be used here ({error.strerror}); give another."
+            f"port {port}: cannot be used here ({error.strerror}); give another."
         ) from None
 
 
 def addresses(host: str, port: int) -> list[str]:
-    """Returns where a server can be reached: from here, and from its network."""
+    """Returns the URLs of a server, on this machine and on its network."""
     found = [f"http://{LOCAL}:{port}/"]
     if host == EVERYONE:
         with (
             contextlib.suppress(OSError),
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
         ):
-            probe.connect(("192.0.2.1", 9))  # sends nothing; picks the way out
+            probe.connect(
+                ("192.0.2.1", 9)
+            )  # sends nothing; selects the outgoing address
             found.append(f"http://{probe.getsockname()[0]}:{port}/")
     return found

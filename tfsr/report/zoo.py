@@ -1,8 +1,8 @@
-"""The zoo: quality against int8 latency, of released models and of published networks.
+"""The zoo: quality against int8 latency of released models and published networks.
 
-Quality is PSNR on Y of Set14, in float, on clean LR. Latency is the share of CARN-M's
-for the same output: of released models that of their cards, of published networks that
-of their forms, in `published.toml`.
+Quality is PSNR on Y of Set14, in float, on clean LR. Latency is relative to CARN-M for
+the same output: from the cards of released models, and for published networks from
+measurements of their architectures in `published.toml`.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ Points = dict[str, tuple[float, list[float]]]
 def draw(
     file: str | Path, scales: Sequence[int], inches: tuple[float, float]
 ) -> str | None:
-    """Draws a panel for each scale; returns in words what it shows.
+    """Draws a panel for each scale; returns a description of the picture.
 
-    Nothing is drawn, and None returned, where no network is published or released.
+    Returns None, without a picture, if a scale has no published or released network.
 
     Args:
         file: The picture to write, `.png`.
@@ -53,7 +53,7 @@ def draw(
 
 
 def _released(scale: int) -> Points:
-    """Returns share and PSNR of the released networks for clean LR, by name."""
+    """Returns relative latency and PSNR of released networks for clean LR, by name."""
     return {
         model["name"]: (model["int8_latency_of_carn_m"], [model["psnr_y"][TEST]])
         for model in catalogue.models()["released"]
@@ -64,7 +64,7 @@ def _released(scale: int) -> Points:
 
 
 def _published(scale: int) -> Points:
-    """Returns share and PSNR of the networks of others, by name."""
+    """Returns relative latency and PSNR of published networks, by name."""
     return {
         network.name: (network.int8_share, [network.psnr[TEST]])
         for network in published_networks(scale, BICUBIC)

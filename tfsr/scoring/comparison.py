@@ -1,4 +1,4 @@
-"""Where the results of several models differ most."""
+"""Finds where the results of several models differ most."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ HR = "HR"
 
 @dataclass(frozen=True)
 class Place:
-    """A square of one image: HR and what models made of it, uint8 `(side, side, C)`."""
+    """A square crop of HR and of the models' results, uint8 `(side, side, C)`."""
 
     test: str
     image: str
-    index: int  # of the image in its folder
-    difference: float  # mean variance among the models compared
+    index: int  # position of the image in its folder
+    difference: float  # mean variance among the compared images
     hr: np.ndarray
     results: dict[str, np.ndarray]
 
@@ -31,14 +31,13 @@ def most_different_places(
     count: int,
     side: int,
 ) -> list[Place]:
-    """Returns where results differ most: a place an image, in falling order.
+    """Returns where results differ most: one place per image, largest difference first.
 
     Args:
-        upscalers: What enlarges or restores, by name.
+        upscalers: Upscalers by name.
         tests: Benchmark folders by name.
-        compared: Names of the upscalers that are to differ, two at least, or of one
-            and `HR`.
-        count: How many places at most.
+        compared: Names of two or more upscalers, or of one upscaler and `HR`.
+        count: The largest number of places.
         side: Side of the squares in HR pixels.
     """
     places = []

@@ -1,9 +1,10 @@
-"""The evaluation protocols: an upscaler on a benchmark folder.
+"""Scores an upscaler on a benchmark folder by the evaluation protocols.
 
-Super-resolution: LR in 8 bit, SR clipped and rounded to 8 bit, `border` = scale pixels
-shaved from each side. Restoration: the input as degraded, the output clipped and
-rounded, no border; for JPEG also the SSIM of that literature. The mean of the images'
-figures. Colour: PSNR and SSIM on Y of BT.601 and on RGB. One channel: on that channel.
+Super-resolution: LR has 8 bits, SR is clipped and rounded to 8 bits, and as many pixels
+as the scale are shaved from each side. Restoration: the output is clipped and rounded,
+and nothing is shaved; JPEG also has the SSIM of its literature. Colour images have
+scores on Y of BT.601 and on RGB, others on their channel. The score of a folder is the
+mean over its images.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from tfsr.upscaling.upscalers import (
     to_uint8,
 )
 
-CROP = 96  # pixels of the pictures
+CROP = 96  # side of the crops in pictures
 
 
 def evaluate(
@@ -65,14 +66,14 @@ def evaluate(
 
 
 def gain(report: dict, folder: BenchmarkFolder) -> dict:
-    """Returns by how much PSNR is better than without a network, in dB.
+    """Returns the gain in mean PSNR over the baseline, in dB.
 
     Args:
-        report: What `evaluate` returned for `folder`, with PSNR.
+        report: The report of `evaluate` on `folder`, with PSNR.
         folder: The images.
 
     Returns:
-        `over`, the name of the `baseline`, and the difference of the means by key.
+        `over`, the name of the `baseline`, and the gains by key.
     """
     before = baseline(folder)
     means = evaluate(before, folder, ("psnr",))["mean"]
@@ -81,7 +82,7 @@ def gain(report: dict, folder: BenchmarkFolder) -> dict:
 
 
 def join(parts: Sequence[dict]) -> dict:
-    """Returns the report on a folder from those on its shards, as JSON has them."""
+    """Returns the report on a folder, joined from the JSON reports on its shards."""
     images = [
         {k: v if k == "name" else float(v) for k, v in image.items()}
         for of_all in zip_longest(*(part["images"] for part in parts))
@@ -97,15 +98,15 @@ def _mean(images):
 
 
 def default_metrics(folder: BenchmarkFolder) -> tuple[str, ...]:
-    """Returns what is scored on a folder if nothing else is asked for."""
+    """Returns the names of the default metrics for a folder."""
     return (*metrics.DEFAULT, *folder.degradation.metrics)
 
 
 def result(upscaler: Upscaler, pair: Pair) -> np.ndarray:
-    """Returns what is scored: SR clipped and rounded to uint8 `(H, W, C)`.
+    """Returns the image to score: SR clipped and rounded to uint8 `(H, W, C)`.
 
-    The result of `Unchanged` is the input itself, so that noise keeps its level. SR of
-    luma is not rounded.
+    For `Unchanged` it is the input itself, so that noise keeps its level. SR of luma is
+    not rounded.
     """
     if isinstance(upscaler, Unchanged):
         return pair.lr
@@ -114,14 +115,14 @@ def result(upscaler: Upscaler, pair: Pair) -> np.ndarray:
 
 
 def baseline(folder: BenchmarkFolder) -> Upscaler:
-    """Returns the upscaler that a network on `folder` is compared with."""
+    """Returns the baseline upscaler for a folder."""
     if folder.scale > 1:
         return BicubicUpscaler(folder.scale, folder.channels)
     return Unchanged(folder.channels)
 
 
 def psnr(sr: np.ndarray, hr: np.ndarray, border: int) -> float:
-    """Returns the PSNR that the protocol ranks by: on Y for colour, else on gray.
+    """Returns the PSNR by which models are ranked: on Y for colour, else on gray.
 
     Args:
         sr: `(H, W, C)` on the scale of 8 bits.
@@ -138,14 +139,15 @@ def draw_examples(
 ) -> None:
     """Draws the worst and the median image of a report: input, output and HR.
 
-    Each whole, and a crop: of super-resolution, whose input is shown enlarged by
-    bicubic, where input and output differ most; of restoration where output and HR do.
+    Each is drawn whole and as a crop. In super-resolution the input is enlarged by
+    bicubic, and the crop is where input and output differ most; in restoration it is
+    where output and HR differ most.
 
     Args:
         file: The picture to write, `.png`.
-        upscaler: The one that was scored.
-        folder: What it was scored on.
-        report: What `evaluate` returned for them.
+        upscaler: The scored upscaler.
+        folder: The images.
+        report: The report of `evaluate` on them.
     """
     key = metrics.key_of("psnr", folder.channels)
     ranking = np.argsort([image[key] for image in report["images"]])
@@ -192,7 +194,7 @@ def _protocol(upscaler, folder, names):
 
 
 def _degradation(folder):
-    """Returns the tables of the degradation, each with the seed of what it draws."""
+    """Returns the tables of the degradation with the seed of random ones."""
     tables = [
         to_table(step) if step == BICUBIC else {**to_table(step), "seed": folder.seed}
         for step in folder.degradation.steps

@@ -1,4 +1,4 @@
-"""How much colour a model gives to what has none."""
+"""Measures how much colour a model adds to gray images."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ SIDE = 48  # pixels
 
 
 def grays(height: int, width: int) -> dict[str, np.ndarray]:
-    """Returns images without colour by name, `(height, width, 3)` in [0, 1]."""
+    """Returns gray test images by name, `(height, width, 3)` in [0, 1]."""
     y, x = np.mgrid[:height, :width]
     side = min(height, width)
     checks = (y + x) % 2
@@ -30,16 +30,16 @@ def grays(height: int, width: int) -> dict[str, np.ndarray]:
 def gray_spread(
     upscaler: Upscaler, height: int = SIDE, width: int = SIDE
 ) -> dict[str, int]:
-    """Returns how far the channels of an output differ where those of the input do not.
+    """Returns how far the output's channels differ on gray images.
 
     Args:
-        upscaler: One of three channels; of others there is nothing to tell.
+        upscaler: An upscaler; without three channels, the result is empty.
         height: Height of the images.
         width: Width of the images.
 
     Returns:
-        For each image of `grays`, by its name, the largest difference between R, G and
-        B of a pixel of the output, in 8-bit levels.
+        For each image of `grays`, by name, the largest difference between R, G and B of
+        an output pixel, in 8-bit levels.
     """
     if upscaler.channels != 3:
         return {}

@@ -1,12 +1,12 @@
-"""The information fidelity criterion: how much of HR's information SR still carries.
+"""The information fidelity criterion: the information that SR shares with HR.
 
 Sheikh, Bovik and de Veciana, "An Information Fidelity Criterion for Image Quality
 Assessment Using Natural Scene Statistics", IEEE Trans. on Image Processing 2005.
 
 HR's subbands are modelled as Gaussian scale mixtures of 3x3 blocks, SR's as HR's times
-a local gain plus noise. The choice of subbands, windows and margins is that of the
-authors' released `ifcvec`, whose figures the papers print: the steerable pyramid of six
-orientations and four levels, two orientations of each level, windows that grow with the
+a local gain plus noise. Subbands, windows and margins are those of `ifcvec`, which the
+authors released and whose values papers report: a steerable pyramid of six orientations
+and four levels, two orientations of each level, and windows that grow with the
 resolution.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 from scipy.ndimage import uniform_filter
 
 LEVELS = 4
-ORIENTATIONS = (0, 3)  # of six: a right angle apart
+ORIENTATIONS = (0, 3)  # of six: two at a right angle
 BLOCK = 3
-TINY = 1e-15  # a variance below this is none
+TINY = 1e-15  # a smaller variance counts as zero
 
 
 def ifc(sr: np.ndarray, hr: np.ndarray) -> float:
@@ -46,11 +46,11 @@ def information(hr: np.ndarray, sr: np.ndarray, window: int) -> float:
     Args:
         hr: Subband of whole blocks.
         sr: The same.
-        window: Side of the window that gain and noise are estimated in.
+        window: Side of the window in which gain and noise are estimated.
     """
     gain, noise = distortion(hr, sr, window)
     field, variances = scale_mixture(hr)
-    margin = -(-(window // 2) // BLOCK)  # where the window leaves the subband
+    margin = -(-(window // 2) // BLOCK)  # blocks whose window leaves the subband
     inside = (slice(margin, -margin),) * 2
     signal = gain[inside] ** 2 * field[inside]
     ratios = np.multiply.outer(variances, signal / (noise[inside] + 1e-10))
@@ -60,7 +60,7 @@ def information(hr: np.ndarray, sr: np.ndarray, window: int) -> float:
 def distortion(
     hr: np.ndarray, sr: np.ndarray, window: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns gain and variance of the noise in SR = gain HR + noise, by block."""
+    """Returns gain and noise variance of SR = gain * HR + noise, for each block."""
 
     def mean(values):
         centers = slice(BLOCK // 2, None, BLOCK)
@@ -78,7 +78,7 @@ def distortion(
 
 
 def scale_mixture(band: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the local scale of each block and the variances along its axes."""
+    """Returns the local scale of each block and the variances of principal axes."""
     overlapping = np.lib.stride_tricks.sliding_window_view(band, (BLOCK, BLOCK))
     covariance = np.cov(overlapping.reshape(-1, BLOCK**2), rowvar=False, bias=True)
     blocks = overlapping[::BLOCK, ::BLOCK].reshape(-1, BLOCK**2)
@@ -88,6 +88,6 @@ def scale_mixture(band: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def whole_blocks(band: np.ndarray) -> np.ndarray:
-    """Returns the top left part of a subband that holds whole blocks."""
+    """Returns the top left part of a subband that consists of whole blocks."""
     height, width = (side // BLOCK * BLOCK for side in band.shape)
     return band[:height, :width]

@@ -1,7 +1,7 @@
-"""LPIPS and DISTS by torchmetrics, on PyTorch: the extra `perceptual`.
+"""LPIPS and DISTS by torchmetrics on PyTorch; needs the extra `perceptual`.
 
-torchmetrics brings the learned weights of both. The networks under them are
-torchvision's, which downloads their weights when they are first asked for.
+torchmetrics has the learned weights of both metrics. The networks under them come from
+torchvision, which downloads their weights on first use.
 """
 
 import functools
@@ -17,7 +17,7 @@ import torchvision
 
 from tfsr.errors import InputError
 
-NETWORKS = {  # what makes it, the weights that it downloads, the least side in pixels
+NETWORKS = {  # constructor, downloaded weights, least side of images in pixels
     "lpips": (
         lambda: torchmetrics.image.LearnedPerceptualImagePatchSimilarity(
             net_type="alex", normalize=True
@@ -25,7 +25,7 @@ NETWORKS = {  # what makes it, the weights that it downloads, the least side in 
         torchvision.models.AlexNet_Weights.DEFAULT,
         32,
     ),
-    # Its class in torchmetrics.image reads the 528 MB for every image.
+    # The class in torchmetrics.image reads 528 MB of weights for every image.
     "dists": (
         torchmetrics.functional.image.dists.DISTSNetwork,
         torchvision.models.VGG16_Weights.DEFAULT,
@@ -50,7 +50,7 @@ def network(name: str) -> Callable:
 
 
 def distance(name: str, sr: np.ndarray, hr: np.ndarray) -> float:
-    """Returns how far SR looks from HR; 0 for equal images.
+    """Returns the perceptual distance of SR from HR; 0 for equal images.
 
     Args:
         name: A key of `NETWORKS`.

@@ -1,17 +1,17 @@
-"""The evaluation protocols by name: the images of each, and what is shaved of them."""
+"""The evaluation protocols by name."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What an upscaler is scored on.
+    """An evaluation protocol.
 
     Attributes:
-        channels: Those of the images: 3, 1, or "y" for luma without rounding.
-        enlarges: Whether it is for super-resolution; else for restoration.
-        border: Pixels shaved from each side beyond the usual, which is the scale in
-            super-resolution and none in restoration.
+        channels: Channels of the images: 3, 1, or "y" for luma without rounding.
+        enlarges: Whether it is for super-resolution; otherwise for restoration.
+        border: Pixels shaved from each side in addition to the usual border, which is
+            the scale in super-resolution and none in restoration.
     """
 
     channels: int | str
@@ -19,7 +19,7 @@ class Protocol:
     border: int = 0
 
     def suits(self, scale: int, channels: int | str) -> bool:
-        """Returns whether images of this scale and these channels are scored so."""
+        """Returns whether the protocol is for this scale and these channels."""
         return self.channels == channels and self.enlarges == (scale > 1)
 
 
@@ -34,11 +34,11 @@ PROTOCOLS = {
 
 
 def usual(scale: int, channels: int | str) -> str:
-    """Returns the name of the protocol that images are scored by if none is asked for.
+    """Returns the name of the default protocol.
 
     Args:
         scale: The upscaling factor; 1 in restoration.
-        channels: Those of the images: 1, 3 or "y".
+        channels: Channels of the images: 1, 3 or "y".
     """
     suited = (name for name, p in PROTOCOLS.items() if p.suits(scale, channels))
     return next(suited)

@@ -1,4 +1,4 @@
-"""The latency of a study's networks, converted and timed."""
+"""Converts and times the networks of a study."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from tfsr.tflite.quantization.calibration import CALIBRATION_PATCHES
 
 
 def measure(planned: Study, formats: Sequence[str], threads: int, runs: int) -> dict:
-    """Returns the benchmark of all networks, each in every format, in turns.
+    """Returns the benchmark of all networks in all formats, timed in turns.
 
     The runs of the first seed are converted to `OUT/tflite/NAME_FORMAT.tflite`.
 
     Args:
-        planned: The study, its first seed trained.
+        planned: The study, whose first seed is trained.
         formats: Keys of `tfsr.tflite.formats.FORMATS`.
         threads: Number of threads.
         runs: Timed runs of each file.
@@ -41,8 +41,10 @@ def _convert(planned, network, converted):
     calibration = BenchmarkFolder(
         images,
         planned.scale,
-        single_scale(model, planned.scale).input.shape[-1],  # 3 also of luma
-        degradation=planned.data.task.in_8_bits(),
+        single_scale(model, planned.scale).input.shape[
+            -1
+        ],  # 3 for luminance networks too
+        degradation=planned.data.task.rounded(),
     )
     for (format, name), file in converted.items():
         if name == network.name:

@@ -1,4 +1,4 @@
-"""A study: networks trained with one budget on the same data and seeds, compared."""
+"""Plans a study: networks compared with the same training budget, data and seeds."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from pathlib import Path
 
 import keras
 
-from tfsr.config import Config, DataConfig, build_model, read_config
+from tfsr.config import Config, DataConfig, read_config
 from tfsr.data import BenchmarkFolder
 from tfsr.data.pairs import folders_by_name
 from tfsr.errors import InputError
 from tfsr.graph import complexity
 from tfsr.models import scales, single_scale
-from tfsr.training.fit import unpacked
+from tfsr.networks import build_model
+from tfsr.training.images import unpacked
 from tfsr.zoo.upscalers import pick_scale
 
 MAY_DIFFER = {"data.cache", "train.seed"}  # between the configs of a study
@@ -20,7 +21,7 @@ MAY_DIFFER = {"data.cache", "train.seed"}  # between the configs of a study
 
 @dataclass(frozen=True)
 class Run:
-    """One network trained with one seed; finished once it has its `metrics.json`."""
+    """One network trained with one seed; finished once it has a `metrics.json`."""
 
     config: Config
     folder: Path
@@ -52,14 +53,14 @@ class Network:
 
 @dataclass(frozen=True)
 class Study:
-    """Networks that are trained with the same seeds, and how they are compared."""
+    """Networks trained with the same seeds, and the settings of their comparison."""
 
     out: Path
     seeds: list[int]
     scale: int
-    size: tuple[int, int]  # LR height and width, of mult-adds and latency
-    networks: list[Network]  # the first is what the others are compared with
-    data: DataConfig  # of all networks, unpacked
+    size: tuple[int, int]  # LR height and width for mult-adds and latency
+    networks: list[Network]  # the others are compared with the first
+    data: DataConfig  # shared by all networks, unpacked
     tests: dict[str, BenchmarkFolder]  # by name
 
     def finished(self) -> Iterator[tuple[Network, dict[int, Run]]]:
@@ -78,13 +79,13 @@ def plan(
     size: tuple[int, int] | None = None,
     tests: Sequence[str | Path] = (),
 ) -> Study:
-    """Returns the study of `sources`, checked before anything is trained.
+    """Returns the study of `sources`, checked before any training.
 
     Args:
-        sources: Config files and folders of them; one named twice counts once. The
-            first is what the others are compared with.
+        sources: Config files and folders of them; duplicates count once. The others
+            are compared with the first.
         out: The study's folder.
-        seeds: Seeds that each network is trained with.
+        seeds: Seeds to train each network with.
         overrides: As for `read_config`, for every config.
         scale: The scale to compare; not needed for networks of one scale.
         size: LR height and width of mult-adds and latency; by default for an output
@@ -92,8 +93,8 @@ def plan(
         tests: Benchmark folders; by default the validation images.
 
     Raises:
-        InputError: If the configs differ in data, budget or scales, or from what is in
-            `out` already, or if something cannot be used.
+        InputError: If the configs differ in data, budget or scales, or from the runs in
+            `out`, or if a source or test folder cannot be used.
     """
     out = Path(out)
     networks: list[Network] = []
@@ -109,7 +110,7 @@ def plan(
 
 
 def budget(network: Network) -> dict:
-    """Returns what all networks of a study have in common, by `section.key`."""
+    """Returns the values that all networks of a study must share, by `section.key`."""
     values = {
         key: value
         for key, value in network.config.values().items()
@@ -135,7 +136,7 @@ def _config_files(sources):
 
 
 def _network(file, out, seeds, overrides, scale, size):
-    """Returns the network of a config file, counted."""
+    """Returns the network of a config file, with parameters and mult-adds."""
     runs = {
         seed: Run(
             read_config(file, [*overrides, f"train.seed={seed}"]),
@@ -163,7 +164,7 @@ def _size_of_720p(scale):
 
 
 def _check_run(run):
-    """Refuses a run folder of another config, even one that could be resumed."""
+    """Raises an `InputError` if the run folder has another config."""
     saved = run.folder / "config.toml"
     if not saved.exists():
         return
@@ -172,17 +173,17 @@ def _check_run(run):
     if changed:
         raise InputError(
             f"{run.config.source}: differs in {', '.join(changed)} from the run in "
-            f"{run.folder}; give a new --out, or the config in {saved}."
+            f"{run.folder}; give a new `out`, or the config in {saved}."
         )
 
 
 def _check_agreement(first, other):
-    """Refuses networks whose runs would differ in more than the network."""
+    """Raises an `InputError` if two networks differ in data or budget."""
     ours, theirs = budget(first), budget(other)
     for key in theirs:
         if ours[key] != theirs[key]:
             raise InputError(
                 f"{other.file}: {key} is {theirs[key]!r} where {first.file} has "
-                f"{ours[key]!r}; a study's configs share data and budget (--set "
-                "changes all)."
+                f"{ours[key]!r}; a study's configs share data and budget; an "
+                "override changes all."
             )

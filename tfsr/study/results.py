@@ -1,4 +1,4 @@
-"""What a study found: its report, tables, curves and crops."""
+"""The results of a study: report, tables, curves and crops."""
 
 import csv
 
@@ -6,7 +6,8 @@ import numpy as np
 
 import tfsr
 from tfsr import files, pictures
-from tfsr.data.degradation import from_table, to_table
+from tfsr.data.degradation import to_table
+from tfsr.data.degradations import from_table
 from tfsr.metrics import key_of
 from tfsr.scoring.comparison import most_different_places
 from tfsr.scoring.evaluation import baseline, evaluate, psnr
@@ -20,7 +21,7 @@ CROP_ROWS = 4
 
 
 def report(study: Study, latency: dict | None = None) -> dict:
-    """Returns what `study.json` holds, of the runs finished so far.
+    """Returns the content of `study.json`, for the runs finished so far.
 
     Args:
         study: The study.
@@ -84,8 +85,8 @@ def write(study: Study, report: dict) -> None:
 def draw_crops(study: Study) -> None:
     """Draws `crops.png`: where the first and the last network differ most.
 
-    The networks of the first seed, beside HR and the baseline, on the `CROP_ROWS`
-    images of all test folders where a square of `CROP` pixels differs most.
+    It shows the networks of the first seed beside HR and the baseline, on the
+    `CROP_ROWS` images of all test folders where a square of `CROP` pixels differs most.
     """
     start = baseline(next(iter(study.tests.values())))
     upscalers = {start.name: start}
@@ -133,7 +134,7 @@ def table(report: dict) -> str:
 
 
 def _score(run, name, test, images):
-    """Returns a run's PSNR on a test folder; keeps the report in the run folder."""
+    """Returns a run's PSNR on a test folder; caches the report in the run folder."""
 
     def score():
         model = tfsr.load_model(run.folder)
@@ -142,12 +143,12 @@ def _score(run, name, test, images):
 
     weights = files.sha256(run.folder / "model.keras")
     file = run.folder / f"{name}_x{test.scale}.json"
-    scored = files.kept(file, {"weights": weights, **images}, score)
+    scored = files.cached_json(file, {"weights": weights, **images}, score)
     return float(scored["mean"][key_of("psnr", test.channels)])
 
 
 def _spread(by_seed):
-    """Returns mean and spread; the sample standard deviation, None of one seed."""
+    """Returns mean and sample standard deviation, which is None for one seed."""
     values = list(by_seed.values())
     return {
         "mean": float(np.mean(values)),
@@ -224,7 +225,7 @@ def _plus_minus(scores):
 
 
 def _draw_curves(study):
-    """Draws the validation PSNR of all trainings, and the gaps to the first network."""
+    """Draws the validation PSNR of all runs, and the gaps to the first network."""
     curves = {
         network.name: {seed: _curve(study, run) for seed, run in runs.items()}
         for network, runs in study.finished()
@@ -246,14 +247,14 @@ def _draw_curves(study):
 
 
 def _curve(study, run):
-    """Returns the steps after which a run was validated, and its PSNR then."""
+    """Returns the steps at which a run was validated, and its PSNR at them."""
     rows = read_log(run.folder)
     steps = [row["epoch"] * run.config.train.steps_per_epoch for row in rows]
     return steps, [row[f"val_psnr_x{study.scale}"] for row in rows]
 
 
 def _draw_scatters(study, report):
-    """Draws PSNR against each cost, a panel a test folder (MS3-Conv, Figs. 5 and 6)."""
+    """Draws PSNR against each cost, a panel per test folder (MS3-Conv, Figs. 5, 6)."""
     ylabel = "PSNR (dB), mean and range of the seeds"
     networks = report["networks"]
     costs = {

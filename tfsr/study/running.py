@@ -1,8 +1,8 @@
-"""A study's trainings, in a queue, and what is known of their latency.
+"""Trains the networks of a study one after another, and measures their latency.
 
-Every network and seed has an ordinary run folder, `OUT/NAME/seed_N`; beside its files
-lie the reports of the test folders. All networks are trained with the first seed before
-any with the second, so that an interrupted study compares already.
+Every network and seed has an ordinary run folder, `OUT/NAME/seed_N`, which also holds
+the reports on test folders. All networks are trained with the first seed before any
+with the second, so that an interrupted study already has a comparison.
 """
 
 import keras
@@ -21,7 +21,7 @@ RUNS = 12
 
 
 def run(planned: Study, latency: bool = True) -> dict:
-    """Trains what is not trained yet, in turns of seeds; returns the report.
+    """Trains unfinished runs, seed by seed; returns the report.
 
     Tables and pictures are written after every training, and again once all networks
     have their first seed and are timed.
@@ -48,8 +48,7 @@ def train_part(planned: Study, shard: Shard) -> tuple[int, int]:
     """Trains a shard of a study's runs, in the order of `run`.
 
     Returns:
-        How many of all runs are finished then, here or elsewhere, and how many there
-        are.
+        The number of finished runs, on any machine, and the number of all runs.
     """
     runs = [n.runs[seed] for seed in planned.seeds for n in planned.networks]
     for run in shard.of(runs):
@@ -58,7 +57,7 @@ def train_part(planned: Study, shard: Shard) -> tuple[int, int]:
 
 
 def train_run(run: Run) -> bool:
-    """Trains a run or resumes it; returns False if it was finished already.
+    """Trains or resumes a run; returns False if it was already finished.
 
     Raises:
         NotFiniteError: If the training diverges; names the run folder.
@@ -66,7 +65,7 @@ def train_run(run: Run) -> bool:
     if run.finished:
         return False
     print(printable(f"Training {run.folder}"), flush=True)
-    keras.utils.clear_session()  # frees the run before
+    keras.utils.clear_session()  # frees the previous run
     try:
         train(run.config, run.folder)
     except NotFiniteError as error:
@@ -75,20 +74,20 @@ def train_run(run: Run) -> bool:
 
 
 def time_networks(planned: Study, measure: bool = True) -> dict | None:
-    """Returns the latency of all networks, timed in turns in one run.
+    """Returns the latency of all networks, timed in turns.
 
-    The benchmark is kept in `OUT/latency.json` and serves as long as the study has the
-    same networks, with the same weights, scale and size.
+    The benchmark is cached in `OUT/latency.json`, for the same networks, weights, scale
+    and size.
 
     Args:
         planned: The study.
-        measure: Whether to time networks that no kept benchmark is of.
+        measure: Whether to time the networks if there is no cached benchmark.
 
     Returns:
-        `device`, `threads`, `runs` and `median_ms` {format: {network: ms}}; None of
-        networks that are not timed.
+        `device`, `threads`, `runs` and `median_ms` {format: {network: ms}}; None if the
+        networks are not timed.
     """
-    measured = files.kept(
+    measured = files.cached_json(
         planned.out / "latency.json",
         _subject(planned),
         (lambda: _measured(planned)) if measure else None,
@@ -119,6 +118,6 @@ def _subject(planned):
 
 
 def _measured(planned):
-    from tfsr.study.latency import measure  # needs TensorFlow, which JAX trains without
+    from tfsr.study.latency import measure  # needs TensorFlow, unlike training with JAX
 
     return measure(planned, FORMATS, THREADS, RUNS)

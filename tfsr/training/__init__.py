@@ -1,4 +1,5 @@
-from tfsr.config import Config, build_model, model_table, read_config
+from tfsr.config import Config, read_config
+from tfsr.networks import build_model, model_table
 from tfsr.training.estimate import dry_run
 from tfsr.training.fit import train
 from tfsr.training.packing import pack

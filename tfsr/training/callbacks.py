@@ -15,13 +15,13 @@ from tfsr.errors import InputError, NotFiniteError
 from tfsr.models import stages
 from tfsr.scoring.evaluation import psnr, result
 from tfsr.terminal import duration, say
-from tfsr.training.recipe import copy_trained_weights
-from tfsr.training.states import load_state, save_state, save_weights
+from tfsr.training.checkpoints import load_state, save_state, save_weights
+from tfsr.training.compiling import copy_trained_weights
 from tfsr.upscaling.upscalers import KerasUpscaler, Upscaler
 
 ADVICE = (
-    "lower learning_rate or set clip_norm, with --set or in the config, and train "
-    "again: it goes on from the last epoch."
+    "lower learning_rate or set clip_norm in the config, and train again: training "
+    "resumes after the last epoch."
 )
 
 
@@ -42,7 +42,7 @@ class StopOnNaN(keras.callbacks.Callback):
     """Ends training with a `NotFiniteError` when the loss or a weight is not finite.
 
     The loss is checked after every step, the weights after every epoch. This must be
-    the first callback, so that the others write nothing of that epoch.
+    the first callback, so that the others write nothing for that epoch.
     """
 
     def on_train_batch_end(self, batch, logs=None):
@@ -62,9 +62,9 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class TimeEstimate(keras.callbacks.Callback):
-    """Prints once, after ten batches or an epoch, how long the rest will take.
+    """Prints once, after ten batches or an epoch, the time that the rest will take.
 
-    The first batch does not count, because it compiles the network.
+    The first batch does not count, because it includes compilation.
     """
 
     def on_train_begin(self, logs=None):
@@ -85,14 +85,14 @@ class TimeEstimate(keras.callbacks.Callback):
         total = (self.params["epochs"] - self.epoch) * self.params["steps"]
         left = duration((total - batch - 1) * seconds)
         print()  # ends the line of Keras' progress bar
-        say(f"about {left} to go, {seconds:.3g} s a batch, and validation beside it.")
+        say(f"about {left} to go at {seconds:.3g} s per batch, without validation.")
 
 
-class StopInTime(keras.callbacks.Callback):
-    """Ends training, to be resumed later, while another epoch would not end in time.
+class TimeLimit(keras.callbacks.Callback):
+    """Ends training, to be resumed later, if the next epoch would exceed a time limit.
 
-    Another one is taken to last as long as the longest so far. One epoch is trained in
-    any case.
+    The next epoch is assumed to take as long as the longest so far. At least one epoch
+    is trained.
 
     Args:
         minutes: How long this process may train.
@@ -113,15 +113,15 @@ class StopInTime(keras.callbacks.Callback):
             self.model.stop_training = True
             say(
                 f"time is up after epoch {epoch + 1} of {self.params['epochs']}, each "
-                f"of up to {duration(self.longest)}; the same command goes on."
+                f"of up to {duration(self.longest)}; the same command resumes it."
             )
 
 
 class CopyWeights(keras.callbacks.Callback):
-    """Copies the trained weights, or their averages, to the model that is saved.
+    """Copies the trained weights, or their moving averages, to the model to save.
 
     Args:
-        model: The model that is validated and saved.
+        model: The model to validate and save.
     """
 
     def __init__(self, model):
@@ -135,7 +135,7 @@ class CopyWeights(keras.callbacks.Callback):
 class Validation(keras.callbacks.Callback):
     """Adds `val_psnr_x{scale}` and their mean `val_psnr` to the logs of an epoch.
 
-    For a cascade it adds the PSNR of each stage too, `val_psnr_x{scale}_stage_{q}`.
+    For a cascade it also adds the PSNR of each stage, `val_psnr_x{scale}_stage_{q}`.
 
     Args:
         model: The model to validate.
@@ -191,13 +191,13 @@ class RunLog(keras.callbacks.Callback):
             if len(self.rows) < epoch:
                 raise InputError(
                     f"{out / 'log.csv'}: has {len(self.rows)} of the {epoch} completed "
-                    "epochs; put the whole log back, or give a new --out."
+                    "epochs; put the whole log back, or give a new `out`."
                 )
             missing = {"loss", "val_psnr", *(f"val_psnr_{name}" for name in levels)}
             if missing := sorted(missing - set(self.rows[0])):
                 raise InputError(
                     f"{out / 'log.csv'}: has no column {missing[0]}; put the whole log "
-                    "back, or give a new --out."
+                    "back, or give a new `out`."
                 )
 
     def best(self):
@@ -219,7 +219,7 @@ class RunLog(keras.callbacks.Callback):
     def _draw(self):
         try:
             from matplotlib.figure import Figure
-        except ModuleNotFoundError:  # as where a packed file is trained on
+        except ModuleNotFoundError:  # on a machine with little more than Keras
             return
 
         epochs = [row["epoch"] for row in self.rows]
@@ -250,7 +250,7 @@ def read_log(out: str | Path) -> list[dict]:
     """Returns the rows of `log.csv` in the run folder `out`, one for each epoch.
 
     Raises:
-        InputError: If it is damaged, or an epoch is missing.
+        InputError: If the file is damaged, or an epoch is missing.
     """
     log = Path(out) / "log.csv"
     try:
@@ -266,10 +266,10 @@ def read_log(out: str | Path) -> list[dict]:
         raise InputError(f"{log}: damaged ({error}); put the log back.") from None
     if epochs != list(range(1, len(rows) + 1)):
         raise InputError(
-            f"{log}: damaged; epochs must be 1, 2, 3 and so on, none left out."
+            f"{log}: damaged; epochs must be 1, 2, 3 and so on, without gaps."
         )
     if any(math.isnan(value) for row in rows for value in row.values()):
-        raise InputError(f"{log}: damaged; a value is no number.")
+        raise InputError(f"{log}: damaged; a value is not a number.")
     return [{**row, "epoch": epoch} for row, epoch in zip(rows, epochs, strict=True)]
 
 
@@ -277,18 +277,17 @@ class Checkpoint(keras.callbacks.Callback):
     """Saves the best and the last weights, and the state to resume from.
 
     Keras' own `BackupAndRestore` writes its files in place, so a kill at the wrong
-    moment loses them. Here every file is written under a temporary name and renamed,
-    and a state has its epoch and its checksum in its name, so there is always one whole
-    state, and damage is told.
+    moment loses them. Here every file is written under a temporary name and renamed.
+    The name of a state has its epoch and checksum, so there is always one complete
+    state, and damage is detected.
 
-    The state is written first; with it the epoch is complete. If a kill prevents the
-    weights from following, `restore(trainee)` writes them again: it loads the latest
-    state if there is one.
+    The state is written first, which completes the epoch, then the weights. If a kill
+    comes between, `restore(trainee)` writes the weights after loading the state.
 
     Args:
         out: The run folder.
-        model: The model that is saved; `CopyWeights` gives it its weights.
-        log: The `RunLog`, which knows the best epoch.
+        model: The model to save, whose weights `CopyWeights` sets.
+        log: The `RunLog`, which has the best epoch.
     """
 
     def __init__(self, out, model, log):
@@ -315,11 +314,11 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class TensorBoardImages(keras.callbacks.TensorBoard):
-    """Keras' TensorBoard callback, plus the first validation image of each scale."""
+    """Keras' TensorBoard callback with the first validation image of each scale."""
 
     def __init__(self, folder, model, folders):
         if importlib.util.find_spec("tensorboard") is None:
-            raise InputError("--tensorboard: needs pip install tensorboard.")
+            raise InputError("TensorBoard needs pip install tensorboard.")
         super().__init__(str(folder))
         self.upscalers = [KerasUpscaler(model, f.scale, f.channels) for f in folders]
         self.pairs = [next(iter(f)) for f in folders]

@@ -16,18 +16,18 @@ import keras
 from tfsr.errors import InputError, WorkerLostError
 from tfsr.training import keras_20585, pipeline
 
-BACKENDS = {  # by strategy, the Keras backends that it runs on; "single" runs on all
+BACKENDS = {  # by strategy, the Keras backends that support it; all support "single"
     "mirrored": ("tensorflow", "jax"),
     "multi_worker": ("tensorflow",),
 }
 
 
-class OneDevice:
-    """The replicas of a training on one device; others override what differs.
+class Replicas:
+    """The single replica of a training on one device; subclasses have several.
 
     Attributes:
         count: Number of replicas.
-        chief: Whether this is the one worker that validates and writes.
+        chief: Whether this is the worker that validates and writes.
     """
 
     count = 1
@@ -41,12 +41,11 @@ class OneDevice:
         """Makes the optimizer of `trainee` clip the gradient of the global batch.
 
         Raises:
-            InputError: If several replicas cannot train with the way that `trainee` is
-                compiled.
+            InputError: If several replicas cannot train `trainee` as it is compiled.
         """
 
     def distribute(self, batches):
-        """Returns the data for Keras' `fit`, made of `batches`, a `fit.Batches`."""
+        """Returns the data for Keras' `fit`, made of `pipeline.Batches`."""
         if keras.backend.backend() == "tensorflow":
             return pipeline.dataset(batches)
         return batches
@@ -59,14 +58,14 @@ class OneDevice:
         return []
 
 
-class JAXReplicas(OneDevice):
-    """All devices of this machine under JAX, which splits each batch by itself."""
+class JAXReplicas(Replicas):
+    """All devices of this machine under JAX, which splits each batch itself."""
 
     def __init__(self):
         self.count = len(keras.distribution.list_devices())
 
 
-class TensorFlowReplicas(OneDevice):
+class TensorFlowReplicas(Replicas):
     """The replicas of a `tf.distribute.Strategy`."""
 
     def __init__(self, strategy, chief=True):
@@ -92,12 +91,12 @@ class TensorFlowReplicas(OneDevice):
         optimizer = trainee.optimizer
         # float16's loss-scaling optimizer wraps the one that updates the weights.
         updater = getattr(optimizer, "inner_optimizer", optimizer)
-        # Both fail inside Keras, 3.15.1 still: it sums gradients in a branch, where
+        # Both fail inside Keras up to 3.15.1: it sums gradients in a branch, where
         # replicas cannot synchronize.
         if trainee.steps_per_execution > 1 or updater.gradient_accumulation_steps:
             raise InputError(
                 f"{self.count} replicas cannot accumulate gradients or take several "
-                "steps an execution; raise batch instead, or set strategy single "
+                "steps per execution; raise batch instead, or set strategy single "
                 f"(Keras {keras.__version__})."
             )
         # Keras 3.15 clips gradients and looks for float16 overflow in each replica and
@@ -135,18 +134,18 @@ class TensorFlowReplicas(OneDevice):
 
 
 @contextlib.contextmanager
-def replicas(strategy: str, batch: int) -> Iterator[OneDevice]:
+def replicas(strategy: str, batch: int) -> Iterator[Replicas]:
     """Yields the replicas to train on.
 
     Args:
-        strategy: One of `tfsr.config.STRATEGIES`. "auto" is "multi_worker" where
-            `TF_CONFIG` names several workers, "mirrored" where there are several GPUs,
-            else "single".
+        strategy: One of `tfsr.config.STRATEGIES`. "auto" is "multi_worker" if
+            `TF_CONFIG` names several workers, "mirrored" if there are several GPUs,
+            otherwise "single".
         batch: Patches per scale of the global batch.
 
     Raises:
-        InputError: If the strategy is not available here, or if `batch` is no multiple
-            of the number of replicas.
+        InputError: If the strategy is not available here, or if `batch` is not a
+            multiple of the number of replicas.
         WorkerLostError: If another worker stops.
     """
     if strategy == "auto":
@@ -177,7 +176,7 @@ def worker_count() -> int:
     """Returns the number of workers that `TF_CONFIG` names; 1 if it is not set.
 
     Raises:
-        InputError: If `TF_CONFIG` is not what TensorFlow expects.
+        InputError: If `TF_CONFIG` has not the form that TensorFlow expects.
     """
     text = os.environ.get("TF_CONFIG")
     if not text:
@@ -205,7 +204,7 @@ def worker_count() -> int:
 
 @contextlib.contextmanager
 def _single():
-    yield OneDevice()
+    yield Replicas()
 
 
 @contextlib.contextmanager
@@ -224,10 +223,10 @@ def _mirrored():
 
 @functools.cache
 def _mirroring(*devices):
-    """Returns the process's one strategy on some devices.
+    """Returns the process's only strategy for some devices.
 
-    A second one would give its collective operations the numbers of the first one's,
-    which TensorFlow (2.21) then takes them for.
+    A second strategy would number its collective operations like the first, and
+    TensorFlow (2.21) would confuse them.
     """
     import tensorflow as tf
 
@@ -250,7 +249,7 @@ def _multi_worker():
     )
     try:
         strategy = _connect()
-        with keras_20585.mended():
+        with keras_20585.patched_keras():
             yield TensorFlowReplicas(strategy, _is_chief(strategy.cluster_resolver))
     except lost:
         print()  # ends the line of Keras' progress bar

@@ -1,4 +1,4 @@
-"""A dry run of a training: whether it would work, and how long it would take."""
+"""A dry run: checks whether a training would work, and estimates its time."""
 
 import time
 from pathlib import Path
@@ -14,19 +14,15 @@ from tfsr.graph import complexity
 from tfsr.memory import peak_memory_mb
 from tfsr.models import training_scales
 from tfsr.training import distribution
-from tfsr.training.fit import (
-    Batches,
-    build_on,
-    check_free,
-    prepare,
-    say_skipped,
-    unpacked,
-    which_images,
-)
-from tfsr.training.states import completed_epochs
+from tfsr.training.checkpoints import completed_epochs
+from tfsr.training.compiling import build_on
+from tfsr.training.fit import prepare, say_skipped
+from tfsr.training.images import unpacked, which_images
+from tfsr.training.pipeline import Batches
+from tfsr.training.run_folder import check_free
 from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8
 
-STEPS = 3  # timed steps, after one that compiles
+STEPS = 3  # timed steps, after one for compilation
 
 
 def dry_run(config: Config, out: str | Path) -> dict:
@@ -38,10 +34,10 @@ def dry_run(config: Config, out: str | Path) -> dict:
 
     Args:
         config: The experiment.
-        out: The run folder, which is checked but left as it is.
+        out: The run folder, which is checked but not changed.
 
     Returns:
-        `model`, `params`, `images`, `cache_bytes`, `epochs` (still to go), `steps`,
+        `model`, `params`, `images`, `cache_bytes`, `epochs` (remaining), `steps`,
         `step_seconds`, `validation_seconds` (of an epoch), `estimated_seconds` (of
         all epochs) and `peak_memory_mb` (of this process; None where unknown).
 
@@ -100,7 +96,7 @@ class FixedBatch:
 
 
 def noise(model: keras.Model, options: TrainConfig) -> tuple:
-    """Returns LR and HR that a step of `model` could train on, of uniform noise."""
+    """Returns LR and HR of uniform noise for a training step of `model`."""
     rng = np.random.default_rng(0)
 
     def batch(scale):

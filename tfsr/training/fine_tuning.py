@@ -1,4 +1,4 @@
-"""Training that starts from the weights of another model."""
+"""Initializes a model with the weights of another one."""
 
 import operator
 
@@ -13,24 +13,24 @@ from tfsr.zoo.loading import load_model
 def start_from(model: keras.Model, source: str) -> str:
     """Gives `model` the weights of `source`, layer by layer; returns a line on it.
 
-    A layer takes the weights of the layer with its name if all shapes agree. So a x4
-    network starts with the body of a x2 network and a new upsampler. A convolution that
-    is wider takes them for its first channels, to which its other channels give nothing
-    yet: a wide chain starts as the narrow one (function-preserving as in Chen et al.,
-    Net2Net, ICLR 2016). Other layers keep their initial weights.
+    A layer takes the weights of the layer with the same name if all shapes agree. So an
+    x4 network starts with the body of an x2 network and a new upsampler. A wider
+    convolution takes them for its first channels, which get nothing from its other
+    channels yet: a wide chain first computes what the narrow one does (as in Chen et
+    al., Net2Net, ICLR 2016). Other layers keep their initial weights.
 
     Args:
         model: The model to train.
         source: A run folder (for its best weights), a `.keras` file or the name of a
-            released model; where each scale of that has a network of its own, the one
-            of the scale of `model`.
+            released model. If each of its scales is a separate network, the one for
+            the scale of `model` is used.
 
     Returns:
-        One line that lists the layers that took weights, those that took them for
-        some of their channels, and those that did not.
+        One line that lists the layers that took weights, took them for some of their
+        channels, or took none.
 
     Raises:
-        InputError: If `source` is no model, or if none of its layers fits.
+        InputError: If `source` is not a model, or if none of its layers fits.
     """
     of_model = scales(model)
     scale = of_model[0] if len(of_model) == 1 else None
@@ -53,7 +53,7 @@ def start_from(model: keras.Model, source: str) -> str:
             new.append(f"{layer.name} (other shapes)")
     if not taken and not widened:
         raise InputError(
-            f"init_from {source}: no layer has a name and shapes of this model's: "
+            f"init_from {source}: no layer matches this model in name and shapes: "
             f"{', '.join(new)}."
         )
     names = {"taken": taken, "widened": widened, "new": new}
@@ -81,7 +81,7 @@ def _is_wider(layer, other):
 
 
 def _widened(ours, theirs):
-    """Returns `theirs` as the first channels, in and out, of the initial `ours`."""
+    """Returns the initial weights `ours` with `theirs` as their first channels."""
     wide = ours.copy()
     if theirs.ndim > 1:
         wide[..., theirs.shape[-2] :, : theirs.shape[-1]] = 0

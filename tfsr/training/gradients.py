@@ -10,8 +10,8 @@ from tfsr.errors import InputError
 def check_gradients(trainee: keras.Model, patch: int) -> None:
     """Checks, before the first step, that the loss depends on every trainable weight.
 
-    If a layer computes with a weight outside of `call`, the result is a constant in the
-    graph, and the weight would silently stay as it is.
+    If a layer uses a weight outside of `call`, the result is a constant in the graph,
+    and the weight would silently not be trained.
 
     Args:
         trainee: The compiled network.
@@ -31,8 +31,8 @@ def check_gradients(trainee: keras.Model, patch: int) -> None:
     if unreached:
         raise InputError(
             f"{trainee.name}: no gradient reaches {', '.join(unreached)}; a layer must "
-            "compute with its weights in `call` each time, and what is not to be "
-            "trained needs trainable=False."
+            "use its weights in `call` each time; set trainable=False for weights "
+            "that are not to be trained."
         )
 
 
@@ -40,7 +40,7 @@ def _unreached_in_tensorflow(trainee, inputs):
     import tensorflow as tf
 
     weights = trainee.trainable_variables
-    # Stateless: moving means and random seeds stay as they are.
+    # Stateless, so moving means and random seeds do not change.
     with tf.GradientTape() as tape, keras.StatelessScope():
         outputs = keras.tree.flatten(trainee(inputs, training=True))
         total = sum(tf.reduce_sum(tf.cast(x, tf.float32)) for x in outputs)

@@ -2,8 +2,8 @@
 
 https://github.com/keras-team/keras/issues/20585, open as of Keras 3.15. Under
 MultiWorkerMirroredStrategy, `fit` averages a whole batch over the workers only to learn
-its shapes, and averages scalar logs over an axis that they don't have. Remove this file
-once the oldest Keras allowed has the fix.
+its shapes, and averages scalar logs over an axis that they do not have. Remove this
+file once the oldest supported Keras has the fix.
 """
 
 import contextlib
@@ -14,15 +14,15 @@ import keras
 
 from tfsr.errors import InputError
 
-FAULTY = ("3.14", "3.15")  # releases with these faults that the fix is tested with
+FAULTY = ("3.14", "3.15")  # faulty releases with which the fix is tested
 
 
 @contextlib.contextmanager
-def mended() -> Iterator[None]:
+def patched_keras() -> Iterator[None]:
     """Lets `fit` run under a `MultiWorkerMirroredStrategy` inside the block.
 
     Raises:
-        InputError: If the Keras in use is not one of the releases in `FAULTY`.
+        InputError: If the installed Keras is not in `FAULTY`.
     """
     from keras.src.backend.tensorflow import trainer
 

@@ -5,16 +5,17 @@ from pathlib import Path
 from tfsr.config import Config
 from tfsr.data.packed import write_pack
 from tfsr.errors import InputError
-from tfsr.training.fit import prepare, training_images, unpacked
+from tfsr.training.fit import prepare
+from tfsr.training.images import training_images, unpacked
 
-PIECE = 1.5  # side of a piece over that of a training patch
+PIECE = 1.5  # side of a piece relative to that of a training patch
 
 
 def pack(config: Config, file: str | Path, megabytes: int) -> dict:
-    """Writes the images that `config` trains on, or pieces of them, to `file`.
+    """Writes the images of `config`, or pieces of them, to `file`.
 
     Args:
-        config: An experiment; others with patches as large or smaller may use the file.
+        config: An experiment; others with the same or smaller patches may use the file.
         file: The file, for `[data] pack`.
         megabytes: Its largest size.
 
@@ -22,7 +23,7 @@ def pack(config: Config, file: str | Path, megabytes: int) -> dict:
         As `write_pack`.
 
     Raises:
-        InputError: If the images cannot be used, or do not fit in.
+        InputError: If the images cannot be used, or do not fit.
     """
     if config.data.train_lr:
         raise InputError(

@@ -1,8 +1,8 @@
-"""The batches of a training as TensorFlow wants them: made ahead, and small on the way.
+"""The batches of a training, prefetched and converted for TensorFlow.
 
-Python draws 8-bit patches on threads of their own while the network computes; they
-become float32 in TensorFlow. A small network's step takes 1.04 of its arithmetic so,
-and 1.18 by Keras' own adapter of a `PyDataset` (docs/training.md).
+Python threads draw 8-bit patches while the network computes; TensorFlow converts them
+to float32. A step of a small network takes 1.04 times its arithmetic this way, and 1.18
+times by Keras' own adapter of a `PyDataset` (docs/training.md).
 """
 
 from typing import Any
@@ -10,14 +10,42 @@ from typing import Any
 import keras
 
 
-def dataset(batches: Any, parts: int = 1, first: int = 0, here: int = 1) -> Any:
-    """Returns an endless `tf.data.Dataset` of `batches`, a `fit.Batches`.
+class Batches(keras.utils.PyDataset):
+    """An endless `PatchSampler` for `fit`, prefetched by two threads.
+
+    `fit` first takes an extra batch to learn the shapes, so it gets the first batch
+    twice. TensorFlow reads batches by `dataset` instead.
 
     Args:
-        batches: What is drawn from.
-        parts: How many replicas share a batch, each a part.
-        first: The first part that is wanted here.
-        here: How many parts of each batch are, one after the other.
+        sampler: A `PatchSampler`, or another object with its `[step]` and `draw`.
+        first_step: Index of the first batch.
+    """
+
+    def __init__(self, sampler, first_step=0):
+        super().__init__(workers=2, max_queue_size=4)
+        self.sampler = sampler
+        self.first_step = first_step
+
+    @property
+    def num_batches(self):
+        return None
+
+    def __getitem__(self, index):
+        return self.sampler[self.first_step + max(index - 1, 0)]
+
+    def draw(self, index, part, parts):
+        """Returns part number `part` of a batch for `parts` replicas, in 0 to 255."""
+        return self.sampler.draw(self.first_step + index, part, parts)
+
+
+def dataset(batches: Batches, parts: int = 1, first: int = 0, here: int = 1) -> Any:
+    """Returns an endless `tf.data.Dataset` of `batches`.
+
+    Args:
+        batches: The batches.
+        parts: The number of replicas, which take one part of each batch.
+        first: The first part for this worker.
+        here: The number of parts for this worker.
     """
     import tensorflow as tf
 

@@ -1,10 +1,10 @@
-"""Whether the processor multiplies numbers of 16 bits, or only imitates it."""
+"""Tells whether the processor has native 16-bit arithmetic."""
 
 from pathlib import Path
 
 import keras
 
-# As Linux names what a processor can do, x86 and Arm.
+# Processor features by their names on Linux, for x86 and Arm.
 INSTRUCTIONS = {
     "float16": {"avx512_fp16", "amx_fp16", "fphp"},
     "bfloat16": {"avx512_bf16", "amx_bf16", "bf16"},
@@ -13,10 +13,10 @@ PROCESSOR = Path("/proc/cpuinfo")
 
 
 def is_fast(precision: str) -> bool:
-    """Returns whether it makes sense to train in `precision` here.
+    """Returns whether training in `precision` is fast here.
 
-    A CPU without instructions for 16 bits converts every number back and forth: a step
-    of SESR in bfloat16 took more than ten times as long as in float32.
+    A CPU without 16-bit instructions converts every number back and forth: a step of
+    SESR in bfloat16 took more than ten times as long as in float32.
 
     Args:
         precision: "float32", "float16" or "bfloat16".

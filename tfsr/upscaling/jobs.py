@@ -1,4 +1,4 @@
-"""Enlarges or restores photographs, files and arrays, in tiles."""
+"""Enlarges or restores photographs in files and arrays, tile by tile."""
 
 from collections.abc import Iterator
 
@@ -19,31 +19,31 @@ from tfsr.upscaling.planning import Job
 from tfsr.upscaling.tiling import align, bands, tiles
 from tfsr.upscaling.upscalers import Upscaler, sees_all
 
-# LR pixels; larger tiles save little overlap, take more memory and, beyond a core's
+# LR pixels. Larger tiles save little overlap, take more memory and, beyond a core's
 # caches, more time: SESR-M's int8 file at x2 0.43 us a pixel at 1024, 0.32 at 512.
 MAX_TILE = 512
-MAX_RADII = 24  # of a network that sees further
-MEMORY_BUDGET = 2**30  # bytes for the tile, or half of what is free if that is less
+MAX_RADII = 24  # tile side in radii, for networks with a large radius
+MEMORY_BUDGET = 2**30  # bytes for a tile, or half of the free memory if less
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def upscale(
     upscaler: Upscaler, job: Job, tile: int | None = None, progress: tqdm | None = None
 ) -> list[str]:
-    """Upscales one photograph; returns one-line notes on what changed on the way.
+    """Upscales one photograph; returns one-line notes on what was changed or lost.
 
     Alpha is enlarged by bicubic; colour under full transparency is first replaced by
     that of its neighbours, so no fringe appears. Grayscale stays grayscale. If memory
     runs out, the tile is halved.
 
-    An upscaler of one channel treats the channels of a colour photograph one by one; if
-    it restores JPEG, it gets the luma and leaves the chroma as it is.
+    A one-channel upscaler processes the channels of a colour photograph one by one; if
+    it restores JPEG, it processes the luma and keeps the chroma.
 
     Args:
-        upscaler: What enlarges or restores.
-        job: The files.
-        tile: Side of the tiles in LR pixels; chosen by the memory at hand by default.
-        progress: A bar that counts tiles; its total is set here.
+        upscaler: The upscaler.
+        job: The files to read and write.
+        tile: Side of the tiles in LR pixels; by default chosen to fit the free memory.
+        progress: A progress bar of tiles, whose total is set.
 
     Raises:
         InputError: If the photograph cannot be read or written in full, or `tile` is
@@ -62,7 +62,7 @@ def upscale(
         try:
             rows = _enlarged(upscaler, layers, tile, job.source, progress)
             write_photo(job.target, photo, rows, upscaler.scale)
-            if upscaler.tiles:  # which a file may turn out to need
+            if upscaler.tiles:  # a file may need them only after the first run
                 return notes + _note_tiles(upscaler, *photo.color.shape[:2])
             if upscaler.far_seeing:
                 notes += _compare_tiles(upscaler, layers, tile, job.source)
@@ -75,18 +75,18 @@ def upscale(
 def upscale_array(
     upscaler: Upscaler, image: np.ndarray, tile: int | None = None
 ) -> np.ndarray:
-    """Returns the enlargement of an image in its own kind, computed in tiles.
+    """Returns the enlarged or restored image, of the same type, computed in tiles.
 
     Args:
-        upscaler: What enlarges or restores.
+        upscaler: The upscaler.
         image: `(H, W)`, `(H, W, 1)` or `(H, W, 3)`, uint8, uint16 or float in [0, 1].
         tile: As for `upscale`.
 
     Returns:
-        `(H * scale, W * scale)` or with the channels of `image`, of its type.
+        The result, `(H * scale, W * scale)` or with a channel axis as `image` has it.
 
     Raises:
-        InputError: If `image` is of another kind, or `tile` too small.
+        InputError: If `image` has another shape or type, or `tile` is too small.
     """
     image = np.asarray(image)
     check_image(image)
@@ -103,7 +103,7 @@ def upscale_array(
 
 
 def check_image(image: np.ndarray) -> None:
-    """Raises an `InputError` unless `image` is one that `upscale_array` takes."""
+    """Raises an `InputError` unless `upscale_array` accepts `image`."""
     if image.dtype.kind in "UO":
         raise InputError(
             "`image` must be an array of pixels, as tfsr.data.read_image(file) returns "
@@ -132,11 +132,11 @@ def tile_side(upscaler: Upscaler, asked: int | None = None) -> int:
     """Returns the side of an upscaler's tiles in LR pixels, a multiple of `alignment`.
 
     Args:
-        upscaler: What enlarges or restores.
-        asked: The side wanted; one that suits the memory at hand by default.
+        upscaler: The upscaler.
+        asked: The requested side; by default one that fits the free memory.
 
     Raises:
-        InputError: If a pixel sees further than `asked` leaves room for.
+        InputError: If `asked` is too small for the upscaler's radius.
     """
     step, radius = upscaler.alignment, upscaler.radius
     least = 2 * radius + step
@@ -146,14 +146,14 @@ def tile_side(upscaler: Upscaler, asked: int | None = None) -> int:
     if tile < least:
         raise InputError(
             f"{upscaler.name}: tiles must have {least} pixels or more, not {tile}; "
-            f"they overlap by {radius} on each side, as far as an output pixel sees, "
-            "and of smaller ones nothing would be left."
+            f"they overlap by {radius} on each side, the receptive radius, and smaller "
+            "ones would be all overlap."
         )
     return tile - tile % step
 
 
 def automatic_tile(bytes_per_pixel: int, radius: int) -> int:
-    """Returns the side of tiles, in LR pixels, that suits the memory at hand."""
+    """Returns the side of tiles, in LR pixels, that fits the free memory."""
     budget = min(MEMORY_BUDGET, available_memory() // 2)
     side = int((budget / bytes_per_pixel) ** 0.5)
     enough = max(MAX_TILE, MAX_RADII * radius)
@@ -161,7 +161,7 @@ def automatic_tile(bytes_per_pixel: int, radius: int) -> int:
 
 
 def _note_tiles(upscaler, height, width):
-    """Returns a note on tiles of the one size that an upscaler takes, if they show."""
+    """Returns a note if the tiles of a fixed-size upscaler may be visible."""
     if upscaler.tiles.is_exact(height, width):
         return []
     note = "tiles of {}x{}, all that the model takes, may show".format(
@@ -173,8 +173,8 @@ def _note_tiles(upscaler, height, width):
 def _compare_tiles(upscaler, layers, tile, name):
     """Returns a note on how much tiles change the result of a far-seeing network.
 
-    A crop of one tile from the middle is computed whole, and in four tiles or more. No
-    note is returned if one tile holds the image.
+    It computes a center crop of one tile as a whole, and in four or more tiles. There
+    is no note if one tile holds the image.
     """
     height, width = layers[0].shape[:2]
     if max(height, width) <= tile:
@@ -198,7 +198,7 @@ def _compare_tiles(upscaler, layers, tile, name):
 
 
 def _halved(upscaler, tile, name):
-    """Returns the tile to go on with where the memory ran out."""
+    """Returns the smaller tile to continue with when memory ran out."""
     if tile // 2 < 2 * upscaler.radius + upscaler.alignment:
         raise InputError(
             f"{name}: too little memory even for tiles of {tile} pixels."
@@ -207,15 +207,15 @@ def _halved(upscaler, tile, name):
 
 
 def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarray]:
-    """Yields the enlargement in bands of the type of `layers`.
+    """Yields the result in bands, of the type of `layers`.
 
     Args:
-        upscaler: What enlarges or restores.
+        upscaler: The upscaler.
         layers: Colour `(H, W, C)` and, if there is one, alpha `(H, W)`, which becomes
             the last channel.
         tile: Side of the tiles.
-        name: What messages call the image.
-        progress: A bar that counts tiles.
+        name: The name of the image in messages.
+        progress: A progress bar of tiles.
     """
     height, width, channels = layers[0].shape
     scale, dtype = upscaler.scale, layers[0].dtype
@@ -239,7 +239,7 @@ def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarra
 
 
 def _of_type(image, dtype):
-    """Returns floats in [0, 1] as `dtype`, integers up to its largest."""
+    """Returns floats in [0, 1] as `dtype`; integers span its full range."""
     if np.issubdtype(dtype, np.floating):
         return image.astype(dtype)
     return (image * np.iinfo(dtype).max + 0.5).astype(dtype)
@@ -260,8 +260,8 @@ def _for_channels(upscaler, channels):
 
 
 def _restore_luma(upscaler, lr):
-    """Returns RGB with restored luma, as JPEG defines it, and the Cb and Cr it had."""
-    # Summed in this order, as in the browser: where it falls on half of 8 bits, what a
-    # matrix product leaves to the machine decides what the network sees.
+    """Returns RGB with restored luma, as JPEG defines it, and unchanged Cb and Cr."""
+    # Summed in this order, as in the browser. A matrix product may differ in the last
+    # bit, which decides the rounding to 8 bits where a value is halfway.
     y = sum(weight * lr[..., c : c + 1] for c, weight in enumerate(LUMA))
     return lr + (np.clip(upscaler(y), 0, 1) - y)

@@ -1,11 +1,12 @@
-"""Which files are enlarged or restored, and where their results go."""
+"""Plans which files are enlarged or restored, and where their results go."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfsr.errors import InputError
-from tfsr.photos.folders import READ_ONLY, SUFFIXES, is_hidden, left_out
+from tfsr.photos.folders import SUFFIXES, is_hidden, left_out
+from tfsr.photos.formats import READ_ONLY
 from tfsr.shards import Shard
 
 PHOTO_SUFFIXES = (*SUFFIXES, *READ_ONLY)
@@ -27,23 +28,22 @@ def plan(
     overwrite: bool = False,
     shard: Shard | None = None,
 ) -> tuple[list[Job], int]:
-    """Returns what is to be done for a file or a folder with its subfolders.
+    """Returns the jobs for a file, or for a folder with its subfolders.
 
-    What is hidden and linked subfolders are left alone. What can be read and not
-    written becomes a PNG; where another file takes its name, it keeps its ending too:
-    `logo.gif.png`.
+    Hidden files and linked subfolders are skipped. Files whose format cannot be written
+    become PNG; if another file takes that name, the old ending stays: `logo.gif.png`.
 
     Args:
         source: A file or a folder of images.
         out: The file to write, or for a folder the folder to write to.
-        suffix: Put behind the names of the files in a folder.
-        format: The ending of the files written for a folder; their own by default.
-        overwrite: Whether to replace what exists. Without, a folder's files that exist
-            are done already, so that an interrupted run goes on.
-        shard: Which of a folder's files are done here, by name; all by default.
+        suffix: Appended to the names of the files in a folder.
+        format: The ending of the files written for a folder; by default their own.
+        overwrite: Whether to replace existing files. Otherwise existing files of a
+            folder count as done, so that an interrupted run is resumed.
+        shard: The share of a folder's files to do here; all by default.
 
     Returns:
-        The jobs, and how many of the files are done already.
+        The jobs, and the number of files that are already done.
 
     Raises:
         InputError: If `source` is missing or empty, if `out` exists (for one file), or
@@ -55,14 +55,14 @@ def plan(
     if not source.is_dir():
         if suffix or format or shard:
             raise InputError(
-                f"{source}: --suffix, --format and --shard are for folders."
+                f"{source}: `suffix`, `format` and `shard` are for folders."
             )
         return [_job_of_file(source, out, overwrite)], 0
     files = _images_in(source, out)
     targets = _targets(files, source, out, suffix, format)
     for target in targets.values():
         if target.is_symlink() and not target.exists() and not overwrite:
-            raise InputError(f"{target}: a link to nothing; --overwrite replaces it.")
+            raise InputError(f"{target}: a link to nothing; `overwrite` replaces it.")
     ours = shard.of(files) if shard else files
     jobs = [
         Job(file, targets[file])
@@ -76,14 +76,14 @@ def _job_of_file(source, out, overwrite):
     if out.is_dir():
         raise InputError(f"{out}: is a folder; name the file to write.")
     if os.path.lexists(out) and not overwrite:
-        raise InputError(f"{out}: exists; --overwrite replaces it.")
+        raise InputError(f"{out}: exists; `overwrite` replaces it.")
     return Job(source, out)
 
 
 def _images_in(source, out):
     """Returns the images in a folder and below it, sorted, without those in `out`."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; {source} is a folder and wants a folder.")
+        raise InputError(f"{out}: is a file; for the folder {source} name a folder.")
     inside, here = out.resolve(), source.resolve()
     if inside == here:
         raise InputError(f"{out}: must be another folder than the one upscaled.")
@@ -98,10 +98,10 @@ def _images_in(source, out):
 
 
 def _targets(files, source, out, suffix, format):
-    """Returns what each file of a folder becomes.
+    """Returns the target of each file of a folder.
 
     Raises:
-        InputError: If two files would become one.
+        InputError: If two files would have the same target.
     """
     targets, origin = {}, dict[Path, Path]()
     taken = {
@@ -117,7 +117,7 @@ def _targets(files, source, out, suffix, format):
         relative = file.relative_to(source)
         target = out / relative.with_name(f"{stem}{suffix}{ending}")
         if target in origin:
-            advice = "rename one" + " or leave out --format" * bool(format)
+            advice = "rename one" + " or leave out `format`" * bool(format)
             raise InputError(
                 f"{target}: would be written for both {origin[target]} and {file}; "
                 f"{advice}."
@@ -128,7 +128,7 @@ def _targets(files, source, out, suffix, format):
 
 
 def photos_left_out(source: str | Path, out: str | Path) -> str:
-    """Returns a line on images in a folder that `plan` leaves out, or ""."""
+    """Returns a line on the images in a folder that `plan` leaves out, or ""."""
     source = Path(source)
     if not source.is_dir():
         return ""

@@ -1,10 +1,10 @@
-"""Large images in tiles: memory bounded by the tile, results those of the whole."""
+"""Processes large images in tiles, with bounded memory and the same results."""
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-UNKNOWN_REACH = 32  # LR pixels that tiles overlap by where a pixel may see everything
+DEFAULT_OVERLAP = 32  # LR pixels, where the receptive radius is unknown
 
 
 def bands(
@@ -17,15 +17,15 @@ def bands(
 ) -> Iterator[np.ndarray]:
     """Yields the enlargement of an image from top to bottom, in bands of whole rows.
 
-    Tiles lie inside the image, so its border is met as in the whole image; those at the
-    right and bottom overlap more instead of being smaller, so all have one size. Before
-    that the image is padded to multiples of `step` by its last row and column.
+    Tiles lie inside the image, so its border is processed as in the whole image. Tiles
+    at the right and bottom overlap more instead of being smaller, so all have one size.
+    The image is first padded to multiples of `step` by its last row and column.
 
     Args:
         enlarge: From float32 `(h, w, C)` in [0, 1] to `(h * scale, w * scale, K)`.
         scale: The upscaling factor.
-        layers: Parts of the image, `(H, W)` or `(H, W, c)`, which a tile has as its
-            channels; of one type, uint8, uint16 or float in [0, 1].
+        layers: Parts of the image, `(H, W)` or `(H, W, c)`, which become the channels
+            of tiles; all uint8, uint16 or float in [0, 1].
         tile: Side of a tile in LR pixels; must exceed `2 * overlap`.
         overlap: LR pixels at a tile's inner sides that are computed but not used.
         step: Where tiles may begin; must divide `tile` and `overlap`.
@@ -61,7 +61,7 @@ def bands(
 
 
 def _as_floats(lr):
-    """Returns the image of any type as float32 in [0, 1]."""
+    """Returns an image of any type as float32 in [0, 1]."""
     whole = np.issubdtype(lr.dtype, np.integer)
     return lr.astype(np.float32) / (np.iinfo(lr.dtype).max if whole else 1)
 
@@ -75,15 +75,15 @@ def tiles(height: int, width: int, tile: int, overlap: int, step: int = 1) -> in
 def windows(
     length: int, tile: int, overlap: int, step: int
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Yields begin and end of every window, and of the part that is used of it.
+    """Yields begin and end of every window, and begin and end of its used part.
 
     Args:
-        length: What is covered, in pixels.
-        tile: Length of a window; all are alike unless one covers everything.
+        length: The length to cover, in pixels.
+        tile: Length of a window; shorter only if one window covers everything.
         overlap: Pixels at a window's inner sides that are not used.
         step: Where windows may begin; must divide `tile` and `overlap`.
 
-    Windows cover `length` rounded up to a multiple of `step`; what is used ends at
+    Windows cover `length` rounded up to a multiple of `step`; their used parts end at
     `length`.
     """
     whole = length + -length % step
@@ -97,15 +97,14 @@ def windows(
 
 
 class FixedTiles:
-    """Runs images of any size through a network of one size, in tiles that overlap.
+    """Runs a network of fixed size on images of any size, in overlapping tiles.
 
-    Tiles overlap by the network's radius, but by no more than a quarter of a tile. The
-    last row and column are repeated where a tile reaches beyond the image.
+    Tiles overlap by the network's radius, but by at most a quarter of a tile. The last
+    row and column are repeated where a tile extends beyond the image.
 
     Args:
         size: Height and width of the network's input.
-        radius: LR pixels around its own that an output pixel depends on; None if
-            unknown.
+        radius: The receptive radius in LR pixels; None if unknown.
         step: Where tiles may begin; the network's alignment.
         scale: The upscaling factor.
     """
@@ -115,7 +114,7 @@ class FixedTiles:
     ):
         self.size = size
         self.is_known = radius is not None
-        self.radius = UNKNOWN_REACH if radius is None else radius
+        self.radius = DEFAULT_OVERLAP if radius is None else radius
         self.step = step
         self.scale = scale
 
@@ -129,9 +128,9 @@ class FixedTiles:
         return height, width
 
     def is_exact(self, height: int, width: int) -> bool:
-        """Returns whether an image of this size gets what the whole network gives it.
+        """Returns whether tiles give the same result as the network on the whole image.
 
-        Else tiles overlap by less than a pixel sees, or go on where the image ends.
+        Otherwise they overlap by less than the radius, or extend beyond the image.
         """
         if (height, width) == self.size or not self.is_known:
             return (height, width) == self.size
@@ -149,14 +148,16 @@ class FixedTiles:
         """Returns SR float32 `(H * scale, W * scale, C)` of LR `(H, W, C)`.
 
         Args:
-            network: From an image of `size` to its enlargement.
+            network: Function from an image of `size` to its enlargement.
             lr: The image.
         """
         (height, width, channels), s, step = lr.shape, self.scale, self.step
         if (height, width) == self.size:
             return network(lr)
 
-        def cover(side, tile, overlap):  # what a tile has beyond a multiple is not used
+        def cover(
+            side, tile, overlap
+        ):  # the rest of a tile beyond a multiple is not used
             return list(windows(side, tile - tile % step, overlap, step))
 
         tops, lefts = map(cover, (height, width), self.size, self.overlap)
@@ -173,7 +174,7 @@ class FixedTiles:
 
 
 def pad_to_multiple(lr: np.ndarray, multiple: int) -> np.ndarray:
-    """Returns an image with its last row and column repeated to whole multiples."""
+    """Returns an image padded to multiples by repeating its last row and column."""
     beyond = [(0, -side % multiple) for side in lr.shape[:2]]
     return np.pad(lr, (*beyond, (0, 0)), "edge")
 

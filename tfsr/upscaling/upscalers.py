@@ -1,4 +1,4 @@
-"""Upscalers: what turns one image into its enlargement, whatever runs it."""
+"""Upscalers turn an image into its enlargement, whatever runs the network."""
 
 import re
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ import numpy as np
 from tfsr.data.degradation import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
-from tfsr.upscaling.tiling import UNKNOWN_REACH, FixedTiles, align, pad_to_multiple
+from tfsr.upscaling.tiling import DEFAULT_OVERLAP, FixedTiles, align, pad_to_multiple
 
 if TYPE_CHECKING:
     import keras
 
-IN_A_LAYER = "Exception encountered when calling"  # begins what Keras says
-NAMED = 3  # of the operations that see far, in messages
+IN_A_LAYER = "Exception encountered when calling"  # begins Keras' messages
+NAMED = 3  # of the operations in `far_seeing`, in messages
 
 
 @runtime_checkable
@@ -26,18 +26,19 @@ class Upscaler(Protocol):
     An upscaler of scale 1 restores the image.
 
     Attributes:
-        name: What tables and messages call it.
+        name: Its name in tables and messages.
         scale: The upscaling factor.
         channels: 3 for RGB, 1 for grayscale, "y" for luma.
-        depth: Bits of a sample that it tells apart.
-        alignment: It pads height and width to multiples of this, in LR pixels.
-        radius: An output pixel depends on no LR pixel further than this from its own; a
-            multiple of `alignment`.
-        far_seeing: Names of operations in it that may see the whole image. `radius` is
-            a guess then, and tiles may differ from the whole image.
-        tiles: How it takes images of other sizes than its own; None if as they are.
-        working_bytes: Memory that a run takes for each LR pixel.
-        task: The degradation it was made for; None if unknown.
+        depth: Bits per sample that it distinguishes.
+        alignment: The model pads height and width to multiples of this, in LR pixels.
+        radius: The receptive radius in LR pixels, rounded up to a multiple of
+            `alignment`.
+        far_seeing: Names of operations that may depend on the whole image. `radius` is
+            then a guess, and tiles may differ from the whole image.
+        tiles: The tiles by which a model of fixed size processes other images; None
+            for a model of any size.
+        working_bytes: Memory of a run in bytes per LR pixel.
+        task: The degradation that it was trained on; None if unknown.
     """
 
     @property
@@ -70,17 +71,17 @@ class KerasUpscaler:
     Args:
         model: A model of one or several scales.
         scale: The scale to use.
-        channels: "y" for the luma alone, which only a luminance network takes.
-        name: What tables call it; the model's name by default.
-        task: The degradation that the model was trained on; bicubic by default, of a
-            model that restores unknown.
+        channels: "y" for luma alone, which only luminance networks take.
+        name: Its name in tables; the model's name by default.
+        task: The degradation that the model was trained on; by default bicubic, or
+            unknown if the model restores.
 
     Raises:
         ValueError: If the model lacks the scale.
     """
 
     depth = 24  # of float32
-    bytes_of_value = 12  # float32, and what convolutions take beside it
+    bytes_of_value = 12  # float32, and the buffers of convolutions
 
     def __init__(
         self,
@@ -116,8 +117,8 @@ class KerasUpscaler:
     def radius(self) -> int:
         if self.tiles:
             return max(self.tiles.overlap)
-        reach = UNKNOWN_REACH if self.reach is None else self.reach
-        return align(reach, self.alignment)
+        radius = self.receptive_radius
+        return align(DEFAULT_OVERLAP if radius is None else radius, self.alignment)
 
     @cached_property
     def far_seeing(self) -> Sequence[str]:
@@ -127,17 +128,17 @@ class KerasUpscaler:
 
     @cached_property
     def tiles(self) -> FixedTiles | None:
-        """How a network of one size takes images of others; None of any size."""
+        """Tiles for a network of fixed size; None for one of any size."""
         _, height, width, _ = self.model.input.shape
         if None in (height, width):
             return None
-        return FixedTiles((height, width), self.reach, 1, self.scale)
+        return FixedTiles((height, width), self.receptive_radius, 1, self.scale)
 
-    # Training runs networks whose reach is unknown, so it is found when asked for.
+    # These take time to compute, and training needs none of them.
 
     @cached_property
-    def reach(self) -> int | None:
-        """LR pixels around its own that an output pixel sees; None if unknown."""
+    def receptive_radius(self) -> int | None:
+        """The receptive radius in LR pixels; None if unknown."""
         from tfsr.graph.footprint import receptive_radius
 
         return receptive_radius(self.model)
@@ -160,7 +161,7 @@ class KerasUpscaler:
         shape = (1, height, width, self.model.input.shape[-1])
         try:
             output = self.model.compute_output_shape(shape)
-        except Exception:  # levels whose sizes do not meet raise anything
+        except Exception:  # levels of unequal sizes may raise anything
             return False
         return tuple(output[1:3]) == (height * self.scale, width * self.scale)
 
@@ -168,9 +169,9 @@ class KerasUpscaler:
         from keras import ops
 
         try:
-            with naming_memory():  # eagerly: `predict` would trace for every size anew
+            with naming_memory():  # eager, as `predict` would trace for every size
                 return ops.convert_to_numpy(self.model(lr[None], training=False)[0])
-        except Exception as error:  # what a file tells of a layer may be nonsense
+        except Exception as error:  # a file may describe its layers wrongly
             told = re.sub(r"\x1b\[\d*m", "", str(error))
             if not told.startswith(IN_A_LAYER):
                 raise
@@ -183,7 +184,7 @@ class KerasUpscaler:
 class BicubicUpscaler:
     """Enlarges by MATLAB's bicubic `imresize`: the baseline.
 
-    In 8 bits, but for luma, `channels="y"`, in floats.
+    It rounds to 8 bits, except for luma (`channels="y"`).
     """
 
     alignment = 1
@@ -207,7 +208,7 @@ class BicubicUpscaler:
 
 
 class Unchanged:
-    """Gives images back as they are: the baseline of restoration."""
+    """Returns images unchanged: the baseline of restoration."""
 
     alignment = 1
     depth = 24
@@ -229,7 +230,8 @@ class Unchanged:
 class SelfEnsemble:
     """Averages an upscaler over the eight flips and quarter turns of the image.
 
-    It pads the image before it turns it, so that tiles give what the whole image gives.
+    It pads the image before rotating it, so that tiles give the same result as the
+    whole image.
 
     Reference:
         Lim et al., "Enhanced Deep Residual Networks", CVPRW 2017, section 3.4.
@@ -273,7 +275,7 @@ class SelfEnsemble:
 
 
 def sees_all(upscaler: Upscaler) -> str:
-    """Returns words that name what sees the whole image in a far-seeing upscaler."""
+    """Returns words on the operations that may depend on the whole image."""
     first, more = upscaler.far_seeing[:NAMED], len(upscaler.far_seeing) - NAMED
     names = ", ".join(first) + (f" and {more} more" if more > 0 else "")
     return f"the network may see the whole image ({names})"
@@ -308,5 +310,5 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def from_uint8(image: np.ndarray) -> np.ndarray:
-    """Returns uint8 `image` as float32 in [0, 1]; unclipped noise goes beyond."""
+    """Returns an image in 0 to 255 as float32 in [0, 1]; unclipped noise exceeds it."""
     return image.astype(np.float32) / 255

@@ -1,4 +1,4 @@
-"""Models from the checkpoints of the CARN authors."""
+"""Converts the checkpoints of the CARN authors to Keras models."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ def import_carn(file: str | Path) -> keras.Model:
     """Returns the Keras model with the weights of a CARN authors' `.pth`.
 
     Reads multi-scale checkpoints of CARN and CARN-M
-    (https://github.com/nmhkahn/CARN-pytorch); needs PyTorch. Groups and recursion are
-    read off the weights. Only tensors are unpickled, no code.
+    (https://github.com/nmhkahn/CARN-pytorch); needs PyTorch. Groups and recursion
+    follow from the weights. Only tensors are unpickled, no code.
 
     Raises:
         InputError: If the file is not such a checkpoint.
@@ -31,7 +31,7 @@ def import_carn(file: str | Path) -> keras.Model:
         if empty := [name for name, tensor in tensors.items() if not tensor.size]:
             raise ValueError(f"{empty[0]} is empty")
         filters, group_channels = tensors["b1.b1.body.0.weight"].shape[:2]
-        # Of this size are all tensors that are not in the file yet.
+        # The sizes of all further tensors follow from these.
         if tensors["c1.body.0.weight"].shape != (filters, 2 * filters, 1, 1):
             raise ValueError("its widths do not fit")
         efficient = "b1.b1.body.4.weight" in tensors
@@ -83,7 +83,7 @@ def _carn_layers(model):
 
 
 def _copy(layer, weight, bias, shuffle):
-    """Assigns PyTorch's (C_out, C_in, k, k), whose pixel shuffle has channels first."""
+    """Assigns PyTorch's (C_out, C_in, k, k) weights, for a channels-first shuffle."""
 
     def reorder(x):  # within a group: (c, i * s + j) to (i * s + j, c)
         grouped = x.reshape(layer.groups, -1, shuffle**2, *x.shape[1:])

@@ -1,18 +1,21 @@
-"""What there is to use: the networks, the released models and their figures."""
+"""The catalogue: networks, released models and their figures."""
 
 import json
 
-from tfsr.config import DataConfig, networks, parse_config
+from tfsr import networks
+from tfsr.config import DataConfig, parse_config
 from tfsr.zoo import released
 
-INDEX = "index.json"  # beside the models, by tools/index_released.py of their cards
+INDEX = (
+    "index.json"  # beside the models, made by tools/index_released.py from their cards
+)
 
 
 def models() -> dict:
     """Returns the report of `tfsr models`.
 
     Returns:
-        `networks`, their names; `released`, of each file and each of its scales:
+        `networks`: their names. `released`: for each file and each of its scales,
         `name`, `task` ("super-resolution", "jpeg" or "denoise"), `scale`, `params`,
         `mult_adds` for an output of 1280x720, `int8_latency_of_carn_m` (None for
         restoration), `psnr_y` of the file and `int8_loss_db` by set, and `size_bytes`.
@@ -20,7 +23,7 @@ def models() -> dict:
     found = []
     for entry in _entries():
         network, scale = entry["network"], entry["scale"]
-        rounded = released.in_8_bits(network, scale)
+        rounded = released.int8_name(network, scale)
         for file, psnr in ((network, "psnr_y"), (rounded, "int8_psnr_y")):
             same = ("task", "scale", "params", "mult_adds", "int8_latency_of_carn_m")
             found.append(
@@ -32,7 +35,7 @@ def models() -> dict:
                     "size_bytes": _size_bytes(file),
                 }
             )
-    return {"networks": networks(), "released": found}
+    return {"networks": networks.names(), "released": found}
 
 
 def _size_bytes(name):
@@ -41,7 +44,7 @@ def _size_bytes(name):
 
 
 def restorers() -> dict[str, DataConfig]:
-    """Returns what the released models for restoration learned from, by their names."""
+    """Returns the training data of the released restoration models by name."""
     names = [entry["network"] for entry in _entries() if entry["scale"] == 1]
     return {name: parse_config(released.FOLDER / f"{name}.toml").data for name in names}
 

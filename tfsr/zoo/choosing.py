@@ -1,4 +1,4 @@
-"""Which released model suits a file, where none is asked for."""
+"""Chooses the released model that suits a file."""
 
 import functools
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from tfsr.config import DataConfig, parse_config
 from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.photos import read_photo
+from tfsr.photos.lossy import sums_of_steps
 from tfsr.photos.noise import noise_sigma
-from tfsr.photos.opening import AVIF, HEIC
-from tfsr.photos.origin import Origin, origin_of, sums_of_steps
+from tfsr.photos.origin import LOSSY_BRANDS, Origin, origin_of
 from tfsr.zoo import released
 from tfsr.zoo.catalogue import restorers
 
 PHOTO = "photo"  # the network for lossy files
-# JPEG files up to this quality are for `photo`; finer ones gain more by a network for
-# clean files. `sesr_m` and `photo` in 8 bits over bicubic at x2, PSNR on Y of every
-# fourth of crops512, by quality: 98 +3.07 and +2.46 dB, 95 +2.63 and +2.31, 92 +2.14
-# and +2.11, 90 +1.84 and +2.00, 85 +1.23 and +1.77, 75 +0.54 and +1.47.
+# JPEG files up to this quality are for `photo`; better ones gain more by a network for
+# clean files. Gains of `sesr_m` and `photo` in int8 over bicubic at x2, PSNR on Y of
+# every fourth image of crops512, by quality: 98 +3.07 and +2.46 dB, 95 +2.63 and +2.31,
+# 92 +2.14 and +2.11, 90 +1.84 and +2.00, 85 +1.23 and +1.77, 75 +0.54 and +1.47.
 LOSSY_QUALITY = 90
-FAINT = 2  # sigma of noise that nobody sees, and that textures measure as
+FAINT = 2  # sigma of invisible noise, which texture may also measure as
 SHARPER = (
     "is for clean files; what compression left, such as the blocks of JPEG, "
     "comes out sharper."
@@ -33,8 +33,8 @@ class Choice:
 
     Attributes:
         model: The name of a released model.
-        found: What the file is, such as "a JPEG of quality 60".
-        warning: What is not as it should be, or "".
+        found: The kind of file, such as "a JPEG of quality 60".
+        warning: A warning that the model suits the file badly, or "".
     """
 
     model: str
@@ -46,7 +46,7 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
     """Returns the model that enlarges a file, in int8 unless the file has 16 bits.
 
     Raises:
-        InputError: If there is none for the scale.
+        InputError: If there is no model for the scale.
     """
     name, origin, warning = released.enlarger(scale), origin_of(file), ""
     if _is_spoiled(origin):
@@ -55,7 +55,7 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
         else:
             warning = f"{name} {SHARPER}"
     in_float = origin.bits == 16
-    model = name if in_float else released.in_8_bits(name, scale)
+    model = name if in_float else released.int8_name(name, scale)
     return Choice(model, str(origin), warning)
 
 
@@ -85,27 +85,27 @@ def _is_spoiled(origin: Origin) -> bool:
 
 
 def rule() -> dict:
-    """Returns how models are chosen for files of 8 bits, for another program.
+    """Returns the rule that chooses models for 8-bit files, as data for the browser.
 
     Returns:
-        `lossy_quality`, up to which a JPEG counts as lossy; `sums`, by quality from 1
-        on what the steps of a JPEG's luma table add up to; `brands`, what lossy files
-        have at their fifth byte; `clean` and `lossy`, the names of models by scale;
-        `sharper`, what is said where a scale has none for lossy files; `faint`, the
-        sigma below which noise is none; `restorers`, the models of scale 1: `name`,
-        `kind`, `low` and `high`, the levels that they are for, and `gray`.
+        `lossy_quality`: the quality up to which a JPEG counts as lossy; `sums`: the sum
+        of a JPEG's luma steps by quality, from 1 on; `brands`: bytes 4 to 11 of lossy
+        files; `clean` and `lossy`: names of models by scale; `sharper`: the warning for
+        lossy files at scales without a model for them; `faint`: the sigma below which
+        noise is ignored; `restorers`: the models of scale 1, with `name`, `kind`, `low`
+        and `high` (their range of levels) and `gray`.
     """
     return {
         "lossy_quality": LOSSY_QUALITY,
         "sums": sums_of_steps(),
-        "brands": [brand.decode() for brand in (*HEIC, *AVIF)],
-        "clean": {s: released.in_8_bits(n, s) for s, n in released.ENLARGERS.items()},
-        "lossy": {s: released.in_8_bits(PHOTO, s) for s in released.by_scale(PHOTO)},
+        "brands": [brand.decode() for brand in LOSSY_BRANDS],
+        "clean": {s: released.int8_name(n, s) for s, n in released.ENLARGERS.items()},
+        "lossy": {s: released.int8_name(PHOTO, s) for s in released.by_scale(PHOTO)},
         "sharper": SHARPER,
         "faint": FAINT,
         "restorers": [
             {
-                "name": released.in_8_bits(name),
+                "name": released.int8_name(name),
                 "kind": data.task.name,
                 "low": levels[0],
                 "high": levels[1],
@@ -120,11 +120,11 @@ def rule() -> dict:
 def restorer_of(file: str | Path) -> Choice:
     """Returns the model that restores a file.
 
-    It suits the quality of a JPEG, or the noise in the pixels of another file. A gray
-    file gets a model for gray if there is one.
+    The choice depends on the quality of a JPEG, or on the noise in other files. Gray
+    files get a model for gray if there is one.
 
     Raises:
-        InputError: If none suits, or the file cannot be read where its pixels count.
+        InputError: If no model suits, or the pixels are needed and cannot be read.
     """
     origin = origin_of(file)
     if origin.lossy:
@@ -142,19 +142,19 @@ def restorer_of(file: str | Path) -> Choice:
     ]
     if suited:
         name = min(suited, key=lambda n: (made_for[n].channels == 1) != origin.gray)
-        model = name if origin.bits == 16 else released.in_8_bits(name)
+        model = name if origin.bits == 16 else released.int8_name(name)
         return Choice(model, found, _of_colors(name, made_for[name], origin))
     known = ", ".join(
         f"{name} ({data.task.in_short})" for name, data in made_for.items()
     )
     raise InputError(
-        f"{file}: {found}, which no model of tfsr's is for; choose with --model what "
-        f"removes what: {known}."
+        f"{file}: {found}, for which tfsr has no model; choose a `model` by what it "
+        f"removes: {known}."
     )
 
 
 def _of_colors(name: str, data: DataConfig, origin: Origin) -> str:
-    """Returns what a network does to colours that was made for gray."""
+    """Returns a warning on colours if the network is for gray images, or ""."""
     if origin.gray or data.channels == 3:
         return ""
     way = "the luma alone" if data.task.of_luma else "R, G and B one by one"

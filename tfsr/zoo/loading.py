@@ -1,4 +1,4 @@
-"""Models from their files and run folders, and what those tell of them."""
+"""Loads models, degradations and architectures from files and run folders."""
 
 import hashlib
 from pathlib import Path
@@ -23,10 +23,10 @@ def load_model(model: str | Path, scale: int | None = None) -> "keras.Model":
         scale: As for `released.find`; a network of several scales is returned whole.
 
     Raises:
-        InputError: If there is no such model or the file is not one.
+        InputError: If there is no such model or the file is damaged.
     """
     file = find_model(model, scale)
-    from tfsr.zoo.adoption import read_keras
+    from tfsr.zoo.keras_models import read_keras
 
     if file.suffix == ".npz":
         return _load_arrays(file)
@@ -49,16 +49,16 @@ def find_model(model: str | Path, scale: int | None = None) -> Path:
         )
     if file.suffix == ".tflite":
         raise InputError(
-            f"{model}: a TFLite model, where one of Keras is needed; only "
+            f"{model}: a TFLite model where a Keras model is needed; only "
             "tfsr.load_upscaler and the commands that take .tflite files run it."
         )
     return file
 
 
 def weights_sha256(model: "keras.Model") -> str:
-    """Returns the SHA-256 of a Keras model's weights, in their order, as hexadecimals.
+    """Returns the SHA-256 of a Keras model's weights, in order, as hexadecimal digits.
 
-    That of `single_scale(model, scale)` stands in the `.tflite` files made of it.
+    A `.tflite` file has that of the `single_scale(model, scale)` it was made from.
     """
     from keras import ops
 
@@ -69,7 +69,7 @@ def weights_sha256(model: "keras.Model") -> str:
 
 
 def save_arrays(model: "keras.Model", file: str | Path) -> None:
-    """Writes the weights of a Keras model as `.npz`, in float16 and in their order."""
+    """Writes the weights of a Keras model, in order, as float16 in a `.npz` file."""
     import numpy as np
 
     weights = (weight.astype("float16") for weight in model.get_weights())
@@ -78,14 +78,14 @@ def save_arrays(model: "keras.Model", file: str | Path) -> None:
 
 
 def _load_arrays(file):
-    """Returns the model of the config beside a `.npz`, with its weights."""
+    """Returns the model of the config beside a `.npz` file, with the file's weights."""
     import numpy as np
 
     from tfsr.config import read_config
 
     config = file.with_suffix(".toml")
     if not config.is_file():
-        raise InputError(f"{file}: weights alone; {config.name} must lie beside it.")
+        raise InputError(f"{file}: has only weights; {config.name} must be beside it.")
     model = read_config(config).build()
     try:
         with open(file, "rb") as stream, np.load(stream) as arrays:
@@ -106,8 +106,8 @@ def load_degradation(model: str | Path) -> "Degradation | None":
     """Returns the `Degradation` that `model` was trained on; None if unknown.
 
     Args:
-        model: A run folder, the `model.keras` in it, or the name of a released model:
-            their configs tell. For other `.keras` files it is unknown.
+        model: A run folder, the `model.keras` in it, or the name of a released model,
+            all of which have a config. For other files it is unknown.
 
     Raises:
         InputError: If the config cannot be read.
@@ -119,7 +119,7 @@ def load_degradation(model: str | Path) -> "Degradation | None":
 def load_architecture(model: str | Path, scale: int | None = None) -> dict | None:
     """Returns the `[model]` table that `model` was trained with, without its scale.
 
-    It is None if unknown.
+    Returns None if it is unknown.
 
     Args:
         model: As for `load_degradation`, or a released `.tflite` file.

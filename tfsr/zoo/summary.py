@@ -1,15 +1,10 @@
-"""What a network costs, by its name, its config or its file."""
+"""Counts the parameters and mult-adds of a network."""
 
-from tfsr import arguments
-from tfsr.config import (
-    build_model,
-    find_config,
-    model_table,
-    networks,
-    parse_config,
-    read_config,
-)
+from tfsr import arguments, networks
+from tfsr.config import parse_config, read_config
+from tfsr.config_files import find_config
 from tfsr.errors import InputError
+from tfsr.networks import build_model, model_table
 from tfsr.quiet import import_keras
 from tfsr.zoo import released
 from tfsr.zoo.upscalers import pick_scale
@@ -21,22 +16,22 @@ def summarize(
     size: tuple[int, int] | None = None,
     overrides: list[str] | None = None,
 ) -> dict:
-    """Returns parameters and mult-adds of a network, of each of its scales.
+    """Returns parameters and mult-adds of a network for each of its scales.
 
     Args:
         source: The name of a network or of a released model, a config, a run folder or
             a `.keras` file.
-        scale: The scale to count; all by default. It is needed where each
-            has a network of its own.
-        size: Height and width of the input; by default an output of 1280x720, where LR
-            need not be whole pixels. A network of one size has its own.
-        overrides: `model.key=value` each, of a network by name or of a config.
+        scale: The scale to count; all by default. It is required where each scale is a
+            separate network.
+        size: Height and width of the input; by default that of a 1280x720 output,
+            which may be fractional. Ignored for networks of fixed size.
+        overrides: `model.key=value` each, for a network by name or a config.
 
     Returns:
         `model`, `params`, `mult_adds`, `input` and `output` of the largest scale,
-        `uncounted`, the names of layers whose mult-adds are unknown, `far_seeing`,
-        those of operations that may see the whole image, and `scales`, a list of these
-        for each scale.
+        `uncounted` (names of layers of unknown mult-adds), `far_seeing` (names of
+        operations that may depend on the whole image), and `scales`, a list of these
+        keys for each scale.
 
     Raises:
         InputError: If there is no such network, or it lacks the scale.
@@ -63,18 +58,19 @@ def summarize(
 
 
 def _check(source, scale, overrides):
-    """Raises an `InputError`, without Keras, where there is no such network."""
-    if source in networks():
+    """Raises an `InputError` if there is no such network, without loading Keras."""
+    if source in networks.names():
         return
     if _is_config(source):
         parse_config(source, overrides or [])
     elif not released.find(source, scale).exists():
+        known = ", ".join(networks.names())
         raise InputError(
-            f"{source}: no such config or model; networks: {', '.join(networks())}; "
+            f"{source}: no such config or model; networks: {known}; "
             f"released models: {', '.join(released.names())}."
         )
     elif overrides:
-        raise InputError(f"--set {overrides[0]}: is for networks and configs.")
+        raise InputError(f"override {overrides[0]}: is only for networks and configs.")
 
 
 def _is_config(source):
@@ -84,7 +80,7 @@ def _is_config(source):
 def _load(source, scale, overrides):
     from tfsr.zoo.loading import load_model
 
-    if source in networks():
+    if source in networks.names():
         return build_model(model_table(source, overrides), source), source
     if _is_config(source):
         table = read_config(source, overrides).model

@@ -1,4 +1,4 @@
-"""Upscalers by what users call a model: a name, a file, a run folder, a word."""
+"""Loads the upscaler of a model given by name, file, run folder or word."""
 
 import contextlib
 import sys
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def _bicubic(scale, channels):
     if scale in (None, 1):
-        raise InputError("bicubic: needs --scale, 2 or more.")
+        raise InputError("bicubic: needs a `scale` of 2 or more.")
     return BicubicUpscaler(scale, channels)
 
 
@@ -34,7 +34,7 @@ def _unchanged(scale, channels):
     return Unchanged(channels)
 
 
-# What models are compared with, by the words for it: made for a scale and channels.
+# The baselines by their words; each is made for a scale and channels.
 BASELINES: dict[str, Callable[[int | None, int | str], Upscaler]] = {
     "bicubic": _bicubic,
     "input": _unchanged,
@@ -54,9 +54,9 @@ def load_upscaler(
             or `.tflite` file, a word of `BASELINES`, "bicubic" or "input", a Keras
             model, or an upscaler, which is returned.
         scale: One of the model's scales; needed if it has several.
-        channels: "y" for the luma alone, which luminance networks take; of the words
-            also 1 or 3.
-        smallest: Whether the smallest of several scales is taken if `scale` is None.
+        channels: "y" for luma alone, with luminance networks and baselines; baselines
+            also take 1 or 3.
+        smallest: Whether `scale` is by default the smallest of several.
 
     Raises:
         InputError: If there is no such model or it lacks the scale.
@@ -68,12 +68,12 @@ def load_upscaler(
     if isinstance(model, str | Path):
         file = released.find(model, scale, smallest)
         return _load(str(file), scale, channels, smallest)
-    keras = sys.modules.get("keras")  # there where a Keras model is
+    keras = sys.modules.get("keras")  # loaded if the caller has a Keras model
     if keras is not None and isinstance(model, keras.Model):
-        from tfsr.zoo.adoption import adopt
+        from tfsr.zoo.keras_models import as_image_model
 
         name = model.name
-        return _of_keras(adopt(model, name), name, scale, channels, smallest)
+        return _of_keras(as_image_model(model, name), name, scale, channels, smallest)
     if not hasattr(model, "scale"):
         raise InputError(
             "`model` must be a name, a path, a Keras model or an upscaler. "
@@ -85,27 +85,28 @@ def load_upscaler(
 
 @contextlib.contextmanager
 def naming_lighter(model: str | Path) -> Iterator[None]:
-    """Names a released network's int8 files if what the network needs is missing."""
+    """Advises a released network's int8 files if the network's packages are missing."""
     try:
         yield
     except ModuleNotFoundError as error:
-        light = " or ".join(released.all_in_8_bits(released.named(str(model))))
+        light = " or ".join(released.int8_names(released.named(str(model))))
         if not (light and error.name in MODULES):
             raise
         raise InputError(f"{needs(error.name)}; without it take {light}.") from None
 
 
 def pick_scale(name: str, available: tuple[int, ...], scale: int | None) -> int:
-    """Returns the scale to use: the one asked for, or the only one there is.
+    """Returns the scale to use: `scale`, or the only one available.
 
     Raises:
-        InputError: If there is no such scale, or a choice; names the model by `name`.
+        InputError: If `scale` is not available, or None with several to choose from;
+            names the model by `name`.
     """
     if scale is None and len(available) == 1:
         return available[0]
     if scale not in available:
         has = ", ".join(f"x{s}" for s in available)
-        advice = {None: "choose one with --scale", 1: "it enlarges; see tfsr upscale"}
+        advice = {None: "choose one by `scale`", 1: "it enlarges; see tfsr upscale"}
         raise InputError(f"{name}: has {has}; {advice.get(scale, f'not x{scale}')}.")
     return scale
 
@@ -123,7 +124,7 @@ def _load(file, scale, channels, smallest):
         return upscaler
     from tfsr.zoo.loading import find_model, load_degradation, load_model
 
-    find_model(file)  # what is missing is told before Keras is loaded
+    find_model(file)  # raises before Keras is loaded
     import_keras()
     loaded = load_model(file)
     return _of_keras(loaded, name, scale, channels, smallest, load_degradation(file))
@@ -147,4 +148,6 @@ def _of_keras(model, name, scale, channels, smallest, task=None):
 
 
 def _has_colors(name):
-    return InputError(f"{name}: has colours; --protocol luma is for networks of Y.")
+    return InputError(
+        f"{name}: takes colours; only networks of luma can be scored on luma alone."
+    )

@@ -392,7 +392,7 @@ def test_a_compiled_file_is_inspected(run, engine, files, tmp_path):
 
 
 def test_nothing_is_compiled_for_the_gpu(files):
-    with pytest.raises(InputError, match=r"^gpu: nothing is compiled for it"):
+    with pytest.raises(InputError, match=r"^gpu: takes no compiled files"):
         delegates.compile(files[0], Delegate("gpu"))
 
 

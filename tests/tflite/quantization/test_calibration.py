@@ -5,7 +5,7 @@ from keras import layers
 
 from tfsr.config import read_config
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import GaussianNoise
+from tfsr.data.degradations import GaussianNoise
 from tfsr.models import carn_m
 from tfsr.tflite.conversion import output_shift
 from tfsr.tflite.lowering.engine import lower

@@ -1,4 +1,4 @@
-"""Any Keras model from image to image, as the functional model tfsr works on."""
+"""Turns any Keras model from image to image into the functional model tfsr needs."""
 
 import re
 import zipfile
@@ -14,12 +14,12 @@ from tfsr.models.scaling import TRIED_SIDES
 
 
 def read_keras(file: str | Path) -> keras.Model:
-    """Returns the model of a `.keras` file as `adopt` has it.
+    """Returns the model of a `.keras` file after `as_image_model`.
 
-    Keras refuses a file that brings code of its own.
+    Keras refuses files with code in them.
 
     Raises:
-        InputError: If the file is not such a model; names it.
+        InputError: If the file has no such model; names the file.
     """
     if not Path(file).is_file():
         raise InputError(f"{file}: no such file.")
@@ -45,33 +45,33 @@ def read_keras(file: str | Path) -> keras.Model:
         raise InputError(
             f"{file}: not a model tfsr can load ({reason_of(error)})."
         ) from None
-    loaded = adopt(loaded, str(file))
+    loaded = as_image_model(loaded, str(file))
     _keep_names(loaded)
     return loaded
 
 
 def _check_paths(file):
-    """Raises a `ValueError` if unpacking the file would write beside it."""
+    """Raises a `ValueError` if the archive has a path that leaves its folder."""
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
-            path = PureWindowsPath(name)  # knows both kinds of slashes
+            path = PureWindowsPath(name)  # splits at both kinds of slashes
             if path.anchor or ".." in path.parts:
-                raise ValueError(f"it holds {name!r}, a path out of itself")
+                raise ValueError(f"it holds {name!r}, a path out of its folder")
 
 
-def adopt(model: keras.Model, name: str) -> keras.Model:
-    """Returns a Keras model as a functional one, of open size where that is possible.
+def as_image_model(model: keras.Model, name: str) -> keras.Model:
+    """Returns a Keras model as a functional model, of open size if possible.
 
-    A subclassed model becomes the one layer of a functional model, and a model of one
-    fixed size is built anew for any, unless it cannot run so or gives other values
-    there. Weights are shared. Models of several scales are left as they are.
+    A subclassed model becomes the single layer of a functional model. A model of fixed
+    size is rebuilt for any size, unless that fails or changes its values. Weights are
+    shared. Models of several scales are returned unchanged.
 
     Args:
-        model: A model, built.
-        name: What messages call it: its file.
+        model: A built model.
+        name: Its name in messages, such as its file.
 
     Raises:
-        InputError: If it is not from one image to one image.
+        InputError: If the model is not from one image to one image.
     """
     model = functional(model, name)
     if _is_ours(model):
@@ -84,13 +84,13 @@ def adopt(model: keras.Model, name: str) -> keras.Model:
         )
     if not isinstance(model.input, keras.KerasTensor) or isinstance(model.output, dict):
         model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    model = _opened(model)
+    model = _with_open_size(model)
     _check_images(model, name)
     return model
 
 
 def _is_ours(model):
-    """Returns whether a model has several scales by name, or is of the luma."""
+    """Returns whether a model has scales by name, or is a luminance network."""
     names = [x.name for x in model.inputs]
     of_scales = isinstance(model.input, dict) and all(
         re.fullmatch(r"lr_x\d", name) for name in names
@@ -99,14 +99,14 @@ def _is_ours(model):
 
 
 def functional(model: keras.Model, name: str = "") -> keras.Model:
-    """Returns a subclassed model within a functional one, and others as they are.
+    """Returns a subclassed model wrapped in a functional one; others unchanged.
 
     Args:
-        model: A model, built.
-        name: What messages call it; the model's own name by default.
+        model: A built model.
+        name: Its name in messages; by default the model's name.
 
     Raises:
-        InputError: If it was never built, or runs on no image.
+        InputError: If the model was never built, or does not run on images.
     """
     name = name or getattr(model, "name", "`model`")
     if not isinstance(model, keras.Model):
@@ -124,17 +124,17 @@ def functional(model: keras.Model, name: str = "") -> keras.Model:
         lr = keras.Input((*size, shape[-1]), name="lr")
         try:
             wrapped = keras.Model(lr, model(lr), name=model.name)
-        except Exception as error:  # a stranger's code raises anything
+        except Exception as error:  # user code may raise anything
             reason = reason_of(error)
             continue
-        reason = _fault(wrapped)  # what takes open sizes may refuse real ones
+        reason = _why_unusable(wrapped)  # it may accept open sizes but not real ones
         if not reason:
             return wrapped
     raise InputError(f"{name}: does not run on images of {shape[1:]} ({reason}).")
 
 
-def _opened(model):
-    """Returns a model of fixed size as one of any size, if it gives the same there."""
+def _with_open_size(model):
+    """Returns a model of fixed size rebuilt for any size, if results stay the same."""
     (x,) = model.inputs
     if None in x.shape[1:3]:
         return model
@@ -144,22 +144,22 @@ def _opened(model):
     try:
         opened = keras.Model(lr, graph.run([lr], run_node)[0], name=model.name)
         here, there = (np.asarray(m(image)) for m in (model, opened))
-    except Exception:  # what runs at one size alone raises anything at others
+    except Exception:  # other sizes may raise anything
         return model
     same = here.shape == there.shape and np.allclose(here, there, atol=1e-5)
-    return opened if same and not _fault(opened) else model
+    return opened if same and not _why_unusable(opened) else model
 
 
-def _fault(model):
-    """Returns why a model does not enlarge an image of any size by one scale, or "".
+def _why_unusable(model):
+    """Returns why the model does not scale every image by one whole factor, or "".
 
-    It is run on another size than it may have been built for.
+    It is run on another size than the one it may have been built for.
     """
     *sides, channels = model.input.shape[1:]
     height, width = sides if None not in sides else [2 * max(TRIED_SIDES)] * 2
     try:
         outputs = model(np.zeros((1, height, width, channels), np.float32))
-    except Exception as error:  # a stranger's code raises anything
+    except Exception as error:  # user code may raise anything
         return reason_of(error)
     shapes = [tuple(y.shape) for y in keras.tree.flatten(outputs)]
     if len(shapes) > 1 or len(shapes[0]) != 4:
@@ -192,10 +192,10 @@ def _check_images(model, name):
 
 
 def _keep_names(model):
-    """Keeps Keras from giving new operations the names that a loaded model's have.
+    """Keeps Keras from reusing the names of a loaded model's operations.
 
-    It numbers only what it names itself, from 0 in each process, and refuses a model
-    with two operations of one name; so nothing could be built around a loaded one.
+    Keras counts names from 0 in each process, and refuses a model with two operations
+    of the same name, so nothing could be built around a loaded model.
     """
     for operation in model.operations:
         kind, number = re.fullmatch(r"(.+?)(?:_(\d+))?", operation.name).groups()

@@ -2,7 +2,7 @@
 
 CPU time is that of all threads, which other work on the machine disturbs least.
 
-python benchmarks/groups_apart.py configs/carn/carn_m_x4_hour.toml [--rounds 8]
+python benchmarks/unjoined_groups.py configs/carn/carn_m_x4_hour.toml [--rounds 8]
 """
 
 import argparse
@@ -12,10 +12,10 @@ import keras
 import numpy as np
 
 from tfsr.training import build_model, read_config
+from tfsr.training.compiling import compile_model
 from tfsr.training.estimate import FixedBatch, noise
-from tfsr.training.fit import Batches
-from tfsr.training.groups_apart import GroupsApart
-from tfsr.training.recipe import compile_model
+from tfsr.training.pipeline import Batches
+from tfsr.training.unjoined_groups import UnjoinedGroups
 
 
 def main():
@@ -28,7 +28,7 @@ def main():
     model = build_model(config.model, config.source)
     networks = {
         "as written": keras.Model(model.input, model.output),
-        "groups apart": GroupsApart(model.input, model.output),
+        "unjoined groups": UnjoinedGroups(model.input, model.output),
     }
     batches = Batches(FixedBatch(noise(model, config.train)))
     times = {name: [] for name in networks}

@@ -1,4 +1,4 @@
-"""The weights of a run, and the state that it is resumed from, as files."""
+"""Saves and loads the weights of a run and the state to resume it from."""
 
 import io
 import zlib
@@ -11,17 +11,17 @@ from tfsr.errors import InputError, reason_of
 
 
 class _InMemory(io.BytesIO):
-    """A file in memory with a name that makes Keras write weights into it."""
+    """A file in memory whose name makes Keras write weights into it."""
 
     def __str__(self):
         return "memory.weights.h5"
 
 
 def save_weights(model: keras.Model, file: Path) -> None:
-    """Writes the weights of `model` and its optimizer, or leaves `file` as it was.
+    """Writes the weights of `model` and its optimizer atomically.
 
-    HDF5 writes to memory only: on a full disk, it ends the process with a segmentation
-    fault (h5py 3.14).
+    HDF5 only writes to memory, because on a full disk it ends the process with a
+    segmentation fault (h5py 3.14).
     """
     files.write_bytes(file, _weights(model))
 
@@ -43,7 +43,7 @@ def completed_epochs(out: str | Path) -> int:
 
 
 def save_state(out: str | Path, trainee: keras.Model, epoch: int) -> None:
-    """Saves the state after `epoch` epochs in the run folder `out`, and no other.
+    """Saves the state after `epoch` epochs in the run folder `out`; deletes older ones.
 
     Args:
         out: The run folder.
@@ -75,7 +75,7 @@ def load_state(out: str | Path, trainee: keras.Model) -> bool:
     state = states[-1]
     _, _, checksum = state.name.split(".")[0].rpartition("_")
     try:
-        # Without a checksum the state is of an older tfsr.
+        # States of an older tfsr have no checksum.
         if len(checksum) == 8 and checksum != _checksum(state.read_bytes()):
             raise ValueError("its checksum does not match")
         trainee.load_weights(state)

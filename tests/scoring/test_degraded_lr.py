@@ -2,13 +2,13 @@ import pytest
 
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation import after_bicubic
+from tfsr.scoring.degraded_lr import DEGRADED_LR, gains
 from tfsr.scoring.evaluation import evaluate
-from tfsr.scoring.spoiled import SPOILED, gains
 from tfsr.upscaling.upscalers import BicubicUpscaler, SelfEnsemble
 
 
 def test_gains_are_over_bicubic_of_the_same_lr(photographs):
-    task = SPOILED["both, 5 and 60"]
+    task = DEGRADED_LR["both, 5 and 60"]
     assert [step.name for step in after_bicubic(task).steps] == ["noise", "jpeg"]
     images = BenchmarkFolder(photographs, 2, degradation=task).first(1)
     bicubic = BicubicUpscaler(2)

@@ -4,10 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from tfsr.config import CHOICES, Config, DataConfig, TrainConfig, build_model
+from tfsr.config import Config, DataConfig, TrainConfig
 from tfsr.models import carn_m
-from tfsr.training import recipe
-from tfsr.training.recipe import build_trainee, compile_model, copy_trained_weights
+from tfsr.networks import build_model
+from tfsr.training import compiling
+from tfsr.training.compiling import build_trainee, compile_model, copy_trained_weights
 
 RATE = 0.5
 TINY = {"scale": 2, "filters": 8, "blocks": 1, "units": 1, "groups": 2}
@@ -174,7 +175,7 @@ def test_averages_of_the_weights(model, accumulate):
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 def test_mixed_precision(model, precision, monkeypatch):
-    monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
+    monkeypatch.setattr(compiling, "is_fast", lambda precision: True)
     plain = build_trainee(model, config_of())
     mixed = build_trainee(model, config_of(mixed_precision=precision))
     assert keras.config.dtype_policy().name == "float32"
@@ -203,7 +204,7 @@ def test_mixed_precision(model, precision, monkeypatch):
     ids=["cmsc", "cmsc_sr", "cmsc_ns", "pmsc", "vdsr"],
 )
 def test_mixed_precision_does_not_round_the_image(network, precision, monkeypatch):
-    monkeypatch.setattr(recipe, "is_fast", lambda precision: True)
+    monkeypatch.setattr(compiling, "is_fast", lambda precision: True)
     config = dataclasses.replace(
         config_of(mixed_precision=precision), model={**network, "filters": 4}
     )
@@ -235,7 +236,3 @@ def test_cascaded_supervision_is_equation_8():
     stages = (halves["stage_1"] + halves["stage_2"] + halves["stage_3"]) / 3
     expected = alpha * halves["sr"] + (1 - alpha) * stages
     assert loss == pytest.approx(expected, rel=1e-5)
-
-
-def test_configs_know_every_loss():
-    assert CHOICES["loss"] == tuple(recipe.LOSSES)

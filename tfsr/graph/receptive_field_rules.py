@@ -1,6 +1,7 @@
-"""How far each kind of operation sees: from the reach of its inputs to its outputs'.
+"""Rules that give the receptive field of each kind of operation.
 
-Each function takes an operation, its node and the joined reach of its inputs.
+Each function takes an operation, its node and the joined receptive field of its inputs,
+and returns the receptive field of its outputs.
 """
 
 import inspect
@@ -10,57 +11,58 @@ from typing import Any
 import keras
 
 from tfsr.graph import operations as op
-from tfsr.graph.reach import NO_MAP, Reach
+from tfsr.graph.receptive_field import NOT_SPATIAL
+from tfsr.graph.receptive_field import ReceptiveField as Field
 
 INTERPOLATED = {"nearest": 0, "bilinear": 1, "bicubic": 2, "lanczos3": 3, "lanczos5": 5}
 
 
-def same(operation: Any, node: Any, reach: Reach) -> Reach:
-    """An output pixel reads the input pixel at its place."""
-    return reach
+def pointwise(operation: Any, node: Any, field: Field) -> Field:
+    """An output pixel reads the input pixel at the same position."""
+    return field
 
 
-def everywhere(operation: Any, node: Any, reach: Reach) -> Reach:
+def whole_image(operation: Any, node: Any, field: Field) -> Field:
     """An output pixel may read the whole image."""
-    return reach.unbounded()
+    return field.unbounded()
 
 
-def no_map(operation: Any, node: Any, reach: Reach) -> Reach:
-    """The output is no map: it tells of the whole image."""
-    return NO_MAP
+def not_spatial(operation: Any, node: Any, field: Field) -> Field:
+    """The output has no spatial axes: it describes the whole image."""
+    return NOT_SPATIAL
 
 
-def elementwise(operation: Any, node: Any, reach: Reach) -> Reach:
-    """As `same`, unless a constant operand differs from place to place."""
+def elementwise(operation: Any, node: Any, field: Field) -> Field:
+    """As `pointwise`, unless a constant operand varies over positions."""
     for value in arguments_of(node):
         shape = getattr(value, "shape", ())
         if isinstance(value, keras.KerasTensor):
-            if _is_spread(value, node.outputs[0]):
-                return reach.unbounded()
+            if _is_broadcast(value, node.outputs[0]):
+                return field.unbounded()
         elif any(side != 1 for side in tuple(shape)[:-1]):
-            return reach.unbounded()
-    return reach
+            return field.unbounded()
+    return field
 
 
-def _is_spread(x, output):
-    """Returns whether one row or column of a map meets all of a larger one."""
+def _is_broadcast(x, output):
+    """Returns whether one row or column of a map is broadcast over a larger map."""
     if len(x.shape) != 4 or len(output.shape) != 4:
         return False
     return any(_side(x, axis) == 1 != output.shape[axis] for axis in (1, 2))
 
 
-def of_last_axis(operation: Any, node: Any, reach: Reach) -> Reach:
-    """As `same` if the operation's axes are the channels alone."""
+def of_last_axis(operation: Any, node: Any, field: Field) -> Field:
+    """As `pointwise` if the operation's axes are the channels alone."""
     axes = _axes(getattr(operation, "axis", None), node)
-    return reach if axes <= {3} else reach.unbounded()
+    return field if axes <= {3} else field.unbounded()
 
 
-def reduced(operation: Any, node: Any, reach: Reach) -> Reach:
+def reduced(operation: Any, node: Any, field: Field) -> Field:
     """As `of_last_axis`, for operations that reduce their axes to one value."""
     axes = _axes(getattr(operation, "axis", None), node)
     if not axes <= {3}:
-        return NO_MAP if {1, 2} <= axes else reach.unbounded()
-    return reach if len(node.outputs[0].shape) == 4 else NO_MAP
+        return NOT_SPATIAL if {1, 2} <= axes else field.unbounded()
+    return field if len(node.outputs[0].shape) == 4 else NOT_SPATIAL
 
 
 def _axes(axis, node):
@@ -72,15 +74,15 @@ def _axes(axis, node):
     return {a % rank for a in axes}
 
 
-def window(operation: Any, node: Any, reach: Reach) -> Reach:
+def window(operation: Any, node: Any, field: Field) -> Field:
     """An output pixel reads the window of a convolution or pooling layer."""
     size = getattr(operation, "kernel_size", None) or operation.pool_size
     dilation = getattr(operation, "dilation_rate", 1)
-    return _windowed(reach, size, operation.strides, dilation, operation.padding)
+    return _windowed(field, size, operation.strides, dilation, operation.padding)
 
 
-def _windowed(reach, size, strides, dilation, padding):
-    """Returns the reach of windows of `size` pixels `dilation` apart.
+def _windowed(field, size, strides, dilation, padding):
+    """Returns the receptive field of windows of `size` pixels `dilation` apart.
 
     With padding "same" and stride 1 a window is centered on its output pixel. Otherwise
     it begins at the first of the `stride` input pixels there, or earlier by as many
@@ -88,22 +90,22 @@ def _windowed(reach, size, strides, dilation, padding):
     """
     sizes, strides, dilations = map(_pair, (size, strides, dilation))
     if strides[0] != strides[1]:
-        return reach.unbounded()
+        return field.unbounded()
     stride = strides[0]
     side = max((n - 1) * d + 1 for n, d in zip(sizes, dilations, strict=True))
     around = padding == "same" and stride == 1
     beyond = side // 2 if around else max(0, side - stride)
-    return reach.with_neighbours(beyond).resized(Fraction(1, stride))
+    return field.with_neighbours(beyond).resized(Fraction(1, stride))
 
 
-def transposed_window(operation: Any, node: Any, reach: Reach) -> Reach:
+def transposed_window(operation: Any, node: Any, field: Field) -> Field:
     """An output pixel of a transposed convolution reads inputs whose windows cover it.
 
     With kernel size k, stride s and padding "same", output o reads input i if
     0 <= o + p - i s < k, where p = (k - s) // 2 pixels are cut off at the beginning.
     """
-    return _spread(
-        reach,
+    return _transposed(
+        field,
         operation.kernel_size,
         operation.strides,
         operation.dilation_rate,
@@ -111,10 +113,10 @@ def transposed_window(operation: Any, node: Any, reach: Reach) -> Reach:
     )
 
 
-def _spread(reach, size, strides, dilation, padding):
+def _transposed(field, size, strides, dilation, padding):
     sizes, strides, dilations = map(_pair, (size, strides, dilation))
     if strides[0] != strides[1]:
-        return reach.unbounded()
+        return field.unbounded()
     s = strides[0]
     beyond = 0
     for n, d in zip(sizes, dilations, strict=True):
@@ -123,40 +125,40 @@ def _spread(reach, size, strides, dilation, padding):
         for o in range(s):
             first, last = -(-(o + cut - side + 1) // s), (o + cut) // s
             beyond = max(beyond, -first, last)
-    return reach.with_neighbours(beyond).resized(s)
+    return field.with_neighbours(beyond).resized(s)
 
 
 def _pair(value):
     return tuple(value) if isinstance(value, tuple | list) else (value, value)
 
 
-def grouped_window(operation: Any, node: Any, reach: Reach) -> Reach:
+def grouped_window(operation: Any, node: Any, field: Field) -> Field:
     """The window of a `GroupedConv2D`, which has stride 1."""
-    return reach.with_neighbours(operation.kernel_size // 2)
+    return field.with_neighbours(operation.kernel_size // 2)
 
 
-def function_window(operation: Any, node: Any, reach: Reach) -> Reach:
+def function_window(operation: Any, node: Any, field: Field) -> Field:
     """As `window`, for a convolution called as a function of input and kernel."""
     _, kernel, *_ = arguments_of(node)
     if len(kernel.shape) != 4:
-        return NO_MAP
+        return NOT_SPATIAL
     size = tuple(kernel.shape[:2])
     return _windowed(
-        reach, size, operation.strides, operation.dilation_rate, operation.padding
+        field, size, operation.strides, operation.dilation_rate, operation.padding
     )
 
 
-def function_pool(operation: Any, node: Any, reach: Reach) -> Reach:
+def function_pool(operation: Any, node: Any, field: Field) -> Field:
     """The window of a pooling called as a function."""
     strides = operation.strides or operation.pool_size
-    return _windowed(reach, operation.pool_size, strides, 1, operation.padding)
+    return _windowed(field, operation.pool_size, strides, 1, operation.padding)
 
 
-def function_spread(operation: Any, node: Any, reach: Reach) -> Reach:
+def function_transposed(operation: Any, node: Any, field: Field) -> Field:
     """As `transposed_window`, of a convolution called as a function."""
     _, kernel, *_ = arguments_of(node)
-    return _spread(
-        reach,
+    return _transposed(
+        field,
         tuple(kernel.shape[:2]),
         operation.strides,
         operation.dilation_rate,
@@ -171,48 +173,48 @@ def arguments_of(node: Any) -> list:
     return [*bound.args, *bound.kwargs.values()]
 
 
-def bicubic(operation: Any, node: Any, reach: Reach) -> Reach:
+def bicubic(operation: Any, node: Any, field: Field) -> Field:
     """Two pixels on each side of a pixel, then a pixel shuffle."""
-    return reach.with_neighbours(2).resized(operation.scale)
+    return field.with_neighbours(2).resized(operation.scale)
 
 
-def shuffle(operation: Any, node: Any, reach: Reach) -> Reach:
+def shuffle(operation: Any, node: Any, field: Field) -> Field:
     """Each pixel becomes a block of pixels."""
-    return reach.resized(operation.block_size)
+    return field.resized(operation.block_size)
 
 
-def unshuffle(operation: Any, node: Any, reach: Reach) -> Reach:
+def unshuffle(operation: Any, node: Any, field: Field) -> Field:
     """Each block of pixels becomes one pixel."""
-    return reach.resized(Fraction(1, operation.block_size))
+    return field.resized(Fraction(1, operation.block_size))
 
 
-def upsampling(operation: Any, node: Any, reach: Reach) -> Reach:
+def upsampling(operation: Any, node: Any, field: Field) -> Field:
     """Each pixel becomes a block, interpolated from its neighbours."""
     factor, other = _pair(operation.size)
     if factor != other:
-        return reach.unbounded()
+        return field.unbounded()
     beside = INTERPOLATED[operation.interpolation]
-    return reach.with_neighbours(beside).resized(factor)
+    return field.with_neighbours(beside).resized(factor)
 
 
-def bilinear(operation: Any, node: Any, reach: Reach) -> Reach:
+def bilinear(operation: Any, node: Any, field: Field) -> Field:
     """Resizing by a fraction, bilinear with half-pixel centers."""
-    return reach.interpolated(operation.fraction)
+    return field.interpolated(operation.fraction)
 
 
-def joining(operation: Any, node: Any, reach: Reach) -> Reach:
-    """Concatenating along rows or columns moves a map by the sizes of those before."""
+def joining(operation: Any, node: Any, field: Field) -> Field:
+    """Concatenation along rows or columns shifts a map by the sizes of earlier ones."""
     axis = operation.axis % 4
     if axis in (0, 3):
-        return reach
+        return field
     sides = [_side(x, axis) for x in node.input_tensors]
     if sides.count(None) > 1:
-        return reach.unbounded()
-    return reach.with_neighbours(sum(side for side in sides if side is not None))
+        return field.unbounded()
+    return field.with_neighbours(sum(side for side in sides if side is not None))
 
 
 def _side(x, axis):
-    """Returns the length of an axis, or of the part cut from one of open length."""
+    """Returns the length of an axis, or of the slice taken from an open axis."""
     history = x._keras_history
     if x.shape[axis] is not None or not isinstance(history.operation, op.GetItem):
         return x.shape[axis]
@@ -226,39 +228,41 @@ def _side(x, axis):
     return end - begin if isinstance(end, int) and 0 <= begin <= end else None
 
 
-def split(operation: Any, node: Any, reach: Reach) -> Reach:
-    """As `same` along the channels."""
-    return reach if operation.axis % 4 in (0, 3) else reach.unbounded()
+def split(operation: Any, node: Any, field: Field) -> Field:
+    """As `pointwise` along the channels."""
+    return field if operation.axis % 4 in (0, 3) else field.unbounded()
 
 
-def tile(operation: Any, node: Any, reach: Reach) -> Reach:
-    """As `same` along the channels."""
+def tile(operation: Any, node: Any, field: Field) -> Field:
+    """As `pointwise` along the channels."""
     repeats = operation.repeats
     spatial = repeats[-3:-1] if isinstance(repeats, tuple | list) else ()
-    return reach if set(spatial) <= {1} else reach.unbounded()
+    return field if set(spatial) <= {1} else field.unbounded()
 
 
-def repeat(operation: Any, node: Any, reach: Reach) -> Reach:
-    """As `same` along the channels."""
-    return reach if operation.axis in (-1, 3) else reach.unbounded()
+def repeat(operation: Any, node: Any, field: Field) -> Field:
+    """As `pointwise` along the channels."""
+    return field if operation.axis in (-1, 3) else field.unbounded()
 
 
-def slicing(operation: Any, node: Any, reach: Reach) -> Reach:
-    """Slicing moves pixels by the slice's start; its step lowers the resolution."""
+def slicing(operation: Any, node: Any, field: Field) -> Field:
+    """Slicing shifts pixels by the slice's start; its step lowers the resolution."""
     slices = _slices(node)
     if slices is None:
-        return reach.unbounded()
+        return field.unbounded()
     steps = {part.step or 1 for part in slices}
     if len(steps) > 1 or min(steps) < 1:
-        return reach.unbounded()
+        return field.unbounded()
     begin = max(abs(part.start or 0) for part in slices)
-    return reach.with_neighbours(begin).resized(Fraction(1, steps.pop()))
+    return field.with_neighbours(begin).resized(Fraction(1, steps.pop()))
 
 
 def _slices(node):
     """Returns the slices of rows and columns; None if an index is no slice."""
     _, key = arguments_of(node)
-    parts = list(key) if isinstance(key, tuple | list) else [key]  # once loaded
+    parts = (
+        list(key) if isinstance(key, tuple | list) else [key]
+    )  # a list in loaded models
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
         parts[at : at + 1] = [slice(None)] * (5 - len(parts))
@@ -266,21 +270,21 @@ def _slices(node):
     return parts[1:3] if all(isinstance(part, slice) for part in parts) else None
 
 
-def padding(operation: Any, node: Any, reach: Reach) -> Reach:
-    """Padding moves pixels by what comes before them."""
-    return reach.with_neighbours(max(before for before, _ in operation.pad_width[1:3]))
+def padding(operation: Any, node: Any, field: Field) -> Field:
+    """Padding shifts pixels by what is put before them."""
+    return field.with_neighbours(max(before for before, _ in operation.pad_width[1:3]))
 
 
-def zero_padding(operation: Any, node: Any, reach: Reach) -> Reach:
-    """As `padding`, of the layer."""
-    return reach.with_neighbours(max(before for before, _ in operation.padding))
+def zero_padding(operation: Any, node: Any, field: Field) -> Field:
+    """As `padding`, for the layer."""
+    return field.with_neighbours(max(before for before, _ in operation.padding))
 
 
-def cropping(operation: Any, node: Any, reach: Reach) -> Reach:
-    """Cropping moves pixels by what is cut off before them."""
-    return reach.with_neighbours(max(before for before, _ in operation.cropping))
+def cropping(operation: Any, node: Any, field: Field) -> Field:
+    """Cropping shifts pixels by what is cut off before them."""
+    return field.with_neighbours(max(before for before, _ in operation.cropping))
 
 
-def alphas(operation: Any, node: Any, reach: Reach) -> Reach:
-    """As `same`, unless the slopes of a PReLU differ from place to place."""
-    return reach if tuple(operation.alpha.shape[:2]) == (1, 1) else reach.unbounded()
+def prelu(operation: Any, node: Any, field: Field) -> Field:
+    """As `pointwise`, unless the slopes of a PReLU vary over positions."""
+    return field if tuple(operation.alpha.shape[:2]) == (1, 1) else field.unbounded()

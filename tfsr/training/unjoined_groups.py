@@ -1,4 +1,4 @@
-"""The networks that are trained: without copies between grouped convolutions."""
+"""A model for training that keeps the groups of grouped convolutions separate."""
 
 import functools
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from tfsr.layers import GroupedConv2D
 
 
 @keras.saving.register_keras_serializable(package="tfsr")
-class GroupsApart(keras.Model):
+class UnjoinedGroups(keras.Model):
     """A functional model that concatenates convolution groups only where needed.
 
-    Between two grouped convolutions, or between one and a pixel shuffle of its groups,
-    a network concatenates the groups and splits them again. This model keeps them
-    apart, with the same layers, weights and results. On the CPU this takes 8% off
-    CARN-M's step (`benchmarks/groups_apart.py` on `carn_m_x4_hour.toml`).
+    Between two grouped convolutions, or one and a pixel shuffle of its groups, a
+    network concatenates the groups and splits them again. This model keeps them
+    separate, with the same layers, weights and results. On the CPU it shortens CARN-M's
+    training step by 8% (`benchmarks/unjoined_groups.py` on `carn_m_x4_hour.toml`).
     """
 
-    teacher: Callable | None = None  # if set, gives the targets of inputs
+    teacher: Callable | None = None  # if set, computes the targets from the inputs
 
     def __init__(self, inputs, outputs, **kwargs):
         super().__init__(inputs, outputs, **kwargs)
@@ -38,7 +38,7 @@ class GroupsApart(keras.Model):
         if self.teacher is not None:
             y = self.teacher(x)
         if isinstance(y_pred, dict) and not isinstance(y, dict):
-            y = dict.fromkeys(y_pred, y)  # every stage of a cascade learns the same
+            y = dict.fromkeys(y_pred, y)  # all stages of a cascade have the same target
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
 
@@ -54,7 +54,7 @@ class _Groups:
 
 
 def _has_groups(block):
-    """Returns whether a block of layers alone contains a grouped convolution."""
+    """Returns whether a block that consists of layers has a grouped convolution."""
     return not own_weights(block) and any(
         isinstance(layer, GroupedConv2D) and layer.groups > 1
         for layer in block._flatten_layers()
@@ -62,7 +62,7 @@ def _has_groups(block):
 
 
 def _run_apart(node, *args, **kwargs):
-    if not args:  # all by name, as no operation between grouped convolutions is called
+    if not args:  # all by keyword, unlike operations between grouped convolutions
         return run_node(node, **keras.tree.map_structure(_join, kwargs))
     operation, x = node.operation, args[0]
     if isinstance(operation, GroupedConv2D) and operation.groups > 1:

@@ -1,4 +1,4 @@
-"""How a config's network is trained: precision, loss, optimizer and learning rate."""
+"""Compiles a config's network: precision, loss, optimizer and learning rate."""
 
 import contextlib
 
@@ -6,21 +6,22 @@ import keras
 from keras import ops
 
 from tfsr.config import Config
+from tfsr.losses import LOSSES
 from tfsr.models import supervision_weights
+from tfsr.optimizers import OPTIMIZERS
 from tfsr.schedules import SCHEDULES
-from tfsr.training.groups_apart import GroupsApart
+from tfsr.training import distribution
+from tfsr.training.gradients import check_gradients
 from tfsr.training.precision import is_fast
-
-EPSILON = 1e-3  # in the Charbonnier loss, as in LapSRN
+from tfsr.training.unjoined_groups import UnjoinedGroups
 
 
 def build_trainee(model: keras.Model, config: Config) -> keras.Model:
     """Returns a compiled copy of `model` to train, in the precision of `config`.
 
-    Where that is slow it trains in float32 (`is_fast` tells).
-
-    With a copy, `model` itself can stay in float32, hold the moving averages where
-    weights are averaged, and be saved without an optimizer.
+    The copy trains in float32 if that precision is slow here (`is_fast`). `model`
+    itself stays in float32, holds any moving averages, and is saved without an
+    optimizer.
 
     Args:
         model: The model that `config` builds.
@@ -30,17 +31,40 @@ def build_trainee(model: keras.Model, config: Config) -> keras.Model:
     mixed = precision != "float32" and is_fast(precision)
     with _dtype_policy(f"mixed_{precision}" if mixed else "float32"):
         network = config.build()
-        trainee = GroupsApart(network.input, network.output, name=network.name)
+        trainee = UnjoinedGroups(network.input, network.output, name=network.name)
         trainee.teacher = config.teacher
         compile_model(trainee, config)
     trainee.set_weights(model.get_weights())
     return trainee
 
 
-def copy_trained_weights(trainee: keras.Model, model: keras.Model) -> None:
-    """Gives `model` the weights of `trainee`, or their moving averages if it has any.
+def build_on(
+    replicas: distribution.Replicas, model: keras.Model, config: Config
+) -> keras.Model:
+    """Returns the network to train, compiled for `replicas` with a built optimizer.
 
-    The weights of `trainee` stay as they are.
+    Args:
+        replicas: A `distribution.Replicas` or one of its subclasses.
+        model: The model to validate and save, which the network copies.
+        config: The experiment.
+
+    Raises:
+        InputError: If several replicas cannot train as `config` asks, or if no gradient
+            reaches some trainable weight.
+    """
+    with replicas.scope():
+        trainee = build_trainee(model, config)
+        trainee.optimizer.build(trainee.trainable_variables)
+    alone = trainee if replicas.count == 1 else build_trainee(model, config)
+    check_gradients(alone, config.train.patch)
+    replicas.prepare(trainee)
+    return trainee
+
+
+def copy_trained_weights(trainee: keras.Model, model: keras.Model) -> None:
+    """Copies the weights of `trainee`, or any moving averages of them, to `model`.
+
+    `trainee` keeps its weights.
     """
     raw = trainee.get_weights()
     trainee.optimizer.finalize_variable_values(trainee.trainable_variables)
@@ -64,9 +88,9 @@ def compile_model(model: keras.Model, config: Config) -> None:
 
 
 def repeat_exactly() -> None:
-    """Makes TensorFlow's operations give the same bits on every run, which is slower.
+    """Makes TensorFlow's operations deterministic, which is slower.
 
-    JAX has no such switch; there this does nothing.
+    It does nothing under JAX, which has no such setting.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -74,38 +98,8 @@ def repeat_exactly() -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def charbonnier(
-    y_true: keras.KerasTensor, y_pred: keras.KerasTensor
-) -> keras.KerasTensor:
-    """Returns sqrt(difference^2 + epsilon^2) averaged over channels, `(B, H, W)`.
-
-    Reference:
-        Lai et al., CVPR 2017, https://arxiv.org/abs/1704.03915
-    """
-    return ops.mean(ops.sqrt(ops.square(y_true - y_pred) + EPSILON**2), axis=-1)
-
-
-def squared_error_sum(
-    y_true: keras.KerasTensor, y_pred: keras.KerasTensor
-) -> keras.KerasTensor:
-    """Returns half the sum of squared errors of each image, `(B,)`.
-
-    Reference:
-        Hu et al., 2018, equation (8), https://arxiv.org/abs/1802.08808
-    """
-    return ops.sum(ops.square(y_true - y_pred), axis=(1, 2, 3)) / 2
-
-
-LOSSES = {
-    "l1": "mae",
-    "l2": "mse",
-    "l2_sum": squared_error_sum,
-    "charbonnier": charbonnier,
-}
-
-
 def _loss_weights(outputs):
-    """Returns loss weights by output: equal for scales, those of CMSC for a cascade."""
+    """Returns loss weights by output: equal for scales, CMSC's for a cascade."""
     if "sr" in outputs:
         return supervision_weights(outputs)
     return dict.fromkeys(outputs, 1 / len(outputs))
@@ -114,8 +108,8 @@ def _loss_weights(outputs):
 class _L2Penalty:
     """Adds `l2_penalty` times the weight to each gradient, after clipping.
 
-    The optimizer adds it, as the papers' solvers do, so that the reported loss is the
-    images' loss alone. Keras' own `weight_decay` is decoupled from the gradient.
+    The optimizer adds it, as in the papers, so that the reported loss excludes it.
+    Keras' own `weight_decay` is decoupled from the gradient.
     """
 
     def __init__(self, l2_penalty, **kwargs):
@@ -126,14 +120,6 @@ class _L2Penalty:
         if self.l2_penalty:
             gradient = gradient + self.l2_penalty * ops.cast(variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate)
-
-
-class Adam(_L2Penalty, keras.optimizers.Adam):
-    pass
-
-
-class SGD(_L2Penalty, keras.optimizers.SGD):
-    pass
 
 
 def _optimizer(options):
@@ -147,12 +133,13 @@ def _optimizer(options):
     if options.accumulate > 1:
         arguments["gradient_accumulation_steps"] = options.accumulate
     if options.ema:
-        # Keras averages after every batch, even if gradients only accumulate in it.
+        # Keras averages after every batch, even one that only accumulates gradients.
         momentum = options.ema ** (1 / options.accumulate)
         arguments.update(use_ema=True, ema_momentum=momentum)
-    if options.optimizer == "sgd":
-        return SGD(momentum=0.9, **arguments)
-    return Adam(epsilon=1e-8, **arguments)
+    optimizer = OPTIMIZERS[options.optimizer]
+    kind = getattr(keras.optimizers, optimizer.name)
+    with_penalty = type(optimizer.name, (_L2Penalty, kind), {})
+    return with_penalty(**optimizer.arguments, **arguments)
 
 
 @contextlib.contextmanager

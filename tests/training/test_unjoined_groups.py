@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tfsr.models import carn, carn_m, cmsc, ms3_carn, srresnet
-from tfsr.training.groups_apart import GroupsApart
+from tfsr.training.unjoined_groups import UnjoinedGroups
 
 TINY = {"filters": 8, "blocks": 2, "units": 2}
 
@@ -23,7 +23,7 @@ TINY = {"filters": 8, "blocks": 2, "units": 2}
 def test_results_and_gradients_are_those_of_the_model(model):
     keras.utils.set_random_seed(0)
     model = model()
-    apart = GroupsApart(model.input, model.output, name=model.name)
+    apart = UnjoinedGroups(model.input, model.output, name=model.name)
     rng = np.random.default_rng(0)
     lr = keras.tree.map_structure(
         lambda x: rng.random((2, 6, 8, x.shape[-1]), np.float32), model.input
@@ -48,7 +48,7 @@ def test_results_and_gradients_are_those_of_the_model(model):
 
 def test_groups_are_joined_only_where_needed(monkeypatch):
     model = carn_m(4, groups=2, filters=8, blocks=1, units=1)
-    apart = GroupsApart(model.input, model.output)
+    apart = UnjoinedGroups(model.input, model.output)
     joined = []
     concatenate = keras.ops.concatenate
 
