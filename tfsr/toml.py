@@ -8,14 +8,9 @@ import tomllib
 import types
 import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tfsr.errors import InputError
-
-if typing.TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-T = TypeVar("T", bound="DataclassInstance")
 
 
 def to_toml(tables: dict[str, dict]) -> str:
@@ -85,7 +80,7 @@ def header(text: str) -> str:
     return "".join(itertools.takewhile(lambda line: line.startswith("#"), lines))
 
 
-def read_section(kind: type[T], section: str, table: dict, file: str | Path) -> T:
+def read_section(kind: Any, section: str, table: dict, file: str | Path) -> Any:
     """Returns a table of a TOML file as an instance of the dataclass `kind`.
 
     Args:

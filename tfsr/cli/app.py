@@ -5,7 +5,7 @@ from tfsr.cli.output import present
 
 
 def add(command):
-    help = "A site that enlarges and restores photos on the visitor's own device."
+    help = "Write a site that enlarges and restores photos on the visitor's device."
     app = command("app", run, help, makes_folders=True)
     app.add_argument(
         "models",

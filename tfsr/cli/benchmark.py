@@ -27,7 +27,7 @@ def add(command):
     )
     benchmark.add_argument("--runs", type=positive, default=30, help="timed runs")
     benchmark.add_argument(
-        "--warmup", type=whole, default=3, metavar="N", help="runs before those"
+        "--warmup", type=whole, default=3, metavar="N", help="untimed runs before"
     )
     benchmark.add_argument(
         "--profile", action="store_true", help="time every operator as well"

@@ -183,7 +183,11 @@ class GaussianNoise(Noise):
 
     name: ClassVar = "noise"
     option: ClassVar = Option(
-        "--noise", "sigma", "SIGMA", "Gaussian noise, in 8-bit units", _sigma
+        "--noise",
+        "sigma",
+        "SIGMA",
+        "Gaussian noise of this sigma, in 8-bit units",
+        _sigma,
     )
 
     def _drawn(self, seen, sigma, rng):
