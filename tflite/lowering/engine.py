@@ -3,7 +3,8 @@
 A rule is a function of one operation and its symbolic arguments. It returns the tensor
 that replaces the operation's output, or None where it does not apply. `producer` tells
 what an argument was computed from, so a rule matches a pattern backwards from its last
-operation. Operations that the new output does not need drop out of the graph.
+operation. Operations that the new output does not need drop out of the graph. Rules do
+not see keyword arguments, so none is applied to a call with a tensor among them.
 """
 
 from collections import Counter
@@ -46,8 +47,10 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
 
     calls = Counter(name_of(node.operation) for node in graph.nodes)
 
-    def replaced(node, *args):
-        return rule(node.operation, *args) if args else None
+    def replaced(node, args, kwargs):
+        if not args or any(hasattr(x, "shape") for x in keras.tree.flatten(kwargs)):
+            return None
+        return rule(node.operation, *args)
 
     def counted(node, results):
         for before, x in zip(node.outputs, keras.tree.flatten(results), strict=True):
@@ -56,7 +59,7 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
         return results
 
     def call(node, *args, **kwargs):
-        replacement = replaced(node, *args)
+        replacement = replaced(node, args, kwargs)
         if replacement is None:
             replacement = node.operation(*args, **kwargs)
         return counted(node, replacement)
@@ -66,7 +69,7 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
     def look(node, *args, **kwargs):
         nonlocal fits
         counted(node, node.outputs)
-        fits = fits or replaced(node, *args) is not None
+        fits = fits or replaced(node, args, kwargs) is not None
         return node.outputs
 
     graph.run(graph.inputs, look)
