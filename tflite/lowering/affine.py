@@ -163,9 +163,11 @@ def _affine_alone(operation, args):
 def _affine(operation: Any, args: Any) -> tuple | None:
     """Returns x, a and s, each `(C,)`, if an operation gives a x + s; else None."""
     tensors = [x for x in args if isinstance(x, keras.KerasTensor)]
-    if len(tensors) != 1 or len(tensors[0].shape) != 4:
+    if len(tensors) != 1:
         return None
     (x,) = tensors
+    if len(x.shape) != 4 or x.shape[-1] is None:
+        return None
     ones = np.ones(x.shape[-1])
     if isinstance(operation, ChannelShift):
         return x, ones, np.array(operation.offset, np.float64)

@@ -103,13 +103,13 @@ AS_OPERATIONS: dict[type, Callable] = {
 
 
 def layer_as_operations(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """A layer without weights is what `AS_OPERATIONS` has of it.
+    """A layer without weights, called with its input alone, is as in `AS_OPERATIONS`.
 
     silu(x) = x sigmoid(x), hard_sigmoid(x) = clip(x / 6 + 1/2, 0, 1), and var(x) =
     mean((x - mean(x))^2); dropout and noise are nothing after training.
     """
     write = AS_OPERATIONS.get(type(operation))
-    if write is None or _has_a_stranger_s_activation(operation):
+    if write is None or len(args) > 1 or _has_a_stranger_s_activation(operation):
         return None
     return write(operation, *args)
 
@@ -184,9 +184,11 @@ def product_as_convolution(
 ) -> keras.KerasTensor | None:
     """x k = k * x for a constant matrix k and the channels of a map, by 1x1."""
     if isinstance(operation, op.Einsum):
-        inputs, _, output = operation.subscripts.replace("->", ",").split(",")[:3]
-        plain = operation.subscripts == f"{inputs},{inputs[-1]}{output[-1]}->{output}"
-        if not plain or inputs[:-1] != output[:-1]:
+        letters = _letters(operation)
+        if letters is None:
+            return None
+        inputs, kernel, output = letters
+        if kernel != inputs[-1:] + output[-1:] or inputs[:-1] != output[:-1]:
             return None
     elif isinstance(operation, op.Tensordot):
         if operation.axes not in (1, [[-1], [0]], [[3], [0]]):
@@ -267,11 +269,11 @@ def attention_as_products(
 
 def einsum_as_product(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """A sum over one index of two tensors is a product of matrices, transposed."""
-    if not isinstance(operation, op.Einsum) or len(args) != 2:
+    letters = _letters(operation) if isinstance(operation, op.Einsum) else None
+    if letters is None or not all(isinstance(x, keras.KerasTensor) for x in args):
         return None
-    left, right, output = operation.subscripts.replace("->", ",").split(",")
-    letters = {*left} | {*right}
-    if "." in left + right or not all(isinstance(x, keras.KerasTensor) for x in args):
+    left, right, output = letters
+    if "." in left + right:
         return None
     batch = "".join(x for x in output if x in left and x in right)
     inner = {*left} & {*right} - {*output}
@@ -279,7 +281,7 @@ def einsum_as_product(operation: keras.Operation, *args) -> keras.KerasTensor | 
     one_each = [len(x) for x in (inner, rows, columns)] == [1, 1, 1]
     if not one_each or len(left + right) != 2 * len(batch) + 4:
         return None
-    if {*output} != letters - inner:
+    if {*output} != ({*left} | {*right}) - inner:
         return None
     (i,), (m,), (n,) = inner, rows, columns
     (a, b) = args
@@ -288,6 +290,13 @@ def einsum_as_product(operation: keras.Operation, *args) -> keras.KerasTensor | 
     a = _transposed(a, left, batch + m + i)
     b = _transposed(b, right, batch + i + n)
     return _transposed(ops.matmul(a, b), batch + m + n, output)
+
+
+def _letters(einsum):
+    """Returns the letters of two operands and of their product; None for other sums."""
+    operands, arrow, output = einsum.subscripts.replace(" ", "").partition("->")
+    left, comma, right = operands.partition(",")
+    return (left, right, output) if arrow and comma and "," not in right else None
 
 
 def _transposed(x, letters, wanted):

@@ -196,6 +196,29 @@ def test_what_attention_is_told_beside_is_kept():
     assert "DotProductAttention" in lowered(of_windows(causal), sides=(8, 8))
 
 
+@pytest.mark.parametrize(
+    "masked",
+    [
+        lambda x, mask: layers.Softmax()(x, mask=mask),
+        lambda x, mask: layers.Softmax()(x, mask),
+    ],
+)
+def test_a_mask_of_softmax_is_kept(masked):
+    def build(x):
+        return ops.relu(masked(x, ops.greater(x, 0.5)))
+
+    assert "Softmax" in lowered(build)
+
+
+@pytest.mark.parametrize("sum", ["bhwc->bwhc", "bhwc,cd"])
+def test_einstein_sums_of_other_forms_stay(sum):
+    def build(x):
+        y = ops.einsum(sum, x, *[np.eye(3, dtype="float32")] * sum.count(","))
+        return ops.relu(y)
+
+    assert lowered(build) == "Einsum Relu"
+
+
 def test_zeros_at_the_border_are_not_shifted():
     def build(x):
         return conv(4)(layers.Rescaling(2.0, -0.5)(ops.relu(x)))
