@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[tuple[type, ...], tuple[int, int] | None]] = {
     "size": ((list,), None),
     "compiled": ((str,), None),
 }
-MAY_BE_NULL = ("degradation", "size")  # what is not known, and sizes that are open
+MAY_BE_NULL = ("degradation", "size")  # one that is not known, and an open size
 PEAKS = (1, 255)  # what white may be in files of others
 _written: set[str] = set()  # digests of what this process has made
 
@@ -91,6 +91,8 @@ def is_trusted(content: bytes) -> bool:
 def read(file: str | Path) -> dict | None:
     """Returns the metadata of a `.tflite` file; None if another program made it.
 
+    It has no `degradation` if that is not known.
+
     Raises:
         InputError: If the file is missing, damaged or no TFLite model.
     """
@@ -114,6 +116,8 @@ def read(file: str | Path) -> dict | None:
         raise InputError(
             f"{file}: its metadata is damaged ({reason_of(error)})."
         ) from None
+    if facts.get("degradation") is None:
+        facts.pop("degradation", None)
     return facts
 
 

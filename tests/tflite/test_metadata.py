@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from tfsr.cli import main
+from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.graph.graph import inline
 from tfsr.models import carn_m
@@ -85,6 +87,16 @@ def test_facts_of_the_wrong_type_are_refused(tmp_path, content, key, value, mess
     file.write_bytes(metadata.attach(plain(content), facts))
     with pytest.raises(InputError, match=rf"m\.tflite: .*\({message}"):
         metadata.read(file)
+
+
+def test_a_degradation_that_is_null_is_unknown(tmp_path, content):
+    file = tmp_path / "m.tflite"
+    facts = {"scale": 2, "format": "float32", "size": None}
+    unknown = {**facts, "degradation": None}
+    file.write_bytes(metadata.attach(plain(content), unknown))
+    assert metadata.read(file) == facts
+    assert TFLiteUpscaler(file).task == BICUBIC
+    assert main(["inspect", str(file)]) == 0
 
 
 @pytest.mark.parametrize("facts", [[], "x", 5, None, {}])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tfsr.data.degradation import BICUBIC, from_table
+from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_bytes, write_text
 from tfsr.tflite.devices.delegates import forms
@@ -126,8 +126,7 @@ def tiling(file: str | Path) -> dict:
     facts = upscaler.metadata
     if not upscaler.is_ours:
         raise InputError(f"{file}: was not made by tfsr convert; the box wants that.")
-    step, radius = facts["alignment"], facts["receptive_radius"]
-    radius += -radius % step
+    step, radius = upscaler.alignment, upscaler.radius
     size = facts["size"] or DYNAMIC_TILE
     if upscaler.tiles:
         tile, overlap = upscaler.size, upscaler.tiles.overlap
@@ -137,12 +136,12 @@ def tiling(file: str | Path) -> dict:
         overlap = [radius, radius]
     return {
         "name": Path(file).stem,
-        "title": f"{Path(file).stem}, {_purpose(facts)}",
+        "title": f"{Path(file).stem}, {_purpose(upscaler)}",
         "file": Path(file).name,
         "scale": upscaler.scale,
         "channels": upscaler.channels,
         "ends": format_of(facts, file).ends,
-        "luma": upscaler.channels == 1 and _of_luma(facts),
+        "luma": upscaler.channels == 1 and _restores_luma(upscaler),
         "size": list(size),
         "resizable": upscaler.tiles is None,
         "tile": list(tile),
@@ -152,15 +151,15 @@ def tiling(file: str | Path) -> dict:
     }
 
 
-def _purpose(facts):
-    degradation = from_table(facts["degradation"])
-    if facts["scale"] == 1:
-        return f"for {degradation.in_short}"
-    return "for clean photos" if degradation == BICUBIC else "for spoiled photos"
+def _purpose(upscaler):
+    if upscaler.scale == 1:
+        return f"for {upscaler.task.in_short if upscaler.task else 'unknown damage'}"
+    return "for clean photos" if upscaler.task == BICUBIC else "for spoiled photos"
 
 
-def _of_luma(facts):
-    return facts["scale"] == 1 and from_table(facts["degradation"]).of_luma
+def _restores_luma(upscaler):
+    task = upscaler.task
+    return upscaler.scale == 1 and task is not None and task.of_luma
 
 
 def _shapes(content, scale):

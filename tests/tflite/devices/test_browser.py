@@ -5,6 +5,7 @@ import pytest
 
 from tfsr.errors import InputError
 from tfsr.models import carn_m, ffdnet, scn
+from tfsr.tflite import metadata
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.devices import browser
 from tfsr.tflite.devices.delegates import forms
@@ -92,6 +93,16 @@ def test_a_file_that_resizes_to_sizes_it_computes_gets_one(images, tmp_path):
     facts = browser.put(file, out)
     assert not facts["resizable"]
     assert facts["size"] == facts["tile"]
+
+
+def test_a_restorer_of_unknown_damage(images, tmp_path):
+    network = ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8)
+    file = tmp_path / "model.tflite"
+    convert(network, 1, "float32", [(24, 32)], file, images)
+    facts = metadata.read(file)
+    del facts["degradation"]
+    file.write_bytes(metadata.attach(file.read_bytes(), facts))
+    assert browser.tiling(file)["title"] == "model, for unknown damage"
 
 
 def test_the_runtime_is_put_beside_a_page(package, tmp_path):
