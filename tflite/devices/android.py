@@ -106,7 +106,7 @@ class Delegate:
             maker, `external:LIBRARY` an external delegate, here or on the phone.
 
     Attributes:
-        path: The folder or library; on the phone once it is there. None without one.
+        path: The folder or library, here or on the phone; None without one.
         flag: The tool's flag that chooses it; None for the CPU.
         name: What a report calls it.
 
@@ -125,34 +125,37 @@ class Delegate:
         self._kind, self.path, self.flag = kind, path or None, kind.flag
         self.name = kind.name or Path(path).name
 
-    @property
-    def arguments(self) -> list[str]:
-        """The arguments of the tool that choose this delegate."""
-        return [argument.format(self.path) for argument in self._kind.arguments]
+    def arguments(self, path: str | None = None) -> list[str]:
+        """Returns the tool's arguments for this delegate, at `path` on the phone."""
+        return [argument.format(path) for argument in self._kind.arguments]
 
-    def send(self, adb: Adb, folder: str, abis: list[str]) -> None:
+    def send(self, adb: Adb, folder: str, abis: list[str]) -> str | None:
         """Copies its libraries to a folder of the phone, if they are here.
+
+        Returns:
+            Their path on the phone; None without any.
 
         Raises:
             InputError: If they are nowhere, or for another processor.
         """
         if self.path is None:
-            return
+            return None
         here = Path(self.path)
         if here.is_file():
             check_program(here, abis)
             adb.push(here, f"{folder}/{here.name}")
-            self.path = f"{folder}/{here.name}"
-        elif here.is_dir():
+            return f"{folder}/{here.name}"
+        if here.is_dir():
             dispatch = [*here.glob(DISPATCH)]
             if not dispatch:
                 raise InputError(f"{here}: has no {DISPATCH}; see tflite/README.md.")
             check_program(dispatch[0], abis)
             for library in sorted(here.glob("*.so")):  # some of them the NPU's own
                 adb.push(library, f"{folder}/{library.name}")
-            self.path = folder
-        elif adb.shell(f"test -e {shlex.quote(self.path)}")[0]:
+            return folder
+        if adb.shell(f"test -e {shlex.quote(self.path)}")[0]:
             raise InputError(f"{here}: neither here nor on the phone.")
+        return self.path
 
 
 @dataclass
@@ -293,6 +296,7 @@ class _Bench:
 
     def __init__(self, adb, folder, facts, options):
         self.adb, self.folder, self.facts, self.options = adb, folder, facts, options
+        self.paths = {}  # of delegates on the phone
 
     def send(self, models):
         """Copies the tool, the models, their inputs and the delegates' libraries."""
@@ -306,7 +310,9 @@ class _Bench:
                 file.flush()
                 self.adb.push(file.name, f"{self.folder}/{i}.input")
         for delegate in self.options.delegates:
-            delegate.send(self.adb, self.folder, self.facts["abis"])
+            self.paths[delegate] = delegate.send(
+                self.adb, self.folder, self.facts["abis"]
+            )
 
     def measure(self, model, delegate, threads):
         """Returns one entry of `results`: a run's timings and what it ran on."""
@@ -387,7 +393,7 @@ class _Bench:
             f"--num_runs={self.options.runs}",
             "--input_layer=lr",
             f"--input_layer_shape={model.shape}",
-            *delegate.arguments,
+            *delegate.arguments(self.paths[delegate]),
             *more,
         ]
         tool = [*(["taskset", mask] if mask else []), "./benchmark_model", *arguments]

@@ -262,11 +262,26 @@ def test_a_compiled_file_is_compared_with_the_plain_one(
 
 
 def test_precision_of_the_gpu():
-    assert Delegate("gpu").arguments == ["--use_gpu=true"]
+    assert Delegate("gpu").arguments() == ["--use_gpu=true"]
     exact = Delegate("gpu:float32")
     assert (exact.name, exact.flag) == ("gpu:float32", "--use_gpu")
-    assert "--gpu_precision_loss_allowed=false" in exact.arguments
-    assert "--allow_fp16=false" in exact.arguments
+    assert "--gpu_precision_loss_allowed=false" in exact.arguments()
+    assert "--allow_fp16=false" in exact.arguments()
+
+
+def test_libraries_go_to_the_folder_of_each_run(tmp_path):
+    sent = []
+
+    class Phone:
+        def push(self, file, target):
+            sent.append(target)
+
+    library = tmp_path / "lib.so"
+    library.write_text("#!")
+    delegate = Delegate(f"external:{library}")
+    paths = [delegate.send(Phone(), folder, []) for folder in ("/1", "/2")]
+    assert paths == sent == ["/1/lib.so", "/2/lib.so"]
+    assert delegate.arguments(paths[1]) == ["--external_delegate_path=/2/lib.so"]
 
 
 def test_a_tool_for_another_processor(bench, phone, tmp_path):
