@@ -86,10 +86,11 @@ def run(file: str | Path, soc: str, lr: Path, sr: Path, seconds: float) -> dict:
         compile(file, soc, compiled, seconds)
         outside, parts = _operators(compiled.read_bytes())
         if outside or parts != 1:
+            without = f", without {', '.join(sorted(outside))}" if outside else ""
             raise children.ChildError(
                 str(file),
-                f"takes it in {parts} parts, without {', '.join(sorted(outside))}; "
-                "only what is taken whole can be run here",
+                f"takes it in {parts} parts{without}; only what is taken whole can be "
+                "run here",
                 "",
             )
         arguments = (str(compiled), str(lr), str(sr))

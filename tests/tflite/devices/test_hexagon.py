@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.tflite import metadata
-from tfsr.tflite.devices import delegates
+from tfsr.tflite.devices import delegates, hexagon
 from tfsr.tflite.devices.delegates import advice, ask
 from tfsr.tflite.lowering import rules
 
@@ -69,3 +70,17 @@ def test_a_processor_that_is_none(convert):
     )
     with pytest.raises(InputError, match=r"does not compile it: Unexpected SoC model"):
         delegates.compile(file, delegates.Delegate("qualcomm:SM1"))
+
+
+def test_a_file_taken_in_parts_is_not_run(monkeypatch, tmp_path):
+    def compile(file, soc, out, seconds):
+        out.write_bytes(b"")
+
+    monkeypatch.setattr(hexagon, "compile", compile)
+    for outside, reason in (
+        ({}, "takes it in 2 parts; only what"),
+        ({"GELU": 1, "EXP": 1}, "takes it in 2 parts, without EXP, GELU; only what"),
+    ):
+        monkeypatch.setattr(hexagon, "_operators", lambda _, left=outside: (left, 2))
+        with pytest.raises(ChildError, match=reason):
+            hexagon.run("m.tflite", "SM8650", tmp_path, tmp_path, 1)
