@@ -13,10 +13,11 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from tfsr.errors import InputError
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import operator_of
+from tfsr.graph.operators import entry_of, operator_of
 from tfsr.quiet import quiet_stderr
+from tfsr.tflite.emit import EMITTERS
 from tfsr.tflite.flatbuffer import sign
-from tfsr.tflite.quantization.activations import FIXED, Ranges, clipped_by_range
+from tfsr.tflite.quantization.activations import Ranges, clipped_by_range
 from tfsr.tflite.widening import widen
 
 MISSING = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
@@ -168,7 +169,9 @@ def _with_ranges(graph: Graph, ranges: Ranges):
             outputs = _native(node, *args, **kwargs)
         # The converter would keep the range of a sigmoid that is the output.
         is_last = position in ranges and node is graph.nodes[-1]
-        if position in ranges and not (is_last and type(node.operation) in FIXED):
+        if position in ranges and not (
+            is_last and operator_of(node.operation).fixed_range
+        ):
             outputs = fake_quantize(outputs, *ranges[position])
         return outputs
 
@@ -180,8 +183,8 @@ def _with_ranges(graph: Graph, ranges: Ranges):
 
 
 def _native(node, *args, **kwargs):
-    """Runs a node, by the `write` of its operator where there is one."""
-    known = operator_of(node.operation)
-    if known is None or known.write is None or not args:
+    """Runs a node, by its entry in `EMITTERS` where it has one."""
+    emit = entry_of(node.operation, EMITTERS)
+    if emit is None or not args:
         return node.operation(*args, **kwargs)
-    return known.write(node.operation, *args, **kwargs)
+    return emit(node.operation, *args, **kwargs)

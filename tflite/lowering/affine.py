@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers
 
 from tfsr.graph import operations as op
+from tfsr.graph.operators import operator_of
 from tfsr.layers import ChannelShift, GroupedConv2D
 from tfsr.tflite.lowering.engine import (
     built,
@@ -30,17 +31,6 @@ CONVOLUTIONS = (
     layers.Conv2D,
     layers.DepthwiseConv2D,
     layers.Conv2DTranspose,
-)
-
-MOVES_OF_ALL = (
-    layers.Permute,
-    layers.Reshape,
-    op.ExpandDims,
-    op.Moveaxis,
-    op.Reshape,
-    op.Squeeze,
-    op.Swapaxes,
-    op.Transpose,
 )
 
 
@@ -83,7 +73,7 @@ def affine_before_shuffle(
 
 
 def factor_before_moves(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """a move(x) = move(a x) for one number a, and moves that change no value."""
+    """a move(x) = move(a x) for one number a, and moves that only rearrange values."""
     if not isinstance(operation, op.Multiply):
         return None
     tensors = [x for x in args if isinstance(x, keras.KerasTensor)]
@@ -91,7 +81,7 @@ def factor_before_moves(operation: keras.Operation, *args) -> keras.KerasTensor 
     if len(tensors) != 1 or len(numbers) != 1 or np.size(numbers[0]) != 1:
         return None
     (x,), moves = tensors, []
-    while isinstance(producer(x)[0], MOVES_OF_ALL) and read_once(x):
+    while operator_of(producer(x)[0]).rearranges and read_once(x):
         move, x = producer(x)
         moves.append(move)
     if not moves:

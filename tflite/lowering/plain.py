@@ -15,7 +15,7 @@ import numpy as np
 from keras import layers, ops
 
 from tfsr.graph import operations as op
-from tfsr.graph.operators import operator_of
+from tfsr.graph.operators import UNKNOWN, operator_of
 from tfsr.tflite.lowering.engine import (
     built,
     convolution,
@@ -392,7 +392,7 @@ def _activated(activation, x):
 
 def _has_a_stranger_s_activation(operation):
     """Returns whether an activation is not Keras' own, so it may do anything."""
-    return hasattr(operation, "activation") and operator_of(operation) is None
+    return hasattr(operation, "activation") and operator_of(operation) is UNKNOWN
 
 
 PLAIN = (

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfsr.data.degradation import Degradation
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import is_convolution, is_relu
+from tfsr.graph.operators import is_convolution, is_relu, moves
 from tfsr.layers import BilinearResize, ChannelShift, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
 from tfsr.tflite.lowering.engine import producer
@@ -26,7 +26,6 @@ from tfsr.tflite.quantization.activations import (
     clipped_by_range,
     fused_into_relu,
     min_max,
-    moves,
 )
 from tfsr.tflite.quantization.aware import without_rounding
 from tfsr.upscaling.upscalers import (

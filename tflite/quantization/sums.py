@@ -17,12 +17,16 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
-from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import CONCATENATIONS, SUMS, is_convolution, is_relu
-from tfsr.layers import BilinearResize, CropToScale, PadToMultiple
+from tfsr.graph.operators import (
+    CONCATENATIONS,
+    SUMS,
+    is_convolution,
+    is_relu,
+    operator_of,
+)
 from tfsr.tflite.lowering.affine import by_input, by_output
 from tfsr.tflite.lowering.engine import (
     convolution,
@@ -36,18 +40,6 @@ from tfsr.tflite.quantization.activations import batches
 # Factors of a convolution's input and output channels, by its position in the graph.
 Scales = dict[int, tuple[np.ndarray, np.ndarray]]
 
-BY_CHANNEL = (  # what gives d y for d x, d a factor for each channel
-    BilinearResize,
-    CropToScale,
-    PadToMultiple,
-    layers.AveragePooling2D,
-    layers.Cropping2D,
-    layers.MaxPooling2D,
-    layers.UpSampling2D,
-    layers.ZeroPadding2D,
-    op.AveragePool,
-    op.MaxPool,
-)
 PERCENTILE = 99.9  # of the absolute values of a channel: its magnitude
 QUIETEST = 1 / 64  # of the map's largest magnitude: no channel counts as less
 
@@ -177,7 +169,7 @@ class Channels:
             )
             self._join(first[0], before[0])
             self._join(first[1], numbers)
-        elif is_relu(operation) or isinstance(operation, BY_CHANNEL):
+        elif is_relu(operation) or operator_of(operation).by_channel:
             numbers = before[0]
         elif _is_addition(node):
             numbers = before[0]

@@ -8,7 +8,6 @@ import keras
 
 from tfsr.graph.graph import Graph, convolution_in, inline, run_node
 from tfsr.graph.operators import is_convolution, operator_of
-from tfsr.graph.probe import probed
 from tfsr.graph.reach import LR, joined
 
 _FOUND: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # probing takes time
@@ -68,11 +67,7 @@ def _found_reaches(model):
     reaches = {id(x): LR for x in graph.inputs}
     for node in graph.nodes:
         inputs = joined(reaches[id(x)] for x in node.input_tensors)
-        known = operator_of(node.operation)
-        if known is None:
-            reach = probed(node, inputs)
-        else:
-            reach = known.reach(node.operation, node, inputs)
+        reach = operator_of(node.operation).reach(node.operation, node, inputs)
         reaches.update({id(x): reach for x in node.outputs})
     return graph, reaches
 

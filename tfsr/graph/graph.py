@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsr.graph.operators import MOVES, operator_of
+from tfsr.graph.operators import UNKNOWN, operator_of
 from tfsr.layers import FakeQuantizedConv2D
 
 TRIED_SIDE = 32  # pixels of the maps that an opened block is tried on
@@ -116,9 +116,8 @@ def _is_block(operation):
     `_inside` tells whether it does. Keras' own layers with weights of their own stay
     whole.
     """
-    if operator_of(operation) or isinstance(operation, MOVES):
-        return False
-    if not isinstance(operation, keras.layers.Layer):
+    known = operator_of(operation) is not UNKNOWN
+    if known or not isinstance(operation, keras.layers.Layer):
         return False
     of_keras = type(operation).__module__.startswith("keras.")
     return not of_keras or not any(w.trainable for w in own_weights(operation))

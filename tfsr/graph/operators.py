@@ -1,8 +1,8 @@
 """The table of operators: what is known of each type of operation in a network.
 
-An entry says how far an operation's outputs see, what it costs, whether it only moves
-values, and how it is written for TFLite. An operation without an entry is opened if it
-is a block of other layers (`graph.inline`); otherwise it is probed (`probe.py`).
+An entry says how far an operation's outputs see, what it costs, and what TFLite demands
+of its quantization. An operation without an entry is opened if it is a block of other
+layers (`graph.inline`); otherwise it has the entry `UNKNOWN`.
 """
 
 import math
@@ -12,8 +12,9 @@ from typing import Any
 
 import keras
 
-from tfsr.graph import counting, reaching, writing
+from tfsr.graph import counting, reaching
 from tfsr.graph import operations as op
+from tfsr.graph.probe import probed
 from tfsr.graph.reach import Reach
 from tfsr.layers import (
     BicubicEnlarge,
@@ -49,24 +50,40 @@ class Operator:
         mult_adds: Function of an operation and its node, whose sizes are known; it
             returns the multiply-accumulates of one image. Biases, activations and sums
             are free, as in the CARN paper.
-        moves: Whether outputs hold values of the inputs, moved, picked or averaged.
-            TFLite then demands the same quantization of inputs and outputs.
+        moves: Whether outputs hold values of the inputs, moved, picked or averaged; or
+            a function of a node that tells. TFLite then demands the same quantization
+            of inputs and outputs.
+        rearranges: Whether it has one input and outputs the same values in another
+            order or shape.
+        by_channel: Whether each output channel is computed from the input channel of
+            the same number, and is scaled with it.
         rounded: Whether it is a convolution whose kernel TFLite keeps in 8 bits, with
             a quantization step for each output channel.
-        write: Function of an operation and its arguments; it returns its outputs,
-            computed by TensorFlow operations that convert well. None where the
-            operations that Keras runs do.
+        fuses_relu: Whether TFLite fuses it with a ReLU that alone reads it.
+        fixed_range: The only range that TFLite allows its output in 8 bits; None for
+            any.
+        pole: Position of the argument near 0 of which 8 bits are too coarse; None if
+            it has none.
     """
 
     reach: Callable[[Any, Any, Reach], Reach]
     mult_adds: Callable[[Any, Any], int] = _free
-    moves: bool = False
+    moves: bool | Callable[[Any], bool] = False
+    rearranges: bool = False
+    by_channel: bool = False
     rounded: bool = False
-    write: Callable | None = None
+    fuses_relu: bool = False
+    fixed_range: tuple[float, float] | None = None
+    pole: int | None = None
 
 
-def operator_of(operation: keras.Operation) -> Operator | None:
-    """Returns the entry of an operation in the table; None if there is none.
+def operator_of(operation: keras.Operation) -> Operator:
+    """Returns the entry of an operation in the table; `UNKNOWN` if there is none."""
+    return entry_of(operation, OPERATORS) or UNKNOWN
+
+
+def entry_of(operation: keras.Operation, table: dict[type, Any]) -> Any:
+    """Returns the entry of an operation in a table by type; None if there is none.
 
     A subclass has the entry of its parent, unless it computes in its own way. A layer
     with an activation that is not Keras' own has no entry.
@@ -76,16 +93,21 @@ def operator_of(operation: keras.Operation) -> Operator | None:
         return None
     own = type(operation)
     for kind in own.__mro__:
-        if kind in OPERATORS:
+        if kind in table:
             same = all(getattr(own, f, 0) is getattr(kind, f, 0) for f in COMPUTING)
-            return OPERATORS[kind] if same else None
+            return table[kind] if same else None
     return None
+
+
+def moves(node: Any) -> bool:
+    """Returns whether a node's operation moves values, as `Operator.moves` has it."""
+    moved = operator_of(node.operation).moves
+    return moved(node) if callable(moved) else moved
 
 
 def is_convolution(operation: keras.Operation) -> bool:
     """Returns whether an operation is one whose kernel TFLite keeps in 8 bits."""
-    known = operator_of(operation)
-    return known is not None and known.rounded
+    return operator_of(operation).rounded
 
 
 def is_relu(operation: keras.Operation) -> bool:
@@ -135,11 +157,24 @@ def _mult_adds_of_convolution(operation, node):
     return OPERATORS[type(conv)].mult_adds(conv, node)
 
 
+def _probed(operation, node, reach):
+    return probed(node, reach)
+
+
 layers = keras.layers
+UNKNOWN = Operator(_probed)
+REARRANGED = Operator(_probed, moves=True, rearranges=True)
 POINTWISE = Operator(reaching.same)
 ELEMENTWISE = Operator(reaching.elementwise)
+ARITHMETIC = Operator(reaching.elementwise, fuses_relu=True)
+DIVISION = Operator(reaching.elementwise, fuses_relu=True, pole=1)
+INVERSE = Operator(reaching.elementwise, pole=0)
+PICKED = Operator(  # with a constant, values may be of the constant alone
+    reaching.elementwise, moves=lambda node: len(node.input_tensors) == 2
+)
 REDUCED = Operator(reaching.reduced)
-POOL = Operator(reaching.window, moves=True)
+POOL = Operator(reaching.window, moves=True, by_channel=True)
+FUNCTION_POOL = Operator(reaching.function_pool, moves=True, by_channel=True)
 GLOBAL = Operator(reaching.no_map)
 
 OPERATORS: dict[type, Operator] = {
@@ -148,14 +183,14 @@ OPERATORS: dict[type, Operator] = {
         reaching.grouped_window,
         counting.per_output,
         rounded=True,
-        write=writing.grouped,
+        fuses_relu=True,
     ),
     layers.Conv2D: Operator(
-        reaching.window, counting.per_output, rounded=True, write=writing.conv
+        reaching.window, counting.per_output, rounded=True, fuses_relu=True
     ),
     layers.Conv1D: Operator(reaching.no_map, counting.per_output),
     layers.DepthwiseConv2D: Operator(
-        reaching.window, counting.per_output, rounded=True
+        reaching.window, counting.per_output, rounded=True, fuses_relu=True
     ),
     layers.SeparableConv2D: Operator(reaching.window, counting.separable),
     layers.Conv2DTranspose: Operator(
@@ -174,14 +209,16 @@ OPERATORS: dict[type, Operator] = {
     # Pooling and resizing
     layers.AveragePooling2D: POOL,
     layers.MaxPooling2D: POOL,
-    op.AveragePool: Operator(reaching.function_pool, moves=True),
-    op.MaxPool: Operator(reaching.function_pool, moves=True),
+    op.AveragePool: FUNCTION_POOL,
+    op.MaxPool: FUNCTION_POOL,
     layers.GlobalAveragePooling2D: GLOBAL,
     layers.GlobalMaxPooling2D: Operator(reaching.no_map, moves=True),
-    layers.UpSampling2D: Operator(
-        reaching.upsampling, moves=True, write=writing.upsampling
+    layers.UpSampling2D: Operator(reaching.upsampling, moves=True, by_channel=True),
+    BilinearResize: Operator(reaching.bilinear, moves=True, by_channel=True),
+    op.Resize: Operator(
+        _probed,
+        moves=lambda node: node.operation.interpolation in ("nearest", "bilinear"),
     ),
-    BilinearResize: Operator(reaching.bilinear, moves=True, write=writing.bilinear),
     BicubicEnlarge: Operator(reaching.bicubic),
     # Moves
     op.DepthToSpace: Operator(reaching.shuffle, moves=True),
@@ -193,12 +230,30 @@ OPERATORS: dict[type, Operator] = {
     op.Repeat: Operator(reaching.repeat, moves=True),
     op.GetItem: Operator(reaching.slicing, moves=True),
     op.Pad: Operator(reaching.padding, moves=True),
-    layers.ZeroPadding2D: Operator(reaching.zero_padding, moves=True),
-    layers.Cropping2D: Operator(reaching.cropping, moves=True),
-    PadToMultiple: Operator(reaching.same, moves=True),
-    CropToScale: Operator(reaching.same, moves=True),
+    layers.ZeroPadding2D: Operator(reaching.zero_padding, moves=True, by_channel=True),
+    layers.Cropping2D: Operator(reaching.cropping, moves=True, by_channel=True),
+    PadToMultiple: Operator(reaching.same, moves=True, by_channel=True),
+    CropToScale: Operator(reaching.same, moves=True, by_channel=True),
     JoinScales: Operator(reaching.same, moves=True),
     SplitScales: Operator(reaching.same, moves=True),
+    op.BroadcastTo: Operator(_probed, moves=True),
+    op.Stack: Operator(_probed, moves=True),
+    **dict.fromkeys(
+        (
+            layers.Flatten,
+            layers.Permute,
+            layers.Reshape,
+            op.ExpandDims,
+            op.Flip,
+            op.Moveaxis,
+            op.Reshape,
+            op.Roll,
+            op.Squeeze,
+            op.Swapaxes,
+            op.Transpose,
+        ),
+        REARRANGED,
+    ),
     # Each pixel by itself
     ChannelShift: POINTWISE,
     FakeQuantize: POINTWISE,
@@ -212,7 +267,15 @@ OPERATORS: dict[type, Operator] = {
     layers.LayerNormalization: Operator(reaching.of_last_axis),
     layers.RMSNormalization: Operator(reaching.of_last_axis),
     layers.UnitNormalization: Operator(reaching.of_last_axis),
-    op.Softmax: Operator(reaching.of_last_axis),
+    op.Softmax: Operator(reaching.of_last_axis, fixed_range=(0.0, 255 / 256)),
+    op.Sigmoid: Operator(reaching.elementwise, fixed_range=(0.0, 255 / 256)),
+    op.Tanh: Operator(reaching.elementwise, fixed_range=(-1.0, 127 / 128)),
+    op.Where: Operator(
+        reaching.elementwise, moves=lambda node: len(node.input_tensors) == 3
+    ),
+    **dict.fromkeys((op.Add, op.Multiply, op.Subtract), ARITHMETIC),
+    **dict.fromkeys((op.Divide, op.TrueDivide), DIVISION),
+    **dict.fromkeys((op.Log, op.Reciprocal, op.Rsqrt), INVERSE),
     **dict.fromkeys(
         (
             layers.Activation,
@@ -237,12 +300,10 @@ OPERATORS: dict[type, Operator] = {
             layers.Subtract,
             op.Abs,
             op.Absolute,
-            op.Add,
             op.Cast,
             op.Ceil,
             op.Celu,
             op.Clip,
-            op.Divide,
             op.Elu,
             op.Erf,
             op.Exp,
@@ -252,18 +313,13 @@ OPERATORS: dict[type, Operator] = {
             op.HardSilu,
             op.HardTanh,
             op.LeakyRelu,
-            op.Log,
             op.LogSigmoid,
-            op.Multiply,
             op.Negative,
             op.Power,
-            op.Reciprocal,
             op.Relu,
             op.Relu6,
             op.Round,
-            op.Rsqrt,
             op.Selu,
-            op.Sigmoid,
             op.Sign,
             op.Silu,
             op.Softplus,
@@ -271,39 +327,19 @@ OPERATORS: dict[type, Operator] = {
             op.Sqrt,
             op.Square,
             op.StopGradient,
-            op.Subtract,
-            op.Tanh,
             op.Threshold,
-            op.TrueDivide,
-            op.Where,
         ),
         ELEMENTWISE,
     ),
     **dict.fromkeys((op.Mean, op.Std, op.Sum, op.Var), REDUCED),
     # Which pick the largest or smallest value
     **dict.fromkeys(
-        (layers.Maximum, layers.Minimum, op.Maximum, op.Minimum),
-        Operator(reaching.elementwise, moves=True),
+        (layers.Maximum, layers.Minimum), Operator(reaching.elementwise, moves=True)
     ),
+    **dict.fromkeys((op.Maximum, op.Minimum), PICKED),
     **dict.fromkeys(
         (op.Amax, op.Amin, op.Max, op.Min), Operator(reaching.reduced, moves=True)
     ),
 }
 SUMS = (op.Add, layers.Add)
 CONCATENATIONS = (op.Concatenate, layers.Concatenate)
-# Moves whose reach is probed, as it follows from all of them together.
-MOVES = (
-    layers.Flatten,
-    layers.Permute,
-    layers.Reshape,
-    op.BroadcastTo,
-    op.ExpandDims,
-    op.Flip,
-    op.Moveaxis,
-    op.Reshape,
-    op.Roll,
-    op.Squeeze,
-    op.Stack,
-    op.Swapaxes,
-    op.Transpose,
-)
