@@ -285,7 +285,7 @@ def _facts(model, scale, format, degradation, in_float, architecture):
         "degradation": degradation,
         "format": format.name,
         **({"in_float": list(in_float)} if in_float else {}),
-        "input": f"{format.ends} {color} {PIXELS[format.ends]}",
+        "input": f"{format.io_dtype} {color} {PIXELS[format.io_dtype]}",
         "receptive_radius": UNKNOWN_REACH if radius is None else radius,
         "far_seeing": far_seeing(model),
         "one_size": None not in model.input.shape[1:3],

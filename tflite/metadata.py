@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tfsr.errors import InputError, reason_of
+from tfsr.tflite.formats import FORMATS
 from tfsr.upscaling.tiling import UNKNOWN_REACH
 from tfsr.zoo import released
 
@@ -193,11 +194,12 @@ def derive(
 
 def _format(lr, tensors):
     """Returns the format of ours that a graph's types are nearest to."""
-    if np.issubdtype(lr["dtype"], np.integer):
-        return "int8"
-    kinds = {np.dtype(tensor["dtype"]).name for tensor in tensors}
-    formats = {"int16": "int16x8", "int8": "dynamic_int8", "float16": "float16"}
-    return next((formats[kind] for kind in formats if kind in kinds), "float32")
+    stored = {np.dtype(tensor["dtype"]).name for tensor in tensors}
+    is_integer = np.issubdtype(lr["dtype"], np.integer)
+    first, *others = (
+        f for f in FORMATS.values() if is_integer == (f.io_dtype == "uint8")
+    )
+    return next((f for f in reversed(others) if f.stores in stored), first).name
 
 
 def quantization_of(details: dict) -> tuple[float, int]:

@@ -140,7 +140,7 @@ def tiling(file: str | Path) -> dict:
         "file": Path(file).name,
         "scale": upscaler.scale,
         "channels": upscaler.channels,
-        "ends": format_of(facts, file).ends,
+        "ends": format_of(facts, file).io_dtype,
         "luma": upscaler.channels == 1 and _restores_luma(upscaler),
         "size": list(size),
         "resizable": upscaler.tiles is None,
