@@ -38,8 +38,9 @@ from tfsr.scoring.evaluation import psnr
 from tfsr.scoring.images import task_to_score
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.devices import browser
-from tfsr.tflite.devices import delegates as engines
-from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler, Kind, ask
+from tfsr.tflite.devices import delegates as devices
+from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler, coverage
+from tfsr.tflite.devices.engines import ENGINES, Engine
 from tfsr.tflite.devices.verification import SMALL, small_copy
 from tfsr.tflite.flatbuffer import kind_of, pack, unpack
 from tfsr.tflite.metadata import attach
@@ -84,7 +85,7 @@ def main():
     parser.add_argument("--size", type=size, default=SMALL, help="LR height x width")
     parser.add_argument("--kept", default="device_matrix.json")
     options = parser.parse_args()
-    engines.SECONDS = SECONDS
+    devices.SECONDS = SECONDS
     delegates = [Delegate(name) for name in options.delegates.split(",")]
     for delegate in delegates:
         delegate.check()
@@ -208,7 +209,7 @@ def measure(file, delegate, original, images):
         try:
             upscaler = DelegatedUpscaler(file, delegate, [lr for lr, _, _ in found])
         except InputError as error:
-            answer = ask(file, delegate)
+            answer = coverage(file, delegate)
             reason = answer["reason"] or ", ".join(answer["refused_operators"])
             if answer["taken"] == "whole":
                 return {"taken": "failed", "parts": 1, "reason": str(error)}
@@ -294,7 +295,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-engines.DELEGATES["browser"] = Kind(
+ENGINES["browser"] = Engine(
     "browser:float16", "float(16|32)", ask_browser, run_in_browser
 )
 

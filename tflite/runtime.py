@@ -308,19 +308,6 @@ def delegated(interpreter: Any) -> set[int]:
     return inside
 
 
-def taken(file: str | Path) -> dict:
-    """Returns what the CPU delegate takes, as `Kind.ask` in `devices.delegates`."""
-    interpreter = TFLiteFile(file).interpreter
-    inside, parts = delegated(interpreter), partitions(interpreter)
-    refused = {
-        op["op_name"]
-        for op in interpreter._get_ops_details()
-        if op["op_name"] != "DELEGATE" and op["index"] not in inside
-    }
-    whole = parts == 1 and not refused
-    return {"parts": parts, "whole": whole, "refused_operators": sorted(refused)}
-
-
 def facts_of(file: str | Path) -> dict:
     """Returns a file's metadata, or what the shapes of another program's file tell.
 

@@ -279,7 +279,7 @@ def _compiler(name, is_open):
 
     target = Delegate(name)
     target.check()
-    if target.kind.compile is None:
+    if target.engine.compile is None:
         raise InputError(f"{name}: nothing is compiled for it beforehand.")
     if is_open:
         raise InputError(f"{name}: compiles files of fixed size; give --size.")

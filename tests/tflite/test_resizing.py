@@ -4,7 +4,7 @@ import pytest
 
 from tfsr.models import ffdnet, scn, sesr
 from tfsr.tflite import export, metadata
-from tfsr.tflite.devices.delegates import forms
+from tfsr.tflite.devices.delegates import operator_uses
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT
 from tfsr.tflite.resizing import at_size
@@ -37,6 +37,8 @@ def test_the_same_network_of_one_size(tmp_path, build, size):
     assert fixed._own_size == size
     operators = inspect(files[size])["operators"]
     assert not operators.keys() & {"SHAPE", "PACK"}
-    slices = [f for f in forms(files[size].read_bytes()) if f.name == "STRIDED_SLICE"]
+    slices = [
+        f for f in operator_uses(files[size].read_bytes()) if f.name == "STRIDED_SLICE"
+    ]
     assert bool(slices) == (network.name != "sesr" and size == (15, 21))
     assert all(form.shapes[1] == (4,) for form in slices)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from tfsr import memory
 from tfsr.children import ChildError
 from tfsr.errors import InputError
-from tfsr.tflite.devices.delegates import Delegate, ask
+from tfsr.tflite.devices.delegates import Delegate, coverage
 from tfsr.tflite.interpreters import child_of
 from tfsr.tflite.runtime import TFLiteFile, facts_of, partitions
 
@@ -77,13 +77,14 @@ def benchmark_on(
     Raises:
         InputError: If the delegate does not take a file whole, or is no real one.
     """
-    if delegate.kind.measure is None:
+    measure = delegate.engine.load("measure")
+    if measure is None:
         raise InputError(f"{delegate.name}: times here would say nothing of it.")
     delegate.check()
     devices: list[str] = []
     results = []
     for file in tqdm(files, desc=delegate.name, disable=None):
-        answer = ask(file, delegate)
+        answer = coverage(file, delegate)
         if answer["taken"] != "whole":
             reason = answer["reason"] or "it takes a part of it"
             raise InputError(f"{file}: {delegate.name} does not run it: {reason}.")
@@ -93,9 +94,7 @@ def benchmark_on(
                 "times say nothing of a GPU; --software-driver times it all the same."
             )
         try:
-            times = delegate.kind.measure(
-                Path(file), delegate.option, runs, warmup, BENCHMARK_S
-            )
+            times = measure(Path(file), delegate.option, runs, warmup, BENCHMARK_S)
         except ChildError as error:
             reason = error.reason
             raise InputError(f"{file}: {delegate.name} fails: {reason}.") from None

@@ -16,7 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_bytes, write_text
-from tfsr.tflite.devices.delegates import forms
+from tfsr.tflite.devices.delegates import operator_uses
 from tfsr.tflite.formats import format_of
 from tfsr.tflite.interpreters import child_of
 from tfsr.tflite.metadata import attach
@@ -91,7 +91,7 @@ def put(file: Path, target: Path) -> dict:
         InputError: As `tiling` does.
     """
     facts = tiling(file)
-    computes = any(form.name == "SHAPE" for form in forms(file.read_bytes()))
+    computes = any(use.name == "SHAPE" for use in operator_uses(file.read_bytes()))
     if not (facts["resizable"] and computes):
         copy(file, target)
         return facts

@@ -52,8 +52,8 @@ def missing() -> str | None:
     return None if metal or _has_driver() or DRIVER.is_file() else NO_DRIVER
 
 
-def ask(file: str | Path, option: str, seconds: float) -> dict:
-    """Returns what the engine takes of a file, as `delegates.Delegate.ask` has it.
+def coverage(file: str | Path, option: str, seconds: float) -> dict:
+    """Returns what the engine takes of a file, as `Engine.coverage` does.
 
     Raises:
         ChildError: If the engine crashes or does not answer.
@@ -63,7 +63,7 @@ def ask(file: str | Path, option: str, seconds: float) -> dict:
 
 
 def parse(log: str, whole: bool) -> dict[str, Any]:
-    """Returns what the engine's log says of a file: what `ask` does but `device`.
+    """Returns what the engine's log says of a file: as `coverage`, without `device`.
 
     Args:
         log: What it printed when it took the file.

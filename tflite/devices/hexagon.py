@@ -41,8 +41,8 @@ def missing() -> str | None:
     return None
 
 
-def ask(file: str | Path, soc: str, seconds: float) -> dict:
-    """Returns what the compiler takes of a file, as `delegates.Delegate.ask` has it.
+def coverage(file: str | Path, soc: str, seconds: float) -> dict:
+    """Returns what the compiler takes of a file, as `Engine.coverage` does.
 
     Raises:
         ChildError: If the compiler crashes or does not answer.

@@ -12,6 +12,7 @@ from tfsr.cli.arguments import (
 from tfsr.cli.delegates import delegates_of
 from tfsr.cli.output import present, say
 from tfsr.cli.verification import check, loss_line, with_picture
+from tfsr.tflite.devices.engines import examples
 from tfsr.tflite.formats import FORMATS
 
 
@@ -59,8 +60,8 @@ def add(command):
     )
     convert.add_argument(
         "--compile",
-        metavar="qualcomm:SOC",
-        help="write it compiled for that NPU too, beside the plain file",
+        metavar="D",
+        help=f"write it compiled too, beside the plain file: {examples('compile')}",
     )
     with_degradation(convert)
     with_picture(convert)

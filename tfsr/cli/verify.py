@@ -5,6 +5,7 @@ from tfsr.cli.delegates import delegates_of
 from tfsr.cli.output import present, say
 from tfsr.cli.verification import check, loss_line, with_picture
 from tfsr.errors import InputError
+from tfsr.tflite.devices.engines import examples
 
 
 def add(command):
@@ -19,7 +20,7 @@ def add(command):
         "--delegate",
         default="cpu",
         metavar="D",
-        help="where it runs: cpu, gpu, gpu:float32 or qualcomm:SOC (as SM8650)",
+        help=f"where it runs: {examples()}",
     )
     with_picture(verify)
     with_json(verify)
@@ -45,7 +46,7 @@ def run(options):
         )
     task = task_to_score(converted).in_8_bits()
     folder = BenchmarkFolder(options.images, scale, channels, degradation=task)
-    if delegate.kind.run is None:
+    if delegate.engine.run is None:
         report = verify(converted, original, folder, options.picture)
         notes = roughness(converted, report)
     else:

@@ -8,7 +8,7 @@ from tfsr.models import carn_m, ffdnet, scn
 from tfsr.tflite import metadata
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.devices import browser
-from tfsr.tflite.devices.delegates import forms
+from tfsr.tflite.devices.delegates import operator_uses
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 
@@ -78,7 +78,7 @@ def test_a_file_that_computes_sizes_is_put_without_that(images, tmp_path, format
     facts = browser.put(file, out)
     assert facts["resizable"]
     assert facts["size"] == facts["tile"] == list(browser.DYNAMIC_TILE)
-    found = {form.name for form in forms(out.read_bytes())}
+    found = {use.name for use in operator_uses(out.read_bytes())}
     assert not found & {"SHAPE", "STRIDED_SLICE", "CONCATENATION"}
     for size in ((193, 230), (21, 35), (18, 44)):  # of the last two each is a tile
         lr = np.random.default_rng(0).random((*size, 3), np.float32)

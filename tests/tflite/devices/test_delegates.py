@@ -12,7 +12,8 @@ from tfsr import children
 from tfsr.errors import InputError
 from tfsr.tflite import export, metadata
 from tfsr.tflite.devices import delegates, gpu, verification
-from tfsr.tflite.devices.delegates import DELEGATES, Delegate, Kind, advice, ask
+from tfsr.tflite.devices.delegates import Delegate, advice, coverage
+from tfsr.tflite.devices.engines import ENGINES, Engine
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT
 from tfsr.tflite.resizing import at_size
@@ -56,12 +57,12 @@ def engine(monkeypatch):
     """Makes a delegate `fake` whose engine does what the arguments say."""
 
     def make(function=None, *arguments, **more):
-        def ask(*_):
+        def answer(*_):
             seconds = 1 if function == "time:sleep" else 60
             return children.call("m", function, *arguments, seconds=seconds)[0]
 
-        kind = Kind("fake", "", **{"ask": ask, "run": ask, **more})
-        monkeypatch.setitem(DELEGATES, "fake", kind)
+        made = Engine("fake", "", **{"coverage": answer, "run": answer, **more})
+        monkeypatch.setitem(ENGINES, "fake", made)
         return Delegate("fake")
 
     return make
@@ -80,11 +81,11 @@ def test_names_of_no_delegate(name):
 def test_names_of_delegates():
     assert Delegate("gpu:float32").option == "float32"
     assert Delegate("qualcomm:SM8650").option == "SM8650"
-    assert Delegate("cpu").kind.run is None
+    assert Delegate("cpu").engine.run is None
 
 
 def test_the_cpu_takes_all(files):
-    answer = ask(files[0], Delegate("cpu"))
+    answer = coverage(files[0], Delegate("cpu"))
     assert (answer["taken"], answer["parts"]) == ("whole", 1)
     assert answer["refused_operators"] == []
 
@@ -99,7 +100,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_engines_that_fail_are_one_line(engine, files, fault):
     arguments, reason = FAULTS[fault]
-    answer = ask(files[0], engine(*arguments))
+    answer = coverage(files[0], engine(*arguments))
     assert answer["taken"] == "refused"
     with pytest.raises(InputError, match=reason):
         raise InputError(answer["reason"])
@@ -110,7 +111,7 @@ def test_commands_on_engines_that_fail(
     run, engine, files, keras_file, photographs, fault
 ):
     arguments, reason = FAULTS[fault]
-    delegate = engine(*arguments, compile=lambda *_: delegate.kind.ask())
+    delegate = engine(*arguments, compile=lambda *_: delegate.engine.coverage())
     reason = reason.strip("^$")
     images = ("--against", keras_file, "--images", photographs)
     code, out, err = run("verify", files[0], *images, "--delegate", "fake")
@@ -173,7 +174,7 @@ def test_no_room_for_what_an_engine_gives(small_disk, here, files, name):
 def test_no_room_for_a_compiled_file(small_disk, here, files):
     npu = here("qualcomm:SM8650")
     small_disk(4096)
-    assert "no space left in" in ask(files[0], npu)["reason"]
+    assert "no space left in" in coverage(files[0], npu)["reason"]
 
 
 def test_what_is_not_installed_is_named(run, report, engine, files, monkeypatch):
@@ -194,7 +195,7 @@ def test_without_a_driver_chromium_is_named(files, monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(gpu, "INSTALLED", [])
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none.json")
-    answer = ask(files[0], Delegate("gpu"))
+    answer = coverage(files[0], Delegate("gpu"))
     assert answer["taken"] == "unavailable"
     assert "no Vulkan driver" in answer["reason"]
     assert "apt install chromium" in answer["reason"]
@@ -204,16 +205,16 @@ def test_a_driver_that_is_none(here, files, monkeypatch, tmp_path):
     delegate = here("gpu")
     monkeypatch.setenv("VK_ICD_FILENAMES", str(tmp_path / "none.json"))
     monkeypatch.setenv("VK_DRIVER_FILES", str(tmp_path / "none.json"))
-    answer = ask(files[0], delegate)
+    answer = coverage(files[0], delegate)
     assert answer["taken"] == "refused"
     assert answer["reason"].startswith("no Vulkan driver that is set up here can")
     assert f"={gpu.DRIVER} takes Chromium's" in answer["reason"]
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none.json")
-    assert "apt install chromium" in ask(files[0], delegate)["reason"]
+    assert "apt install chromium" in coverage(files[0], delegate)["reason"]
 
 
 def test_a_file_of_open_size_is_refused(engine, files):
-    answer = ask(files[1], engine("os:abort", open_size=False))
+    answer = coverage(files[1], engine("os:abort", open_size=False))
     assert answer["taken"] == "refused"
     assert answer["reason"].startswith("its size is open")
 
@@ -279,7 +280,7 @@ def test_what_pads_and_crops_is_taken_whole(here, tmp_path, name):
     ):
         file = tmp_path / "file.tflite"
         file.write_bytes(metadata.attach(content, facts))
-        answer = ask(file, here(name))
+        answer = coverage(file, here(name))
         assert answer["taken"] == "whole", answer
 
 
@@ -344,7 +345,7 @@ def test_times_of_a_driver_in_software_want_a_flag(here, run, engine, files):
         "device": "Slow",
         "software": True,
     }
-    engine(ask=lambda *_: of_software, measure=gpu.measure)
+    engine(coverage=lambda *_: of_software, measure=gpu.measure)
     code, _, err = run("benchmark", files[0], "--delegate", "fake")
     assert code == 2
     assert "fake: Slow is a driver in software, whose times say nothing" in err

@@ -9,7 +9,7 @@ from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.tflite import metadata
 from tfsr.tflite.devices import delegates, hexagon
-from tfsr.tflite.devices.delegates import advice, ask
+from tfsr.tflite.devices.delegates import advice, coverage
 from tfsr.tflite.lowering import rules
 
 small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
@@ -46,7 +46,7 @@ def test_the_pooling_of_few_channels(
         kept = [r for r in rules.FOR_INT8 if r != rules.pool_as_dense_convolution]
         monkeypatch.setattr(rules, "FOR_INT8", tuple(kept))
     file = convert()["file"]
-    assert ask(file, delegates.Delegate(NPU))["taken"] == "whole"
+    assert coverage(file, delegates.Delegate(NPU))["taken"] == "whole"
     command = ("verify", file, "--against", keras_file, "--images", photographs)
     code, out, err = run(*command, "--delegate", NPU, "--max-loss", "0.1")
     warned = [line for line in advice(file) if "computes wrongly" in line]
@@ -63,7 +63,7 @@ def test_the_compiled_file_beside_the_plain_one(convert, tmp_path):
 
 def test_a_processor_that_is_none(convert):
     file = convert()["file"]
-    answer = ask(file, delegates.Delegate("qualcomm:SM1"))
+    answer = coverage(file, delegates.Delegate("qualcomm:SM1"))
     assert (answer["taken"], answer["reason"]) == (
         "refused",
         "Unexpected SoC model: SM1",
