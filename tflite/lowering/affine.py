@@ -34,17 +34,6 @@ CONVOLUTIONS = (
 )
 
 
-def shift_of_input(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """x + s of the input is a `ChannelShift`, which `center_input` looks for."""
-    found = _affine(operation, args)
-    if found is None or isinstance(operation, ChannelShift):
-        return None
-    x, factor, shift = found
-    if not is_input(x) or (factor != 1).any():
-        return None
-    return ChannelShift(shift.tolist())(x)
-
-
 def affine_after_convolution(
     operation: keras.Operation, *args
 ) -> keras.KerasTensor | None:
@@ -127,7 +116,7 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
     In 8 bits it rounds once, and each channel has a step of its own. A product with one
     positive number stays, and a shift of the input, for which `center_input` sees.
     """
-    found = _affine(operation, args)
+    found = affine_in(operation, args)
     if found is None:
         return None
     y, a, s = found
@@ -143,14 +132,14 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
 
 def _affine_alone(operation, args):
     """Returns what makes y for a y + s alone, its input, a and s; else None."""
-    found = _affine(operation, args)
+    found = affine_in(operation, args)
     if found is None or not read_once(found[0]):
         return None
     y, factor, shift = found
     return *producer(y), factor, shift
 
 
-def _affine(operation: Any, args: Any) -> tuple | None:
+def affine_in(operation: Any, args: Any) -> tuple | None:
     """Returns x, a and s, each `(C,)`, if an operation gives a x + s; else None."""
     tensors = [x for x in args if isinstance(x, keras.KerasTensor)]
     if len(tensors) != 1:
@@ -224,7 +213,7 @@ def _chain(x):
     factor, shift = np.ones(x.shape[-1]), np.zeros(x.shape[-1])
     while len(x.shape) == 4:
         node = node_of(x)
-        found = _affine(node.operation, node.arguments.args)
+        found = affine_in(node.operation, node.arguments.args)
         if found is None:
             break
         x, a, s = found

@@ -61,6 +61,10 @@ def _variance(x, axis, keepdims):
     return ops.mean(difference * difference, axis, keepdims)
 
 
+def _hard_sigmoid(x):
+    return ops.clip(x * (1 / 6) + 0.5, 0.0, 1.0)
+
+
 def _resized(layer, x):
     if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio or layer.antialias:
         return None
@@ -87,7 +91,7 @@ AS_OPERATIONS: dict[type, Callable] = {
         _variance(x, operation.axis, operation.keepdims)
     ),
     op.Var: lambda operation, x: _variance(x, operation.axis, operation.keepdims),
-    op.HardSigmoid: lambda operation, x: ops.clip(x * (1 / 6) + 0.5, 0.0, 1.0),
+    op.HardSigmoid: lambda operation, x: _hard_sigmoid(x),
     **dict.fromkeys(  # they do something in training alone
         (
             layers.AlphaDropout,
@@ -388,6 +392,18 @@ def _activated(activation, x):
     operation, before = producer(y)
     write = None if y is x else AS_OPERATIONS.get(type(operation))
     return write(operation, before) if write else y
+
+
+def hard_silu_as_gate(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """hard_silu(x) = x clip(x / 6 + 1/2, 0, 1).
+
+    The 8-bit delegate takes these and no hard swish, and LiteRT's own needs an output
+    step of more than 1/128 of the input's.
+    """
+    if not isinstance(operation, op.HardSilu):
+        return None
+    (x,) = args
+    return x * _hard_sigmoid(x)
 
 
 def _has_a_stranger_s_activation(operation):
