@@ -25,7 +25,7 @@ from tfsr.models import single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.formats import FORMATS, Format
 from tfsr.tflite.lowering.engine import add_to_last_bias, last_convolution, lower
-from tfsr.tflite.quantization import activations, sums
+from tfsr.tflite.quantization import activations, equalization
 from tfsr.tflite.quantization.aware import trained_format, without_rounding
 from tfsr.tflite.quantization.calibration import (
     calibration_patches,
@@ -65,7 +65,7 @@ def convert(
             converter.
         in_float: Names of activations that int8 leaves out, as `sensitivity` has them.
         architecture: For the file to tell; see `load_architecture`.
-        fine_sums: Whether int8 computes sums by convolutions, as `quantization.sums`
+        fine_sums: Whether int8 computes sums by convolutions, as `quantization.equalization`
             has it.
 
     Raises:
@@ -205,10 +205,14 @@ def _lowering(model, format: Format, lowering, in_float=()):
 
 def _with_fine_sums(lowered, patches):
     """Returns the same function of graphs with sums as convolutions."""
-    scales = sums.channel_scales(sums.as_convolutions(lowered()), patches)
+    scales = equalization.channel_scales(
+        equalization.as_convolutions(lowered()), patches
+    )
 
     def finely(height=None, width=None):
-        return sums.rescaled(sums.as_convolutions(lowered(height, width)), scales)
+        return equalization.rescaled(
+            equalization.as_convolutions(lowered(height, width)), scales
+        )
 
     return finely
 

@@ -13,7 +13,7 @@ from tfsr.layers import FakeQuantize, FakeQuantizedConv2D, SquareRoot
 from tfsr.layers.fake_quantized_conv import round_kernel
 from tfsr.tflite.formats import trained_for
 from tfsr.tflite.lowering.engine import built, lower
-from tfsr.tflite.quantization import activations, sums
+from tfsr.tflite.quantization import activations, equalization
 
 
 def quantization_aware(
@@ -45,8 +45,10 @@ def quantization_aware(
     graph = activations.read_rounded(lower(model, wanted.load("rules")), in_float)
     patches = list(patches)
     if fine_sums:
-        graph = sums.as_convolutions(graph)
-        graph = sums.rescaled(graph, sums.channel_scales(graph, patches))
+        graph = equalization.as_convolutions(graph)
+        graph = equalization.rescaled(
+            graph, equalization.channel_scales(graph, patches)
+        )
     samples = activations.observe(graph, patches)
     ranges = activations.ranges(graph, samples, wanted.load("ranges"), activation_bits)
     left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()

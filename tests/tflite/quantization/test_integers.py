@@ -12,7 +12,7 @@ from tfsr.models import scales, single_scale
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FOR_INT8
-from tfsr.tflite.quantization import activations, sums
+from tfsr.tflite.quantization import activations, equalization
 from tfsr.tflite.quantization.aware import quantization_aware, without_rounding
 from tfsr.tflite.quantization.integers import run_integers
 
@@ -69,7 +69,7 @@ def both(model, in_float=(), fine_sums=False):
 
     def lowered(*size):
         graph = activations.read_rounded(lower(model, FOR_INT8, *size), in_float)
-        return sums.as_convolutions(graph) if fine_sums else graph
+        return equalization.as_convolutions(graph) if fine_sums else graph
 
     graph = lowered()
     ranges = activations.ranges(graph, activations.observe(graph, images))

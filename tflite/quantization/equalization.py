@@ -38,7 +38,7 @@ from tfsr.tflite.lowering.engine import (
 from tfsr.tflite.quantization.activations import batches
 
 # Factors of a convolution's input and output channels, by its position in the graph.
-Scales = dict[int, tuple[np.ndarray, np.ndarray]]
+ChannelScales = dict[int, tuple[np.ndarray, np.ndarray]]
 
 PERCENTILE = 99.9  # of the absolute values of a channel: its magnitude
 QUIETEST = 1 / 64  # of the map's largest magnitude: no channel counts as less
@@ -55,7 +55,7 @@ def as_convolutions(graph: Graph) -> Graph:
     left = _sums(graph)
     while True:
         merged, made = _merged(graph, left)
-        channels = Channels(merged)
+        channels = ScaleGroups(merged)
         fixed = {
             root
             for root, node in made.items()
@@ -129,7 +129,7 @@ def _merged(graph, sums):
     return merged, {i: by_output[id(x)] for i, x in made.items() if id(x) in by_output}
 
 
-class Channels:
+class ScaleGroups:
     """Which channels of a graph's maps must have one scale, and which have to stay.
 
     Channels are numbered; those with the same `root` have one scale. Layers that are
@@ -206,14 +206,14 @@ class Channels:
         return number
 
 
-def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> Scales:
+def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> ChannelScales:
     """Returns the factors that give channels the same magnitude, where they may vary.
 
     Args:
         graph: The graph to export, of open size.
         patches: LR images, float32 `(H, W, C)` in [0, 1].
     """
-    channels = Channels(graph)
+    channels = ScaleGroups(graph)
     roots = {id(x): channels.roots(x) for n in graph.nodes for x in n.outputs}
     roots.update((id(x), channels.roots(x)) for x in graph.inputs)
     magnitudes = np.zeros(1 + max(r.max(initial=0) for r in roots.values()))
@@ -243,7 +243,7 @@ def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> Scales:
     }
 
 
-def rescaled(graph: Graph, scales: Scales) -> Graph:
+def rescaled(graph: Graph, scales: ChannelScales) -> Graph:
     """Returns `graph`, an equal one, with the channels of its maps scaled.
 
     Args:
