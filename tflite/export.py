@@ -17,8 +17,8 @@ from tfsr.graph.operators import entry_of, operator_of
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.emit import EMITTERS
 from tfsr.tflite.flatbuffer import sign
+from tfsr.tflite.int16x8 import to_int16_activations
 from tfsr.tflite.quantization.activations import Ranges, clipped_by_range
-from tfsr.tflite.widening import widen
 
 MISSING = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
@@ -97,7 +97,7 @@ def int16x8(graph: Graph, ranges: Ranges) -> bytes:
     """
     converter = _converter(graph, ranges)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return widen(_convert(converter))
+    return to_int16_activations(_convert(converter))
 
 
 def _converter(graph, ranges=None):
