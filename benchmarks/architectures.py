@@ -40,7 +40,7 @@ def main():
             for format, save in (("float32", float32), ("int8", int8)):
                 files[name, format] = Path(scratch, f"{len(files)}.tflite")
                 facts = {"scale": options.scale, "format": format}
-                content = metadata.attach(save(model, size), facts)
+                content = metadata.with_metadata(save(model, size), facts)
                 files[name, format].write_bytes(content)
         results = benchmark(list(files.values()), [1], RUNS)["results"]
     print(

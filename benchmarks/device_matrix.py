@@ -43,8 +43,8 @@ from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler, coverage
 from tfsr.tflite.devices.engines import ENGINES, Engine
 from tfsr.tflite.devices.verification import SMALL, small_copy
 from tfsr.tflite.flatbuffer import kind_of, pack, unpack
-from tfsr.tflite.metadata import attach
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.metadata import with_metadata
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 from tfsr.zoo import released
 
@@ -160,7 +160,7 @@ def opened(file, size):
     An emulator needs minutes for 256x256. What is enlarged to a constant size gets the
     same share of `size`.
     """
-    facts, content = facts_of(file), file.read_bytes()
+    facts, content = metadata_of(file), file.read_bytes()
     if not facts.get("size"):
         return file
     model = unpack(content)
@@ -174,7 +174,7 @@ def opened(file, size):
         sides = np.array(buffer.data, np.uint8).view(np.int32)
         sides = sides * np.array(size) // facts["size"]
         buffer.data = sides.astype(np.int32).view(np.uint8)
-    file.write_bytes(attach(pack(model), {**facts, "size": None}, content))
+    file.write_bytes(with_metadata(pack(model), {**facts, "size": None}, content))
     return file
 
 

@@ -44,7 +44,7 @@ def main():
         for name, content in versions(model, options.format, rules, folder):
             file = Path(scratch, f"{len(files)}.tflite")
             facts = {"scale": options.scale, "format": options.format}
-            file.write_bytes(metadata.attach(content, facts))
+            file.write_bytes(metadata.with_metadata(content, facts))
             files[name] = file
         results = benchmark(list(files.values()), [1], RUNS, 3, SIZE)["results"]
         print_table(files, results)

@@ -173,7 +173,7 @@ def by_ai_edge(experiment, file):
     values = tool.calibrate({"serving_default": images})
     facts = {"scale": SCALE, "format": "int8", "size": size}
     content = bytes(tool.quantize(values).quantized_model)
-    file.write_bytes(metadata.attach(content, facts))
+    file.write_bytes(metadata.with_metadata(content, facts))
 
 
 STOCK = "TensorFlow"

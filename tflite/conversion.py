@@ -85,7 +85,7 @@ def convert(
     written = []
     for size in sizes:
         content = build(*(size or (None, None)))
-        content = metadata.attach(content, {**facts, "size": size})
+        content = metadata.with_metadata(content, {**facts, "size": size})
         file = name_of_size(out, size) if len(sizes) > 1 else Path(out)
         write_bytes(file, content)
         written.append(file)

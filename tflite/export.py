@@ -16,7 +16,7 @@ from tfsr.graph.graph import Graph
 from tfsr.graph.operators import entry_of, operator_of
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.emit import EMITTERS
-from tfsr.tflite.flatbuffer import sign
+from tfsr.tflite.flatbuffer import add_signature
 from tfsr.tflite.int16x8 import to_int16_activations
 from tfsr.tflite.quantization.activations import Ranges, clipped_by_range
 
@@ -117,7 +117,7 @@ def _convert(converter):
         # The ranges are in the graph or calibrated; the converter looks elsewhere.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
         try:
-            return sign(converter.convert())
+            return add_signature(converter.convert())
         except ConverterError as error:
             missing = sorted({*MISSING.findall(str(error))})
             if not missing:

@@ -46,7 +46,7 @@ def constant(
     return np.frombuffer(bytes(data), dtype)
 
 
-def sign(content: bytes) -> bytes:
+def add_signature(content: bytes) -> bytes:
     """Returns a `.tflite` file with the signature by which runtimes find its ends.
 
     It is named `serving_default`; its input is `lr` and its output `sr`.

@@ -3,7 +3,7 @@
 The metadata is JSON in a buffer of the model that is named `tfsr`. Its `file_sha256` is
 the digest of the file with zeros in place of the digest. It tells damage, but not who
 made a file: anybody can compute it. What the metadata says of a model is in
-`conversion._facts`; of files that others made, `derive` tells it.
+`conversion._facts`; of files that others made, `infer_metadata` tells it.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ PEAKS = (1, 255)  # what white may be in files of others
 _written: set[str] = set()  # digests of what this process has made
 
 
-def attach(content: bytes, facts: dict, origin: bytes | None = None) -> bytes:
+def with_metadata(content: bytes, facts: dict, origin: bytes | None = None) -> bytes:
     """Returns the content of a `.tflite` file with metadata in place of any earlier.
 
     Args:
@@ -65,13 +65,13 @@ def attach(content: bytes, facts: dict, origin: bytes | None = None) -> bytes:
         model.metadata = [*entries, own]
     else:
         model.buffers[own.buffer].data = values
-    content = seal(pack(model))
+    content = with_checksum(pack(model))
     if origin is None or is_trusted(origin):
         _written.add(hashlib.sha256(content).hexdigest())
     return content
 
 
-def seal(content: bytes) -> bytes:
+def with_checksum(content: bytes) -> bytes:
     """Returns a `.tflite` file with metadata of ours and the checksum that it has now.
 
     Args:
@@ -108,7 +108,7 @@ def read(file: str | Path) -> dict | None:
         return None
     if begin < 0 or at < len(DIGEST):
         raise InputError(f"{file}: damaged; half of its metadata is missing.")
-    if seal(content) != content:
+    if with_checksum(content) != content:
         raise InputError(f"{file}: damaged; its checksum does not match.")
     try:
         facts = json.loads(content[begin : at + 66])["tfsr"]
@@ -138,7 +138,7 @@ def _check(facts):
             raise ValueError(f"{key} must be {wanted}{within}, not {value!r}")
 
 
-def derive(
+def infer_metadata(
     inputs: list[dict], outputs: list[dict], tensors: list[dict], is_dynamic: bool
 ) -> dict:
     """Returns the metadata of a file without any, by its shapes and types.

@@ -16,7 +16,7 @@ from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.formats import format_of
 from tfsr.tflite.interpreters import interpreter_of
-from tfsr.tflite.metadata import PEAKS, derive, quantization_of, read
+from tfsr.tflite.metadata import PEAKS, infer_metadata, quantization_of, read
 from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
 from tfsr.upscaling.upscalers import as_floats
 from tfsr.zoo.released import named
@@ -77,7 +77,7 @@ class TFLiteFile:
         except (ValueError, RuntimeError) as error:
             at = f" at {size[0]}x{size[1]}" if size else ""
             raise InputError(f"{file}: {_refusal(error, at)}") from None
-        self.metadata: dict = facts or derive(
+        self.metadata: dict = facts or infer_metadata(
             self.interpreter.get_input_details(),
             self.interpreter.get_output_details(),
             self.interpreter.get_tensor_details(),
@@ -308,7 +308,7 @@ def delegated(interpreter: Any) -> set[int]:
     return inside
 
 
-def facts_of(file: str | Path) -> dict:
+def metadata_of(file: str | Path) -> dict:
     """Returns a file's metadata, or what the shapes of another program's file tell.
 
     Raises:

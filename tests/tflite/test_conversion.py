@@ -264,7 +264,7 @@ def test_rounded_weights_do_not_shift_the_colours(tmp_path, folder):
     report = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
     content = export.dynamic_int8(lower(model, EXACT))
     facts = {"scale": 2, "format": "dynamic_int8"}
-    file.write_bytes(metadata.attach(content, facts))
+    file.write_bytes(metadata.with_metadata(content, facts))
     plain = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
     assert abs(report["channel_bias"][2]) < abs(plain["channel_bias"][2]) / 2
 

@@ -41,7 +41,7 @@ def ranges(model):
 def load(tmp_path, content, format="float32", scale=2, **facts):
     file = tmp_path / "model.tflite"
     facts = {"scale": scale, "format": format, **facts}
-    file.write_bytes(metadata.attach(content, facts))
+    file.write_bytes(metadata.with_metadata(content, facts))
     return TFLiteUpscaler(file)
 
 

@@ -29,7 +29,7 @@ def test_the_same_network_of_one_size(tmp_path, build, size):
     files = {None: tmp_path / "open.tflite", size: tmp_path / "fixed.tflite"}
     for side, file in files.items():
         of_size = content if side is None else at_size(content, *side)
-        file.write_bytes(metadata.attach(of_size, {**facts, "size": side}))
+        file.write_bytes(metadata.with_metadata(of_size, {**facts, "size": side}))
     of_open_size, fixed = map(TFLiteUpscaler, files.values())
     lr = np.random.default_rng(0).random((*size, 3), np.float32)
     np.testing.assert_allclose(fixed(lr), of_open_size(lr), atol=1e-6)

@@ -15,7 +15,7 @@ from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.tflite.devices.delegates import Delegate, coverage
 from tfsr.tflite.interpreters import child_of
-from tfsr.tflite.runtime import TFLiteFile, facts_of, partitions
+from tfsr.tflite.runtime import TFLiteFile, metadata_of, partitions
 
 BENCHMARK_S = 1800.0  # for a delegate to do all runs of a file
 
@@ -98,7 +98,7 @@ def benchmark_on(
         except ChildError as error:
             reason = error.reason
             raise InputError(f"{file}: {delegate.name} fails: {reason}.") from None
-        metadata = facts_of(file)
+        metadata = metadata_of(file)
         height, width = metadata["size"]
         results.append(
             {

@@ -33,7 +33,7 @@ from tfsr.tflite.devices.phone import (
     thermal_status,
 )
 from tfsr.tflite.devices.phone_delegates import PhoneDelegate
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 
 ROOT = "/data/local/tmp"  # where the shell's user may run programs
@@ -176,7 +176,7 @@ class _Model:
 
 def _plain(file):
     """Returns the file that a compiled file was made from, else the file itself."""
-    compiled = facts_of(file).get("compiled")
+    compiled = metadata_of(file).get("compiled")
     if compiled is None:
         return file
     _, _, option = compiled.partition(":")

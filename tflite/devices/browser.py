@@ -19,9 +19,9 @@ from tfsr.files import replacing, write_bytes, write_text
 from tfsr.tflite.devices.delegates import operator_uses
 from tfsr.tflite.formats import format_of
 from tfsr.tflite.interpreters import child_of
-from tfsr.tflite.metadata import attach
+from tfsr.tflite.metadata import with_metadata
 from tfsr.tflite.resizing import constants
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 
 DYNAMIC_TILE = (192, 192)  # LR pixels: tile of models that have no fixed size
 INSIDE = 64  # LR pixels: smallest side of a tile without its overlap
@@ -103,8 +103,8 @@ def put(file: Path, target: Path) -> dict:
         for size in (facts["tile"], smaller)
     )
     one_size = constants(fixed) != constants(other)
-    known = {**facts_of(file), "size": facts["tile"], "one_size": one_size}
-    write_bytes(target, attach(fixed, known, content))
+    known = {**metadata_of(file), "size": facts["tile"], "one_size": one_size}
+    write_bytes(target, with_metadata(fixed, known, content))
     return tiling(target)
 
 

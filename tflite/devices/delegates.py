@@ -20,8 +20,8 @@ from tfsr.errors import InputError
 from tfsr.files import write_array, write_bytes
 from tfsr.tflite.devices.engines import ENGINES, Engine, examples
 from tfsr.tflite.flatbuffer import kind_of, unpack
-from tfsr.tflite.metadata import attach, seal
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.metadata import with_checksum, with_metadata
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 
 SECONDS = 120.0  # for an engine to take a file, or to run one image
 
@@ -181,7 +181,7 @@ def coverage(file: str | Path, delegate: Delegate) -> dict:
         refuses; `device`, what runs it, and `software`, whether that only stands for
         the real one, if known; `advice`, lines on what would be better.
     """
-    metadata = facts_of(file)
+    metadata = metadata_of(file)
     engine = delegate.engine
     found = {
         "taken": "refused",
@@ -216,7 +216,7 @@ def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> lis
         file: A `.tflite` file of ours.
         delegates: Those to think of; all by default.
     """
-    metadata = facts_of(file)
+    metadata = metadata_of(file)
     asked = [*ENGINES] if delegates is None else [d.name for d in delegates]
     names = {name.partition(":")[0]: name for name in asked}
     lines = []
@@ -272,18 +272,18 @@ def compile(file: str | Path, delegate: Delegate) -> Path:
     if compiler is None:
         raise InputError(f"{delegate.name}: nothing is compiled for it beforehand.")
     target = Path(file).with_stem(f"{Path(file).stem}_{delegate.option}")
-    facts = {**facts_of(file), "compiled": delegate.name}
+    facts = {**metadata_of(file), "compiled": delegate.name}
     with tempfile.TemporaryDirectory() as folder:
         plain, out = (Path(folder) / f"{n}.tflite" for n in ("plain", "compiled"))
         content = Path(file).read_bytes()
-        write_bytes(plain, attach(content, facts, content))
+        write_bytes(plain, with_metadata(content, facts, content))
         try:
             compiler(plain, delegate.option, out, SECONDS)
         except ChildError as error:
             raise InputError(
                 f"{file}: {delegate.name} does not compile it: {error.reason}."
             ) from None
-        write_bytes(target, seal(out.read_bytes()))
+        write_bytes(target, with_checksum(out.read_bytes()))
     return target
 
 

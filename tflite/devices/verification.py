@@ -12,9 +12,9 @@ from tfsr.scoring.evaluation import psnr
 from tfsr.scoring.grayness import grays
 from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
 from tfsr.tflite.interpreters import child_of
-from tfsr.tflite.metadata import attach
+from tfsr.tflite.metadata import with_metadata
 from tfsr.tflite.quantization.saturation import CORNERS, flat_field
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 from tfsr.tflite.verification import verify
 from tfsr.upscaling.tiling import align
 from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
@@ -48,7 +48,7 @@ def on_delegate(
     Raises:
         InputError: If the delegate does not run the file.
     """
-    if facts_of(file).get("size"):
+    if metadata_of(file).get("size"):
         return _of_fixed_size(file, delegate, original, folder, picture)
     with tempfile.TemporaryDirectory() as name:
         copy = small_copy(file, name)
@@ -65,12 +65,12 @@ def small_copy(
         folder: Where the copy goes, under the same name.
         size: LR pixels, rounded up to what the network takes; `SMALL` by default.
     """
-    facts, content = facts_of(file), Path(file).read_bytes()
+    facts, content = metadata_of(file), Path(file).read_bytes()
     sides = [align(side, facts.get("alignment", 1)) for side in size or SMALL]
     child = child_of(str(file), 3 * math.prod(sides))
     resized = child.run("tfsr.tflite.resizing:at_size", content, *sides)
     copy = Path(folder) / Path(file).name
-    write_bytes(copy, attach(resized, {**facts, "size": sides}, content))
+    write_bytes(copy, with_metadata(resized, {**facts, "size": sides}, content))
     return copy
 
 

@@ -101,7 +101,7 @@ def test_a_restorer_of_unknown_damage(images, tmp_path):
     convert(network, 1, "float32", [(24, 32)], file, images)
     facts = metadata.read(file)
     del facts["degradation"]
-    file.write_bytes(metadata.attach(file.read_bytes(), facts))
+    file.write_bytes(metadata.with_metadata(file.read_bytes(), facts))
     assert browser.tiling(file)["title"] == "model, for unknown damage"
 
 

@@ -48,7 +48,7 @@ def files(network, tmp_path_factory):
     for size, file in ((SIZE, fixed), (None, of_open_size)):
         content = export.float32(lower(network, EXACT, *(size or ())))
         facts["size"] = size and list(size)
-        file.write_bytes(metadata.attach(content, facts))
+        file.write_bytes(metadata.with_metadata(content, facts))
     return fixed, of_open_size
 
 
@@ -246,7 +246,7 @@ def facts_of(tmp_path, file, **facts):
     """Returns a copy of a file with other facts."""
     copy = tmp_path / "copy.tflite"
     facts = {**metadata.read(file), **facts}
-    copy.write_bytes(metadata.attach(file.read_bytes(), facts))
+    copy.write_bytes(metadata.with_metadata(file.read_bytes(), facts))
     assert metadata.read(copy) == facts
     return copy
 
@@ -279,7 +279,7 @@ def test_what_pads_and_crops_is_taken_whole(here, tmp_path, name):
         at_size(of_open_size, 15, 21),
     ):
         file = tmp_path / "file.tflite"
-        file.write_bytes(metadata.attach(content, facts))
+        file.write_bytes(metadata.with_metadata(content, facts))
         answer = coverage(file, here(name))
         assert answer["taken"] == "whole", answer
 

@@ -17,7 +17,7 @@ from tfsr.tflite.devices.verification import small_copy
 from tfsr.tflite.flatbuffer import pack, unpack
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import EXACT, split_as_slices
-from tfsr.tflite.runtime import facts_of
+from tfsr.tflite.runtime import metadata_of
 from tfsr.zoo import released
 
 SIDE, CHANNELS = 12, 8
@@ -209,7 +209,7 @@ def test_released_files_have_no_other_forms(saved, tmp_path):
     assert names
     for name in names:
         file = released.find(name)
-        if not facts_of(file).get("size"):  # else it has what computes sizes
+        if not metadata_of(file).get("size"):  # else it has what computes sizes
             file = small_copy(file, tmp_path)
         assert {kind(form) for form in operator_uses(file.read_bytes())} <= known, name
 

@@ -51,6 +51,6 @@ def test_the_exported_model_computes_what_is_simulated(
     )
     file = tmp_path / "m.tflite"
     facts = {"scale": 2, "format": "int8" if bits == 8 else "int16x8"}
-    file.write_bytes(metadata.attach(save(graph, ranges), facts))
+    file.write_bytes(metadata.with_metadata(save(graph, ranges), facts))
     error = TFLiteUpscaler(file)(lr) - keras.ops.convert_to_numpy(sr)[0]
     assert -10 * np.log10(np.mean(error**2)) > between

@@ -110,7 +110,7 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     np.testing.assert_array_equal(loaded(images[0][None]), sr)
     if bits == 8:
         (tmp_path / "int8.tflite").write_bytes(
-            metadata.attach(
+            metadata.with_metadata(
                 int8(*without_rounding(loaded, 12, 16)),
                 {"scale": scales(whole)[0], "format": "int8"},
             )
