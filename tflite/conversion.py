@@ -26,7 +26,7 @@ from tfsr.tflite import metadata
 from tfsr.tflite.formats import FORMATS, Format
 from tfsr.tflite.lowering.engine import add_to_last_bias, last_convolution, lower
 from tfsr.tflite.quantization import activations, equalization
-from tfsr.tflite.quantization.aware import trained_format, without_rounding
+from tfsr.tflite.quantization.aware import qat_format, strip_fake_quantization
 from tfsr.tflite.quantization.calibration import (
     calibration_patches,
     fitted,
@@ -65,8 +65,8 @@ def convert(
             converter.
         in_float: Names of activations that int8 leaves out, as `sensitivity` has them.
         architecture: For the file to tell; see `load_architecture`.
-        fine_sums: Whether int8 computes sums by convolutions, as `quantization.equalization`
-            has it.
+        fine_sums: Whether int8 computes sums by convolutions; see
+            `quantization.equalization`.
 
     Raises:
         InputError: If there is no such format or activation, the format, `in_float` or
@@ -100,7 +100,7 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
 
 def _check_options(model, format: Format, lowering, in_float, fine_sums):
     """Raises an `InputError` for options that exclude each other or do not fit."""
-    trained = trained_format(model)
+    trained = qat_format(model)
     if trained not in (None, format.name):
         raise InputError(
             f"{model.name}: was trained for {trained}; --format {format.name} is for "
@@ -141,7 +141,7 @@ def _builder(model, format: Format, calibration, lowering, in_float, fine_sums):
 
     The functions below do so each for one kind of format.
     """
-    if trained_format(model):
+    if qat_format(model):
         return _trained(model, format)
     if format.is_float:
         return _saved(model, format, lowering)
@@ -153,7 +153,7 @@ def _builder(model, format: Format, calibration, lowering, in_float, fine_sums):
 
 def _trained(model, format: Format):
     save = format.load("save")
-    return lambda height, width: save(*without_rounding(model, height, width))
+    return lambda height, width: save(*strip_fake_quantization(model, height, width))
 
 
 def _saved(model, format: Format, lowering):
@@ -284,7 +284,7 @@ def _facts(model, scale, format, degradation, in_float, architecture):
         "model": model.name,
         **({"architecture": architecture} if architecture else {}),
         "weights_sha256": weights_sha256(model),
-        "quantization_aware": trained_format(model) is not None,
+        "quantization_aware": qat_format(model) is not None,
         "scale": scale,
         "degradation": degradation,
         "format": format.name,

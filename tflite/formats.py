@@ -117,6 +117,6 @@ def format_of(metadata: dict, file: Any) -> Format:
     return FORMATS[name]
 
 
-def trained_for(bits: int) -> Format:
+def qat_format_for_bits(bits: int) -> Format:
     """Returns the format that training with activations of so many bits is for."""
     return next(f for f in FORMATS.values() if f.trained and f.bits == bits)

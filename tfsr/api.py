@@ -229,7 +229,7 @@ def convert(
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite import conversion
     from tfsr.tflite.formats import FORMATS
-    from tfsr.tflite.quantization.aware import trained_format
+    from tfsr.tflite.quantization.aware import qat_format
     from tfsr.upscaling.upscalers import KerasUpscaler
 
     if not isinstance(original, KerasUpscaler):
@@ -264,7 +264,7 @@ def convert(
         if picture and len(sizes) > 1:
             drawn = conversion.name_of_size(picture, of_size)
         reports.append(_file_report(file, original, check, drawn, target, in_float))
-    if FORMATS[format].bits and not (calibrate or trained_format(original.model)):
+    if FORMATS[format].bits and not (calibrate or qat_format(original.model)):
         reports[0]["notes"].insert(
             0,
             "warning: calibrated on scikit-image's photographs; "

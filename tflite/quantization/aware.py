@@ -11,7 +11,7 @@ from tfsr.graph.graph import Graph, inline
 from tfsr.graph.operators import SUMS, is_convolution
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D, SquareRoot
 from tfsr.layers.fake_quantized_conv import round_kernel
-from tfsr.tflite.formats import trained_for
+from tfsr.tflite.formats import qat_format_for_bits
 from tfsr.tflite.lowering.engine import built, lower
 from tfsr.tflite.quantization import activations, equalization
 
@@ -41,7 +41,7 @@ def quantization_aware(
     Raises:
         InputError: If `in_float` names something that is no sum.
     """
-    wanted = trained_for(activation_bits)
+    wanted = qat_format_for_bits(activation_bits)
     graph = activations.read_rounded(lower(model, wanted.load("rules")), in_float)
     patches = list(patches)
     if fine_sums:
@@ -103,7 +103,7 @@ def is_quantization_aware(model: keras.Model) -> bool:
     return any(isinstance(layer, FakeQuantize) for layer in model.layers)
 
 
-def trained_format(model: keras.Model) -> str | None:
+def qat_format(model: keras.Model) -> str | None:
     """Returns the format of a quantization-aware model, "int8" or "int16x8".
 
     None for any other model.
@@ -111,7 +111,7 @@ def trained_format(model: keras.Model) -> str | None:
     if not is_quantization_aware(model):
         return None
     bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
-    return trained_for(bits).name
+    return qat_format_for_bits(bits).name
 
 
 def _copy(conv, node, weights):
@@ -136,7 +136,7 @@ def _identity(conv):
     return type(conv), conv.name, *(value.tobytes() for value in values)
 
 
-def without_rounding(
+def strip_fake_quantization(
     model: keras.Model, height: int | None = None, width: int | None = None
 ) -> tuple[Graph, activations.Ranges]:
     """Returns the graph of a quantization-aware model without rounding, and its ranges.

@@ -27,7 +27,7 @@ from tfsr.tflite.quantization.activations import (
     fused_into_relu,
     min_max,
 )
-from tfsr.tflite.quantization.aware import without_rounding
+from tfsr.tflite.quantization.aware import strip_fake_quantization
 from tfsr.upscaling.upscalers import (
     KerasUpscaler,
     as_floats,
@@ -77,7 +77,7 @@ class IntegerUpscaler(KerasUpscaler):
         task: Degradation | None = None,
     ):
         super().__init__(model, scale, name=name, task=task)
-        self.graph, self.ranges = without_rounding(self.model)
+        self.graph, self.ranges = strip_fake_quantization(self.model)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         pixels = to_uint8(as_floats(lr))[None]

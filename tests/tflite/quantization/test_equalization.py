@@ -10,7 +10,7 @@ from tfsr.models import scn
 from tfsr.tflite.lowering.engine import lower, weights_of
 from tfsr.tflite.lowering.rules import FOR_INT8
 from tfsr.tflite.quantization import activations, equalization
-from tfsr.tflite.quantization.aware import quantization_aware, without_rounding
+from tfsr.tflite.quantization.aware import quantization_aware, strip_fake_quantization
 from tfsr.tflite.quantization.simulation import simulate
 
 
@@ -104,7 +104,7 @@ def test_less_is_lost(graph, scaled, patches):
 def test_a_network_is_trained_with_them(patches):
     model = scn(1, levels=2, filters=4, blocks=1, channels=1)
     aware = quantization_aware(model, patches, fine_sums=True)
-    graph, ranges = without_rounding(aware)
+    graph, ranges = strip_fake_quantization(aware)
     assert len(additions(graph)) == 1
     assert any(is_sum(node) for node in graph.nodes)
     assert {i for i, n in enumerate(graph.nodes) if is_sum(n)} <= ranges.keys()

@@ -13,7 +13,7 @@ from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FOR_INT8
 from tfsr.tflite.quantization import activations, equalization
-from tfsr.tflite.quantization.aware import quantization_aware, without_rounding
+from tfsr.tflite.quantization.aware import quantization_aware, strip_fake_quantization
 from tfsr.tflite.quantization.integers import run_integers
 
 small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
@@ -102,12 +102,12 @@ def test_ranges_that_grew_in_training_clip_all_the_same():
     for layer in aware.layers:
         if isinstance(layer, FakeQuantize) and layer.learned:
             layer.range.assign(2 * layer.range)
-    content = export.int8(*without_rounding(aware, SIDE, SIDE))
+    content = export.int8(*strip_fake_quantization(aware, SIDE, SIDE))
     interpreter = Interpreter(model_content=content)
     kinds = [op["op_name"] for op in interpreter._get_ops_details()]
     assert not {"MINIMUM", "MAXIMUM", "DEQUANTIZE"} & {*kinds}
     pixels = np.rint(smooth_images(3)[0] * 255).astype(np.uint8)[None]
-    expected = run_integers(*without_rounding(aware), pixels)
+    expected = run_integers(*strip_fake_quantization(aware), pixels)
     np.testing.assert_array_equal(run_file(content, pixels), expected)
 
 

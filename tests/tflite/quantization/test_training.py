@@ -22,7 +22,7 @@ from tfsr.tflite.quantization.activations import least_squares, min_max
 from tfsr.tflite.quantization.aware import (
     is_quantization_aware,
     quantization_aware,
-    without_rounding,
+    strip_fake_quantization,
 )
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.tflite.runtime import inspect
@@ -100,7 +100,7 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     sr = aware(images[0][None])
     # But for a value now and then that lies between two steps.
     assert np.mean(np.abs(sr - expected)) < 1e-3
-    _, bounds = without_rounding(aware)
+    _, bounds = strip_fake_quantization(aware)
     assert bounds == {i: pytest.approx(b, rel=1e-6) for i, b in ranges.items()}
 
     aware.save(tmp_path / "aware.keras")
@@ -111,7 +111,7 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     if bits == 8:
         (tmp_path / "int8.tflite").write_bytes(
             metadata.with_metadata(
-                int8(*without_rounding(loaded, 12, 16)),
+                int8(*strip_fake_quantization(loaded, 12, 16)),
                 {"scale": scales(whole)[0], "format": "int8"},
             )
         )
@@ -120,7 +120,7 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
 
 def test_four_bits_are_exported():
     aware = quantization_aware(carn_m(2, **SMALL), patches(), weight_bits=4)
-    graph, _ = without_rounding(aware)
+    graph, _ = strip_fake_quantization(aware)
     kernels = [
         n.operation.kernel for n in graph.nodes if hasattr(n.operation, "kernel")
     ]
@@ -136,7 +136,7 @@ def test_a_range_that_has_learned_to_be_nothing_is_exported():
     learned = [x for x in aware.layers if isinstance(x, FakeQuantize) and x.learned]
     learned[0].range.assign([1e-9, -1e-9])  # each bound beyond 0
     assert tuple(map(float, learned[0].bounds())) == (0, 0)
-    assert int8(*without_rounding(aware, 12, 16))
+    assert int8(*strip_fake_quantization(aware, 12, 16))
 
 
 def test_several_scales_share_what_they_shared():
@@ -348,7 +348,7 @@ def test_deviations_of_flat_fields_are_trained_on():
     aware.train_on_batch(flat, flat)
     for weight in aware.weights:
         assert np.isfinite(weight).all(), weight.path
-    graph, _ = without_rounding(aware)
+    graph, _ = strip_fake_quantization(aware)
     assert not any(isinstance(n.operation, SquareRoot) for n in graph.nodes)
 
 
