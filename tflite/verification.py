@@ -119,28 +119,30 @@ def flat_field_error(
     return errors
 
 
-def roughness(converted: TFLiteUpscaler, report: dict) -> list[str]:
-    """Returns remarks on images that a file of one size makes less of than the network.
+def tiling_notes(converted: TFLiteUpscaler, report: dict) -> list[str]:
+    """Returns notes on images that a fixed-size file can only approximate.
+
+    It takes them in tiles or pads them.
 
     Args:
         converted: The file.
         report: What `verify` returned of it.
     """
-    rough, count = report["approximated_images"], len(report["images"])
-    if not rough:
+    approximated, count = report["approximated_images"], len(report["images"])
+    if not approximated:
         return []
     height, width = converted.size
     if converted.far_seeing:
         return [
             f"{converted.name}: {sees_all(converted)}, the file {height}x{width} "
-            f"pixels: {rough} of {count} images have other sizes, and what the network "
-            "makes of them whole, the file makes of tiles; loss and shift have that in "
-            "them; convert for the size of your images."
+            f"pixels: {approximated} of {count} images have other sizes and were run "
+            "in tiles, so loss and shift include the difference that tiles make; "
+            "convert for the size of your images."
         ]
     return [
-        f"{converted.name}: {rough} of {count} images are padded to {height}x{width} "
-        "or come in tiles that overlap by less than the network sees; the loss has "
-        "that in it."
+        f"{converted.name}: {approximated} of {count} images were padded to "
+        f"{height}x{width} or run in tiles that overlap by less than the receptive "
+        "field; the loss includes that."
     ]
 
 

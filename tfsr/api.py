@@ -290,7 +290,7 @@ def _file_report(file, original, images, picture, target, in_float):
     """Returns what `convert` tells of one file, which it compiles for any `target`."""
     from tfsr.tflite.devices import delegates
     from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
-    from tfsr.tflite.verification import roughness, verify
+    from tfsr.tflite.verification import tiling_notes, verify
 
     converted = TFLiteUpscaler(file)
     report = verify(converted, original, images, picture)
@@ -299,7 +299,7 @@ def _file_report(file, original, images, picture, target, in_float):
         facts["compiled"] = str(delegates.compile(file, target))
     unasked = [] if in_float else left_in_float(converted)
     advice = [f"{file}: {line}" for line in delegates.advice(file)]
-    notes = [*unasked, *roughness(converted, report), *advice]
+    notes = [*unasked, *tiling_notes(converted, report), *advice]
     return {**facts, **report, "notes": notes}
 
 

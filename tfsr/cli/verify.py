@@ -31,7 +31,7 @@ def run(options):
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite.devices.verification import on_delegate
     from tfsr.tflite.runtime import TFLiteUpscaler
-    from tfsr.tflite.verification import roughness, verify
+    from tfsr.tflite.verification import tiling_notes, verify
     from tfsr.zoo.upscalers import load_upscaler
 
     (delegate,) = delegates_of([options.delegate])
@@ -48,7 +48,7 @@ def run(options):
     folder = BenchmarkFolder(options.images, scale, channels, degradation=task)
     if delegate.engine.run is None:
         report = verify(converted, original, folder, options.picture)
-        notes = roughness(converted, report)
+        notes = tiling_notes(converted, report)
     else:
         report = on_delegate(options.file, delegate, original, folder, options.picture)
         notes = report.pop("notes")
