@@ -3,10 +3,12 @@
 A rule is a function of one operation and its symbolic arguments. It returns the tensor
 that replaces the operation's output, or None where it does not apply. `producer` tells
 what an argument was computed from, so a rule matches a pattern backwards from its last
-operation. Operations that the new output does not need drop out of the graph. Rules do
-not see keyword arguments, so none is applied to a call with a tensor among them.
+operation. Operations that the new output does not need drop out of the graph. A rule
+that has a parameter for keyword arguments gets those of the call; others are not
+applied to calls with a tensor among them.
 """
 
+import inspect
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -47,8 +49,15 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
 
     calls = Counter(name_of(node.operation) for node in graph.nodes)
 
+    parameters = inspect.signature(rule).parameters.values()
+    takes_keywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
+
     def replaced(node, args, kwargs):
-        if not args or any(hasattr(x, "shape") for x in keras.tree.flatten(kwargs)):
+        if not args:
+            return None
+        if takes_keywords:
+            return rule(node.operation, *args, **kwargs)
+        if any(hasattr(x, "shape") for x in keras.tree.flatten(kwargs)):
             return None
         return rule(node.operation, *args)
 
