@@ -1,4 +1,4 @@
-"""Checks what a `.tflite` file holds before a runtime sees it, which checks little.
+"""Checks the content of a `.tflite` file before LiteRT, which checks little, sees it.
 
 LiteRT reads beyond buffers, divides by strides and follows indices as it finds them. So
 a graph is unpacked and checked here, and packed anew: the runtime sees only what this
@@ -22,7 +22,7 @@ MAX_COUNT = 20_000  # of tensors and of operators; tfsr's largest file has 400
 MAX_RANK = 8
 LONGEST = 2**16  # side of a map that a constant asks for
 WIDEST = 2**12  # strides, windows, paddings, repetitions
-# By type, what NumPy calls it.
+# NumPy's types, by those of the schema.
 TYPES = {
     getattr(schema.TensorType, name): np.dtype(kind)
     for name, kind in {
@@ -121,7 +121,7 @@ OPERATORS: dict[str, OperatorRule] = {
     **dict.fromkeys(BINARY, OperatorRule(TWO)),
     **dict.fromkeys(REDUCTIONS, OperatorRule(TWO, schema.ReducerOptionsT)),
 }
-# Operators of which integers need no scale.
+# Operators whose integers need no scale.
 PLAIN_INTEGERS = {
     *("CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK", "RESHAPE", "SHAPE"),
     *("SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "UNPACK"),
@@ -131,7 +131,7 @@ COUNTS = (
     *("strideW", "strideH", "dilationWFactor", "dilationHFactor"),
     *("filterWidth", "filterHeight", "blockSize", "numSplits", "num", "valuesCount"),
 )
-# By option, the least and the largest value of those that LiteRT relies on.
+# The least and the largest value of each option that LiteRT relies on.
 OPTION_BOUNDS = {
     **dict.fromkeys(COUNTS, (1, WIDEST)),
     "depthMultiplier": (0, WIDEST),
@@ -146,15 +146,15 @@ class _Fault(Exception):
 
 
 def check(content: bytes, name: Any) -> schema.ModelT:
-    """Returns the model that a `.tflite` file holds, if a runtime can be given it.
+    """Returns the model in a `.tflite` file, if it is safe to run.
 
     Args:
         content: Content of the file.
         name: What messages call the file.
 
     Raises:
-        InputError: If it is damaged, made to do harm, or has operators that networks of
-            images have not.
+        InputError: If it is damaged, harmful, or has operators that image networks do
+            not have.
     """
     if content[4:8] != b"TFL3":
         raise InputError(f"{name}: not a TFLite model, or damaged.")
@@ -178,7 +178,7 @@ def _check_counts(content):
     """Checks the lengths of lists before anything of such a length is made."""
     model = schema.Model.GetRootAs(content, 0)
     if model.SubgraphsLength() != 1:
-        raise _Fault(f"{model.SubgraphsLength()} graphs, where one is taken")
+        raise _Fault(f"{model.SubgraphsLength()} graphs instead of one")
     graph = model.Subgraphs(0)
     counts = {
         "tensors": graph.TensorsLength(),
@@ -264,9 +264,9 @@ def _is_constant(model, tensor):
 def _check_tensor(model, tensor, what):
     if tensor.type not in TYPES:
         kind = TYPE_NAMES.get(tensor.type, f"type {tensor.type}")
-        raise _Fault(f"{what} of {kind}, which is not taken")
+        raise _Fault(f"{what} of {kind}, which is not supported")
     if tensor.sparsity or tensor.variantTensors or tensor.isVariable:
-        raise _Fault(f"{what} is sparse or a variable, which is not taken")
+        raise _Fault(f"{what} is sparse or a variable, which is not supported")
     shape = _shape(tensor)
     least = 0 if len(shape) == 1 else 1  # a list of axes may be empty
     if len(shape) > MAX_RANK or min(shape, default=1) < least:
@@ -331,7 +331,7 @@ def _check_operator(model, operator, n, known):
         custom = model.operatorCodes[operator.opcodeIndex].customCode or b""
         raise _Fault(f"custom operator {custom.decode(errors='replace')[:40]!r}")
     if name not in OPERATORS:
-        raise _Fault(f"{name}, an operator that networks of images have not")
+        raise _Fault(f"{name}, an operator that image networks do not have")
     rule, what = OPERATORS[name], f"{name} (operator {n})"
     if operator.builtinOptions2Type or operator.largeCustomOptionsSize:
         raise _Fault(f"{what} has options of another operator")

@@ -1,4 +1,4 @@
-"""A Keras model to `.tflite` files: calibrated, written, verified."""
+"""Converts a Keras model to `.tflite` files: lowers, calibrates and writes it."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -60,11 +60,12 @@ def convert(
         sizes: Heights and widths of the LR input; `None` for a dynamic size.
         out: The file; for several sizes, each gets `_HxW` before the ending.
         calibration: Images whose LR patches calibrate all formats with 8-bit weights;
-            the file tells by what they are degraded.
+            their degradation goes into the metadata.
         lowering: False for the model as it is, with int8 calibrated by TensorFlow's
             converter.
-        in_float: Names of activations that int8 leaves out, as `sensitivity` has them.
-        architecture: For the file to tell; see `load_architecture`.
+        in_float: Names of activations, as in the table of `sensitivity`, that int8
+            leaves in float32.
+        architecture: Goes into the metadata; see `load_architecture`.
         fine_sums: Whether int8 computes sums by convolutions; see
             `quantization.equalization`.
 
@@ -139,7 +140,7 @@ def _sizes(model, sizes):
 def _builder(model, format: Format, calibration, lowering, in_float, fine_sums):
     """Returns a function from height and width to the bytes of a file.
 
-    The functions below do so each for one kind of format.
+    Each function below does so for one kind of format.
     """
     if qat_format(model):
         return _trained(model, format)
@@ -204,7 +205,7 @@ def _lowering(model, format: Format, lowering, in_float=()):
 
 
 def _with_fine_sums(lowered, patches):
-    """Returns the same function of graphs with sums as convolutions."""
+    """Returns `lowered` with the sums of its graphs as convolutions."""
     scales = equalization.channel_scales(
         equalization.as_convolutions(lowered()), patches
     )
@@ -220,10 +221,10 @@ def _with_fine_sums(lowered, patches):
 def output_shift(
     graph: Graph, quantized: Callable, patches: list[np.ndarray]
 ) -> np.ndarray | None:
-    """Returns by how much quantization moves the mean of the output.
+    """Returns each output filter's mean quantization error.
 
-    For each filter of the last convolution, so that its bias can take it off. None if
-    it cannot, as the output is not that convolution's, moved, added to and clipped.
+    The bias of the last convolution can take it off. None if output values do not map
+    to single filters of that convolution.
 
     Args:
         graph: The float graph.
@@ -248,9 +249,9 @@ def output_shift(
 
 
 def _filter_of_each_value(graph, sides):
-    """Returns which filter of the last convolution gives each value of the output.
+    """Returns the index of the filter behind each output value.
 
-    None if a value is of several, or of one that something else follows.
+    None where several filters contribute.
     """
     last = last_convolution(graph)
     if last is None:

@@ -1,7 +1,7 @@
 """The formats of `.tflite` files: an entry of `FORMATS` is all that one needs.
 
-What runs a file reads the table too, and needs neither TensorFlow nor Keras for it. So
-the table names functions, as `module:function` within `tfsr.tflite`; `load` imports
+The runtime and the command line read the table too, without TensorFlow or Keras. So the
+table names functions, as `module:function` within `tfsr.tflite`; `load` imports
 them.
 """
 
@@ -33,8 +33,8 @@ class Format:
         itemsize: Bytes that a run takes for an activation.
         in_float: Whether single activations can stay in float32.
         trained: Whether quantization-aware training is for this format.
-        upscaler: Runs a network that is trained for it as a file would; None where the
-            network itself does.
+        upscaler: Class that runs a quantization-aware network exactly as its file
+            would; None where running the network itself does that.
     """
 
     name: str
@@ -118,5 +118,5 @@ def format_of(metadata: dict, file: Any) -> Format:
 
 
 def qat_format_for_bits(bits: int) -> Format:
-    """Returns the format that training with activations of so many bits is for."""
+    """Returns the format that networks with activations of `bits` bits train for."""
     return next(f for f in FORMATS.values() if f.trained and f.bits == bits)

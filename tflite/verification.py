@@ -46,8 +46,8 @@ def verify(
         the function of that name returns it; `gray_spread`, what
         `tfsr.scoring.grayness` returns of the converted model; `worst_image`, the name
         of the image with the largest loss; `images`, for each image its `name`,
-        `lr_size` and figures; `approximated_images`, how many of them a file of one
-        size takes in tiles or padded, so that it gives less than the network would.
+        `lr_size` and figures; `approximated_images`, how many of them a file of fixed
+        size runs padded or in tiles that only approximate the network.
         Also `folder`, `scale` and `degradation`.
     """
     images, bias = [], []
@@ -94,7 +94,7 @@ def verify(
 def flat_field_error(
     converted: Upscaler, original: Upscaler, field: tuple[int, int] = FIELD
 ) -> dict[str, int]:
-    """Returns how far a saturated colour comes out from where the original has it.
+    """Returns how far saturated colours deviate from those of the original.
 
     Args:
         converted: The converted model.
@@ -107,7 +107,7 @@ def flat_field_error(
     """
     errors = {}
     thirds = [side * converted.scale // 3 for side in field]
-    # Zeros beyond the border reach less far than this.
+    # The zeros that convolutions read beyond the border do not reach the middle third.
     middle = tuple(slice(third, 2 * third) for third in thirds)
     for name, color in CORNERS.get(converted.channels, {}).items():
         image = flat_field(color, *field)

@@ -4,8 +4,8 @@ LiteRT.js runs a model only at the size in its file. So the page writes the size
 needs into its copy of the file, at the places in `shapes`. The runtime computes all
 other shapes from there, as it does on the desktop when an input is resized. Thus a
 small photograph needs no padding, and the result is the same as on the desktop. A file
-that computes sizes itself, as those of its padding, is put there as one of its tile's
-size, which leaves the padding to the page.
+that computes sizes at run time, such as those of its padding, is fixed to its tile
+size; the page pads instead.
 """
 
 import shutil
@@ -85,7 +85,8 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
 def put(file: Path, target: Path) -> dict:
     """Writes a model for a page; returns its facts, as `tiling` has them.
 
-    One that computes sizes becomes one of its tile's size: no GPU takes it otherwise.
+    A file that computes sizes at run time is fixed to its tile size, because GPUs
+    refuse it otherwise.
 
     Raises:
         InputError: As `tiling` does.

@@ -28,12 +28,12 @@ SECONDS = 120.0  # for an engine to take a file, or to run one image
 
 @dataclass(frozen=True)
 class Advice:
-    """What is bad for some delegates, and what would be better.
+    """A warning about files for some delegates, with advice.
 
     Attributes:
         against: The delegates, keys of `ENGINES`.
-        applies: Whether a file with this metadata has it.
-        text: Ends the line that names them.
+        applies: Tells whether the warning is for a file with this metadata.
+        text: Ends the line that names the delegates.
     """
 
     against: tuple[str, ...]
@@ -178,8 +178,8 @@ def coverage(file: str | Path, delegate: Delegate) -> dict:
     Returns:
         `taken`, "whole", "parts", "refused" or "unavailable"; `parts`, how many;
         `refused_operators`, their names; `reason`, one line, the engine's own where it
-        refuses; `device`, what runs it, and `software`, whether that only stands for
-        the real one, if known; `advice`, lines on what would be better.
+        refuses; `device`, what runs it, and `software`, whether that is a software
+        driver or an emulator, if known; `advice`, as the function of that name returns.
     """
     metadata = metadata_of(file)
     engine = delegate.engine
@@ -193,7 +193,7 @@ def coverage(file: str | Path, delegate: Delegate) -> dict:
         "advice": [],
     }
     if compiled := metadata.get("compiled"):
-        reason = f"compiled already, for {compiled}; ask of the plain file"
+        reason = f"compiled already, for {compiled}; ask about the plain file"
         return {**found, "taken": "unavailable", "reason": reason}
     found["advice"] = advice(file, [delegate])
     if missing := delegate.missing():
@@ -210,11 +210,11 @@ def coverage(file: str | Path, delegate: Delegate) -> dict:
 
 
 def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> list[str]:
-    """Returns lines on what is bad in a file, and for which delegates.
+    """Returns warnings about a file, each in one line with the delegates it is for.
 
     Args:
         file: A `.tflite` file of ours.
-        delegates: Those to think of; all by default.
+        delegates: Delegates to warn about; all by default.
     """
     metadata = metadata_of(file)
     asked = [*ENGINES] if delegates is None else [d.name for d in delegates]
@@ -228,8 +228,8 @@ def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> lis
         for wrong in MISCOMPILES:
             if wrong.delegate in names and wrong.matches(use):
                 line = (
-                    f"{names[wrong.delegate]} computes wrongly what is in it: "
-                    f"{wrong.what}; {wrong.remedy}."
+                    f"{names[wrong.delegate]} computes wrongly {wrong.what}; "
+                    f"{wrong.remedy}."
                 )
                 lines += [] if line in lines else [line]
     return lines

@@ -1,4 +1,4 @@
-"""What a file loses where it runs: on a GPU or an NPU instead of this CPU."""
+"""Measures the loss of a file on a GPU or an NPU instead of this CPU."""
 
 import math
 import tempfile
@@ -19,7 +19,7 @@ from tfsr.tflite.verification import verify
 from tfsr.upscaling.tiling import align
 from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
 
-SMALL = (32, 48)  # LR pixels: of files of open size
+SMALL = (32, 48)  # LR pixels: size at which files of open size run
 
 
 def on_delegate(
@@ -29,10 +29,10 @@ def on_delegate(
     folder: BenchmarkFolder,
     picture: str | Path | None = None,
 ) -> dict:
-    """Returns what `verify` does, of a file that a delegate runs.
+    """Returns the report of `verify` for a file that a delegate runs.
 
-    Images are cut to their middle, of the file's size: engines in software are slow. A
-    file of open size runs as one of `SMALL`.
+    Images are cropped to the file's size, because software engines are slow. A file of
+    open size runs at the size `SMALL`.
 
     Args:
         file: A `.tflite` file of ours.
@@ -58,7 +58,7 @@ def on_delegate(
 def small_copy(
     file: str | Path, folder: str | Path, size: tuple[int, int] | None = None
 ) -> Path:
-    """Returns a copy of a file of open size, as one of a fixed size.
+    """Returns a copy of a file of open size with a fixed size.
 
     Args:
         file: A `.tflite` file of ours.

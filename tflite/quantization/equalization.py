@@ -1,4 +1,4 @@
-"""Sums that 8 bits round finely: one 1x1 convolution in place of a chain of additions.
+"""Merges chains of additions and equalizes channels, so that 8 bits round sums finely.
 
 TFLite rounds every addition to the step of its result. So a network that adds to the
 same map in every block, as SCN does, rounds it again and again, and quiet channels by
@@ -8,7 +8,7 @@ the step of the loud ones. Two exact rewrites help, in this order:
   convolution. Its accumulator has 32 bits, so a sum of any length is rounded once.
 - Between convolutions a channel may have any scale, k * x = (k / d) * (d x). So each
   channel is scaled to the same magnitude and has all 256 steps. Additions prevent that,
-  as they want one scale of all their terms and of their sum.
+  because all their terms and their sum must have one scale.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ QUIETEST = 1 / 64  # of the map's largest magnitude: no channel counts as less
 def as_convolutions(graph: Graph) -> Graph:
     """Returns `graph` with its sums as convolutions, where channels may be scaled.
 
-    Sums of pixels, and others that something else than convolutions read, stay.
+    Sums of pixels stay, and so do sums that anything but convolutions reads.
 
     Args:
         graph: A lowered graph.
@@ -130,17 +130,18 @@ def _merged(graph, sums):
 
 
 class ScaleGroups:
-    """Which channels of a graph's maps must have one scale, and which have to stay.
+    """Groups the channels of a graph's maps that must have the same scale.
 
-    Channels are numbered; those with the same `root` have one scale. Layers that are
-    called several times, or of which lowering made copies, have it for all calls.
+    Channels are numbered; those with the same `root` form a group. The channels of the
+    group 0 must keep their scale. All calls of a layer, and of the copies that lowering
+    makes of it, have the same scales.
 
     Args:
         graph: A lowered graph.
     """
 
     def __init__(self, graph: Graph):
-        self._parent: list[int] = [0]  # 0 stands for all that have to stay
+        self._parent: list[int] = [0]  # 0 is the group that keeps its scale
         self._numbers: dict[int, np.ndarray] = {}  # by the id of a tensor
         self._calls: dict[tuple, tuple] = {}
         for x in graph.inputs:
@@ -151,11 +152,11 @@ class ScaleGroups:
             self._join(self._numbers[id(x)], 0)
 
     def roots(self, x: keras.KerasTensor) -> np.ndarray:
-        """Returns a number for each channel of `x`, the same for those of one scale."""
+        """Returns the number of the group of each channel of `x`."""
         return np.array([self._root(n) for n in self._numbers[id(x)]])
 
     def is_fixed(self, x: keras.KerasTensor) -> bool:
-        """Returns whether some channel of `x` has to stay as it is."""
+        """Returns whether some channel of `x` must keep its scale."""
         return not self.roots(x).all()
 
     def _add(self, node):
@@ -207,7 +208,7 @@ class ScaleGroups:
 
 
 def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> ChannelScales:
-    """Returns the factors that give channels the same magnitude, where they may vary.
+    """Returns the factors that give channels the same magnitude, where they are free.
 
     Args:
         graph: The graph to export, of open size.

@@ -27,7 +27,7 @@ def simulate(
         ranges: What `activations.ranges` returned for it.
         bits: 8 for asymmetric activations as in int8, 16 for symmetric ones as in
             int16x8.
-        kernels: Whether to round a convolution's weights; by default all are.
+        kernels: Tells whether to round a convolution's weights; by default all are.
     """
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     round_activation = {8: to_8_bit, 16: to_16_bit}[bits]

@@ -364,7 +364,7 @@ def test_what_has_no_times(run, engine, files, delegate):
     engine()
     code, _, err = run("benchmark", files[0], "--delegate", delegate)
     assert code == 2
-    assert f"{delegate}: times here would say nothing of it." in err
+    assert f"{delegate}: times on this machine say nothing about it." in err
 
 
 def test_a_compiled_file_has_our_metadata(engine, files, tmp_path):
@@ -377,7 +377,7 @@ def test_a_compiled_file_has_our_metadata(engine, files, tmp_path):
     assert made.parent == tmp_path
     assert made.read_bytes().endswith(b"bytecode")
     assert metadata.read(made) == {**metadata.read(file), "compiled": "fake"}
-    with pytest.raises(InputError, match=r"is compiled for fake, which alone runs it"):
+    with pytest.raises(InputError, match=r"is compiled for fake; nothing else"):
         TFLiteUpscaler(made)
 
 
@@ -388,7 +388,7 @@ def test_a_compiled_file_is_inspected(run, engine, files, tmp_path):
     assert (code, err) == (0, "")
     assert "compiled: fake\n" in out
     for name in ("cpu", "fake"):
-        assert f"{name}: unavailable: compiled already, for fake; ask of the" in out
+        assert f"{name}: unavailable: compiled already, for fake; ask about" in out
 
 
 def test_nothing_is_compiled_for_the_gpu(files):
