@@ -155,14 +155,13 @@ def _with_ranges(graph: Graph, ranges: Ranges):
     Input and output have the range [0, 1]. So their uint8 values are the pixels, and
     clipping is free.
     """
-    positions = {id(node): i for i, node in enumerate(graph.nodes)}
     ranged = clipped_by_range(graph)
 
     def fake_quantize(x, low, high):
         return tf.quantization.fake_quant_with_min_max_args(x, low, high)
 
     def call(node, *args, **kwargs):
-        position = positions[id(node)]
+        position = graph.position[id(node)]
         if position in ranged and position in ranges:
             outputs = args[0]
         else:

@@ -84,8 +84,7 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
     graph.run(graph.inputs, look)
     if not fits:  # most rules: a copy of each layer call costs more than a look
         return graph
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
-    return Graph(inputs, graph.run(inputs, call))
+    return graph.map(call)
 
 
 def read_once(x: keras.KerasTensor) -> bool:

@@ -59,7 +59,6 @@ def quantization_aware(
                 "float while training for 8 bits."
             )
         del ranges[i]
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
     layers = {}  # one for each convolution and each range that several share
 
     def call(node, *args, **kwargs):
@@ -80,7 +79,7 @@ def quantization_aware(
                 layers[key] = type(operation).from_config(config)
             operation = layers[key]
         outputs = operation(*args, **kwargs)
-        bounds = ranges.get(position[id(node)])
+        bounds = ranges.get(graph.position[id(node)])
         if bounds is None:
             return outputs
         key = id(bounds)
@@ -162,8 +161,7 @@ def strip_fake_quantization(
         return operation(*args, **kwargs)
 
     rounded = inline(model, height, width)
-    inputs = [keras.Input(batch_shape=x.shape) for x in rounded.inputs]
-    graph = Graph(inputs, rounded.run(inputs, call))
+    graph = rounded.map(call)
     ranges = {
         i: bounds[id(x)]
         for i, node in enumerate(graph.nodes)

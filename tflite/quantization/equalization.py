@@ -102,12 +102,11 @@ def _is_addition(node):
 
 def _merged(graph, sums):
     """Returns `graph` with `sums` as convolutions, and their nodes by old positions."""
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
     values: dict[int, Any] = {}
     made = {}
 
     def call(node, *args, **kwargs):
-        i = position[id(node)]
+        i = graph.position[id(node)]
         if i not in sums:
             outputs = node.operation(*args, **kwargs)
         else:
@@ -251,10 +250,9 @@ def rescaled(graph: Graph, scales: ChannelScales) -> Graph:
         graph: The graph of `scales`, of any size.
         scales: What `channel_scales` returned for it.
     """
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
 
     def call(node, *args, **kwargs):
-        before, after = scales.get(position[id(node)], (np.ones(1), np.ones(1)))
+        before, after = scales.get(graph.position[id(node)], (np.ones(1), np.ones(1)))
         if (before == 1).all() and (after == 1).all():
             return node.operation(*args, **kwargs)
         conv = node.operation
@@ -263,5 +261,4 @@ def rescaled(graph: Graph, scales: ChannelScales) -> Graph:
         kernel = kernel * by_output(conv, kernel, after)
         return with_weights(conv, kernel, bias * after)(*args, **kwargs)
 
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
-    return Graph(inputs, graph.run(inputs, call))
+    return graph.map(call)

@@ -134,7 +134,6 @@ def _kernels(graph: Graph) -> Iterator[Trial]:
 def _run(graph: Graph, pair: Pair, trials: list[Trial], progress) -> Iterator:
     """Yields HR, the float model's SR, and each trial's SR, in [0, 255]."""
     lr = keras.ops.convert_to_tensor(from_uint8(pair.lr)[None])
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
     exact = []  # what each node computes
 
     def keep(node, *args, **kwargs):
@@ -145,7 +144,7 @@ def _run(graph: Graph, pair: Pair, trials: list[Trial], progress) -> Iterator:
         call = simulate(graph, trial.ranges, kernels=trial.kernels)
 
         def resume(node, *args, **kwargs):
-            i = position[id(node)]
+            i = graph.position[id(node)]
             return exact[i] if i < trial.first else call(node, *args, **kwargs)
 
         return _pixels(graph.run([lr], resume))

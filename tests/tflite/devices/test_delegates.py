@@ -348,7 +348,7 @@ def test_times_of_a_driver_in_software_want_a_flag(here, run, engine, files):
     engine(coverage=lambda *_: of_software, measure=gpu.measure)
     code, _, err = run("benchmark", files[0], "--delegate", "fake")
     assert code == 2
-    assert "fake: Slow is a driver in software, whose times say nothing" in err
+    assert "fake: Slow is a software driver; its times say nothing" in err
     here("gpu")
     command = ("benchmark", files[0], "--delegate", "gpu", "--software-driver")
     code, out, err = run(*command, "--runs", "2", "--json")
