@@ -39,7 +39,7 @@ class Format:
 
     name: str
     save: str
-    rules: str = "lowering.rules:EXACT"
+    rules: str = "lowering.rules:FLOAT_RULES"
     bits: int | None = None
     ranges: str | None = None
     smallest_kernel: int | None = None
@@ -78,7 +78,7 @@ _TABLE = (
     Format(
         "int8",
         save="export:int8",
-        rules="lowering.rules:FOR_INT8",
+        rules="lowering.rules:INT8_RULES",
         bits=8,
         ranges="quantization.activations:least_squares",
         smallest_kernel=0,

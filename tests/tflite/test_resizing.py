@@ -6,7 +6,7 @@ from tfsr.models import ffdnet, scn, sesr
 from tfsr.tflite import export, metadata
 from tfsr.tflite.devices.delegates import operator_uses
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT
+from tfsr.tflite.lowering.rules import FLOAT_RULES
 from tfsr.tflite.resizing import at_size
 from tfsr.tflite.runtime import TFLiteUpscaler, inspect
 
@@ -25,7 +25,7 @@ def test_the_same_network_of_one_size(tmp_path, build, size):
     keras.utils.set_random_seed(0)
     network = build()
     facts = {"scale": 1 if network.name == "ffdnet" else 2, "format": "float32"}
-    content = export.float32(lower(network, EXACT))
+    content = export.float32(lower(network, FLOAT_RULES))
     files = {None: tmp_path / "open.tflite", size: tmp_path / "fixed.tflite"}
     for side, file in files.items():
         of_size = content if side is None else at_size(content, *side)

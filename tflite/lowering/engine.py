@@ -30,7 +30,7 @@ def lower(
 
     Args:
         model: A model of one input, such as `single_scale` returns.
-        rules: `EXACT` or `FOR_INT8` of `rules.py`.
+        rules: `FLOAT_RULES` or `INT8_RULES` of `rules.py`.
         height: Height of the input, or `None` to leave it open.
         width: Width of the input, or `None` to leave it open.
     """

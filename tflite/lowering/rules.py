@@ -11,6 +11,7 @@ from tfsr.tflite.lowering.affine import (
     affine_before_shuffle,
     factor_before_moves,
 )
+from tfsr.tflite.lowering.canonicalize import CANONICAL, hard_silu_as_gate
 from tfsr.tflite.lowering.convolutions import (
     pointwise_after_convolution,
     pointwise_before_convolution,
@@ -38,7 +39,6 @@ from tfsr.tflite.lowering.own_layers import (
     fold_weighted_average,
     resize_as_enlarge,
 )
-from tfsr.tflite.lowering.plain import PLAIN, hard_silu_as_gate
 from tfsr.tflite.lowering.pooling import (
     pool_as_convolution,
     pool_as_dense_convolution,
@@ -78,9 +78,9 @@ _RULES = (
     concatenate_onto,
     split_as_slices,  # after those that look for splits
 )
-EXACT = (*PLAIN, *_RULES)
-FOR_INT8 = (
-    *PLAIN,
+FLOAT_RULES = (*CANONICAL, *_RULES)
+INT8_RULES = (
+    *CANONICAL,
     hard_silu_as_gate,
     shift_of_input,  # makes what `center_input` looks for
     affine_before_convolution,

@@ -14,7 +14,7 @@ from tfsr.graph.graph import Graph
 from tfsr.metrics import luma
 from tfsr.models import single_scale
 from tfsr.tflite.lowering.engine import lower, name_of
-from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8
@@ -69,7 +69,7 @@ def measure_sensitivity(
         this range. Also `folder`, `scale`, `degradation` and `images`, their number.
     """
     model = single_scale(model, scale)
-    graph, step = lower(model, FOR_INT8), alignment(model)
+    graph, step = lower(model, INT8_RULES), alignment(model)
     ranges = activations.ranges(graph, activations.observe(graph, patches))
     ranges = {i: b for i, b in ranges.items() if not activations.is_of_pixels(b)}
     trials = [

@@ -15,7 +15,7 @@ from tfsr.tflite.devices import delegates, gpu, verification
 from tfsr.tflite.devices.delegates import Delegate, advice, coverage
 from tfsr.tflite.devices.engines import ENGINES, Engine
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT
+from tfsr.tflite.lowering.rules import FLOAT_RULES
 from tfsr.tflite.resizing import at_size
 from tfsr.tflite.runtime import TFLiteUpscaler
 
@@ -46,7 +46,7 @@ def files(network, tmp_path_factory):
     facts: dict = {"scale": 2, "format": "float32"}
     fixed, of_open_size = folder / "fixed.tflite", folder / "open.tflite"
     for size, file in ((SIZE, fixed), (None, of_open_size)):
-        content = export.float32(lower(network, EXACT, *(size or ())))
+        content = export.float32(lower(network, FLOAT_RULES, *(size or ())))
         facts["size"] = size and list(size)
         file.write_bytes(metadata.with_metadata(content, facts))
     return fixed, of_open_size
@@ -272,10 +272,10 @@ def test_what_pads_and_crops_is_taken_whole(here, tmp_path, name):
     from tfsr.models import ffdnet
 
     network = ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8)
-    of_open_size = export.float32(lower(network, EXACT))
+    of_open_size = export.float32(lower(network, FLOAT_RULES))
     facts = {"scale": 1, "format": "float32", "size": [15, 21]}
     for content in (
-        export.float32(lower(network, EXACT, 15, 21)),
+        export.float32(lower(network, FLOAT_RULES, 15, 21)),
         at_size(of_open_size, 15, 21),
     ):
         file = tmp_path / "file.tflite"

@@ -43,8 +43,8 @@ def test_the_pooling_of_few_channels(
 ):
     """As a depthwise convolution it is -128 everywhere, as up to commit bf24593."""
     if not mended:
-        kept = [r for r in rules.FOR_INT8 if r != rules.pool_as_dense_convolution]
-        monkeypatch.setattr(rules, "FOR_INT8", tuple(kept))
+        kept = [r for r in rules.INT8_RULES if r != rules.pool_as_dense_convolution]
+        monkeypatch.setattr(rules, "INT8_RULES", tuple(kept))
     file = convert()["file"]
     assert coverage(file, delegates.Delegate(NPU))["taken"] == "whole"
     command = ("verify", file, "--against", keras_file, "--images", photographs)

@@ -8,7 +8,7 @@ from tfsr.graph.operators import SUMS, is_convolution
 from tfsr.layers import GroupedConv2D
 from tfsr.models import scn
 from tfsr.tflite.lowering.engine import lower, weights_of
-from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization import activations, equalization
 from tfsr.tflite.quantization.aware import quantization_aware, strip_fake_quantization
 from tfsr.tflite.quantization.simulation import simulate
@@ -25,7 +25,7 @@ def graph():
     """A lowered SCN of two levels."""
     keras.utils.set_random_seed(0)
     model = scn(1, levels=2, filters=4, blocks=2, channels=1, gains="authors")
-    return lower(model, FOR_INT8)
+    return lower(model, INT8_RULES)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_network_is_trained_with_them(patches):
 
 def lowered(body):
     x = keras.Input((None, None, 3))
-    return lower(keras.Model(x, body(x)), FOR_INT8)
+    return lower(keras.Model(x, body(x)), INT8_RULES)
 
 
 def conv(filters=3):

@@ -11,7 +11,7 @@ from tfsr.layers import FakeQuantize, GroupedConv2D
 from tfsr.models import scales, single_scale
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization import activations, equalization
 from tfsr.tflite.quantization.aware import quantization_aware, strip_fake_quantization
 from tfsr.tflite.quantization.integers import run_integers
@@ -68,7 +68,7 @@ def both(model, in_float=(), fine_sums=False):
     images = smooth_images(model.input.shape[-1])
 
     def lowered(*size):
-        graph = activations.read_rounded(lower(model, FOR_INT8, *size), in_float)
+        graph = activations.read_rounded(lower(model, INT8_RULES, *size), in_float)
         return equalization.as_convolutions(graph) if fine_sums else graph
 
     graph = lowered()

@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tfsr.errors import InputError
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.integers import run_integers
 from tfsr.tflite.runtime import TFLiteUpscaler, in_float, left_in_float
@@ -38,9 +38,9 @@ IN_FLOAT = {
 def compared(model):
     """Returns whether the file computes in float, and how far simulation is from it."""
     images = script["patches"]()
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     ranges = activations.ranges(graph, activations.observe(graph, images))
-    content = export.int8(lower(model, FOR_INT8, SIDE, SIDE), ranges)
+    content = export.int8(lower(model, INT8_RULES, SIDE, SIDE), ranges)
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     pixels = to_uint8(images[0])[None]

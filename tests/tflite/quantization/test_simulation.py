@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfsr.models import carn_m
 from tfsr.tflite import export, metadata
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.simulation import simulate, to_8_bit, to_16_bit
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -33,8 +33,8 @@ def test_16_bit_is_symmetric():
 @pytest.mark.parametrize(
     ("bits", "save", "rules", "choose", "between"),
     [
-        (8, export.int8, FOR_INT8, activations.least_squares, 55),
-        (16, export.int16x8, EXACT, activations.min_max, 80),
+        (8, export.int8, INT8_RULES, activations.least_squares, 55),
+        (16, export.int16x8, FLOAT_RULES, activations.min_max, 80),
     ],
 )
 def test_the_exported_model_computes_what_is_simulated(

@@ -16,7 +16,7 @@ from tfsr.models import MODELS, carn_m, cmsc, scales, scn, single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.export import int8
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.activations import least_squares, min_max
 from tfsr.tflite.quantization.aware import (
@@ -90,7 +90,7 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     whole = small(name, **OTHERWISE.get(name, {}))
     model = single_scale(whole, scales(whole)[0])
     images = patches(model.input.shape[-1])
-    rules, choose = (FOR_INT8, least_squares) if bits == 8 else (EXACT, min_max)
+    rules, choose = (INT8_RULES, least_squares) if bits == 8 else (FLOAT_RULES, min_max)
     graph = lower(model, rules)
     samples = activations.observe(graph, images)
     ranges = activations.ranges(graph, samples, choose, bits)

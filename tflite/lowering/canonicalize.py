@@ -1,4 +1,4 @@
-"""Rules that write Keras' own layers as the few that the other rules know.
+"""Canonicalization: rules that write Keras' layers as the few that other rules know.
 
 After them a convolution is linear, and a `GroupedConv2D` if it has stride 1, no
 dilation and "same" padding; activations, sums and gates are operations of their own. So
@@ -411,7 +411,7 @@ def _has_a_stranger_s_activation(operation):
     return hasattr(operation, "activation") and operator_of(operation) is UNKNOWN
 
 
-PLAIN = (
+CANONICAL = (
     activation_apart,
     layer_as_operations,
     bounds_as_clip,
