@@ -113,7 +113,7 @@ def layer_as_operations(operation: keras.Operation, *args) -> keras.KerasTensor 
     mean((x - mean(x))^2); dropout and noise are nothing after training.
     """
     write = AS_OPERATIONS.get(type(operation))
-    if write is None or len(args) > 1 or _has_a_stranger_s_activation(operation):
+    if write is None or len(args) > 1 or _has_foreign_activation(operation):
         return None
     return write(operation, *args)
 
@@ -150,7 +150,7 @@ def activation_apart(operation: keras.Operation, *args) -> keras.KerasTensor | N
     """a(k * x + b) is a convolution, and an activation a of it."""
     if type(operation) not in CONVOLUTIONS or is_linear(operation):
         return None
-    if _has_a_stranger_s_activation(operation):
+    if _has_foreign_activation(operation):
         return None
     config = {**operation.get_config(), "activation": None, "name": name_of(operation)}
     layer = type(operation).from_config(config)
@@ -406,7 +406,7 @@ def hard_silu_as_gate(operation: keras.Operation, *args) -> keras.KerasTensor | 
     return x * _hard_sigmoid(x)
 
 
-def _has_a_stranger_s_activation(operation):
+def _has_foreign_activation(operation):
     """Returns whether an activation is not Keras' own, so it may do anything."""
     return hasattr(operation, "activation") and operator_of(operation) is UNKNOWN
 
