@@ -15,8 +15,8 @@ from tfsr.files import write_bytes
 from tfsr.graph.footprint import (
     alignment,
     far_seeing,
+    kernel_taps,
     receptive_radius,
-    taps,
     working_values,
 )
 from tfsr.graph.graph import Graph, run_node
@@ -296,5 +296,5 @@ def _facts(model, scale, format, degradation, in_float, architecture):
         "one_size": None not in model.input.shape[1:3],
         "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.
-        "working_bytes": working_values(model) * itemsize + taps(model) * 8,
+        "working_bytes": working_values(model) * itemsize + kernel_taps(model) * 8,
     }

@@ -93,7 +93,7 @@ def working_values(model: keras.Model) -> int:
     return -(-peak // _pixels(graph))
 
 
-def taps(model: keras.Model) -> int:
+def kernel_taps(model: keras.Model) -> int:
     """Returns the kernel taps per LR pixel, summed over all convolutions but 1x1 ones.
 
     A tap is one position of a kernel, such as 9 of a 3x3 kernel for each output pixel.
