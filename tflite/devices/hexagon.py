@@ -61,7 +61,7 @@ def coverage(file: str | Path, soc: str, seconds: float) -> dict:
 
 
 def compile(file: str | Path, soc: str, out: str | Path, seconds: float) -> None:
-    """Writes a file compiled for a processor; what is not taken stays as it is.
+    """Writes a file compiled for a processor; operators it does not take stay as is.
 
     Args:
         file: The `.tflite` file.
@@ -177,7 +177,7 @@ def _value_info(tensor):
 
 
 def _operators(content):
-    """Returns the operators that were left out, how many of each, and the parts."""
+    """Returns the number of operators left out, by kind, and the number of parts."""
     from tfsr.tflite.flatbuffer import kind_of, unpack
 
     model = unpack(content)
@@ -202,21 +202,21 @@ def _apply(routine, file, soc, out, seconds):
         except children.ChildError as error:
             raise _with_reason(error, str(file)) from None
     folder = Path(out).parent
-    if shutil.disk_usage(folder).free < LEAST_FREE:  # it would not say so
+    if shutil.disk_usage(folder).free < LEAST_FREE:  # the compiler does not report that
         raise children.ChildError(str(file), f"no space left in {folder}", log)
     return log
 
 
 def _with_reason(error, name):
     """Returns the error with the compiler's own reason, if its log has one."""
-    # What it says after that follows from it.
+    # The errors after the first one follow from it.
     said = FAILURE.search(error.log)
     return children.ChildError(name, said[1], error.log) if said else error
 
 
 @contextmanager
 def _libraries() -> Iterator[str]:
-    """Yields where the compiler finds Qualcomm's libraries."""
+    """Yields the library path by which the compiler finds Qualcomm's libraries."""
     folder = _folder_of("onnxruntime_qnn")
     with tempfile.TemporaryDirectory() as links:
         # LiteRT asks for a library that the wheel lacks, and needs nothing of it.

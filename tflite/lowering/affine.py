@@ -114,7 +114,7 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
     """a x + s = k * x + s for a depthwise 1x1 convolution k of a.
 
     In 8 bits it rounds once, and each channel has a step of its own. A product with one
-    positive number stays, and a shift of the input, for which `center_input` sees.
+    positive number stays, and so does a shift of the input, which `center_input` moves.
     """
     found = affine_in(operation, args)
     if found is None:
@@ -131,7 +131,7 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
 
 
 def _affine_alone(operation, args):
-    """Returns what makes y for a y + s alone, its input, a and s; else None."""
+    """Returns y's producer, its input, a and s if only a y + s reads y; else None."""
     found = affine_in(operation, args)
     if found is None or not read_once(found[0]):
         return None

@@ -110,7 +110,7 @@ def layer_as_operations(operation: keras.Operation, *args) -> keras.KerasTensor 
     """A layer without weights, called with its input alone, is as in `AS_OPERATIONS`.
 
     silu(x) = x sigmoid(x), hard_sigmoid(x) = clip(x / 6 + 1/2, 0, 1), and var(x) =
-    mean((x - mean(x))^2); dropout and noise are nothing after training.
+    mean((x - mean(x))^2); dropout and noise do nothing after training.
     """
     write = AS_OPERATIONS.get(type(operation))
     if write is None or len(args) > 1 or _has_foreign_activation(operation):
@@ -350,7 +350,7 @@ def row_as_map(operation: keras.Operation, *args) -> keras.KerasTensor | None:
 def convolution_as_grouped(
     operation: keras.Operation, *args
 ) -> keras.KerasTensor | None:
-    """k * x + b of stride 1 and "same" padding is a `GroupedConv2D`, and Dense one too.
+    """k * x + b of stride 1 and "same" padding is a `GroupedConv2D`, as is `Dense`.
 
     Without a bias, b = 0.
     """
@@ -377,8 +377,8 @@ def convolution_as_grouped(
     return conv(*args)
 
 
-# Of Keras' activations, those that fail on symbolic tensors or, as relu, are of another
-# class there.
+# Keras activations that fail on symbolic tensors or, as relu does, give an operation of
+# another class there.
 SYMBOLIC: dict[Callable, Callable] = {
     keras.activations.relu: ops.relu,
     keras.activations.hard_silu: ops.hard_silu,

@@ -93,8 +93,10 @@ def read_once(x: keras.KerasTensor) -> bool:
 
 
 def is_shared(x: keras.KerasTensor, operation: keras.Operation) -> bool:
-    """Returns whether `operation`, which reads `x`, or what computed `x` is called more
-    than once, as levels do that share weights."""
+    """Returns whether `operation` or the producer of `x` is called more than once.
+
+    `operation` reads `x`. Levels that share weights call a layer several times.
+    """
     of_both = (operation, producer(x)[0])
     return any(x._tfsr_calls[name_of(operation)] > 1 for operation in of_both)
 
@@ -116,7 +118,7 @@ def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
 def last_convolution(graph: Graph) -> keras.layers.Layer | None:
     """Returns the last convolution, dense or transposed; None if there is none.
 
-    Those without a bias that could be corrected, and copies, do not count.
+    Convolutions without a bias, which cannot be corrected, and copies do not count.
     """
     dense = GroupedConv2D | keras.layers.Conv2D | keras.layers.Conv2DTranspose
     for operation in reversed([node.operation for node in graph.nodes]):
@@ -157,8 +159,8 @@ def convolution(
 def name_of(operation: keras.Operation) -> str:
     """Returns a layer's name after those of the layers around it: `block_0.conv_1`.
 
-    Rules give it to the layers that replace this one. What has no weights has no path,
-    so its name is its class's.
+    Rules give it to the layers that replace this one. An operation without weights has
+    no path, so its name is that of its class.
     """
     path = getattr(operation, "path", None)
     return (path or type(operation).__name__).replace("/", ".")
@@ -200,7 +202,8 @@ def with_weights(
 ) -> keras.layers.Layer:
     """Returns a copy of a built convolution `conv` with other weights.
 
-    A `GroupedConv2D` without a bias gets none of zeros, which training would move.
+    If `bias` is 0, a `GroupedConv2D` without a bias gets none, because training would
+    change it.
     """
     if isinstance(conv, GroupedConv2D):
         keeps_zeros = conv.bias is None and not np.any(bias)

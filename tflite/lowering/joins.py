@@ -66,9 +66,9 @@ def concatenate_onto(operation: keras.Operation, *args) -> keras.KerasTensor | N
 
 
 def _joined(parts):
-    """Returns the concatenation of `parts` that the graph has, or None.
+    """Returns the graph's concatenation of `parts`, or None if it has none.
 
-    It may consist of concatenations of two, from the first part on.
+    It may be built from the first part on, by concatenations of two.
     """
     if len(parts) == 1:
         return parts[0]
@@ -87,7 +87,7 @@ def split_as_slices(
 ) -> list[keras.KerasTensor] | None:
     """The parts of a split of the channels are slices, x[..., i:j].
 
-    LiteRT's GPU engine computes wrongly some of what reads the parts.
+    LiteRT's GPU engine computes some operators that read the parts wrongly.
     """
     if not isinstance(operation, op.Split) or operation.axis not in (-1, 3):
         return None

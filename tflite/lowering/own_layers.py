@@ -33,7 +33,7 @@ from tfsr.tflite.lowering.engine import (
 def fold_kernels(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """A kernel that is computed from weights is computed once, when training is over.
 
-    Such as g v / |v| of lengths g and directions v, or the product of two kernels.
+    For example g v / |v| of lengths g and directions v, or the product of two kernels.
     """
     if not isinstance(operation, WeightNormConv2D | CollapsibleConv2D):
         return None
