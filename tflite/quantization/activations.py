@@ -48,6 +48,7 @@ POLES = {  # which argument of these must not be near 0
     op.Reciprocal: 0,
     op.Rsqrt: 0,
 }
+MASKS = 1e4  # a constant as large hides values, as -1e9 does before a softmax
 STEPS_FROM_POLE = 16  # of 8 bits: rounding moves what is farther by up to 3 %
 VALUES_PER_PATCH = 4000
 BINS = 2048
@@ -163,7 +164,8 @@ def ranges(
     s, that range is [s, 1 + s]. In 8 bits, what is added to pixels and gives the output
     has their steps: see `_in_whole_levels`. The ranges of sigmoid, softmax and tanh are
     `FIXED`. What is divided by has none, nor what it is computed from alone, where 8
-    bits are too coarse near 0: see `POLES`.
+    bits are too coarse near 0: see `POLES`. Nor have values that are hidden by `MASKS`,
+    of which 8 bits would hold nothing else.
 
     Args:
         graph: The observed graph.
@@ -196,7 +198,7 @@ def ranges(
             if residuals & set(together):
                 shared = _in_whole_levels(values, shared)
         chosen.update(dict.fromkeys(members, shared))
-    for i in _near_poles(graph, samples, chosen):
+    for i in _near_poles(graph, samples, chosen) | _masked(graph):
         chosen.pop(i, None)
     return chosen
 
@@ -248,6 +250,26 @@ def _near_poles(graph, samples, ranges):
 
 def _arguments(node):
     return [*node.arguments.args, *node.arguments.kwargs.values()]
+
+
+def _masked(graph):
+    """Returns the positions of what `MASKS` hide values of, and of what `where` reads.
+
+    TFLite gives a selection the range of what it selects from.
+    """
+    position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+    found = set()
+    for i, node in enumerate(graph.nodes):
+        if isinstance(node.operation, (op.Where, *SUMS)) and _has_mask(node):
+            found.add(i)
+            if isinstance(node.operation, op.Where):
+                found.update(position.get(id(x), i) for x in node.input_tensors)
+    return {i for group in _same_range(graph) if group & found for i in group}
+
+
+def _has_mask(node):
+    constants = (x for x in _arguments(node) if not isinstance(x, keras.KerasTensor))
+    return any(np.abs(np.asarray(x, np.float32)).max() >= MASKS for x in constants)
 
 
 def is_of_pixels(bounds: tuple[float, float]) -> bool:
