@@ -9,6 +9,7 @@ range.
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,6 +28,7 @@ from tfsr.tflite.lowering.engine import (
     weights_of,
 )
 
+HIDDEN = -1e9  # which a softmax maps to 0
 CONVOLUTIONS = (
     layers.Conv1D,
     layers.Conv2D,
@@ -252,22 +254,36 @@ def einsum_layer_as_dense(
 
 
 def attention_as_products(
-    operation: keras.Operation, *args
+    operation: keras.Operation,
+    *args,
+    scale: float | None = None,
+    mask: Any = None,
+    flash_attention: bool | None = None,
+    **others: Any,
 ) -> keras.KerasTensor | None:
-    """Attention is softmax(s q k^T) v, head by head; maps are `(B, N, heads, C)`."""
+    """Attention is softmax(s q k^T) v, head by head; maps are `(B, N, heads, C)`.
+
+    Where a constant or causal mask hides a product, it is `HIDDEN` before the softmax.
+    """
     if not isinstance(operation, op.DotProductAttention) or len(args) != 3:
         return None
-    options = {**operation._inbound_nodes[-1].arguments.kwargs}
-    scale = options.pop("scale", None)
-    options.pop("flash_attention", None)
-    special = operation.is_causal, operation.attn_logits_soft_cap, *options.values()
+    special = operation.attn_logits_soft_cap, *others.values()
     if any(option is not None and option is not False for option in special):
         return None
     query, key, value = args
+    sides = query.shape[1], key.shape[1]
+    masks = [] if mask is None else [mask]
+    if operation.is_causal:
+        masks += [None if None in sides else np.tri(*sides, dtype=bool)]
+    if any(mask is None or isinstance(mask, keras.KerasTensor) for mask in masks):
+        return None
     scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
     query = ops.transpose(query * scale, (0, 2, 1, 3))
-    weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 3, 1))))
-    heads = ops.matmul(weights, ops.transpose(value, (0, 2, 1, 3)))
+    logits = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
+    for mask in masks:
+        seen = np.asarray(keras.ops.convert_to_numpy(mask), bool)
+        logits = ops.where(seen, logits, HIDDEN)
+    heads = ops.matmul(ops.softmax(logits), ops.transpose(value, (0, 2, 1, 3)))
     return ops.transpose(heads, (0, 2, 1, 3))
 
 
@@ -418,8 +434,8 @@ CANONICAL = (
     function_as_layer,
     product_as_convolution,
     einsum_as_product,
-    attention_as_products,
     einsum_layer_as_dense,
+    attention_as_products,  # of products by kernels, whose sides are known then
     separable_apart,
     row_as_map,
     convolution_as_grouped,

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfsr.errors import InputError
+from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import (
     OPERATORS,
@@ -25,6 +26,7 @@ Samples = dict[int, np.ndarray]
 Ranges = dict[int, tuple[float, float]]
 
 WHOLE_LEVELS = (-128 / 255, 127 / 255)  # the range in steps of a pixel's
+MASKS = 1e4  # a constant as large hides values, as -1e9 does before a softmax
 STEPS_FROM_POLE = 16  # of 8 bits: rounding moves what is farther by up to 3 %
 VALUES_PER_PATCH = 4000
 BINS = 2048
@@ -140,7 +142,8 @@ def ranges(
     s, that range is [s, 1 + s]. In 8 bits, what is added to pixels and gives the output
     has their steps: see `_in_whole_levels`. Sigmoid, softmax and tanh have their
     `Operator.fixed_range`. Nodes too close to a pole for 8 bits have no range, nor have
-    nodes that only they read: see `_near_poles`.
+    nodes that only they read: see `_near_poles`. Nor have values that `MASKS` hide, of
+    which 8 bits would hold nothing else.
 
     Args:
         graph: The observed graph.
@@ -173,7 +176,7 @@ def ranges(
             if residuals & set(together):
                 shared = _in_whole_levels(values, shared)
         chosen.update(dict.fromkeys(members, shared))
-    for i in _near_poles(graph, samples, chosen):
+    for i in _near_poles(graph, samples, chosen) | _masked(graph):
         chosen.pop(i, None)
     return chosen
 
@@ -232,6 +235,26 @@ def _fixed_range(node):
 
 def _arguments(node):
     return [*node.arguments.args, *node.arguments.kwargs.values()]
+
+
+def _masked(graph):
+    """Returns the positions of what `MASKS` hide values of, and of what `where` reads.
+
+    TFLite gives a selection the range of what it selects from.
+    """
+    position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+    found = set()
+    for i, node in enumerate(graph.nodes):
+        if isinstance(node.operation, (op.Where, *SUMS)) and _has_mask(node):
+            found.add(i)
+            if isinstance(node.operation, op.Where):
+                found.update(position.get(id(x), i) for x in node.input_tensors)
+    return {i for group in _same_range(graph) if group & found for i in group}
+
+
+def _has_mask(node):
+    constants = (x for x in _arguments(node) if not isinstance(x, keras.KerasTensor))
+    return any(np.abs(np.asarray(x, np.float32)).max() >= MASKS for x in constants)
 
 
 def is_of_pixels(bounds: tuple[float, float]) -> bool:

@@ -8,7 +8,6 @@ networks have. Operations beyond that are those of real numbers, rounded once.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -50,10 +49,6 @@ class Quantized:
     def scale(self) -> np.float32:
         """The step as a file holds it."""
         return np.float32(self.step)
-
-
-# What is not rounded to 8 bits yet: a function from the step to the integers.
-Pending = Callable[[np.float32], np.ndarray]
 
 
 class IntegerUpscaler(KerasUpscaler):
@@ -176,7 +171,11 @@ def _is_pooled(node):
 
 
 def _round(pending, low, high):
-    """Returns the integers of a range, each less the zero point."""
+    """Returns the integers of a range, each less the zero point.
+
+    `pending` is what is not rounded to 8 bits yet, a function from the step to the
+    integers.
+    """
     low, high = map(float, np.float32([low, high]))  # as a file holds them
     step = (high - low) / 255
     zero_point = LOWEST + math.floor(-low / step + 0.5)

@@ -30,8 +30,12 @@ IN_FLOAT = {
     "divide by little",
     "softmax of the map",
     "multi-head attention of a map",
+    "causal attention",
+    "masked attention",
+    "attention masked by hand",
     "layer normalization",
     "group normalization",
+    "instance normalization",
 }
 
 
