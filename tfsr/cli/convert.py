@@ -61,7 +61,8 @@ def add(command):
     convert.add_argument(
         "--compile",
         metavar="D",
-        help=f"write it compiled too, beside the plain file: {examples('compile')}",
+        help="also write it compiled, beside the plain file, for a delegate such as "
+        f"{examples('compile')}",
     )
     with_degradation(convert)
     with_picture(convert)
