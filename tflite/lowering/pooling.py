@@ -85,5 +85,6 @@ def _is_mean(operation):
     return operation.padding == "valid" and height == width and len(strides) == 1
 
 
-def is_block_mean(operation):
+def is_block_mean(operation: keras.Operation) -> bool:
+    """Returns whether an operation is the mean of square blocks, side by side."""
     return _is_mean(operation) and operation.strides == operation.pool_size
