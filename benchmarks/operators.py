@@ -182,6 +182,7 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "activation within": lambda x: layers.Conv2D(4, 1, activation="tanh")(x),
     "softplus": ops.softplus,
     "abs": ops.abs,
+    "sign": lambda x: x + 0.1 * ops.sign(x),
     "square": ops.square,
     "gate": lambda x: x * layers.Conv2D(4, 1, activation="sigmoid")(x),
     "blend": lambda x: (lambda gate: gate * x + (1 - gate) * layers.Conv2D(4, 1)(x))(

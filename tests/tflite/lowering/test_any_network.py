@@ -188,12 +188,29 @@ def test_attention_is_products_of_matrices(attention):
     assert {*operations} <= known | moves
 
 
-def test_what_attention_is_told_beside_is_kept():
-    def causal(row):
-        attention = layers.MultiHeadAttention(2, 3)
-        return attention(row, row, use_causal_mask=True)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_causal_mask": True},
+        {"attention_mask": np.eye(4, k=1, dtype=bool)[None]},  # of the last row nothing
+        {"use_causal_mask": True, "attention_mask": np.tri(4, k=-1, dtype=bool)[None]},
+    ],
+)
+def test_a_mask_is_a_selection(options):
+    def masked(row):
+        return layers.MultiHeadAttention(2, 3)(row, row, **options)
 
-    assert "DotProductAttention" in lowered(of_windows(causal), sides=(8, 8))
+    operations = lowered(of_windows(masked), sides=(8, 8)).split()
+    assert operations.count("Matmul") == 2
+    assert "Where" in operations
+
+
+def test_a_computed_mask_is_kept():
+    def masked(row):
+        seen = ops.einsum("bnc,bmc->bnm", row, row) > 0
+        return layers.MultiHeadAttention(2, 3)(row, row, attention_mask=seen)
+
+    assert "DotProductAttention" in lowered(of_windows(masked), sides=(8, 8))
 
 
 @pytest.mark.parametrize(

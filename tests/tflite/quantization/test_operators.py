@@ -27,6 +27,7 @@ IN_FLOAT = {
     "ELU",
     "softplus",
     "mish",
+    "sign",
     "divide by little",
     "softmax of the map",
     "multi-head attention of a map",
