@@ -81,7 +81,7 @@ FLOAT = {
 }
 OF_NETWORK = {
     "XLSR": {"epochs": 6},
-    "ABPN": {"epochs": 12, "learning_rate": 1e-3},  # 2e-3 leaves its anchor
+    "ABPN": {"epochs": 12, "learning_rate": 1e-3},  # at 2e-3 it learns nothing
 }
 FOR_8_BITS = {
     "epochs": 2,
