@@ -79,7 +79,10 @@ FLOAT = {
     "loss": "l1",
     "precision": "bfloat16",
 }
-OF_NETWORK = {"ABPN": {"epochs": 12, "learning_rate": 1e-3}}  # 2e-3 ends its ReLUs
+OF_NETWORK = {
+    "XLSR": {"epochs": 6},
+    "ABPN": {"epochs": 12, "learning_rate": 1e-3},  # at 2e-3 it learns nothing
+}
 FOR_8_BITS = {
     "epochs": 2,
     "steps": 20,

@@ -245,14 +245,17 @@ def _masked(graph):
     position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
     found = set()
     for i, node in enumerate(graph.nodes):
-        if isinstance(node.operation, (op.Where, *SUMS)) and _has_mask(node):
+        if _hides(node):
             found.add(i)
             if isinstance(node.operation, op.Where):
                 found.update(position.get(id(x), i) for x in node.input_tensors)
     return {i for group in _same_range(graph) if group & found for i in group}
 
 
-def _has_mask(node):
+def _hides(node):
+    """Returns whether a node puts a constant of `MASKS` beside values or onto them."""
+    if not isinstance(node.operation, op.Add | op.Subtract | op.Where):
+        return False
     constants = (x for x in _arguments(node) if not isinstance(x, keras.KerasTensor))
     return any(np.abs(np.asarray(x, np.float32)).max() >= MASKS for x in constants)
 
