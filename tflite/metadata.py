@@ -92,8 +92,6 @@ def is_trusted(content: bytes) -> bool:
 def read(file: str | Path) -> dict | None:
     """Returns the metadata of a `.tflite` file; None if another program made it.
 
-    It has no `degradation` if that is not known.
-
     Raises:
         InputError: If the file is missing, damaged or no TFLite model.
     """
@@ -117,8 +115,6 @@ def read(file: str | Path) -> dict | None:
         raise InputError(
             f"{file}: its metadata is damaged ({reason_of(error)})."
         ) from None
-    if facts.get("degradation") is None:
-        facts.pop("degradation", None)
     return facts
 
 

@@ -193,10 +193,11 @@ class TFLiteUpscaler(TFLiteFile):
         Raises:
             InputError: If this version of tfsr does not know the degradation.
         """
-        try:
-            return from_table(self.metadata["degradation"])
-        except KeyError:
+        table = self.metadata.get("degradation")
+        if table is None:
             return BICUBIC if self.scale > 1 else None
+        try:
+            return from_table(table)
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{self.name}: {error}") from None
 

@@ -29,7 +29,11 @@ def run(options):
     metadata = {**report["metadata"]}
     metadata["size"] = metadata["size"] or "dynamic"
     if "degradation" in metadata:
-        metadata["degradation"] = or_input_error(from_table, metadata["degradation"])
+        table = metadata["degradation"]
+        if table is None:
+            metadata["degradation"] = "unknown"
+        else:
+            metadata["degradation"] = or_input_error(from_table, table)
     facts = [f"{key}: {value}" for key, value in metadata.items()]
     facts.insert(0, f"file: {options.file}")
     if "operators" in report:
