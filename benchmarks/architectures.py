@@ -16,7 +16,7 @@ from tfsr.models import single_scale
 from tfsr.tflite import export, metadata
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.training import build_model, read_config
 
@@ -40,7 +40,7 @@ def main():
             for format, save in (("float32", float32), ("int8", int8)):
                 files[name, format] = Path(scratch, f"{len(files)}.tflite")
                 facts = {"scale": options.scale, "format": format}
-                content = metadata.attach(save(model, size), facts)
+                content = metadata.with_metadata(save(model, size), facts)
                 files[name, format].write_bytes(content)
         results = benchmark(list(files.values()), [1], RUNS)["results"]
     print(
@@ -62,14 +62,14 @@ def main():
 
 
 def float32(model, size):
-    return export.float32(lower(model, EXACT, *size))
+    return export.float32(lower(model, FLOAT_RULES, *size))
 
 
 def int8(model, size):
     patch = np.random.default_rng(0).random((32, 32, 3), np.float32)
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     ranges = activations.ranges(graph, activations.observe(graph, [patch]))
-    return export.int8(lower(model, FOR_INT8, *size), ranges)
+    return export.int8(lower(model, INT8_RULES, *size), ranges)
 
 
 if __name__ == "__main__":

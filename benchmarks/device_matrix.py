@@ -38,12 +38,13 @@ from tfsr.scoring.evaluation import psnr
 from tfsr.scoring.images import task_to_score
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.devices import browser
-from tfsr.tflite.devices import delegates as engines
-from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler, Kind, ask
+from tfsr.tflite.devices import delegates as devices
+from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler, coverage
+from tfsr.tflite.devices.engines import ENGINES, Engine
 from tfsr.tflite.devices.verification import SMALL, small_copy
 from tfsr.tflite.flatbuffer import kind_of, pack, unpack
-from tfsr.tflite.metadata import attach
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.metadata import with_metadata
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 from tfsr.zoo import released
 
@@ -84,7 +85,7 @@ def main():
     parser.add_argument("--size", type=size, default=SMALL, help="LR height x width")
     parser.add_argument("--kept", default="device_matrix.json")
     options = parser.parse_args()
-    engines.SECONDS = SECONDS
+    devices.SECONDS = SECONDS
     delegates = [Delegate(name) for name in options.delegates.split(",")]
     for delegate in delegates:
         delegate.check()
@@ -159,7 +160,7 @@ def opened(file, size):
     An emulator needs minutes for 256x256. What is enlarged to a constant size gets the
     same share of `size`.
     """
-    facts, content = facts_of(file), file.read_bytes()
+    facts, content = metadata_of(file), file.read_bytes()
     if not facts.get("size"):
         return file
     model = unpack(content)
@@ -173,7 +174,7 @@ def opened(file, size):
         sides = np.array(buffer.data, np.uint8).view(np.int32)
         sides = sides * np.array(size) // facts["size"]
         buffer.data = sides.astype(np.int32).view(np.uint8)
-    file.write_bytes(attach(pack(model), {**facts, "size": None}, content))
+    file.write_bytes(with_metadata(pack(model), {**facts, "size": None}, content))
     return file
 
 
@@ -208,7 +209,7 @@ def measure(file, delegate, original, images):
         try:
             upscaler = DelegatedUpscaler(file, delegate, [lr for lr, _, _ in found])
         except InputError as error:
-            answer = ask(file, delegate)
+            answer = coverage(file, delegate)
             reason = answer["reason"] or ", ".join(answer["refused_operators"])
             if answer["taken"] == "whole":
                 return {"taken": "failed", "parts": 1, "reason": str(error)}
@@ -294,7 +295,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-engines.DELEGATES["browser"] = Kind(
+ENGINES["browser"] = Engine(
     "browser:float16", "float(16|32)", ask_browser, run_in_browser
 )
 

@@ -14,7 +14,7 @@ from tfsr.models import single_scale
 from tfsr.tflite import export, metadata
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
 from tfsr.tflite.runtime import inspect
@@ -38,13 +38,13 @@ def main():
         model.input.shape[-1],
         degradation=(load_degradation(options.model) or BICUBIC).rounded(),
     )
-    rules = FOR_INT8 if options.format == "int8" else EXACT
+    rules = INT8_RULES if options.format == "int8" else FLOAT_RULES
     with tempfile.TemporaryDirectory() as scratch:
         files = {}
         for name, content in versions(model, options.format, rules, folder):
             file = Path(scratch, f"{len(files)}.tflite")
             facts = {"scale": options.scale, "format": options.format}
-            file.write_bytes(metadata.attach(content, facts))
+            file.write_bytes(metadata.with_metadata(content, facts))
             files[name] = file
         results = benchmark(list(files.values()), [1], RUNS, 3, SIZE)["results"]
         print_table(files, results)

@@ -68,11 +68,46 @@ class Norm(layers.Layer):
         return self.factor * (x - mean) / ops.sqrt(variance + 1e-6) + self.shift
 
 
-def by_heads(x):
+def by_heads(x, **options):
     """Attention by Keras' layer, over the whole map."""
     row = ops.reshape(x, (-1, SIDE**2, 4))
-    y = layers.MultiHeadAttention(2, 2)(row, row)
+    y = layers.MultiHeadAttention(2, 2)(row, row, **options)
     return x + ops.reshape(y, (-1, SIDE, SIDE, 4))
+
+
+def masked_by_hand(x):
+    """As `attention`, of which each pixel sees those before it."""
+    row = ops.reshape(x, (-1, SIDE**2, 4))
+    logits = ops.matmul(row, ops.transpose(row, (0, 2, 1)))
+    weights = ops.softmax(ops.where(np.tri(SIDE**2, dtype=bool), logits, -1e9))
+    return x + ops.reshape(ops.matmul(weights, row), (-1, SIDE, SIDE, 4))
+
+
+def in_windows(x):
+    """Attention in shifted windows, as of Swin transformers."""
+    half = SIDE // 2
+    y = ops.reshape(ops.roll(x, (-2, -2), (1, 2)), (-1, 2, half, 2, half, 4))
+    y = ops.reshape(ops.transpose(y, (0, 1, 3, 2, 4, 5)), (-1, half**2, 4))
+    y = ops.reshape(layers.MultiHeadAttention(2, 2)(y, y), (-1, 2, 2, half, half, 4))
+    y = ops.reshape(ops.transpose(y, (0, 1, 3, 2, 4, 5)), (-1, SIDE, SIDE, 4))
+    return x + ops.roll(y, (2, 2), (1, 2))
+
+
+def response_norm(x):
+    """Global response normalization, as of ConvNeXt V2."""
+    norm = ops.sqrt(ops.sum(x * x, axis=(1, 2), keepdims=True))
+    return x * (norm / (ops.mean(norm, axis=-1, keepdims=True) + 1e-6)) + x
+
+
+def by_channels_and_places(x):
+    """Gates of channels, then of places, as of CBAM."""
+    narrow, wide = layers.Dense(2, activation="relu"), layers.Dense(4)
+    pools = ops.mean, ops.max
+    of_maps = [wide(narrow(pool(x, (1, 2), keepdims=True))) for pool in pools]
+    x = x * ops.sigmoid(ops.add(*of_maps))
+    found = [pool(x, -1, keepdims=True) for pool in pools]
+    gate = layers.Conv2D(1, 7, padding="same", activation="sigmoid")
+    return x * gate(ops.concatenate(found, axis=-1))
 
 
 def over_a_map(x):
@@ -147,6 +182,7 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "activation within": lambda x: layers.Conv2D(4, 1, activation="tanh")(x),
     "softplus": ops.softplus,
     "abs": ops.abs,
+    "sign": lambda x: x + 0.1 * ops.sign(x),
     "square": ops.square,
     "gate": lambda x: x * layers.Conv2D(4, 1, activation="sigmoid")(x),
     "blend": lambda x: (lambda gate: gate * x + (1 - gate) * layers.Conv2D(4, 1)(x))(
@@ -233,6 +269,12 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
     "attention": attention,
     "multi-head attention": by_heads,
     "multi-head attention of a map": over_a_map,
+    "causal attention": lambda x: by_heads(x[:, :SIDE], use_causal_mask=True),
+    "masked attention": lambda x: by_heads(
+        x, attention_mask=np.tri(SIDE**2, dtype=bool)[None]
+    ),
+    "attention masked by hand": masked_by_hand,
+    "attention in windows": in_windows,
     "softmax": lambda x: ops.softmax(x),
     "softmax of the map": lambda x: layers.Softmax(axis=(1, 2))(x),
     "layer normalization": norm(layers.LayerNormalization()),
@@ -242,6 +284,9 @@ CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the sa
         layers.Activation("relu")(x)
     ),
     "group normalization": norm(layers.GroupNormalization(2)),
+    "instance normalization": norm(layers.GroupNormalization(-1)),
+    "response normalization": response_norm,
+    "gates of channels and places": by_channels_and_places,
 }
 
 

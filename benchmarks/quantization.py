@@ -16,7 +16,7 @@ from tfsr.models import single_scale
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite.conversion import output_shift
 from tfsr.tflite.lowering.engine import add_to_last_bias, lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.activations import least_squares, min_max, percentile
 from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
@@ -39,7 +39,7 @@ def main():
         BenchmarkFolder(folder, options.scale, channels, degradation=task)
         for folder in (options.calibrate, options.images)
     )
-    exact = lower(model, EXACT)
+    exact = lower(model, FLOAT_RULES)
     in_float = mean_psnr(exact, run_node, images)
     print(f"float: {in_float:.3f} dB on {options.images}, x{options.scale}\n")
     print("| choice | loss, dB |\n| --- | --- |")
@@ -52,7 +52,7 @@ def main():
 
 def choices(model, patches):
     """Yields a name, a graph and the `call` that runs it, for each row."""
-    exact, centered = lower(model, EXACT), lower(model, FOR_INT8)
+    exact, centered = lower(model, FLOAT_RULES), lower(model, INT8_RULES)
     samples = activations.observe(exact, patches)
     for choose in (
         min_max,

@@ -98,7 +98,7 @@ def mutate_graph(content: bytes, rng: np.random.Generator) -> bytes:
         except Exception:  # beyond what the field can hold
             continue
         sealed = metadata.BEGIN in changed and metadata.DIGEST in changed
-        return metadata.seal(changed) if sealed else changed
+        return metadata.with_checksum(changed) if sealed else changed
 
 
 def _parts(model):

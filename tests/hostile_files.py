@@ -232,7 +232,7 @@ def mutate_metadata(content, rng):
     end = content.find(metadata.DIGEST, begin) + len(metadata.DIGEST) + 66
     facts = json.loads(content[begin:end])
     mutate_value(facts["tfsr"], rng)
-    return metadata.attach(content, facts["tfsr"])
+    return metadata.with_metadata(content, facts["tfsr"])
 
 
 def tiny():

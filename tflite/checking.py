@@ -1,4 +1,4 @@
-"""Checks what a `.tflite` file holds before a runtime sees it, which checks little.
+"""Checks the content of a `.tflite` file before LiteRT, which checks little, sees it.
 
 LiteRT reads beyond buffers, divides by strides and follows indices as it finds them. So
 a graph is unpacked and checked here, and packed anew: the runtime sees only what this
@@ -7,7 +7,6 @@ module has read.
 
 import math
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +22,7 @@ MAX_COUNT = 20_000  # of tensors and of operators; tfsr's largest file has 400
 MAX_RANK = 8
 LONGEST = 2**16  # side of a map that a constant asks for
 WIDEST = 2**12  # strides, windows, paddings, repetitions
-# By type, what NumPy calls it.
+# NumPy's types, by those of the schema.
 TYPES = {
     getattr(schema.TensorType, name): np.dtype(kind)
     for name, kind in {
@@ -42,7 +41,7 @@ SMALL_INTEGERS = (np.int8, np.uint8, np.int16)
 
 
 @dataclass(frozen=True)
-class Kind:
+class OperatorRule:
     """What an operator must have.
 
     Attributes:
@@ -77,50 +76,52 @@ REDUCTIONS = (
     *("MEAN", "SUM", "REDUCE_ALL", "REDUCE_ANY", "REDUCE_MAX", "REDUCE_MIN"),
     "REDUCE_PROD",
 )
-OPERATORS: dict[str, Kind] = {
-    "ADD_N": Kind(SEVERAL),
-    "AVERAGE_POOL_2D": Kind(ONE, schema.Pool2DOptionsT),
-    "BATCH_MATMUL": Kind(TWO, schema.BatchMatMulOptionsT),
-    "BATCH_TO_SPACE_ND": Kind((3, 3)),
-    "CAST": Kind(ONE),
-    "CONCATENATION": Kind(SEVERAL, schema.ConcatenationOptionsT),
-    "CONV_2D": Kind((2, 3), schema.Conv2DOptionsT, _OF_FILTER, (2,)),
-    "CUMSUM": Kind(TWO, schema.CumsumOptionsT),
-    "DEPTHWISE_CONV_2D": Kind(
+OPERATORS: dict[str, OperatorRule] = {
+    "ADD_N": OperatorRule(SEVERAL),
+    "AVERAGE_POOL_2D": OperatorRule(ONE, schema.Pool2DOptionsT),
+    "BATCH_MATMUL": OperatorRule(TWO, schema.BatchMatMulOptionsT),
+    "BATCH_TO_SPACE_ND": OperatorRule((3, 3)),
+    "CAST": OperatorRule(ONE),
+    "CONCATENATION": OperatorRule(SEVERAL, schema.ConcatenationOptionsT),
+    "CONV_2D": OperatorRule((2, 3), schema.Conv2DOptionsT, _OF_FILTER, (2,)),
+    "CUMSUM": OperatorRule(TWO, schema.CumsumOptionsT),
+    "DEPTHWISE_CONV_2D": OperatorRule(
         (2, 3), schema.DepthwiseConv2DOptionsT, ((1, 3), (2, 0)), (2,)
     ),
-    "DEPTH_TO_SPACE": Kind(ONE, schema.DepthToSpaceOptionsT),
-    "DEQUANTIZE": Kind(ONE, None, ((0, -1),)),
-    "FULLY_CONNECTED": Kind((2, 3), schema.FullyConnectedOptionsT, _OF_FILTER, (2,)),
-    "GATHER": Kind(TWO, schema.GatherOptionsT),
-    "LEAKY_RELU": Kind(ONE, schema.LeakyReluOptionsT),
-    "MAX_POOL_2D": Kind(ONE, schema.Pool2DOptionsT),
-    "MIRROR_PAD": Kind(TWO, schema.MirrorPadOptionsT),
-    "PACK": Kind(SEVERAL, schema.PackOptionsT),
-    "PADV2": Kind((3, 3)),
-    "RANGE": Kind((3, 3)),
-    "RESHAPE": Kind((1, 2)),
-    "RESIZE_BILINEAR": Kind(TWO, schema.ResizeBilinearOptionsT),
-    "RESIZE_NEAREST_NEIGHBOR": Kind(TWO, schema.ResizeNearestNeighborOptionsT),
-    "SELECT": Kind((3, 3)),
-    "SELECT_V2": Kind((3, 3)),
-    "SLICE": Kind((3, 3)),
-    "SOFTMAX": Kind(ONE, schema.SoftmaxOptionsT),
-    "SPACE_TO_BATCH_ND": Kind((3, 3)),
-    "SPACE_TO_DEPTH": Kind(ONE, schema.SpaceToDepthOptionsT),
-    "SPLIT": Kind(TWO, schema.SplitOptionsT),
-    "SPLIT_V": Kind((3, 3), schema.SplitVOptionsT),
-    "SQUEEZE": Kind(ONE, schema.SqueezeOptionsT),
-    "STRIDED_SLICE": Kind((4, 4), schema.StridedSliceOptionsT),
-    "TRANSPOSE_CONV": Kind(
+    "DEPTH_TO_SPACE": OperatorRule(ONE, schema.DepthToSpaceOptionsT),
+    "DEQUANTIZE": OperatorRule(ONE, None, ((0, -1),)),
+    "FULLY_CONNECTED": OperatorRule(
+        (2, 3), schema.FullyConnectedOptionsT, _OF_FILTER, (2,)
+    ),
+    "GATHER": OperatorRule(TWO, schema.GatherOptionsT),
+    "LEAKY_RELU": OperatorRule(ONE, schema.LeakyReluOptionsT),
+    "MAX_POOL_2D": OperatorRule(ONE, schema.Pool2DOptionsT),
+    "MIRROR_PAD": OperatorRule(TWO, schema.MirrorPadOptionsT),
+    "PACK": OperatorRule(SEVERAL, schema.PackOptionsT),
+    "PADV2": OperatorRule((3, 3)),
+    "RANGE": OperatorRule((3, 3)),
+    "RESHAPE": OperatorRule((1, 2)),
+    "RESIZE_BILINEAR": OperatorRule(TWO, schema.ResizeBilinearOptionsT),
+    "RESIZE_NEAREST_NEIGHBOR": OperatorRule(TWO, schema.ResizeNearestNeighborOptionsT),
+    "SELECT": OperatorRule((3, 3)),
+    "SELECT_V2": OperatorRule((3, 3)),
+    "SLICE": OperatorRule((3, 3)),
+    "SOFTMAX": OperatorRule(ONE, schema.SoftmaxOptionsT),
+    "SPACE_TO_BATCH_ND": OperatorRule((3, 3)),
+    "SPACE_TO_DEPTH": OperatorRule(ONE, schema.SpaceToDepthOptionsT),
+    "SPLIT": OperatorRule(TWO, schema.SplitOptionsT),
+    "SPLIT_V": OperatorRule((3, 3), schema.SplitVOptionsT),
+    "SQUEEZE": OperatorRule(ONE, schema.SqueezeOptionsT),
+    "STRIDED_SLICE": OperatorRule((4, 4), schema.StridedSliceOptionsT),
+    "TRANSPOSE_CONV": OperatorRule(
         (3, 4), schema.TransposeConvOptionsT, ((1, 0), (3, 0)), (3,)
     ),
-    "UNPACK": Kind(ONE, schema.UnpackOptionsT),
-    **dict.fromkeys(UNARY, Kind(ONE)),
-    **dict.fromkeys(BINARY, Kind(TWO)),
-    **dict.fromkeys(REDUCTIONS, Kind(TWO, schema.ReducerOptionsT)),
+    "UNPACK": OperatorRule(ONE, schema.UnpackOptionsT),
+    **dict.fromkeys(UNARY, OperatorRule(ONE)),
+    **dict.fromkeys(BINARY, OperatorRule(TWO)),
+    **dict.fromkeys(REDUCTIONS, OperatorRule(TWO, schema.ReducerOptionsT)),
 }
-# Operators of which integers need no scale.
+# Operators whose integers need no scale.
 PLAIN_INTEGERS = {
     *("CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK", "RESHAPE", "SHAPE"),
     *("SLICE", "SQUEEZE", "STRIDED_SLICE", "TRANSPOSE", "UNPACK"),
@@ -130,7 +131,7 @@ COUNTS = (
     *("strideW", "strideH", "dilationWFactor", "dilationHFactor"),
     *("filterWidth", "filterHeight", "blockSize", "numSplits", "num", "valuesCount"),
 )
-# By option, the least and the largest value of those that LiteRT relies on.
+# The least and the largest value of each option that LiteRT relies on.
 OPTION_BOUNDS = {
     **dict.fromkeys(COUNTS, (1, WIDEST)),
     "depthMultiplier": (0, WIDEST),
@@ -145,15 +146,15 @@ class _Fault(Exception):
 
 
 def check(content: bytes, name: Any) -> schema.ModelT:
-    """Returns the model that a `.tflite` file holds, if a runtime can be given it.
+    """Returns the model in a `.tflite` file, if it is safe to run.
 
     Args:
         content: Content of the file.
         name: What messages call the file.
 
     Raises:
-        InputError: If it is damaged, made to do harm, or has operators that networks of
-            images have not.
+        InputError: If it is damaged, harmful, or has operators that image networks do
+            not have.
     """
     if content[4:8] != b"TFL3":
         raise InputError(f"{name}: not a TFLite model, or damaged.")
@@ -177,7 +178,7 @@ def _check_counts(content):
     """Checks the lengths of lists before anything of such a length is made."""
     model = schema.Model.GetRootAs(content, 0)
     if model.SubgraphsLength() != 1:
-        raise _Fault(f"{model.SubgraphsLength()} graphs, where one is taken")
+        raise _Fault(f"{model.SubgraphsLength()} graphs instead of one")
     graph = model.Subgraphs(0)
     counts = {
         "tensors": graph.TensorsLength(),
@@ -263,9 +264,9 @@ def _is_constant(model, tensor):
 def _check_tensor(model, tensor, what):
     if tensor.type not in TYPES:
         kind = TYPE_NAMES.get(tensor.type, f"type {tensor.type}")
-        raise _Fault(f"{what} of {kind}, which is not taken")
+        raise _Fault(f"{what} of {kind}, which is not supported")
     if tensor.sparsity or tensor.variantTensors or tensor.isVariable:
-        raise _Fault(f"{what} is sparse or a variable, which is not taken")
+        raise _Fault(f"{what} is sparse or a variable, which is not supported")
     shape = _shape(tensor)
     least = 0 if len(shape) == 1 else 1  # a list of axes may be empty
     if len(shape) > MAX_RANK or min(shape, default=1) < least:
@@ -322,7 +323,7 @@ def _scales(tensor):
 
 
 def _check_operator(model, operator, n, known):
-    """Checks operator `n`; adds its outputs to `known`, the tensors that have values"""
+    """Checks operator `n`; adds its outputs to `known`, tensors that have values."""
     (graph,) = model.subgraphs
     _within(operator.opcodeIndex, model.operatorCodes, f"code of operator {n}")
     name = kind_of(model, operator)
@@ -330,32 +331,31 @@ def _check_operator(model, operator, n, known):
         custom = model.operatorCodes[operator.opcodeIndex].customCode or b""
         raise _Fault(f"custom operator {custom.decode(errors='replace')[:40]!r}")
     if name not in OPERATORS:
-        raise _Fault(f"{name}, an operator that networks of images have not")
-    kind, what = OPERATORS[name], f"{name} (operator {n})"
+        raise _Fault(f"{name}, an operator that image networks do not have")
+    rule, what = OPERATORS[name], f"{name} (operator {n})"
     if operator.builtinOptions2Type or operator.largeCustomOptionsSize:
         raise _Fault(f"{what} has options of another operator")
     inputs, outputs = (
         [] if ends is None else [int(i) for i in ends]
         for ends in (operator.inputs, operator.outputs)
     )
-    if not kind.inputs[0] <= len(inputs) <= kind.inputs[1] or not outputs:
+    if not rule.inputs[0] <= len(inputs) <= rule.inputs[1] or not outputs:
         raise _Fault(f"{what} has {len(inputs)} inputs and {len(outputs)} outputs")
     for position, i in enumerate(inputs):
-        if i == -1 and position in kind.optional:
+        if i == -1 and position in rule.optional:
             continue
         _within(i, graph.tensors, f"input of {what}")
         if i not in known:
             raise _Fault(f"{what} reads tensor {i}, which nothing has computed")
-        _check_scales(graph.tensors[i], dict(kind.by_channel).get(position), name, what)
+        _check_scales(graph.tensors[i], dict(rule.by_channel).get(position), name, what)
     for i in outputs:
         _within(i, graph.tensors, f"output of {what}")
         if i in known:
             raise _Fault(f"{what} writes tensor {i}, which has values already")
         _check_scales(graph.tensors[i], None, name, what)
         known.add(i)
-    _check_options(kind, operator.builtinOptions, what)
-    for values, rank in _parameters(model, name, inputs):
-        _check_parameter(name, values, rank, what)
+    _check_options(rule, operator.builtinOptions, what)
+    _check_parameter(model, name, inputs, what)
 
 
 def _check_scales(tensor, channel, name, what):
@@ -368,8 +368,8 @@ def _check_scales(tensor, channel, name, what):
         raise _Fault(f"{what} has integers without a scale")
 
 
-def _check_options(kind, options, what):
-    if kind.options and type(options) is not kind.options:
+def _check_options(rule, options, what):
+    if rule.options and type(options) is not rule.options:
         raise _Fault(f"{what} has no options, or those of another operator")
     for key, value in vars(options).items() if options else ():
         if key in OPTION_BOUNDS:
@@ -378,43 +378,40 @@ def _check_options(kind, options, what):
                 raise _Fault(f"{what} has {key} {value}, which is not {low} to {high}")
 
 
-# By operator, the inputs that say what it does, and what their numbers must be.
+# By operator, the input that says what it does, and what its numbers must be.
 PARAMETERS = {
-    "BROADCAST_TO": {1: "sides"},
-    "EXPAND_DIMS": {1: "axes"},
-    "FILL": {0: "sides"},
-    "MIRROR_PAD": {1: "counts"},
-    "PAD": {1: "counts"},
-    "PADV2": {1: "counts"},
-    "RESIZE_BILINEAR": {1: "sides"},
-    "RESIZE_NEAREST_NEIGHBOR": {1: "sides"},
-    "REVERSE_V2": {1: "axes"},
-    "SPLIT": {0: "axes"},
-    "SPLIT_V": {2: "axes"},
-    "TILE": {1: "counts"},
-    "TRANSPOSE": {1: "order"},
-    "TRANSPOSE_CONV": {0: "sides"},
-    **{name: {1: "axes"} for name in REDUCTIONS},
+    "BROADCAST_TO": (1, "sides"),
+    "EXPAND_DIMS": (1, "axes"),
+    "FILL": (0, "sides"),
+    "MIRROR_PAD": (1, "counts"),
+    "PAD": (1, "counts"),
+    "PADV2": (1, "counts"),
+    "RESIZE_BILINEAR": (1, "sides"),
+    "RESIZE_NEAREST_NEIGHBOR": (1, "sides"),
+    "REVERSE_V2": (1, "axes"),
+    "SPLIT": (0, "axes"),
+    "SPLIT_V": (2, "axes"),
+    "TILE": (1, "counts"),
+    "TRANSPOSE": (1, "order"),
+    "TRANSPOSE_CONV": (0, "sides"),
+    **dict.fromkeys(REDUCTIONS, (1, "axes")),
 }
 BOUNDS = {"sides": (1, LONGEST), "counts": (0, WIDEST)}
 
 
-def _parameters(model, name, inputs) -> Iterator[tuple[np.ndarray, int]]:
-    """Yields the constants that say what an operator does, and the rank of its input"""
-    (graph,) = model.subgraphs
-    maps = [i for p, i in enumerate(inputs) if p not in PARAMETERS.get(name, {})]
+def _check_parameter(model, name, inputs, what):
+    """Checks the constant that says what an operator does, if it reads one."""
+    if name not in PARAMETERS:
+        return
+    (graph,), (position, kind) = model.subgraphs, PARAMETERS[name]
+    tensor = graph.tensors[inputs[position]]
+    if TYPES[tensor.type] not in (np.int32, np.int64):
+        raise _Fault(f"{name} has sizes of {TYPE_NAMES[tensor.type]}")
+    values = constant(model, tensor, TYPES[tensor.type])
+    if values is None:
+        return
+    maps = inputs[:position] + inputs[position + 1 :]
     rank = len(_shape(graph.tensors[maps[0]])) if maps else 0
-    for position in PARAMETERS.get(name, {}):
-        tensor = graph.tensors[inputs[position]]
-        if TYPES[tensor.type] not in (np.int32, np.int64):
-            raise _Fault(f"{name} has sizes of {TYPE_NAMES[tensor.type]}")
-        values = constant(model, tensor, TYPES[tensor.type])
-        if values is not None:
-            yield values, rank
-
-
-def _check_parameter(name, values, rank, what):
-    kind = next(iter(PARAMETERS[name].values()))
     if kind == "axes":
         rank += name == "EXPAND_DIMS"
         sound = ((values >= -rank) & (values < rank)).all() and len(values) <= MAX_RANK

@@ -1,4 +1,4 @@
-"""A Keras model to `.tflite` files: calibrated, written, verified."""
+"""Converts a Keras model to `.tflite` files: lowers, calibrates and writes it."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from tfsr.files import write_bytes
 from tfsr.graph.footprint import (
     alignment,
     far_seeing,
+    kernel_taps,
     receptive_radius,
-    taps,
     working_values,
 )
 from tfsr.graph.graph import Graph, run_node
@@ -25,8 +25,8 @@ from tfsr.models import single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.formats import FORMATS, Format
 from tfsr.tflite.lowering.engine import add_to_last_bias, last_convolution, lower
-from tfsr.tflite.quantization import activations, sums
-from tfsr.tflite.quantization.aware import trained_format, without_rounding
+from tfsr.tflite.quantization import activations, equalization
+from tfsr.tflite.quantization.aware import qat_format, strip_fake_quantization
 from tfsr.tflite.quantization.calibration import (
     calibration_patches,
     fitted,
@@ -60,13 +60,14 @@ def convert(
         sizes: Heights and widths of the LR input; `None` for a dynamic size.
         out: The file; for several sizes, each gets `_HxW` before the ending.
         calibration: Images whose LR patches calibrate all formats with 8-bit weights;
-            the file tells by what they are degraded.
+            their degradation goes into the metadata.
         lowering: False for the model as it is, with int8 calibrated by TensorFlow's
             converter.
-        in_float: Names of activations that int8 leaves out, as `sensitivity` has them.
-        architecture: For the file to tell; see `load_architecture`.
-        fine_sums: Whether int8 computes sums by convolutions, as `quantization.sums`
-            has it.
+        in_float: Names of activations, as in the table of `sensitivity`, that int8
+            leaves in float32.
+        architecture: Goes into the metadata; see `load_architecture`.
+        fine_sums: Whether int8 computes sums by convolutions; see
+            `quantization.equalization`.
 
     Raises:
         InputError: If there is no such format or activation, the format, `in_float` or
@@ -85,7 +86,7 @@ def convert(
     written = []
     for size in sizes:
         content = build(*(size or (None, None)))
-        content = metadata.attach(content, {**facts, "size": size})
+        content = metadata.with_metadata(content, {**facts, "size": size})
         file = name_of_size(out, size) if len(sizes) > 1 else Path(out)
         write_bytes(file, content)
         written.append(file)
@@ -100,7 +101,7 @@ def name_of_size(file: str | Path, size: tuple[int, int] | None) -> Path:
 
 def _check_options(model, format: Format, lowering, in_float, fine_sums):
     """Raises an `InputError` for options that exclude each other or do not fit."""
-    trained = trained_format(model)
+    trained = qat_format(model)
     if trained not in (None, format.name):
         raise InputError(
             f"{model.name}: was trained for {trained}; --format {format.name} is for "
@@ -139,9 +140,9 @@ def _sizes(model, sizes):
 def _builder(model, format: Format, calibration, lowering, in_float, fine_sums):
     """Returns a function from height and width to the bytes of a file.
 
-    The functions below do so each for one kind of format.
+    Each function below does so for one kind of format.
     """
-    if trained_format(model):
+    if qat_format(model):
         return _trained(model, format)
     if format.is_float:
         return _saved(model, format, lowering)
@@ -153,7 +154,7 @@ def _builder(model, format: Format, calibration, lowering, in_float, fine_sums):
 
 def _trained(model, format: Format):
     save = format.load("save")
-    return lambda height, width: save(*without_rounding(model, height, width))
+    return lambda height, width: save(*strip_fake_quantization(model, height, width))
 
 
 def _saved(model, format: Format, lowering):
@@ -204,11 +205,15 @@ def _lowering(model, format: Format, lowering, in_float=()):
 
 
 def _with_fine_sums(lowered, patches):
-    """Returns the same function of graphs with sums as convolutions."""
-    scales = sums.channel_scales(sums.as_convolutions(lowered()), patches)
+    """Returns `lowered` with the sums of its graphs as convolutions."""
+    scales = equalization.channel_scales(
+        equalization.as_convolutions(lowered()), patches
+    )
 
     def finely(height=None, width=None):
-        return sums.rescaled(sums.as_convolutions(lowered(height, width)), scales)
+        return equalization.rescaled(
+            equalization.as_convolutions(lowered(height, width)), scales
+        )
 
     return finely
 
@@ -216,10 +221,10 @@ def _with_fine_sums(lowered, patches):
 def output_shift(
     graph: Graph, quantized: Callable, patches: list[np.ndarray]
 ) -> np.ndarray | None:
-    """Returns by how much quantization moves the mean of the output.
+    """Returns each output filter's mean quantization error.
 
-    For each filter of the last convolution, so that its bias can take it off. None if
-    it cannot, as the output is not that convolution's, moved, added to and clipped.
+    The bias of the last convolution can take it off. None if output values do not map
+    to single filters of that convolution.
 
     Args:
         graph: The float graph.
@@ -244,9 +249,9 @@ def output_shift(
 
 
 def _filter_of_each_value(graph, sides):
-    """Returns which filter of the last convolution gives each value of the output.
+    """Returns the index of the filter behind each output value.
 
-    None if a value is of several, or of one that something else follows.
+    None where several filters contribute.
     """
     last = last_convolution(graph)
     if last is None:
@@ -280,16 +285,16 @@ def _facts(model, scale, format, degradation, in_float, architecture):
         "model": model.name,
         **({"architecture": architecture} if architecture else {}),
         "weights_sha256": weights_sha256(model),
-        "quantization_aware": trained_format(model) is not None,
+        "quantization_aware": qat_format(model) is not None,
         "scale": scale,
         "degradation": degradation,
         "format": format.name,
         **({"in_float": list(in_float)} if in_float else {}),
-        "input": f"{format.ends} {color} {PIXELS[format.ends]}",
+        "input": f"{format.io_dtype} {color} {PIXELS[format.io_dtype]}",
         "receptive_radius": DEFAULT_OVERLAP if radius is None else radius,
         "far_seeing": far_seeing(model),
         "one_size": None not in model.input.shape[1:3],
         "alignment": alignment(model),
         # XNNPACK keeps a pointer for every tap of a convolution at every pixel.
-        "working_bytes": working_values(model) * itemsize + taps(model) * 8,
+        "working_bytes": working_values(model) * itemsize + kernel_taps(model) * 8,
     }

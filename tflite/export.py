@@ -13,11 +13,12 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from tfsr.errors import InputError
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import operator_of
+from tfsr.graph.operators import entry_of, operator_of
 from tfsr.quiet import quiet_stderr
-from tfsr.tflite.flatbuffer import sign
-from tfsr.tflite.quantization.activations import FIXED, Ranges, clipped_by_range
-from tfsr.tflite.widening import widen
+from tfsr.tflite.emit import EMITTERS
+from tfsr.tflite.flatbuffer import add_signature
+from tfsr.tflite.int16x8 import to_int16_activations
+from tfsr.tflite.quantization.activations import Ranges, clipped_by_range
 
 MISSING = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
@@ -96,7 +97,7 @@ def int16x8(graph: Graph, ranges: Ranges) -> bytes:
     """
     converter = _converter(graph, ranges)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return widen(_convert(converter))
+    return to_int16_activations(_convert(converter))
 
 
 def _converter(graph, ranges=None):
@@ -116,7 +117,7 @@ def _convert(converter):
         # The ranges are in the graph or calibrated; the converter looks elsewhere.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
         try:
-            return sign(converter.convert())
+            return add_signature(converter.convert())
         except ConverterError as error:
             missing = sorted({*MISSING.findall(str(error))})
             if not missing:
@@ -154,21 +155,22 @@ def _with_ranges(graph: Graph, ranges: Ranges):
     Input and output have the range [0, 1]. So their uint8 values are the pixels, and
     clipping is free.
     """
-    positions = {id(node): i for i, node in enumerate(graph.nodes)}
     ranged = clipped_by_range(graph)
 
     def fake_quantize(x, low, high):
         return tf.quantization.fake_quant_with_min_max_args(x, low, high)
 
     def call(node, *args, **kwargs):
-        position = positions[id(node)]
+        position = graph.position[id(node)]
         if position in ranged and position in ranges:
             outputs = args[0]
         else:
             outputs = _native(node, *args, **kwargs)
         # The converter would keep the range of a sigmoid that is the output.
         is_last = position in ranges and node is graph.nodes[-1]
-        if position in ranges and not (is_last and type(node.operation) in FIXED):
+        if position in ranges and not (
+            is_last and operator_of(node.operation).fixed_range
+        ):
             outputs = fake_quantize(outputs, *ranges[position])
         return outputs
 
@@ -180,8 +182,8 @@ def _with_ranges(graph: Graph, ranges: Ranges):
 
 
 def _native(node, *args, **kwargs):
-    """Runs a node, by the `write` of its operator where there is one."""
-    known = operator_of(node.operation)
-    if known is None or known.write is None or not args:
+    """Runs a node, by its entry in `EMITTERS` where it has one."""
+    emit = entry_of(node.operation, EMITTERS)
+    if emit is None or not args:
         return node.operation(*args, **kwargs)
-    return known.write(node.operation, *args, **kwargs)
+    return emit(node.operation, *args, **kwargs)

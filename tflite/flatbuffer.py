@@ -46,10 +46,10 @@ def constant(
     return np.frombuffer(bytes(data), dtype)
 
 
-def sign(content: bytes) -> bytes:
-    """Returns a `.tflite` file with the signature by which runtimes find its ends.
+def add_signature(content: bytes) -> bytes:
+    """Returns a `.tflite` file with a signature, which names its input and output.
 
-    It is named `serving_default`; its input is `lr` and its output `sr`.
+    The signature is `serving_default`, the input `lr` and the output `sr`.
 
     Args:
         content: Content of a `.tflite` file of one input and one output.

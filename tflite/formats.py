@@ -1,7 +1,7 @@
 """The formats of `.tflite` files: an entry of `FORMATS` is all that one needs.
 
-What runs a file reads the table too, and needs neither TensorFlow nor Keras for it. So
-the table names functions, as `module:function` within `tfsr.tflite`; `load` imports
+The runtime and the command line read the table too, without TensorFlow or Keras. So the
+table names functions, as `module:function` within `tfsr.tflite`; `load` imports
 them.
 """
 
@@ -23,26 +23,29 @@ class Format:
         bits: Bits of integer activations; None where activations are float32.
         ranges: Chooses the range of an activation from the values it takes; needed
             where there are `bits`.
-        smallest_kernel: Kernels of so many weights and more are kept in 8 bits; None
-            where none is.
+        smallest_kernel: Kernels with at least this many weights become int8; None: no
+            kernel does.
         stock: Returns the bytes of a graph and LR patches that TensorFlow's converter
             calibrates on; serves networks that are not lowered.
-        ends: Type of the pixels in and out, float32 or uint8.
+        io_dtype: Type of the pixels in and out, float32 or uint8.
+        stores: Type of tensors that marks a file of it; where several formats fit, the
+            last in the table counts.
         itemsize: Bytes that a run takes for an activation.
         in_float: Whether single activations can stay in float32.
         trained: Whether quantization-aware training is for this format.
-        upscaler: Runs a network that is trained for it as a file would; None where the
-            network itself does.
+        upscaler: Class that runs a quantization-aware network exactly as its file
+            would; None where running the network itself does that.
     """
 
     name: str
     save: str
-    rules: str = "lowering.rules:EXACT"
+    rules: str = "lowering.rules:FLOAT_RULES"
     bits: int | None = None
     ranges: str | None = None
     smallest_kernel: int | None = None
     stock: str | None = None
-    ends: str = "float32"
+    io_dtype: str = "float32"
+    stores: str = "float32"
     itemsize: int = 4
     in_float: bool = False
     trained: bool = False
@@ -55,8 +58,8 @@ class Format:
 
     @property
     def depth(self) -> int:
-        """Bits of a sample that a model of this format tells apart."""
-        return {"uint8": 8, "float32": 24}[self.ends]
+        """Bit depth of the pixels in and out."""
+        return {"uint8": 8, "float32": 24}[self.io_dtype]
 
     def load(self, field: str) -> Any:
         """Returns the function or the rules that a field names."""
@@ -65,18 +68,23 @@ class Format:
 
 _TABLE = (
     Format("float32", save="export:float32"),
-    Format("float16", save="export:float16"),
-    # TensorFlow's converter (2.21) leaves smaller kernels in float.
-    Format("dynamic_int8", save="export:dynamic_int8", smallest_kernel=1024),
+    Format("float16", save="export:float16", stores="float16"),
+    Format(
+        "dynamic_int8",
+        save="export:dynamic_int8",
+        smallest_kernel=1024,  # TensorFlow's converter (2.21) leaves others in float
+        stores="int8",
+    ),
     Format(
         "int8",
         save="export:int8",
-        rules="lowering.rules:FOR_INT8",
+        rules="lowering.rules:INT8_RULES",
         bits=8,
         ranges="quantization.activations:least_squares",
         smallest_kernel=0,
         stock="export:stock_int8",
-        ends="uint8",
+        io_dtype="uint8",
+        stores="int8",
         itemsize=1,
         in_float=True,
         trained=True,
@@ -88,6 +96,7 @@ _TABLE = (
         bits=16,
         ranges="quantization.activations:min_max",  # 16 bits have room for it
         smallest_kernel=0,
+        stores="int16",
         trained=True,
     ),
 )
@@ -108,6 +117,6 @@ def format_of(metadata: dict, file: Any) -> Format:
     return FORMATS[name]
 
 
-def trained_for(bits: int) -> Format:
-    """Returns the format that training with activations of so many bits is for."""
+def qat_format_for_bits(bits: int) -> Format:
+    """Returns the format that networks with activations of `bits` bits train for."""
     return next(f for f in FORMATS.values() if f.trained and f.bits == bits)

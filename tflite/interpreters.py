@@ -1,4 +1,4 @@
-"""LiteRT's interpreter, which reads the files of strangers in a child process alone."""
+"""LiteRT's interpreter; it reads files of other programs only in a child process."""
 
 import functools
 import math
@@ -14,8 +14,8 @@ from tfsr.tflite.checking import check
 from tfsr.tflite.flatbuffer import pack
 from tfsr.tflite.metadata import is_trusted
 
-# What a child may take. Enlarging by 4 takes about 1 KB for each value of LR, and a
-# slow core 0.1 ms.
+# Limits of a child process. Upscaling by 4 takes about 1 KB of memory for each value of
+# LR and, on a slow core, 0.1 ms.
 BYTES, BYTES_OF_VALUE = 2**30, 2**12
 SECONDS, SECONDS_OF_VALUE = 15.0, 1e-3
 
@@ -31,7 +31,7 @@ class TimedInterpreter(Interpreter):
 
 
 def interpreter_of(file: str | Path, threads: int, delegates: bool = True) -> Any:
-    """Returns the interpreter of a `.tflite` file, in a child unless it is from here.
+    """Returns the interpreter of a `.tflite` file, in a child process unless trusted.
 
     Args:
         file: The file.
@@ -39,7 +39,7 @@ def interpreter_of(file: str | Path, threads: int, delegates: bool = True) -> An
         delegates: Whether XNNPACK runs what it takes; if not, LiteRT's own kernels do.
 
     Raises:
-        InputError: If it is not from here, and not sound.
+        InputError: If it is not trusted, and damaged or harmful.
     """
     if children.is_child or is_trusted(Path(file).read_bytes()):
         return TimedInterpreter(str(file), **_options(threads, delegates))
@@ -55,10 +55,10 @@ def _options(threads, delegates):
 def checked_interpreter(
     file: str, threads: int, delegates: bool = True
 ) -> TimedInterpreter:
-    """Returns the interpreter of a stranger's file, for a child process.
+    """Returns the interpreter of another program's file, for a child process.
 
     Raises:
-        InputError: If the file is not sound.
+        InputError: If the file is damaged or harmful.
     """
     content = pack(check(Path(file).read_bytes(), file))
     return TimedInterpreter(model_content=content, **_options(threads, delegates))

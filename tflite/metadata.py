@@ -1,9 +1,9 @@
 """Metadata in the `.tflite` files of `tfsr convert`, with a checksum of the file.
 
 The metadata is JSON in a buffer of the model that is named `tfsr`. Its `file_sha256` is
-the digest of the file with zeros in place of the digest. It tells damage, but not who
-made a file: anybody can compute it. What the metadata says of a model is in
-`conversion._facts`; of files that others made, `derive` tells it.
+the digest of the file with zeros in place of the digest. It reveals damage, but not who
+made a file, because anybody can compute it. `conversion._facts` has what the metadata
+says of a model; `infer_metadata` infers that for files of other programs.
 """
 
 import hashlib
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from tfsr.errors import InputError, reason_of
+from tfsr.tflite.formats import FORMATS
 from tfsr.upscaling.tiling import DEFAULT_OVERLAP
 from tfsr.zoo import released
 
 BEGIN = b'{"tfsr": '
 DIGEST = b'"file_sha256": "'
 ZEROS = b"0" * 64
-# Of the facts that are relied on, the types, and the least and most of numbers.
+# Allowed types and, for numbers, bounds of the facts we rely on.
 KINDS: dict[str, tuple[tuple[type, ...], tuple[int, int] | None]] = {
     "scale": ((int,), (1, 64)),
     "format": ((str,), None),
@@ -35,19 +36,19 @@ KINDS: dict[str, tuple[tuple[type, ...], tuple[int, int] | None]] = {
     "size": ((list,), None),
     "compiled": ((str,), None),
 }
-MAY_BE_NULL = ("degradation", "size")  # what is not known, and sizes that are open
-PEAKS = (1, 255)  # what white may be in files of others
-_written: set[str] = set()  # digests of what this process has made
+MAY_BE_NULL = ("degradation", "size")  # one that is not known, and an open size
+PEAKS = (1, 255)  # values that white may have in files of other programs
+_written: set[str] = set()  # digests of files that this process has made
 
 
-def attach(content: bytes, facts: dict, origin: bytes | None = None) -> bytes:
+def with_metadata(content: bytes, facts: dict, origin: bytes | None = None) -> bytes:
     """Returns the content of a `.tflite` file with metadata in place of any earlier.
 
     Args:
         content: Content of a `.tflite` file.
         facts: The metadata; anything that JSON can hold.
-        origin: The file that `content` was made of, if any: `content` is trusted if
-            that file is.
+        origin: Content of the file that `content` was made from, if any; `content` is
+            trusted only if that is.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -64,17 +65,17 @@ def attach(content: bytes, facts: dict, origin: bytes | None = None) -> bytes:
         model.metadata = [*entries, own]
     else:
         model.buffers[own.buffer].data = values
-    content = seal(pack(model))
+    content = with_checksum(pack(model))
     if origin is None or is_trusted(origin):
         _written.add(hashlib.sha256(content).hexdigest())
     return content
 
 
-def seal(content: bytes) -> bytes:
-    """Returns a `.tflite` file with metadata of ours and the checksum that it has now.
+def with_checksum(content: bytes) -> bytes:
+    """Returns the content of a `.tflite` file with its checksum computed anew.
 
     Args:
-        content: A file that another program has changed; its metadata is in place.
+        content: Content of a file with our metadata that another program has changed.
     """
     at = content.index(DIGEST, content.index(BEGIN)) + len(DIGEST)
     blank = content[:at] + ZEROS + content[at + 64 :]
@@ -105,7 +106,7 @@ def read(file: str | Path) -> dict | None:
         return None
     if begin < 0 or at < len(DIGEST):
         raise InputError(f"{file}: damaged; half of its metadata is missing.")
-    if seal(content) != content:
+    if with_checksum(content) != content:
         raise InputError(f"{file}: damaged; its checksum does not match.")
     try:
         facts = json.loads(content[begin : at + 66])["tfsr"]
@@ -118,7 +119,7 @@ def read(file: str | Path) -> dict | None:
 
 
 def _check(facts):
-    """Raises a `ValueError` or the like if a fact that is relied on is of no use."""
+    """Raises a `ValueError` or the like if a fact we rely on is missing or invalid."""
     for key in ("scale", "format"):
         if key not in facts:
             raise ValueError(f"no {key}")
@@ -133,14 +134,14 @@ def _check(facts):
             raise ValueError(f"{key} must be {wanted}{within}, not {value!r}")
 
 
-def derive(
+def infer_metadata(
     inputs: list[dict], outputs: list[dict], tensors: list[dict], is_dynamic: bool
 ) -> dict:
-    """Returns the metadata of a file without any, by its shapes and types.
+    """Returns metadata for a file that has none, inferred from its shapes and types.
 
-    It has the keys that `read` returns, and `peaks`, the numbers that white is in the
-    input and in the output: 1 for floats, unless a run tells otherwise. If the graph is
-    not from image to image it has `format`, `size` and `reason`, which says why.
+    It has the keys that `read` returns, and `peaks`, the values of white in the input
+    and in the output: 1 for floats, unless a run shows otherwise. If the graph does not
+    map an image to an image, it has `format`, `size` and `reason`, which says why.
 
     Args:
         inputs: LiteRT's details of the inputs, for the size that the graph is run at.
@@ -157,7 +158,7 @@ def derive(
         return {**facts, "reason": f"has {ends}, not one of each"}
     shapes = f"takes {_by(lr['shape'])} and gives {_by(sr['shape'])}"
     if len(lr["shape"]) != 4 or len(sr["shape"]) != 4:
-        return {**facts, "reason": f"{shapes}, not an image from an image"}
+        return {**facts, "reason": f"{shapes}, which are not both images"}
     batch, height, width, channels = (int(n) for n in lr["shape"])
     scale = max(1, int(sr["shape"][1]) // height)
     wanted = [1, height * scale, width * scale, channels]
@@ -189,21 +190,22 @@ def derive(
 
 def _format(lr, tensors):
     """Returns the format of ours that a graph's types are nearest to."""
-    if np.issubdtype(lr["dtype"], np.integer):
-        return "int8"
-    kinds = {np.dtype(tensor["dtype"]).name for tensor in tensors}
-    formats = {"int16": "int16x8", "int8": "dynamic_int8", "float16": "float16"}
-    return next((formats[kind] for kind in formats if kind in kinds), "float32")
+    stored = {np.dtype(tensor["dtype"]).name for tensor in tensors}
+    is_integer = np.issubdtype(lr["dtype"], np.integer)
+    first, *others = (
+        f for f in FORMATS.values() if is_integer == (f.io_dtype == "uint8")
+    )
+    return next((f for f in reversed(others) if f.stores in stored), first).name
 
 
 def quantization_of(details: dict) -> tuple[float, int]:
-    """Returns scale and zero point of integers; those without any are what they are."""
+    """Returns scale and zero point of a tensor of integers; 1 and 0 if it has none."""
     quant_scale, zero_point = details["quantization"]
     return (quant_scale, zero_point) if quant_scale else (1.0, 0)
 
 
 def _peak(details: dict) -> Any:
-    """Returns the number that white is in a tensor, one of `PEAKS`; None if neither."""
+    """Returns the value of white in a tensor, 1 or 255; None if neither."""
     if details["dtype"] == np.float32:
         return 1
     if not np.issubdtype(details["dtype"], np.integer):

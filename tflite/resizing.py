@@ -1,4 +1,4 @@
-"""A `.tflite` file of open size as one of fixed size, for engines that want that."""
+"""Fixes the size of a `.tflite` file of open size, for engines that require that."""
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -12,7 +12,7 @@ def at_size(content: bytes, height: int, width: int) -> bytes:
     """Returns the file for one size of input.
 
     Operators that only compute sizes become constants, and padding is left out where
-    there is nothing to pad. Slices name every axis, as GPU engines and NPUs want it.
+    there is nothing to pad. Slices name every axis, as GPU engines and NPUs require.
 
     Args:
         content: A `.tflite` file of one input `(1, H, W, C)`.
@@ -57,8 +57,9 @@ def at_size(content: bytes, height: int, width: int) -> bytes:
 def constants(content: bytes) -> list[bytes | None]:
     """Returns the constants that the operators of a file read, in order.
 
-    None stands for what they read that is no constant. If `at_size` gives files of two
-    sizes with the same constants, its file serves every size that is written into it.
+    An entry is None if what is read is not constant. If the files of two sizes from
+    `at_size` have the same constants, one file serves every size once its shapes are
+    overwritten.
     """
     model = unpack(content)
     graph = model.subgraphs[0]
@@ -68,10 +69,10 @@ def constants(content: bytes) -> list[bytes | None]:
 
 
 def _leave_out_whole_slices(model):
-    """Leaves out slices that keep everything, and what nothing reads then.
+    """Removes slices that keep everything, and operators that nothing reads then.
 
-    Padding joins rows to an image and cuts off those that are too many: what it keeps
-    may be all of the image.
+    Padding concatenates rows to an image and slices off the excess, so with nothing to
+    pad the slice keeps the whole image.
     """
     graph = model.subgraphs[0]
     same, made_by = {}, {}  # both by the tensor that an operator makes
@@ -103,7 +104,7 @@ def _leave_out_whole_slices(model):
 
 
 def _alike(graph, one, other):
-    """Returns whether two tensors have one shape, and one meaning of their values."""
+    """Returns whether two tensors have the same shape and quantization."""
     a, b = graph.tensors[one], graph.tensors[other]
     return list(a.shape) == list(b.shape) and _scales(a) == _scales(b)
 
@@ -117,10 +118,10 @@ def _scales(tensor):
 
 
 def _name_all_axes(model, operator, shape, parts):
-    """Has a slice say where it begins and ends on every axis, if it keeps them all.
+    """Makes a slice that keeps all axes give its bounds on each of them.
 
     Args:
-        model: The file, which gets tensors for that.
+        model: The file, which gets the tensors with the bounds.
         operator: The slice.
         shape: Shape of what it reads.
         parts: Where it begins and ends, and its steps, on the first axes.

@@ -17,13 +17,13 @@ from tfsr.errors import InputError
 from tfsr.quiet import quiet_stderr
 from tfsr.tflite.formats import format_of
 from tfsr.tflite.interpreters import interpreter_of
-from tfsr.tflite.metadata import PEAKS, derive, quantization_of, read
+from tfsr.tflite.metadata import PEAKS, infer_metadata, quantization_of, read
 from tfsr.upscaling.tiling import FixedTiles, align, pad_to_multiple
 from tfsr.upscaling.upscalers import as_floats
 from tfsr.zoo.released import named
 
-DYNAMIC_START = (48, 48)  # LR size a dynamic model is ready for at first
-RAMP, LIKE = (0.2, 0.8), 0.1  # of gray, and how far its enlargement may be from it
+DYNAMIC_START = (48, 48)  # LR size that a dynamic model is prepared for at first
+RAMP, LIKE = (0.2, 0.8), 0.1  # range of a gray ramp, and how far its SR may deviate
 
 
 class TFLiteFile:
@@ -35,7 +35,7 @@ class TFLiteFile:
         size: Height and width to begin with, if the model's own are dynamic.
 
     Attributes:
-        metadata: What the file tells, or for one of another program its shapes.
+        metadata: The file's metadata, inferred if another program made the file.
         size: Height and width of the input that it is ready for.
         load_ms: How long LiteRT took to get ready, after it had read the file.
 
@@ -52,7 +52,7 @@ class TFLiteFile:
         facts = read(file)
         if compiled := (facts or {}).get("compiled"):
             raise InputError(
-                f"{file}: is compiled for {compiled}, which alone runs it."
+                f"{file}: is compiled for {compiled}; nothing else can run it."
             )
         self.file, self.name = file, named(str(file))
         self.is_ours = facts is not None
@@ -70,7 +70,7 @@ class TFLiteFile:
             else:
                 self._get_ready(self._own_size)
             self.load_ms = (time.perf_counter() - started) * 1e3
-            if not self.is_ours:  # only a run tells the sizes of some outputs
+            if not self.is_ours:  # some output sizes are known only after a run
                 self.fill(np.random.default_rng(0))
                 self.interpreter.invoke()
         except InputError:
@@ -78,7 +78,7 @@ class TFLiteFile:
         except (ValueError, RuntimeError) as error:
             at = f" at {size[0]}x{size[1]}" if size else ""
             raise InputError(f"{file}: {_refusal(error, at)}") from None
-        self.metadata: dict = facts or derive(
+        self.metadata: dict = facts or infer_metadata(
             self.interpreter.get_input_details(),
             self.interpreter.get_output_details(),
             self.interpreter.get_tensor_details(),
@@ -121,9 +121,9 @@ class TFLiteFile:
 class TFLiteUpscaler(TFLiteFile):
     """Runs a TFLite model on the CPU; quantizes and dequantizes where it must.
 
-    A model of fixed size runs at other sizes too. One that resizes between its levels,
-    pads its size to a multiple of its coarsest pixels, is of one size in Keras too, or
-    comes from another program, takes the image in tiles of its size (see `FixedTiles`).
+    A model of fixed size runs at other sizes too: its input is resized. But it runs in
+    tiles of its own size (see `FixedTiles`) if it resizes between its levels, pads its
+    input, has a fixed size in Keras too, or comes from another program.
 
     Args:
         file: The `.tflite` file.
@@ -131,7 +131,7 @@ class TFLiteUpscaler(TFLiteFile):
         size: Height and width to begin with, if the model's own are dynamic.
 
     Raises:
-        InputError: If the file is damaged or not of a network from image to image.
+        InputError: If the file is damaged or does not map an image to an image.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class TFLiteUpscaler(TFLiteFile):
         if self.tiles:
             return self.tiles.run(self._run, lr)
         height, width = (side * self.scale for side in lr.shape[:2])
-        # A fixed size that the network need not pad leaves its padding out of the file.
+        # If the network need not pad its fixed size, the file cannot pad other sizes.
         try:
             return self._run(pad_to_multiple(lr, self.alignment))[:height, :width]
         except (MemoryError, InputError):
@@ -189,21 +189,22 @@ class TFLiteUpscaler(TFLiteFile):
 
     @property
     def task(self) -> Degradation | None:
-        """What the file says; bicubic of an enlarger that says nothing.
+        """The degradation in the metadata; bicubic for an upscaler without one.
 
         Raises:
-            InputError: If it says what this version of tfsr does not know.
+            InputError: If this version of tfsr does not know the degradation.
         """
-        try:
-            return from_table(self.metadata["degradation"])
-        except KeyError:
+        table = self.metadata.get("degradation")
+        if table is None:
             return BICUBIC if self.scale > 1 else None
+        try:
+            return from_table(table)
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{self.name}: {error}") from None
 
     @property
     def tiles(self) -> FixedTiles | None:
-        """How it takes images of other sizes than its own; None if as they are."""
+        """Cuts images of other sizes into tiles; None if the model takes any size."""
         if not self.in_tiles:
             return None
         radius = self.metadata.get("receptive_radius", 0)
@@ -239,10 +240,10 @@ class TFLiteUpscaler(TFLiteFile):
         return self._decoded(sr)
 
     def _refused_size(self, size):
-        """Returns what LiteRT's own kernels say against a size; "" if nothing.
+        """Returns LiteRT's reason against this size, or "" if memory ran out.
 
-        XNNPACK, which LiteRT runs by default, calls a size that an operator does not
-        take and memory that lacks by the same words.
+        LiteRT's own kernels tell: XNNPACK, which LiteRT runs by default, reports both
+        in the same words.
         """
         kernels = interpreter_of(self.file, 1, delegates=False)
         kernels.resize_tensor_input(self._input["index"], (1, *size, self.channels))
@@ -253,10 +254,9 @@ class TFLiteUpscaler(TFLiteFile):
         return ""
 
     def _find_peaks(self):
-        """Sets what white is in and out, of floats, which types do not tell.
+        """Sets the white level for which a gray ramp comes out as a gray ramp.
 
-        A gray ramp comes out as it is, but for its size; if it does not as numbers up
-        to 1, and does up to 255, that is white.
+        It is one of `PEAKS`, the first that fits; the type float does not tell it.
         """
         height, width = self._ready_for
         lr = np.empty((height, width, self.channels), np.float32)
@@ -273,7 +273,7 @@ class TFLiteUpscaler(TFLiteFile):
         return self._encoded(lr)
 
     def from_bytes(self, content: bytes) -> np.ndarray:
-        """Returns the image that the bytes of the model's output tensor mean."""
+        """Returns the image in the bytes of the model's output tensor."""
         output = np.frombuffer(content, self._output["dtype"])
         return self._decoded(output.reshape(self._output["shape"]))
 
@@ -292,7 +292,7 @@ def partitions(interpreter: Any) -> int:
 def delegated(interpreter: Any) -> set[int]:
     """Returns the indices of the operators that the CPU delegate took.
 
-    They are what lies between inputs and outputs of the delegate's own operators.
+    They lie between the inputs and outputs of the delegate's own operators.
     """
     operators = interpreter._get_ops_details()
     producer = {i: op for op in operators[::-1] for i in op["outputs"]}
@@ -309,21 +309,8 @@ def delegated(interpreter: Any) -> set[int]:
     return inside
 
 
-def taken(file: str | Path) -> dict:
-    """Returns what the CPU delegate takes, as `Kind.ask` in `devices.delegates`."""
-    interpreter = TFLiteFile(file).interpreter
-    inside, parts = delegated(interpreter), partitions(interpreter)
-    refused = {
-        op["op_name"]
-        for op in interpreter._get_ops_details()
-        if op["op_name"] != "DELEGATE" and op["index"] not in inside
-    }
-    whole = parts == 1 and not refused
-    return {"parts": parts, "whole": whole, "refused_operators": sorted(refused)}
-
-
-def facts_of(file: str | Path) -> dict:
-    """Returns a file's metadata, or what the shapes of another program's file tell.
+def metadata_of(file: str | Path) -> dict:
+    """Returns a file's metadata, inferred if another program made the file.
 
     Raises:
         InputError: If the file is damaged or LiteRT cannot run it.
@@ -371,15 +358,15 @@ def in_float(interpreter: Any) -> Counter:
 
 
 def left_in_float(upscaler: TFLiteUpscaler) -> list[str]:
-    """Returns a remark on what computes in float32 in a file of 8-bit pixels."""
+    """Returns a note on the operators that a file of 8-bit pixels runs in float32."""
     if upscaler.depth != 8:
         return []
     names = in_float(upscaler.interpreter).keys() - {"QUANTIZE", "DEQUANTIZE"}
     if not names:
         return []
     return [
-        f"{upscaler.name}: {', '.join(sorted(names))} in float32, where TFLite has no "
-        "8 bits, or its converter none here."
+        f"{upscaler.name}: runs {', '.join(sorted(names))} in float32, because TFLite "
+        "or its converter has no 8-bit form of this use."
     ]
 
 
@@ -393,7 +380,7 @@ def _refusal(error, where=""):
 
 
 def _encode(values, details, peak=1):
-    """Returns floats, of which 1 means `peak`, as a tensor of the graph holds them."""
+    """Returns floats in [0, 1] as a tensor of the graph whose white is `peak`."""
     if np.issubdtype(details["dtype"], np.floating):
         return (values if peak == 1 else values * peak).astype(
             details["dtype"], copy=False
@@ -406,7 +393,7 @@ def _encode(values, details, peak=1):
 
 
 def _decode(values, details, peak=1):
-    """Returns the floats that a tensor of the graph means, of which `peak` is 1."""
+    """Returns a tensor of the graph whose white is `peak` as floats in [0, 1]."""
     if details["dtype"] == np.float32:
         return values if peak == 1 else values / np.float32(peak)
     quant_scale, zero_point = quantization_of(details)

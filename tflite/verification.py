@@ -46,8 +46,8 @@ def verify(
         the function of that name returns it; `gray_spread`, what
         `tfsr.scoring.grayness` returns of the converted model; `worst_image`, the name
         of the image with the largest loss; `images`, for each image its `name`,
-        `lr_size` and figures; `approximated_images`, how many of them a file of one
-        size takes in tiles or padded, so that it gives less than the network would.
+        `lr_size` and figures; `approximated_images`, how many of them a file of fixed
+        size runs padded or in tiles that only approximate the network.
         Also `folder`, `scale` and `degradation`.
     """
     images, bias = [], []
@@ -94,7 +94,7 @@ def verify(
 def flat_field_error(
     converted: Upscaler, original: Upscaler, field: tuple[int, int] = FIELD
 ) -> dict[str, int]:
-    """Returns how far a saturated colour comes out from where the original has it.
+    """Returns how far saturated colours deviate from those of the original.
 
     Args:
         converted: The converted model.
@@ -107,7 +107,7 @@ def flat_field_error(
     """
     errors = {}
     thirds = [side * converted.scale // 3 for side in field]
-    # Zeros beyond the border reach less far than this.
+    # The zeros that convolutions read beyond the border do not reach the middle third.
     middle = tuple(slice(third, 2 * third) for third in thirds)
     for name, color in CORNERS.get(converted.channels, {}).items():
         image = flat_field(color, *field)
@@ -119,28 +119,30 @@ def flat_field_error(
     return errors
 
 
-def roughness(converted: TFLiteUpscaler, report: dict) -> list[str]:
-    """Returns remarks on images that a file of one size makes less of than the network.
+def tiling_notes(converted: TFLiteUpscaler, report: dict) -> list[str]:
+    """Returns notes on images that a fixed-size file can only approximate.
+
+    It takes them in tiles or pads them.
 
     Args:
         converted: The file.
         report: What `verify` returned of it.
     """
-    rough, count = report["approximated_images"], len(report["images"])
-    if not rough:
+    approximated, count = report["approximated_images"], len(report["images"])
+    if not approximated:
         return []
     height, width = converted.size
     if converted.far_seeing:
         return [
             f"{converted.name}: {sees_all(converted)}, the file {height}x{width} "
-            f"pixels: {rough} of {count} images have other sizes, and what the network "
-            "makes of them whole, the file makes of tiles; loss and shift have that in "
-            "them; convert for the size of your images."
+            f"pixels: {approximated} of {count} images have other sizes and were run "
+            "in tiles, so loss and shift include the difference that tiles make; "
+            "convert for the size of your images."
         ]
     return [
-        f"{converted.name}: {rough} of {count} images are padded to {height}x{width} "
-        "or come in tiles that overlap by less than the network sees; the loss has "
-        "that in it."
+        f"{converted.name}: {approximated} of {count} images were padded to "
+        f"{height}x{width} or run in tiles that overlap by less than the receptive "
+        "field; the loss includes that."
     ]
 
 

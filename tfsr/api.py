@@ -229,7 +229,7 @@ def convert(
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite import conversion
     from tfsr.tflite.formats import FORMATS
-    from tfsr.tflite.quantization.aware import trained_format
+    from tfsr.tflite.quantization.aware import qat_format
     from tfsr.upscaling.upscalers import KerasUpscaler
 
     if not isinstance(original, KerasUpscaler):
@@ -264,7 +264,7 @@ def convert(
         if picture and len(sizes) > 1:
             drawn = conversion.name_of_size(picture, of_size)
         reports.append(_file_report(file, original, check, drawn, target, in_float))
-    if FORMATS[format].bits and not (calibrate or trained_format(original.model)):
+    if FORMATS[format].bits and not (calibrate or qat_format(original.model)):
         reports[0]["notes"].insert(
             0,
             "warning: calibrated on scikit-image's photographs; "
@@ -279,7 +279,7 @@ def _compiler(name, is_open):
 
     target = Delegate(name)
     target.check()
-    if target.kind.compile is None:
+    if target.engine.compile is None:
         raise InputError(f"{name}: takes no compiled files.")
     if is_open:
         raise InputError(f"{name}: compiles files of fixed size; give `size`.")
@@ -290,7 +290,7 @@ def _file_report(file, original, images, picture, target, in_float):
     """Returns the report of `convert` on one file; compiles it for `target`, if any."""
     from tfsr.tflite.devices import delegates
     from tfsr.tflite.runtime import TFLiteUpscaler, left_in_float
-    from tfsr.tflite.verification import roughness, verify
+    from tfsr.tflite.verification import tiling_notes, verify
 
     converted = TFLiteUpscaler(file)
     report = verify(converted, original, images, picture)
@@ -299,7 +299,7 @@ def _file_report(file, original, images, picture, target, in_float):
         facts["compiled"] = str(delegates.compile(file, target))
     unasked = [] if in_float else left_in_float(converted)
     advice = [f"{file}: {line}" for line in delegates.advice(file)]
-    notes = [*unasked, *roughness(converted, report), *advice]
+    notes = [*unasked, *tiling_notes(converted, report), *advice]
     return {**facts, **report, "notes": notes}
 
 

@@ -398,7 +398,7 @@ def files(photographs, tmp_path_factory):
 def on_gpu(file, pixels):
     """Returns what the desktop's GPU engine makes of an image."""
     engine = Delegate("gpu:float32")
-    if missing := engine.kind.missing():
+    if missing := engine.missing():
         pytest.skip(missing)
     image = from_uint8(pixels)
     upscaler = DelegatedUpscaler(file, engine, [image])

@@ -4,7 +4,12 @@ import pytest
 import tensorflow as tf
 
 from tfsr.graph.complexity import mult_adds
-from tfsr.graph.footprint import alignment, receptive_radius, taps, working_values
+from tfsr.graph.footprint import (
+    alignment,
+    kernel_taps,
+    receptive_radius,
+    working_values,
+)
 from tfsr.layers import CONVS, MultiScaleConv2D
 from tfsr.models import (
     carn,
@@ -195,7 +200,7 @@ def test_levels_cost_by_their_resolution():
     kernel = 9 * 4 * 4
     # split: at 1, 1/4 and 1/16; aggregated after upsampling, so all at 1
     assert mult_adds(model, 16, 32) == kernel * 16 * 32 * (1 + 1 / 4 + 1 / 16 + 3)
-    assert taps(model) == int(9 * (1 + 1 / 4 + 1 / 16 + 3))
+    assert kernel_taps(model) == int(9 * (1 + 1 / 4 + 1 / 16 + 3))
     # the two enlarged maps, one convolution's input and output
     assert working_values(model) >= 4 * 4
 
@@ -215,4 +220,4 @@ def test_maps_whose_sides_only_a_run_tells_are_counted():
 def test_taps_count_kernels_at_their_resolution():
     model = carn(scale=4, filters=8, blocks=1, units=1)
     # head and unit at LR, two of the upsampler at 1 and 4 times, tail at 16 times
-    assert taps(model) == 9 * (1 + 2 + 1 + 4 + 16)
+    assert kernel_taps(model) == 9 * (1 + 2 + 1 + 4 + 16)

@@ -254,8 +254,8 @@ def test_verify_says_what_tiles_and_padding_lose(
 ):
     out, file = make_restorer(1, JPEG_10), tmp_path / "m.tflite"
     note = (
-        f"tfsr: {file}: {count} of 4 images are padded to {size} or come in tiles that "
-        "overlap by less than the network sees; the loss has that in it."
+        f"tfsr: {file}: {count} of 4 images were padded to {size} or run in tiles that "
+        "overlap by less than the receptive field; the loss includes that."
     )
     convert = ("convert", out, "--format", "float32", "--size", size, "-o", file)
     for command in (

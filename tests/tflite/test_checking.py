@@ -122,7 +122,7 @@ def become(name, custom=None):
         (of_graph(inputs=[KERNEL]), "input 1 is a constant"),
         (of_graph(outputs=[-1]), "tensor of an output: -1, of 5"),
         (of_graph(outputs=[]), "no output"),
-        (become("WHILE"), "WHILE, an operator that networks of images have not"),
+        (become("WHILE"), "WHILE, an operator that image networks do not have"),
         (become("CUSTOM", b"Evil\x1b"), r"custom operator 'Evil\\x1b'"),
         (lambda model: model.subgraphs.append(model.subgraphs[0]), "2 graphs"),
     ],

@@ -12,7 +12,7 @@ from tfsr.scoring.evaluation import psnr
 from tfsr.tflite import export, metadata
 from tfsr.tflite.conversion import convert, output_shift
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT
+from tfsr.tflite.lowering.rules import FLOAT_RULES
 from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
 from tfsr.tflite.runtime import TFLiteUpscaler, inspect
 from tfsr.tflite.verification import verify
@@ -262,9 +262,9 @@ def test_rounded_weights_do_not_shift_the_colours(tmp_path, folder):
     tail.set_weights([kernel, bias])
     (file,) = convert(model, 2, "dynamic_int8", [None], tmp_path / "m.tflite", folder)
     report = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
-    content = export.dynamic_int8(lower(model, EXACT))
+    content = export.dynamic_int8(lower(model, FLOAT_RULES))
     facts = {"scale": 2, "format": "dynamic_int8"}
-    file.write_bytes(metadata.attach(content, facts))
+    file.write_bytes(metadata.with_metadata(content, facts))
     plain = verify(TFLiteUpscaler(file), KerasUpscaler(model, 2), folder)
     assert abs(report["channel_bias"][2]) < abs(plain["channel_bias"][2]) / 2
 
@@ -272,7 +272,7 @@ def test_rounded_weights_do_not_shift_the_colours(tmp_path, folder):
 def test_what_is_beyond_white_is_no_shift():
     """Where nothing is rounded, of a network that makes white lighter and darker."""
     keras.utils.set_random_seed(0)
-    graph = lower(sesr(2, filters=4, blocks=1, expanded=8), EXACT)
+    graph = lower(sesr(2, filters=4, blocks=1, expanded=8), FLOAT_RULES)
     shift = output_shift(graph, run_node, [np.ones((16, 16, 3), np.float32)])
     np.testing.assert_array_equal(shift, 0)
 

@@ -18,7 +18,7 @@ from tfsr.models import (
 )
 from tfsr.tflite import export, metadata
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.activations import min_max
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
@@ -34,20 +34,20 @@ def model():
 def ranges(model):
     rng = np.random.default_rng(0)
     patches = [rng.random((24, 20, 3), np.float32) for _ in range(4)]
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     return activations.ranges(graph, activations.observe(graph, patches))
 
 
 def load(tmp_path, content, format="float32", scale=2, **facts):
     file = tmp_path / "model.tflite"
     facts = {"scale": scale, "format": format, **facts}
-    file.write_bytes(metadata.attach(content, facts))
+    file.write_bytes(metadata.with_metadata(content, facts))
     return TFLiteUpscaler(file)
 
 
 @pytest.mark.parametrize("format", ["int8", "int16x8", "stock_int8", "float16"])
 def test_every_file_has_a_signature(tmp_path, model, ranges, format):
-    graph = lower(model, FOR_INT8, 8, 12)
+    graph = lower(model, INT8_RULES, 8, 12)
     patches = [np.zeros((8, 12, 3), np.float32)]
     given = {"int8": [ranges], "int16x8": [ranges], "stock_int8": [patches]}
     content = getattr(export, format)(graph, *given.get(format, []))
@@ -73,7 +73,7 @@ def test_every_file_has_a_signature(tmp_path, model, ranges, format):
 def test_float_formats_equal_keras(tmp_path, model, export_format, tolerance, size):
     lr = np.random.default_rng(1).random((24, 20, 3), np.float32)
     expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
-    graph = lower(model, EXACT, *(size or (None, None)))
+    graph = lower(model, FLOAT_RULES, *(size or (None, None)))
     sr = load(tmp_path, export_format(graph))(lr)
     np.testing.assert_allclose(sr, expected, atol=tolerance)
 
@@ -132,14 +132,14 @@ def test_every_scn_equals_keras_and_is_one_partition(tmp_path, name, size):
     lr = rng.integers(0, 256, (*(size or (17, 22)), 3)).astype(np.float32) / 255
     expected = np.clip(KerasUpscaler(model, scale)(lr), 0, 1)
 
-    graph = lower(model, EXACT, *(size or (None, None)))
+    graph = lower(model, FLOAT_RULES, *(size or (None, None)))
     upscaler = load(tmp_path, export.float32(graph), scale=scale)
     np.testing.assert_allclose(upscaler(lr), expected, atol=1e-4)
     assert size is None or partitions(upscaler.interpreter) == 1
 
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     chosen = activations.ranges(graph, activations.observe(graph, [lr]), min_max)
-    content = export.int8(lower(model, FOR_INT8, *(size or (None, None))), chosen)
+    content = export.int8(lower(model, INT8_RULES, *(size or (None, None))), chosen)
     upscaler = load(tmp_path, content, "int8", scale)
     assert np.abs(upscaler(lr) - expected).mean() < 8 / 255  # an untrained network
     details = upscaler.interpreter.get_tensor_details()
@@ -153,12 +153,14 @@ def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
     lr = np.rint(np.random.default_rng(0).random((21, 22, 3), np.float32) * 255) / 255
     expected = np.clip(KerasUpscaler(model, 4)(lr), 0, 1)
     size = lr.shape[:2]
-    exact = load(tmp_path, export.float32(lower(model, EXACT, *size)), scale=4)(lr)
+    exact = load(tmp_path, export.float32(lower(model, FLOAT_RULES, *size)), scale=4)(
+        lr
+    )
     np.testing.assert_allclose(exact, expected, atol=1e-5)
 
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     bounds = activations.ranges(graph, activations.observe(graph, [lr]))
-    content = export.int8(lower(model, FOR_INT8, *size), bounds)
+    content = export.int8(lower(model, INT8_RULES, *size), bounds)
     upscaler = load(tmp_path, content, "int8", scale=4)
     assert np.abs(upscaler(lr) - expected).mean() < 1 / 255
     details = upscaler.interpreter.get_tensor_details()
@@ -170,7 +172,7 @@ def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
 @functools.cache
 def of_fixed_size(size, resampling):
     model = scn(2, filters=8, blocks=1, resampling=resampling)
-    return model, export.float32(lower(model, EXACT, *size))
+    return model, export.float32(lower(model, FLOAT_RULES, *size))
 
 
 @pytest.mark.parametrize("size", [(97, 130), (64, 64), (63, 61), (40, 60), (20, 100)])
@@ -197,7 +199,9 @@ def test_a_fixed_size_takes_other_images_in_tiles(tmp_path, of_file, resampling,
 
 def test_levels_that_share_their_weights_store_them_once(tmp_path):
     def size(**arguments):
-        return len(export.float32(lower(scn(filters=32, blocks=2, **arguments), EXACT)))
+        return len(
+            export.float32(lower(scn(filters=32, blocks=2, **arguments), FLOAT_RULES))
+        )
 
     kernels = 2 * 2 * 9 * 32 * 128 * 4  # bytes, of one level
     assert size(levels=3) - size(levels=1) < kernels / 4
@@ -216,7 +220,7 @@ def test_levels_are_one_partition_of_operations_for_images(tmp_path, height, wid
 
 @pytest.mark.parametrize("size", [(24, 20), None])
 def test_int8_takes_and_gives_pixels(tmp_path, model, ranges, size):
-    graph = lower(model, FOR_INT8, *(size or (None, None)))
+    graph = lower(model, INT8_RULES, *(size or (None, None)))
     upscaler = load(tmp_path, export.int8(graph, ranges), format="int8")
     for details in (upscaler._input, upscaler._output):
         assert details["dtype"] == np.uint8
@@ -228,7 +232,7 @@ def test_int8_takes_and_gives_pixels(tmp_path, model, ranges, size):
 
 
 def test_int8_is_one_partition_without_float_operators(tmp_path, model, ranges):
-    content = export.int8(lower(model, FOR_INT8, 24, 20), ranges)
+    content = export.int8(lower(model, INT8_RULES, 24, 20), ranges)
     interpreter = load(tmp_path, content, format="int8").interpreter
     assert partitions(interpreter) == 1
     assert not [
@@ -242,9 +246,9 @@ def test_int8_is_one_partition_without_float_operators(tmp_path, model, ranges):
 def test_the_whole_cascade_has_no_float_operators(tmp_path):
     model = single_scale(cmsc(2, filters=4), 2)
     patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     ranges = activations.ranges(graph, activations.observe(graph, [patch]))
-    content = export.int8(lower(model, FOR_INT8, 8, 8), ranges)
+    content = export.int8(lower(model, INT8_RULES, 8, 8), ranges)
     interpreter = load(tmp_path, content, format="int8").interpreter
     assert not [
         t["name"] for t in interpreter.get_tensor_details() if t["dtype"] == np.float32
@@ -255,7 +259,7 @@ def test_the_whole_cascade_has_no_float_operators(tmp_path):
 
 
 def test_grouped_convolutions_stay_whole(tmp_path, model, ranges):
-    content = export.int8(lower(model, FOR_INT8, 24, 20), ranges)
+    content = export.int8(lower(model, INT8_RULES, 24, 20), ranges)
     interpreter = load(tmp_path, content, format="int8").interpreter
     operators = [op["op_name"] for op in interpreter._get_ops_details()]
     # head, three recursions of (3 convolutions and a fusion), fusion, upsampler as one
@@ -287,7 +291,7 @@ def test_bilinear_upsampling_of_open_size_equals_keras(tmp_path, size):
     x = keras.layers.UpSampling2D(size, interpolation="bilinear")(x)
     x = keras.layers.UpSampling2D(size[::-1])(x)
     model = keras.Model(lr, keras.layers.Conv2D(3, 3, padding="same")(x))
-    content = export.float32(lower(model, EXACT))
+    content = export.float32(lower(model, FLOAT_RULES))
     upscaler = load(tmp_path, content, scale=size[0] * size[1])
     for shape in ((6, 9, 3), (12, 7, 3)):
         image = np.random.default_rng(0).random(shape, np.float32)

@@ -10,7 +10,7 @@ from tfsr.errors import InputError
 from tfsr.models import carn_m
 from tfsr.tflite import metadata
 from tfsr.tflite.conversion import convert
-from tfsr.tflite.formats import FORMATS, format_of, trained_for
+from tfsr.tflite.formats import FORMATS, format_of, qat_format_for_bits
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 
@@ -28,7 +28,7 @@ def test_what_is_known_of_a_format():
     depths = {name: f.depth for name, f in FORMATS.items()}
     assert depths.pop("int8") == 8
     assert set(depths.values()) == {24}
-    assert [trained_for(bits).name for bits in (8, 16)] == ["int8", "int16x8"]
+    assert [qat_format_for_bits(bits).name for bits in (8, 16)] == ["int8", "int16x8"]
 
 
 def test_a_file_of_a_format_to_come_is_one_line():

@@ -131,9 +131,9 @@ def test_the_way_to_the_child_is_not_timed(tmp_path, enlarger, monkeypatch):
 def test_a_checksum_is_not_trusted(tmp_path, enlarger):
     """Anybody can compute it: what comes from elsewhere runs in a child."""
     facts = {"scale": 3, "format": "float32"}
-    content = metadata.attach(pack(enlarger()), facts)
+    content = metadata.with_metadata(pack(enlarger()), facts)
     assert metadata.is_trusted(content)
-    forged = metadata.seal(content.replace(b'"scale": 3', b'"scale": 4'))
+    forged = metadata.with_checksum(content.replace(b'"scale": 3', b'"scale": 4'))
     assert not metadata.is_trusted(forged)
     upscaler = TFLiteUpscaler(write(tmp_path, forged))
     assert isinstance(upscaler.interpreter, interpreters.GuardedInterpreter)
@@ -143,9 +143,11 @@ def test_a_checksum_is_not_trusted(tmp_path, enlarger):
 
 def test_what_is_made_of_a_file_is_trusted_as_that_is(enlarger):
     stranger, facts = pack(enlarger()), {"scale": 2, "format": "float32"}
-    assert not metadata.is_trusted(metadata.attach(stranger, facts, stranger))
-    ours = metadata.attach(stranger, facts)
-    assert metadata.is_trusted(metadata.attach(stranger, {**facts, "a": 1}, ours))
+    assert not metadata.is_trusted(metadata.with_metadata(stranger, facts, stranger))
+    ours = metadata.with_metadata(stranger, facts)
+    assert metadata.is_trusted(
+        metadata.with_metadata(stranger, {**facts, "a": 1}, ours)
+    )
 
 
 def test_what_the_check_lets_pass_ends_the_child_alone(tmp_path, enlarger, monkeypatch):

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from tfsr.cli import main
+from tfsr.data.degradation import BICUBIC
 from tfsr.errors import InputError
 from tfsr.graph.graph import inline
 from tfsr.models import carn_m
@@ -12,7 +14,7 @@ from tfsr.tflite.runtime import TFLiteUpscaler, inspect
 def content():
     model = carn_m(scale=2, filters=8, blocks=1)
     facts = {"scale": 2, "format": "float32", "name": 'a "quoted" é'}
-    return metadata.attach(export.float32(inline(model)), facts)
+    return metadata.with_metadata(export.float32(inline(model)), facts)
 
 
 def test_facts_come_back(tmp_path, content):
@@ -82,15 +84,23 @@ def test_inspect_counts_operators(tmp_path, content):
 def test_facts_of_the_wrong_type_are_refused(tmp_path, content, key, value, message):
     file = tmp_path / "m.tflite"
     facts = {"scale": 2, "format": "float32", key: value}
-    file.write_bytes(metadata.attach(plain(content), facts))
+    file.write_bytes(metadata.with_metadata(plain(content), facts))
     with pytest.raises(InputError, match=rf"m\.tflite: .*\({message}"):
         metadata.read(file)
+
+
+def test_a_degradation_that_is_null_is_unknown(tmp_path, content):
+    file = tmp_path / "m.tflite"
+    facts = {"scale": 2, "format": "float32", "size": None, "degradation": None}
+    file.write_bytes(metadata.with_metadata(plain(content), facts))
+    assert TFLiteUpscaler(file).task == BICUBIC
+    assert main(["inspect", str(file)]) == 0
 
 
 @pytest.mark.parametrize("facts", [[], "x", 5, None, {}])
 def test_metadata_that_is_no_table_is_refused(tmp_path, content, facts):
     file = tmp_path / "m.tflite"
-    file.write_bytes(metadata.attach(plain(content), facts))
+    file.write_bytes(metadata.with_metadata(plain(content), facts))
     with pytest.raises(InputError, match=r"m\.tflite: its metadata is damaged"):
         metadata.read(file)
 
@@ -98,7 +108,7 @@ def test_metadata_that_is_no_table_is_refused(tmp_path, content, facts):
 def test_metadata_that_is_no_json_is_refused(tmp_path, content):
     content = content.replace(b'"scale": 2', b'"scale":: ')
     file = tmp_path / "m.tflite"
-    file.write_bytes(metadata.seal(content))
+    file.write_bytes(metadata.with_checksum(content))
     with pytest.raises(InputError, match=r"m\.tflite: its metadata is damaged"):
         metadata.read(file)
 

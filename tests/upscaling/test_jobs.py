@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tfsr.cli import main
-from tfsr.data import BenchmarkFolder, imresize
+from tfsr.data import BenchmarkFolder, GaussianNoise, imresize
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.models import carn_m, cmsc, single_scale, srresnet, vdsr
@@ -358,6 +358,18 @@ def test_memory_that_litert_lacks_halves_the_tile(int8):
         upscaler(np.zeros((80, 80, 3), np.float32))
     upscaler._resize = resize
     np.testing.assert_array_equal(upscaler(np.zeros((30, 30, 3), np.float32)), whole)
+
+
+def test_a_size_that_an_operator_does_not_take_is_told(tmp_path, photographs):
+    lr = keras.Input((16, 16, 3))
+    places = np.random.default_rng(0).random((16, 16, 3), np.float32)
+    model = keras.Model(lr, lr + places / 9)
+    folder = BenchmarkFolder(photographs, 1, degradation=GaussianNoise(10))
+    (file,) = convert(model, 1, "float32", [None], tmp_path / "m.tflite", folder)
+    upscaler, refused = TFLiteUpscaler(file), r"at 20x24 \(.*ADD"
+    with pytest.raises(InputError, match=refused):
+        upscaler._run(np.zeros((20, 24, 3), np.float32))
+    assert upscaler(np.zeros((20, 24, 3), np.float32)).shape == (20, 24, 3)
 
 
 def test_output_that_is_not_finite_is_refused(tmp_path, photo):

@@ -13,9 +13,9 @@ from tqdm import tqdm
 from tfsr import memory
 from tfsr.children import ChildError
 from tfsr.errors import InputError
-from tfsr.tflite.devices.delegates import Delegate, ask
+from tfsr.tflite.devices.delegates import Delegate, coverage
 from tfsr.tflite.interpreters import child_of
-from tfsr.tflite.runtime import TFLiteFile, facts_of, partitions
+from tfsr.tflite.runtime import TFLiteFile, metadata_of, partitions
 
 BENCHMARK_S = 1800.0  # for a delegate to do all runs of a file
 
@@ -65,41 +65,42 @@ def benchmark_on(
 ) -> dict:
     """Returns the report of `tfsr benchmark --delegate`, as `benchmark` does.
 
-    The output is copied back in every timed run, as what shows it would want it.
+    Every timed run copies the output back, because an app that shows it must.
 
     Args:
         files: `.tflite` files of fixed size.
         delegate: What runs them, each in a process of its own.
         runs: Timed runs of each file.
         warmup: Runs before the timed ones, not counting the very first.
-        software: Whether to time what only stands for the real delegate.
+        software: Whether to time a software driver in place of a real GPU.
 
     Raises:
         InputError: If the delegate does not take a file whole, or is no real one.
     """
-    if delegate.kind.measure is None:
-        raise InputError(f"{delegate.name}: times here would say nothing of it.")
+    measure = delegate.engine.load("measure")
+    if measure is None:
+        raise InputError(
+            f"{delegate.name}: times on this machine say nothing about it."
+        )
     delegate.check()
     devices: list[str] = []
     results = []
     for file in tqdm(files, desc=delegate.name, disable=None):
-        answer = ask(file, delegate)
+        answer = coverage(file, delegate)
         if answer["taken"] != "whole":
-            reason = answer["reason"] or "it takes a part of it"
+            reason = answer["reason"] or "it takes only a part"
             raise InputError(f"{file}: {delegate.name} does not run it: {reason}.")
         if answer["software"] and not software:
             raise InputError(
-                f"{delegate.name}: {answer['device']} is a driver in software, whose "
-                "times say nothing of a GPU; --software-driver times it all the same."
+                f"{delegate.name}: {answer['device']} is a software driver; its times "
+                "say nothing about a GPU; --software-driver times it all the same."
             )
         try:
-            times = delegate.kind.measure(
-                Path(file), delegate.option, runs, warmup, BENCHMARK_S
-            )
+            times = measure(Path(file), delegate.option, runs, warmup, BENCHMARK_S)
         except ChildError as error:
             reason = error.reason
             raise InputError(f"{file}: {delegate.name} fails: {reason}.") from None
-        metadata = facts_of(file)
+        metadata = metadata_of(file)
         height, width = metadata["size"]
         results.append(
             {

@@ -32,7 +32,8 @@ from tfsr.tflite.devices.phone import (
     phone_facts,
     thermal_status,
 )
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.devices.phone_delegates import PhoneDelegate
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 
 ROOT = "/data/local/tmp"  # where the shell's user may run programs
@@ -55,106 +56,6 @@ class RunError(Exception):
     """One run failed, for the reason in the message; others may succeed."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of delegate that the tool has.
-
-    Attributes:
-        flag: The tool's flag that chooses it; None for the CPU.
-        arguments: All that the tool gets; `{}` is a path on the phone.
-        path: What `--delegates` names after a colon; None for nothing.
-        name: What a report calls it; None for the name of the file.
-    """
-
-    flag: str | None
-    arguments: tuple[str, ...]
-    path: str | None = None
-    name: str | None = None
-
-
-KINDS = {
-    "cpu": Kind(None, ("--use_xnnpack=true",), name="xnnpack"),
-    "gpu": Kind("--use_gpu", ("--use_gpu=true",), name="gpu"),
-    "gpu:float32": Kind(
-        "--use_gpu",
-        # TensorFlow Lite's tool has the second, LiteRT's the third.
-        ("--use_gpu=true", "--gpu_precision_loss_allowed=false", "--allow_fp16=false"),
-        name="gpu:float32",
-    ),
-    "npu": Kind(
-        "--use_npu",
-        (
-            "--use_npu=true",
-            "--dispatch_library_path={}",
-            "--compiler_plugin_library_path={}",
-        ),
-        path="FOLDER",
-        name="npu",
-    ),
-    "external": Kind(
-        "--external_delegate_path", ("--external_delegate_path={}",), path="LIBRARY"
-    ),
-}
-DISPATCH = "libLiteRtDispatch*.so"  # through which LiteRT reaches an NPU
-
-
-class Delegate:
-    """What runs a model on the phone.
-
-    Args:
-        text: One of `KINDS`; `npu:FOLDER` has the libraries of LiteRT and the NPU's
-            maker, `external:LIBRARY` an external delegate, here or on the phone.
-
-    Attributes:
-        path: The folder or library; on the phone once it is there. None without one.
-        flag: The tool's flag that chooses it; None for the CPU.
-        name: What a report calls it.
-
-    Raises:
-        InputError: If `text` is none of these.
-    """
-
-    def __init__(self, text: str):
-        name, _, path = (text, "", "") if text in KINDS else text.partition(":")
-        kind = KINDS.get(name)
-        if kind is None or (kind.path is not None) != bool(path):
-            examples = [f"{n}:{k.path}" if k.path else n for n, k in KINDS.items()]
-            raise InputError(
-                f"{text!r}: no delegate; choose from {', '.join(examples)}."
-            )
-        self._kind, self.path, self.flag = kind, path or None, kind.flag
-        self.name = kind.name or Path(path).name
-
-    @property
-    def arguments(self) -> list[str]:
-        """The arguments of the tool that choose this delegate."""
-        return [argument.format(self.path) for argument in self._kind.arguments]
-
-    def send(self, adb: Adb, folder: str, abis: list[str]) -> None:
-        """Copies its libraries to a folder of the phone, if they are here.
-
-        Raises:
-            InputError: If they are nowhere, or for another processor.
-        """
-        if self.path is None:
-            return
-        here = Path(self.path)
-        if here.is_file():
-            check_program(here, abis)
-            adb.push(here, f"{folder}/{here.name}")
-            self.path = f"{folder}/{here.name}"
-        elif here.is_dir():
-            dispatch = [*here.glob(DISPATCH)]
-            if not dispatch:
-                raise InputError(f"{here}: has no {DISPATCH}; see tflite/README.md.")
-            check_program(dispatch[0], abis)
-            for library in sorted(here.glob("*.so")):  # some of them the NPU's own
-                adb.push(library, f"{folder}/{library.name}")
-            self.path = folder
-        elif adb.shell(f"test -e {shlex.quote(self.path)}")[0]:
-            raise InputError(f"{here}: neither here nor on the phone.")
-
-
 @dataclass
 class Options:
     """What to measure, and how.
@@ -174,7 +75,7 @@ class Options:
 
     tool: str | Path
     threads: list[int]
-    delegates: list[Delegate]
+    delegates: list[PhoneDelegate]
     runs: int = 30
     warmup: int = 3
     size: tuple[int, int] | None = None
@@ -275,7 +176,7 @@ class _Model:
 
 def _plain(file):
     """Returns the file that a compiled file was made from, else the file itself."""
-    compiled = facts_of(file).get("compiled")
+    compiled = metadata_of(file).get("compiled")
     if compiled is None:
         return file
     _, _, option = compiled.partition(":")
@@ -293,6 +194,7 @@ class _Bench:
 
     def __init__(self, adb, folder, facts, options):
         self.adb, self.folder, self.facts, self.options = adb, folder, facts, options
+        self.paths = {}  # of delegates on the phone
 
     def send(self, models):
         """Copies the tool, the models, their inputs and the delegates' libraries."""
@@ -306,7 +208,9 @@ class _Bench:
                 file.flush()
                 self.adb.push(file.name, f"{self.folder}/{i}.input")
         for delegate in self.options.delegates:
-            delegate.send(self.adb, self.folder, self.facts["abis"])
+            self.paths[delegate] = delegate.send(
+                self.adb, self.folder, self.facts["abis"]
+            )
 
     def measure(self, model, delegate, threads):
         """Returns one entry of `results`: a run's timings and what it ran on."""
@@ -350,7 +254,7 @@ class _Bench:
 
         Args:
             model: The `_Model`.
-            delegate: The `Delegate` to run it on.
+            delegate: The `PhoneDelegate` to run it on.
             threads: CPU threads.
             whole_ms: Latency of the run without profiling.
         """
@@ -387,7 +291,7 @@ class _Bench:
             f"--num_runs={self.options.runs}",
             "--input_layer=lr",
             f"--input_layer_shape={model.shape}",
-            *delegate.arguments,
+            *delegate.arguments(self.paths[delegate]),
             *more,
         ]
         tool = [*(["taskset", mask] if mask else []), "./benchmark_model", *arguments]

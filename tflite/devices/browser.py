@@ -4,8 +4,8 @@ LiteRT.js runs a model only at the size in its file. So the page writes the size
 needs into its copy of the file, at the places in `shapes`. The runtime computes all
 other shapes from there, as it does on the desktop when an input is resized. Thus a
 small photograph needs no padding, and the result is the same as on the desktop. A file
-that computes sizes itself, as those of its padding, is put there as one of its tile's
-size, which leaves the padding to the page.
+that computes sizes at run time, such as those of its padding, is fixed to its tile
+size; the page pads instead.
 """
 
 import shutil
@@ -14,15 +14,14 @@ from pathlib import Path
 from ai_edge_litert import schema_py_generated as schema
 
 from tfsr.data.degradation import BICUBIC
-from tfsr.data.degradations import from_table
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_bytes, write_text
-from tfsr.tflite.devices.delegates import forms
+from tfsr.tflite.devices.delegates import operator_uses
 from tfsr.tflite.formats import format_of
 from tfsr.tflite.interpreters import child_of
-from tfsr.tflite.metadata import attach
+from tfsr.tflite.metadata import with_metadata
 from tfsr.tflite.resizing import constants
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 
 DYNAMIC_TILE = (192, 192)  # LR pixels: tile of models that have no fixed size
 INSIDE = 64  # LR pixels: smallest side of a tile without its overlap
@@ -86,13 +85,14 @@ def find_package(folder: str | Path | None = None) -> tuple[Path, Path]:
 def put(file: Path, target: Path) -> dict:
     """Writes a model for a page; returns its facts, as `tiling` has them.
 
-    One that computes sizes becomes one of its tile's size: no GPU takes it otherwise.
+    A file that computes sizes at run time is fixed to its tile size, because GPUs
+    refuse it otherwise.
 
     Raises:
         InputError: As `tiling` does.
     """
     facts = tiling(file)
-    computes = any(form.name == "SHAPE" for form in forms(file.read_bytes()))
+    computes = any(use.name == "SHAPE" for use in operator_uses(file.read_bytes()))
     if not (facts["resizable"] and computes):
         copy(file, target)
         return facts
@@ -104,8 +104,8 @@ def put(file: Path, target: Path) -> dict:
         for size in (facts["tile"], smaller)
     )
     one_size = constants(fixed) != constants(other)
-    known = {**facts_of(file), "size": facts["tile"], "one_size": one_size}
-    write_bytes(target, attach(fixed, known, content))
+    known = {**metadata_of(file), "size": facts["tile"], "one_size": one_size}
+    write_bytes(target, with_metadata(fixed, known, content))
     return tiling(target)
 
 
@@ -127,8 +127,7 @@ def tiling(file: str | Path) -> dict:
     facts = upscaler.metadata
     if not upscaler.is_ours:
         raise InputError(f"{file}: was not made by tfsr convert; the box wants that.")
-    step, radius = facts["alignment"], facts["receptive_radius"]
-    radius += -radius % step
+    step, radius = upscaler.alignment, upscaler.radius
     size = facts["size"] or DYNAMIC_TILE
     if upscaler.tiles:
         tile, overlap = upscaler.size, upscaler.tiles.overlap
@@ -138,12 +137,12 @@ def tiling(file: str | Path) -> dict:
         overlap = [radius, radius]
     return {
         "name": Path(file).stem,
-        "title": f"{Path(file).stem}, {_purpose(facts)}",
+        "title": f"{Path(file).stem}, {_purpose(upscaler)}",
         "file": Path(file).name,
         "scale": upscaler.scale,
         "channels": upscaler.channels,
-        "ends": format_of(facts, file).ends,
-        "luma": upscaler.channels == 1 and _of_luma(facts),
+        "ends": format_of(facts, file).io_dtype,
+        "luma": upscaler.channels == 1 and _restores_luma(upscaler),
         "size": list(size),
         "resizable": upscaler.tiles is None,
         "tile": list(tile),
@@ -153,15 +152,15 @@ def tiling(file: str | Path) -> dict:
     }
 
 
-def _purpose(facts):
-    degradation = from_table(facts["degradation"])
-    if facts["scale"] == 1:
-        return f"for {degradation.in_short}"
-    return "for clean photos" if degradation == BICUBIC else "for spoiled photos"
+def _purpose(upscaler):
+    if upscaler.scale == 1:
+        return f"for {upscaler.task.in_short if upscaler.task else 'unknown damage'}"
+    return "for clean photos" if upscaler.task == BICUBIC else "for spoiled photos"
 
 
-def _of_luma(facts):
-    return facts["scale"] == 1 and from_table(facts["degradation"]).of_luma
+def _restores_luma(upscaler):
+    task = upscaler.task
+    return upscaler.scale == 1 and task is not None and task.of_luma
 
 
 def _shapes(content, scale):

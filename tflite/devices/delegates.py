@@ -1,7 +1,7 @@
-"""What runs `.tflite` files here, as a phone would: an entry of `DELEGATES` each.
+"""Runs and compiles `.tflite` files on the engines of `engines.py`.
 
-What is known of them beforehand is data too: `ADVICE`, and `WRONG_FORMS` of operators
-that an engine takes and computes wrongly.
+What is known of engines beforehand is data: `ADVICE` on files, and `MISCOMPILES`, the
+operators that an engine takes and computes wrongly.
 """
 
 import re
@@ -18,84 +18,22 @@ from ai_edge_litert.schema_py_generated import TensorType
 from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.files import write_array, write_bytes
-from tfsr.tflite.devices import gpu, hexagon
+from tfsr.tflite.devices.engines import ENGINES, Engine, examples
 from tfsr.tflite.flatbuffer import kind_of, unpack
-from tfsr.tflite.metadata import attach, seal
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of, taken
+from tfsr.tflite.metadata import with_checksum, with_metadata
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 
 SECONDS = 120.0  # for an engine to take a file, or to run one image
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of delegate.
-
-    Attributes:
-        example: How `--delegate` names it.
-        option: What may stand after the colon, as a regular expression.
-        ask: Gets a file, the option and a deadline in seconds. Returns `parts`, how
-            many parts of the graph it takes; `whole`, whether that is all of it; and
-            `refused_operators` with the engine's own `reason`; `device`, if known.
-        run: Gets a file, the option, a `.npy` file of inputs, one of outputs to write,
-            and a deadline. Returns `device`, and `note`, what its user must know of the
-            result, if anything. None if `TFLiteUpscaler` runs it.
-        measure: Gets a file, the option, numbers of timed runs and of those before,
-            and a deadline. Returns `load_ms`, `first_ms` and `latencies_ms`. None if
-            times on this machine say nothing.
-        compile: Gets a file, the option, the file to write and a deadline. None if
-            files are not compiled before they run.
-        missing: Returns what to install before it can run; None if it can.
-        open_size: Whether it takes a file of open size.
-        notice: What its user must know, in one line.
-    """
-
-    example: str
-    option: str
-    ask: Callable[[Path, str, float], dict]
-    run: Callable[[Path, str, Path, Path, float], dict] | None = None
-    measure: Callable[[Path, str, int, int, float], dict] | None = None
-    compile: Callable[[Path, str, Path, float], None] | None = None
-    missing: Callable[[], str | None] = lambda: None
-    open_size: bool = True
-    notice: str | None = None
-
-
-def _ask_cpu(file, option, seconds):
-    return {**taken(file), "reason": None}  # `TFLiteFile` keeps strangers in a child
-
-
-DELEGATES = {
-    "cpu": Kind("cpu", "", _ask_cpu),
-    "gpu": Kind(
-        "gpu or gpu:float32",
-        "(float32)?",
-        gpu.ask,
-        gpu.run,
-        gpu.measure,
-        missing=gpu.missing,
-        # It says that it takes such a file, but at 1x1 alone.
-        open_size=False,
-    ),
-    "qualcomm": Kind(
-        "qualcomm:SM8650",
-        r"[A-Z]+\d+[A-Z0-9]*",
-        hexagon.ask,
-        hexagon.run,
-        compile=hexagon.compile,
-        missing=hexagon.missing,
-        notice=hexagon.LICENCE,
-    ),
-}
-
-
-@dataclass(frozen=True)
 class Advice:
-    """What is bad for some delegates, and what would be better.
+    """A warning about files for some delegates, with advice.
 
     Attributes:
-        against: The delegates, keys of `DELEGATES`.
-        applies: Whether a file with this metadata has it.
-        text: Ends the line that names them.
+        against: The delegates, keys of `ENGINES`.
+        applies: Tells whether the warning is for a file with this metadata.
+        text: Ends the line that names the delegates.
     """
 
     against: tuple[str, ...]
@@ -123,12 +61,12 @@ ADVICE = (
 
 
 @dataclass(frozen=True)
-class Form:
+class OperatorUse:
     """An operator of a file: its name, options, and the tensors that it reads.
 
     Attributes:
-        makers: What computes those: its place in the file, its name, and which of its
-            outputs it is.
+        makers: For each input: index and name of the operator that computes it, and
+            the output number.
     """
 
     name: str
@@ -139,8 +77,8 @@ class Form:
 
 
 @dataclass(frozen=True)
-class WrongForm:
-    """A form of operator that an engine takes and computes wrongly.
+class KnownMiscompile:
+    """A use of an operator that an engine takes and computes wrongly.
 
     `tests/tflite/devices/test_forms.py` shows each.
     """
@@ -148,44 +86,47 @@ class WrongForm:
     delegate: str
     what: str
     remedy: str
-    matches: Callable[[Form], bool]
+    matches: Callable[[OperatorUse], bool]
 
 
-def _mixes_a_split(form):
-    """Returns whether it reads parts of one split, other than to join them in order."""
+def _mixes_a_split(use):
+    """Returns whether `use` reads several outputs of one split.
+
+    Concatenating them in order does not count.
+    """
     parts = defaultdict(list)
-    for place, name, output in form.makers:
+    for place, name, output in use.makers:
         if name in ("SPLIT", "SPLIT_V"):
             parts[place].append(output)
-    joins = form.name == "CONCATENATION"
+    joins = use.name == "CONCATENATION"
     return any(
         len(read) > 1 and not (joins and read == sorted(read))
         for read in parts.values()
     )
 
 
-WRONG_FORMS = (
-    WrongForm(
+MISCOMPILES = (
+    KnownMiscompile(
         "qualcomm",
         "a depthwise convolution of 2x2 with stride 2 on up to 4 channels in 8 bits, "
         "of which every output is the smallest value",
         "convert the network anew",
-        lambda form: (
-            form.name == "DEPTHWISE_CONV_2D"
-            and form.is_int8
-            and form.shapes[1][1:3] == (2, 2)
-            and form.options.strideW == form.options.strideH == 2
-            and form.shapes[0][-1] <= 4
+        lambda use: (
+            use.name == "DEPTHWISE_CONV_2D"
+            and use.is_int8
+            and use.shapes[1][1:3] == (2, 2)
+            and use.options.strideW == use.options.strideH == 2
+            and use.shapes[0][-1] <= 4
         ),
     ),
-    WrongForm(
+    KnownMiscompile(
         "gpu",
         "a sum, a difference or a join in another order of parts of one split in float",
         "convert the network anew, or cut the parts out as slices",
-        lambda form: (
-            form.name in ("ADD", "SUB", "CONCATENATION")
-            and not form.is_int8
-            and _mixes_a_split(form)
+        lambda use: (
+            use.name in ("ADD", "SUB", "CONCATENATION")
+            and not use.is_int8
+            and _mixes_a_split(use)
         ),
     ),
 )
@@ -202,20 +143,24 @@ class Delegate:
     name: str
 
     def __post_init__(self):
-        kind, _, option = self.name.partition(":")
-        known = DELEGATES.get(kind)
+        engine, _, option = self.name.partition(":")
+        known = ENGINES.get(engine)
         if known and re.fullmatch(known.option, option) and self.name[-1] != ":":
             return
-        examples = ", ".join(kind.example for kind in DELEGATES.values())
-        raise InputError(f"{self.name}: no delegate; choose from {examples}.")
+        raise InputError(f"{self.name}: no delegate; choose from {examples()}.")
 
     @property
-    def kind(self) -> Kind:
-        return DELEGATES[self.name.partition(":")[0]]
+    def engine(self) -> Engine:
+        return ENGINES[self.name.partition(":")[0]]
 
     @property
     def option(self) -> str:
         return self.name.partition(":")[2]
+
+    def missing(self) -> str | None:
+        """Returns what to install before it can run here; None if it can."""
+        find = self.engine.load("missing")
+        return find() if find else None
 
     def check(self) -> None:
         """Checks that it can run here.
@@ -223,22 +168,21 @@ class Delegate:
         Raises:
             InputError: If something must be installed before.
         """
-        missing = self.kind.missing()
-        if missing:
+        if missing := self.missing():
             raise InputError(f"{self.name}: cannot run here: {missing}.")
 
 
-def ask(file: str | Path, delegate: Delegate) -> dict:
+def coverage(file: str | Path, delegate: Delegate) -> dict:
     """Returns what a delegate takes of a file.
 
     Returns:
         `taken`, "whole", "parts", "refused" or "unavailable"; `parts`, how many;
         `refused_operators`, their names; `reason`, one line, the engine's own where it
-        refuses; `device`, what runs it, and `software`, whether that only stands for
-        the real one, if known; `advice`, lines on what would be better.
+        refuses; `device`, what runs it, and `software`, whether that is a software
+        driver or an emulator, if known; `advice`, as the function of that name returns.
     """
-    metadata = facts_of(file)
-    kind = delegate.kind
+    metadata = metadata_of(file)
+    engine = delegate.engine
     found = {
         "taken": "refused",
         "parts": 0,
@@ -249,16 +193,15 @@ def ask(file: str | Path, delegate: Delegate) -> dict:
         "advice": [],
     }
     if compiled := metadata.get("compiled"):
-        reason = f"compiled already, for {compiled}; ask of the plain file"
+        reason = f"compiled already, for {compiled}; ask about the plain file"
         return {**found, "taken": "unavailable", "reason": reason}
     found["advice"] = advice(file, [delegate])
-    missing = kind.missing()
-    if missing:
+    if missing := delegate.missing():
         return {**found, "taken": "unavailable", "reason": missing}
-    if not kind.open_size and not metadata.get("size"):
+    if not engine.open_size and not metadata.get("size"):
         return {**found, "reason": "its size is open, and the engine would fix it"}
     try:
-        answer = kind.ask(Path(file), delegate.option, SECONDS)
+        answer = engine.load("coverage")(Path(file), delegate.option, SECONDS)
     except ChildError as error:
         return {**found, "reason": error.reason}
     known = {key: answer[key] for key in found.keys() & answer.keys()}
@@ -267,32 +210,32 @@ def ask(file: str | Path, delegate: Delegate) -> dict:
 
 
 def advice(file: str | Path, delegates: Sequence[Delegate] | None = None) -> list[str]:
-    """Returns lines on what is bad in a file, and for which delegates.
+    """Returns warnings about a file, each in one line with the delegates it is for.
 
     Args:
         file: A `.tflite` file of ours.
-        delegates: Those to think of; all by default.
+        delegates: Delegates to warn about; all by default.
     """
-    metadata = facts_of(file)
-    asked = [*DELEGATES] if delegates is None else [d.name for d in delegates]
+    metadata = metadata_of(file)
+    asked = [*ENGINES] if delegates is None else [d.name for d in delegates]
     names = {name.partition(":")[0]: name for name in asked}
     lines = []
     for entry in ADVICE:
         against = [names[kind] for kind in entry.against if kind in names]
         if against and entry.applies(metadata):
             lines.append(f"{' and '.join(against)} would {entry.text}.")
-    for form in forms(Path(file).read_bytes()):
-        for wrong in WRONG_FORMS:
-            if wrong.delegate in names and wrong.matches(form):
+    for use in operator_uses(Path(file).read_bytes()):
+        for wrong in MISCOMPILES:
+            if wrong.delegate in names and wrong.matches(use):
                 line = (
-                    f"{names[wrong.delegate]} computes wrongly what is in it: "
-                    f"{wrong.what}; {wrong.remedy}."
+                    f"{names[wrong.delegate]} computes wrongly {wrong.what}; "
+                    f"{wrong.remedy}."
                 )
                 lines += [] if line in lines else [line]
     return lines
 
 
-def forms(content: bytes) -> list[Form]:
+def operator_uses(content: bytes) -> list[OperatorUse]:
     """Returns the operators of a `.tflite` file, in order."""
     model = unpack(content)
     graph = model.subgraphs[0]
@@ -303,7 +246,7 @@ def forms(content: bytes) -> list[Form]:
         tensors = [graph.tensors[i] for i in operator.inputs if i >= 0]
         shapes = [() if t.shape is None else tuple(map(int, t.shape)) for t in tensors]
         found.append(
-            Form(
+            OperatorUse(
                 name,
                 operator.builtinOptions,
                 shapes,
@@ -325,28 +268,29 @@ def compile(file: str | Path, delegate: Delegate) -> Path:
     Raises:
         InputError: If the compiler fails, or nothing is compiled for the delegate.
     """
-    if delegate.kind.compile is None:
+    compiler = delegate.engine.load("compile")
+    if compiler is None:
         raise InputError(f"{delegate.name}: nothing is compiled for it beforehand.")
     target = Path(file).with_stem(f"{Path(file).stem}_{delegate.option}")
-    facts = {**facts_of(file), "compiled": delegate.name}
+    facts = {**metadata_of(file), "compiled": delegate.name}
     with tempfile.TemporaryDirectory() as folder:
         plain, out = (Path(folder) / f"{n}.tflite" for n in ("plain", "compiled"))
         content = Path(file).read_bytes()
-        write_bytes(plain, attach(content, facts, content))
+        write_bytes(plain, with_metadata(content, facts, content))
         try:
-            delegate.kind.compile(plain, delegate.option, out, SECONDS)
+            compiler(plain, delegate.option, out, SECONDS)
         except ChildError as error:
             raise InputError(
                 f"{file}: {delegate.name} does not compile it: {error.reason}."
             ) from None
-        write_bytes(target, seal(out.read_bytes()))
+        write_bytes(target, with_checksum(out.read_bytes()))
     return target
 
 
 class DelegatedUpscaler:
-    """A file that has run on a delegate, on all images at once: engines start slowly.
+    """Runs all images on a delegate once, then returns their stored results.
 
-    Called with one of the images, it returns what the delegate made of it.
+    Engines start slowly.
 
     Args:
         file: A `.tflite` file of ours of fixed size.
@@ -366,7 +310,7 @@ class DelegatedUpscaler:
     def __init__(
         self, file: str | Path, delegate: Delegate, images: Sequence[np.ndarray]
     ):
-        run = delegate.kind.run
+        run = delegate.engine.load("run")
         if run is None:
             raise ValueError(
                 f"`delegate` must be another than the CPU. Received: {delegate}."

@@ -2,7 +2,7 @@
 
 Where there is no GPU it runs on a Vulkan driver in software: SwiftShader, which
 Chromium brings, or Mesa's lavapipe, which has float16. It may throw, hang or abort, so
-it runs in a process apart, where the functions that begin with `child_` are.
+it runs in a process of its own, which calls the functions that begin with `child_`.
 """
 
 import ctypes
@@ -36,7 +36,7 @@ NONE_DOES = (
     f"{NAMES_A_DRIVER[0]}={DRIVER} takes Chromium's, in software"
 )
 SWIFTSHADER = "SwiftShader"
-NO_FLOAT16 = f"computed in float32, as {SWIFTSHADER} has no float16; GPUs may take it"
+NO_FLOAT16 = f"computed in float32, as {SWIFTSHADER} has no float16; GPUs may use it"
 ADAPTER = re.compile(r"Selected adapter: (.+?), arch=.*adapterType=(.+)")
 # The block of a log that tells what is left to the CPU, and a line of it.
 LEFT_OUT = re.compile(
@@ -52,8 +52,8 @@ def missing() -> str | None:
     return None if metal or _has_driver() or DRIVER.is_file() else NO_DRIVER
 
 
-def ask(file: str | Path, option: str, seconds: float) -> dict:
-    """Returns what the engine takes of a file, as `delegates.Delegate.ask` has it.
+def coverage(file: str | Path, option: str, seconds: float) -> dict:
+    """Returns what the engine takes of a file, as `Engine.coverage` does.
 
     Raises:
         ChildError: If the engine crashes or does not answer.
@@ -63,7 +63,7 @@ def ask(file: str | Path, option: str, seconds: float) -> dict:
 
 
 def parse(log: str, whole: bool) -> dict[str, Any]:
-    """Returns what the engine's log says of a file: what `ask` does but `device`.
+    """Returns what the engine's log says of a file: as `coverage`, without `device`.
 
     Args:
         log: What it printed when it took the file.
@@ -94,8 +94,8 @@ def run(
         seconds: How long it may take.
 
     Returns:
-        `device`, the adapter's name, and `software`, whether it is no GPU; `note`, what
-        a GPU may do otherwise.
+        `device`, the adapter's name, and `software`, whether it is no GPU; `note`, how
+        a GPU may differ.
 
     Raises:
         ChildError: If the engine fails.
@@ -128,7 +128,7 @@ def measure(
 
 
 def adapter(log: str) -> dict[str, Any]:
-    """Returns `device`, the adapter that a log names, and `software`, if it is none."""
+    """Returns `device`, the adapter in a log, and `software`, whether it is no GPU."""
     found = ADAPTER.search(log)
     if found is None:
         return {"device": None, "software": None}

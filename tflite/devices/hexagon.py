@@ -41,8 +41,8 @@ def missing() -> str | None:
     return None
 
 
-def ask(file: str | Path, soc: str, seconds: float) -> dict:
-    """Returns what the compiler takes of a file, as `delegates.Delegate.ask` has it.
+def coverage(file: str | Path, soc: str, seconds: float) -> dict:
+    """Returns what the compiler takes of a file, as `Engine.coverage` does.
 
     Raises:
         ChildError: If the compiler crashes or does not answer.
@@ -61,7 +61,7 @@ def ask(file: str | Path, soc: str, seconds: float) -> dict:
 
 
 def compile(file: str | Path, soc: str, out: str | Path, seconds: float) -> None:
-    """Writes a file compiled for a processor; what is not taken stays as it is.
+    """Writes a file compiled for a processor; operators it does not take stay as is.
 
     Args:
         file: The `.tflite` file.
@@ -86,10 +86,11 @@ def run(file: str | Path, soc: str, lr: Path, sr: Path, seconds: float) -> dict:
         compile(file, soc, compiled, seconds)
         outside, parts = _operators(compiled.read_bytes())
         if outside or parts != 1:
+            without = f", without {', '.join(sorted(outside))}" if outside else ""
             raise children.ChildError(
                 str(file),
-                f"takes it in {parts} parts, without {', '.join(sorted(outside))}; "
-                "only what is taken whole can be run here",
+                f"takes it in {parts} parts{without}; only what is taken whole can be "
+                "run here",
                 "",
             )
         arguments = (str(compiled), str(lr), str(sr))
@@ -176,7 +177,7 @@ def _value_info(tensor):
 
 
 def _operators(content):
-    """Returns the operators that were left out, how many of each, and the parts."""
+    """Returns the number of operators left out, by kind, and the number of parts."""
     from tfsr.tflite.flatbuffer import kind_of, unpack
 
     model = unpack(content)
@@ -201,21 +202,21 @@ def _apply(routine, file, soc, out, seconds):
         except children.ChildError as error:
             raise _with_reason(error, str(file)) from None
     folder = Path(out).parent
-    if shutil.disk_usage(folder).free < LEAST_FREE:  # it would not say so
+    if shutil.disk_usage(folder).free < LEAST_FREE:  # the compiler does not report that
         raise children.ChildError(str(file), f"no space left in {folder}", log)
     return log
 
 
 def _with_reason(error, name):
     """Returns the error with the compiler's own reason, if its log has one."""
-    # What it says after that follows from it.
+    # The errors after the first one follow from it.
     said = FAILURE.search(error.log)
     return children.ChildError(name, said[1], error.log) if said else error
 
 
 @contextmanager
 def _libraries() -> Iterator[str]:
-    """Yields where the compiler finds Qualcomm's libraries."""
+    """Yields the library path by which the compiler finds Qualcomm's libraries."""
     folder = _folder_of("onnxruntime_qnn")
     with tempfile.TemporaryDirectory() as links:
         # LiteRT asks for a library that the wheel lacks, and needs nothing of it.

@@ -1,4 +1,4 @@
-"""What a file loses where it runs: on a GPU or an NPU instead of this CPU."""
+"""Measures the loss of a file on a GPU or an NPU instead of this CPU."""
 
 import math
 import tempfile
@@ -12,14 +12,14 @@ from tfsr.scoring.evaluation import psnr
 from tfsr.scoring.grayness import grays
 from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
 from tfsr.tflite.interpreters import child_of
-from tfsr.tflite.metadata import attach
+from tfsr.tflite.metadata import with_metadata
 from tfsr.tflite.quantization.saturation import CORNERS, flat_field
-from tfsr.tflite.runtime import TFLiteUpscaler, facts_of
+from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 from tfsr.tflite.verification import verify
 from tfsr.upscaling.tiling import align
 from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
 
-SMALL = (32, 48)  # LR pixels: of files of open size
+SMALL = (32, 48)  # LR pixels: size at which files of open size run
 
 
 def on_delegate(
@@ -29,10 +29,10 @@ def on_delegate(
     folder: BenchmarkFolder,
     picture: str | Path | None = None,
 ) -> dict:
-    """Returns what `verify` does, of a file that a delegate runs.
+    """Returns the report of `verify` for a file that a delegate runs.
 
-    Images are cut to their middle, of the file's size: engines in software are slow. A
-    file of open size runs as one of `SMALL`.
+    Images are cropped to the file's size, because software engines are slow. A file of
+    open size runs at the size `SMALL`.
 
     Args:
         file: A `.tflite` file of ours.
@@ -48,7 +48,7 @@ def on_delegate(
     Raises:
         InputError: If the delegate does not run the file.
     """
-    if facts_of(file).get("size"):
+    if metadata_of(file).get("size"):
         return _of_fixed_size(file, delegate, original, folder, picture)
     with tempfile.TemporaryDirectory() as name:
         copy = small_copy(file, name)
@@ -58,19 +58,19 @@ def on_delegate(
 def small_copy(
     file: str | Path, folder: str | Path, size: tuple[int, int] | None = None
 ) -> Path:
-    """Returns a copy of a file of open size, as one of a fixed size.
+    """Returns a copy of a file of open size with a fixed size.
 
     Args:
         file: A `.tflite` file of ours.
         folder: Where the copy goes, under the same name.
         size: LR pixels, rounded up to what the network takes; `SMALL` by default.
     """
-    facts, content = facts_of(file), Path(file).read_bytes()
+    facts, content = metadata_of(file), Path(file).read_bytes()
     sides = [align(side, facts.get("alignment", 1)) for side in size or SMALL]
     child = child_of(str(file), 3 * math.prod(sides))
     resized = child.run("tfsr.tflite.resizing:at_size", content, *sides)
     copy = Path(folder) / Path(file).name
-    write_bytes(copy, attach(resized, {**facts, "size": sides}, content))
+    write_bytes(copy, with_metadata(resized, {**facts, "size": sides}, content))
     return copy
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers
 
 from tfsr.graph import operations as op
+from tfsr.graph.operators import operator_of
 from tfsr.layers import ChannelShift, GroupedConv2D
 from tfsr.tflite.lowering.engine import (
     built,
@@ -31,28 +32,6 @@ CONVOLUTIONS = (
     layers.DepthwiseConv2D,
     layers.Conv2DTranspose,
 )
-
-MOVES_OF_ALL = (
-    layers.Permute,
-    layers.Reshape,
-    op.ExpandDims,
-    op.Moveaxis,
-    op.Reshape,
-    op.Squeeze,
-    op.Swapaxes,
-    op.Transpose,
-)
-
-
-def shift_of_input(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """x + s of the input is a `ChannelShift`, which `center_input` looks for."""
-    found = _affine(operation, args)
-    if found is None or isinstance(operation, ChannelShift):
-        return None
-    x, factor, shift = found
-    if not is_input(x) or (factor != 1).any():
-        return None
-    return ChannelShift(shift.tolist())(x)
 
 
 def affine_after_convolution(
@@ -83,7 +62,7 @@ def affine_before_shuffle(
 
 
 def factor_before_moves(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """a move(x) = move(a x) for one number a, and moves that change no value."""
+    """a move(x) = move(a x) for one number a, and moves that only rearrange values."""
     if not isinstance(operation, op.Multiply):
         return None
     tensors = [x for x in args if isinstance(x, keras.KerasTensor)]
@@ -91,7 +70,7 @@ def factor_before_moves(operation: keras.Operation, *args) -> keras.KerasTensor 
     if len(tensors) != 1 or len(numbers) != 1 or np.size(numbers[0]) != 1:
         return None
     (x,), moves = tensors, []
-    while isinstance(producer(x)[0], MOVES_OF_ALL) and read_once(x):
+    while operator_of(producer(x)[0]).rearranges and read_once(x):
         move, x = producer(x)
         moves.append(move)
     if not moves:
@@ -135,9 +114,9 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
     """a x + s = k * x + s for a depthwise 1x1 convolution k of a.
 
     In 8 bits it rounds once, and each channel has a step of its own. A product with one
-    positive number stays, and a shift of the input, for which `center_input` sees.
+    positive number stays, and so does a shift of the input, which `center_input` moves.
     """
-    found = _affine(operation, args)
+    found = affine_in(operation, args)
     if found is None:
         return None
     y, a, s = found
@@ -152,20 +131,22 @@ def affine_as_depthwise(operation: keras.Operation, *args) -> keras.KerasTensor 
 
 
 def _affine_alone(operation, args):
-    """Returns what makes y for a y + s alone, its input, a and s; else None."""
-    found = _affine(operation, args)
+    """Returns y's producer, its input, a and s if only a y + s reads y; else None."""
+    found = affine_in(operation, args)
     if found is None or not read_once(found[0]):
         return None
     y, factor, shift = found
     return *producer(y), factor, shift
 
 
-def _affine(operation: Any, args: Any) -> tuple | None:
+def affine_in(operation: Any, args: Any) -> tuple | None:
     """Returns x, a and s, each `(C,)`, if an operation gives a x + s; else None."""
     tensors = [x for x in args if isinstance(x, keras.KerasTensor)]
-    if len(tensors) != 1 or len(tensors[0].shape) != 4:
+    if len(tensors) != 1:
         return None
     (x,) = tensors
+    if len(x.shape) != 4 or x.shape[-1] is None:
+        return None
     ones = np.ones(x.shape[-1])
     if isinstance(operation, ChannelShift):
         return x, ones, np.array(operation.offset, np.float64)
@@ -232,7 +213,7 @@ def _chain(x):
     factor, shift = np.ones(x.shape[-1]), np.zeros(x.shape[-1])
     while len(x.shape) == 4:
         node = node_of(x)
-        found = _affine(node.operation, node.arguments.args)
+        found = affine_in(node.operation, node.arguments.args)
         if found is None:
             break
         x, a, s = found

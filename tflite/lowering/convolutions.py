@@ -104,6 +104,20 @@ def transposed_as_shuffle(
     return keras.ops.depth_to_space(conv(*args), s)
 
 
+def slopes_as_one(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """max(x, 0) + a min(x, 0) is a leaky ReLU if a is one number for all channels.
+
+    And a ReLU if a is 0. The 8-bit delegate takes these and no PReLU.
+    """
+    if not isinstance(operation, keras.layers.PReLU):
+        return None
+    slope, *others = np.unique(values_of(operation.alpha))
+    if others:
+        return None
+    (x,) = args
+    return keras.ops.leaky_relu(x, float(slope)) if slope else keras.ops.relu(x)
+
+
 def slopes_as_two_relus(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """k' * prelu(k * x + b) = [k', -a k'] * relu([k, -k] * x + [b, -b]).
 
@@ -131,7 +145,9 @@ def slopes_as_two_relus(operation: keras.Operation, *args) -> keras.KerasTensor 
     return with_weights(operation, second, more)(both)
 
 
-def unused_channels(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+def prune_unused_channels(
+    operation: keras.Operation, *args
+) -> keras.KerasTensor | None:
     """(k * x + b)[i:j] = k[i:j] * x + b[i:j], if nothing reads the other channels."""
     if not isinstance(operation, op.GetItem):
         return None

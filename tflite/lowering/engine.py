@@ -3,9 +3,12 @@
 A rule is a function of one operation and its symbolic arguments. It returns the tensor
 that replaces the operation's output, or None where it does not apply. `producer` tells
 what an argument was computed from, so a rule matches a pattern backwards from its last
-operation. Operations that the new output does not need drop out of the graph.
+operation. Operations that the new output does not need drop out of the graph. A rule
+that has a parameter for keyword arguments gets those of the call; others are not
+applied to calls with a tensor among them.
 """
 
+import inspect
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +30,7 @@ def lower(
 
     Args:
         model: A model of one input, such as `single_scale` returns.
-        rules: `EXACT` or `FOR_INT8` of `rules.py`.
+        rules: `FLOAT_RULES` or `INT8_RULES` of `rules.py`.
         height: Height of the input, or `None` to leave it open.
         width: Width of the input, or `None` to leave it open.
     """
@@ -46,8 +49,17 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
 
     calls = Counter(name_of(node.operation) for node in graph.nodes)
 
-    def replaced(node, *args):
-        return rule(node.operation, *args) if args else None
+    parameters = inspect.signature(rule).parameters.values()
+    takes_keywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+    def replaced(node, args, kwargs):
+        if not args:
+            return None
+        if takes_keywords:
+            return rule(node.operation, *args, **kwargs)
+        if any(hasattr(x, "shape") for x in keras.tree.flatten(kwargs)):
+            return None
+        return rule(node.operation, *args)
 
     def counted(node, results):
         for before, x in zip(node.outputs, keras.tree.flatten(results), strict=True):
@@ -56,7 +68,7 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
         return results
 
     def call(node, *args, **kwargs):
-        replacement = replaced(node, *args)
+        replacement = replaced(node, args, kwargs)
         if replacement is None:
             replacement = node.operation(*args, **kwargs)
         return counted(node, replacement)
@@ -66,14 +78,13 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
     def look(node, *args, **kwargs):
         nonlocal fits
         counted(node, node.outputs)
-        fits = fits or replaced(node, *args) is not None
+        fits = fits or replaced(node, args, kwargs) is not None
         return node.outputs
 
     graph.run(graph.inputs, look)
     if not fits:  # most rules: a copy of each layer call costs more than a look
         return graph
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
-    return Graph(inputs, graph.run(inputs, call))
+    return graph.map(call)
 
 
 def read_once(x: keras.KerasTensor) -> bool:
@@ -82,8 +93,10 @@ def read_once(x: keras.KerasTensor) -> bool:
 
 
 def is_shared(x: keras.KerasTensor, operation: keras.Operation) -> bool:
-    """Returns whether `operation`, which reads `x`, or what computed `x` is called more
-    than once, as levels do that share weights."""
+    """Returns whether `operation` or the producer of `x` is called more than once.
+
+    `operation` reads `x`. Levels that share weights call a layer several times.
+    """
     of_both = (operation, producer(x)[0])
     return any(x._tfsr_calls[name_of(operation)] > 1 for operation in of_both)
 
@@ -105,7 +118,7 @@ def add_to_last_bias(graph: Graph, addition: np.ndarray) -> Graph:
 def last_convolution(graph: Graph) -> keras.layers.Layer | None:
     """Returns the last convolution, dense or transposed; None if there is none.
 
-    Those without a bias that could be corrected, and copies, do not count.
+    Convolutions without a bias, which cannot be corrected, and copies do not count.
     """
     dense = GroupedConv2D | keras.layers.Conv2D | keras.layers.Conv2DTranspose
     for operation in reversed([node.operation for node in graph.nodes]):
@@ -146,8 +159,8 @@ def convolution(
 def name_of(operation: keras.Operation) -> str:
     """Returns a layer's name after those of the layers around it: `block_0.conv_1`.
 
-    Rules give it to the layers that replace this one. What has no weights has no path,
-    so its name is its class's.
+    Rules give it to the layers that replace this one. An operation without weights has
+    no path, so its name is that of its class.
     """
     path = getattr(operation, "path", None)
     return (path or type(operation).__name__).replace("/", ".")
@@ -189,7 +202,8 @@ def with_weights(
 ) -> keras.layers.Layer:
     """Returns a copy of a built convolution `conv` with other weights.
 
-    A `GroupedConv2D` without a bias gets none of zeros, which training would move.
+    If `bias` is 0, a `GroupedConv2D` without a bias gets none, because training would
+    change it.
     """
     if isinstance(conv, GroupedConv2D):
         keeps_zeros = conv.bias is None and not np.any(bias)

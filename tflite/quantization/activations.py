@@ -2,7 +2,6 @@
 
 import fnmatch
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -11,43 +10,23 @@ from tfsr.errors import InputError
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import (
-    MOVES,
+    OPERATORS,
     SUMS,
     clip_bounds,
     is_convolution,
     is_relu,
+    moves,
     operator_of,
 )
-from tfsr.layers import ChannelShift, GroupedConv2D
+from tfsr.layers import ChannelShift
 from tfsr.tflite.lowering.engine import copies_channels, is_input, name_of
 
 # Both by position: the index of a node in `graph.nodes`.
 Samples = dict[int, np.ndarray]
 Ranges = dict[int, tuple[float, float]]
 
-FIXED = {  # the only ranges in which TFLite has these, steps of 1 / 256 and 1 / 128
-    op.Sigmoid: (0.0, 255 / 256),
-    op.Softmax: (0.0, 255 / 256),
-    op.Tanh: (-1.0, 127 / 128),
-}
 WHOLE_LEVELS = (-128 / 255, 127 / 255)  # the range in steps of a pixel's
-FUSED = (  # with a ReLU that reads them, beside moves
-    GroupedConv2D,
-    keras.layers.Conv2D,
-    keras.layers.DepthwiseConv2D,
-    op.Add,
-    op.Divide,
-    op.Multiply,
-    op.Subtract,
-    op.TrueDivide,
-)
-POLES = {  # which argument of these must not be near 0
-    op.Divide: 1,
-    op.TrueDivide: 1,
-    op.Log: 0,
-    op.Reciprocal: 0,
-    op.Rsqrt: 0,
-}
+MASKS = 1e4  # a constant as large hides values, as -1e9 does before a softmax
 STEPS_FROM_POLE = 16  # of 8 bits: rounding moves what is farther by up to 3 %
 VALUES_PER_PATCH = 4000
 BINS = 2048
@@ -161,9 +140,10 @@ def ranges(
     then. Tensors that meet in a concatenation share a range. The range of the output is
     [0, 1], and that of a copy of the input too; if the input is shifted by one constant
     s, that range is [s, 1 + s]. In 8 bits, what is added to pixels and gives the output
-    has their steps: see `_in_whole_levels`. The ranges of sigmoid, softmax and tanh are
-    `FIXED`. What is divided by has none, nor what it is computed from alone, where 8
-    bits are too coarse near 0: see `POLES`.
+    has their steps: see `_in_whole_levels`. Sigmoid, softmax and tanh have their
+    `Operator.fixed_range`. Nodes too close to a pole for 8 bits have no range, nor have
+    nodes that only they read: see `_near_poles`. Nor have values that `MASKS` hide, of
+    which 8 bits would hold nothing else.
 
     Args:
         graph: The observed graph.
@@ -182,7 +162,7 @@ def ranges(
         if not members:
             continue
         shift = _shift_of_input(graph, members[0])
-        fixed = FIXED.get(type(graph.nodes[members[0]].operation))
+        fixed = _fixed_range(graph.nodes[members[0]])
         if fixed and len(members) == 1:
             shared = fixed
         elif last & set(together):
@@ -196,7 +176,7 @@ def ranges(
             if residuals & set(together):
                 shared = _in_whole_levels(values, shared)
         chosen.update(dict.fromkeys(members, shared))
-    for i in _near_poles(graph, samples, chosen):
+    for i in _near_poles(graph, samples, chosen) | _masked(graph):
         chosen.pop(i, None)
     return chosen
 
@@ -214,16 +194,19 @@ def _in_whole_levels(values, bounds):
 
 
 def _near_poles(graph, samples, ranges):
-    """Returns the positions of what `POLES` read near 0, and of what only it reads."""
+    """Returns nodes too close to a pole for 8 bits, and nodes that only they read.
+
+    A pole is 0 of a divisor or of a logarithm.
+    """
     made_by = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
     readers: dict[int, set[int]] = {}
     for i, node in enumerate(graph.nodes):
         for x in node.input_tensors:
             readers.setdefault(made_by.get(id(x), -1), set()).add(i)
     read_by_poles = {
-        made_by.get(id(_arguments(node)[POLES[type(node.operation)]]))
+        made_by.get(id(_arguments(node)[pole]))
         for node in graph.nodes
-        if type(node.operation) in POLES
+        if (pole := operator_of(node.operation).pole) is not None
     }
     found: set[int] = set()
     for group in _same_range(graph):
@@ -246,8 +229,35 @@ def _near_poles(graph, samples, ranges):
     return found
 
 
+def _fixed_range(node):
+    return operator_of(node.operation).fixed_range
+
+
 def _arguments(node):
     return [*node.arguments.args, *node.arguments.kwargs.values()]
+
+
+def _masked(graph):
+    """Returns the positions of what `MASKS` hide values of, and of what `where` reads.
+
+    TFLite gives a selection the range of what it selects from.
+    """
+    position = {id(x): i for i, node in enumerate(graph.nodes) for x in node.outputs}
+    found = set()
+    for i, node in enumerate(graph.nodes):
+        if _hides(node):
+            found.add(i)
+            if isinstance(node.operation, op.Where):
+                found.update(position.get(id(x), i) for x in node.input_tensors)
+    return {i for group in _same_range(graph) if group & found for i in group}
+
+
+def _hides(node):
+    """Returns whether a node puts a constant of `MASKS` beside values or onto them."""
+    if not isinstance(node.operation, op.Add | op.Subtract | op.Where):
+        return False
+    constants = (x for x in _arguments(node) if not isinstance(x, keras.KerasTensor))
+    return any(np.abs(np.asarray(x, np.float32)).max() >= MASKS for x in constants)
 
 
 def is_of_pixels(bounds: tuple[float, float]) -> bool:
@@ -256,15 +266,16 @@ def is_of_pixels(bounds: tuple[float, float]) -> bool:
 
 
 def is_given(bounds: tuple[float, float]) -> bool:
-    """Returns whether a range is that of pixels or `FIXED`, so it cannot be learned."""
-    return is_of_pixels(bounds) or bounds in FIXED.values()
+    """Returns whether a range is that of pixels or fixed, so it cannot be learned."""
+    fixed = {entry.fixed_range for entry in OPERATORS.values()}
+    return is_of_pixels(bounds) or bounds in fixed
 
 
 def fused_into_relu(graph: Graph) -> dict[int, int]:
     """Returns the positions of nodes that a clip alone reads, and those of the clips.
 
-    TFLite fuses some with a ReLU (`FUSED`). Others are those of a clip that its range
-    alone can do: see `clipped_by_range`.
+    TFLite fuses some with a ReLU (`Operator.fuses_relu`). Others are those of a clip
+    that its range alone can do: see `clipped_by_range`.
     """
     readers: dict[int, list] = {}
     for i, node in enumerate(graph.nodes):
@@ -273,7 +284,7 @@ def fused_into_relu(graph: Graph) -> dict[int, int]:
     ranged, found = clipped_by_range(graph), {}
     for i, node in enumerate(graph.nodes):
         reader, *others = readers.get(id(node.outputs[0]), [None])
-        if others or reader is None or type(node.operation) in FIXED:
+        if others or reader is None or _fixed_range(node):
             continue
         is_fused = is_relu(graph.nodes[reader].operation) and _is_fused(node)
         if is_fused or reader in ranged:
@@ -283,7 +294,7 @@ def fused_into_relu(graph: Graph) -> dict[int, int]:
 
 def _is_fused(node):
     """Returns whether TFLite makes one operation of a node and a ReLU of it."""
-    return moves(node) or type(node.operation) in FUSED
+    return moves(node) or operator_of(node.operation).fuses_relu
 
 
 def _reads(node, outputs):
@@ -295,12 +306,12 @@ def clipped_by_range(graph: Graph) -> set[int]:
 
     min(max(x, a), b) is what integers of a range within [a, b] hold of x. So it is if
     the clip shares its range with clips to the same bounds alone, or with the output,
-    whose range is [0, 1]. Clips of what has its `FIXED` range are left out, and ReLUs
+    whose range is [0, 1]. Clips of what has a fixed range are left out, and ReLUs
     that TFLite fuses with what is before.
     """
     outputs = {id(x) for x in graph.outputs}
     fused = {id(node.outputs[0]) for node in graph.nodes if _is_fused(node)}
-    fixed = {id(n.outputs[0]) for n in graph.nodes if type(n.operation) in FIXED}
+    fixed = {id(node.outputs[0]) for node in graph.nodes if _fixed_range(node)}
     found = set()
     for together in _same_range(graph):
         nodes = {i: graph.nodes[i] for i in together}
@@ -430,23 +441,6 @@ def _sum_of_output(graph):
     while moves(node := graph.nodes[position]):
         position = made_by[id(node.input_tensors[0])]
     return {position} if isinstance(node.operation, SUMS) else set()
-
-
-def moves(node: Any) -> bool:
-    """Returns whether a node only moves, picks or averages values.
-
-    TFLite then demands the same quantization of its inputs and outputs.
-    """
-    if isinstance(node.operation, MOVES):
-        return True
-    known = operator_of(node.operation)
-    if isinstance(node.operation, op.Maximum | op.Minimum):  # perhaps with a constant
-        return len(node.input_tensors) == 2
-    if isinstance(node.operation, op.Where):
-        return len(node.input_tensors) == 3
-    if isinstance(node.operation, op.Resize):
-        return node.operation.interpolation in ("nearest", "bilinear")
-    return known is not None and known.moves
 
 
 def _shift_of_input(graph, position):

@@ -11,9 +11,9 @@ from tfsr.graph.graph import Graph, inline
 from tfsr.graph.operators import SUMS, is_convolution
 from tfsr.layers import FakeQuantize, FakeQuantizedConv2D, SquareRoot
 from tfsr.layers.fake_quantized_conv import round_kernel
-from tfsr.tflite.formats import trained_for
+from tfsr.tflite.formats import qat_format_for_bits
 from tfsr.tflite.lowering.engine import built, lower
-from tfsr.tflite.quantization import activations, sums
+from tfsr.tflite.quantization import activations, equalization
 
 
 def quantization_aware(
@@ -41,12 +41,14 @@ def quantization_aware(
     Raises:
         InputError: If `in_float` names something that is no sum.
     """
-    wanted = trained_for(activation_bits)
+    wanted = qat_format_for_bits(activation_bits)
     graph = activations.read_rounded(lower(model, wanted.load("rules")), in_float)
     patches = list(patches)
     if fine_sums:
-        graph = sums.as_convolutions(graph)
-        graph = sums.rescaled(graph, sums.channel_scales(graph, patches))
+        graph = equalization.as_convolutions(graph)
+        graph = equalization.rescaled(
+            graph, equalization.channel_scales(graph, patches)
+        )
     samples = activations.observe(graph, patches)
     ranges = activations.ranges(graph, samples, wanted.load("ranges"), activation_bits)
     left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()
@@ -57,7 +59,6 @@ def quantization_aware(
                 "float while training for 8 bits."
             )
         del ranges[i]
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
     layers = {}  # one for each convolution and each range that several share
 
     def call(node, *args, **kwargs):
@@ -78,7 +79,7 @@ def quantization_aware(
                 layers[key] = type(operation).from_config(config)
             operation = layers[key]
         outputs = operation(*args, **kwargs)
-        bounds = ranges.get(position[id(node)])
+        bounds = ranges.get(graph.position[id(node)])
         if bounds is None:
             return outputs
         key = id(bounds)
@@ -101,7 +102,7 @@ def is_quantization_aware(model: keras.Model) -> bool:
     return any(isinstance(layer, FakeQuantize) for layer in model.layers)
 
 
-def trained_format(model: keras.Model) -> str | None:
+def qat_format(model: keras.Model) -> str | None:
     """Returns the format of a quantization-aware model, "int8" or "int16x8".
 
     None for any other model.
@@ -109,7 +110,7 @@ def trained_format(model: keras.Model) -> str | None:
     if not is_quantization_aware(model):
         return None
     bits = next(x.bits for x in model.layers if isinstance(x, FakeQuantize))
-    return trained_for(bits).name
+    return qat_format_for_bits(bits).name
 
 
 def _copy(conv, node, weights):
@@ -134,7 +135,7 @@ def _identity(conv):
     return type(conv), conv.name, *(value.tobytes() for value in values)
 
 
-def without_rounding(
+def strip_fake_quantization(
     model: keras.Model, height: int | None = None, width: int | None = None
 ) -> tuple[Graph, activations.Ranges]:
     """Returns the graph of a quantization-aware model without rounding, and its ranges.
@@ -160,8 +161,7 @@ def without_rounding(
         return operation(*args, **kwargs)
 
     rounded = inline(model, height, width)
-    inputs = [keras.Input(batch_shape=x.shape) for x in rounded.inputs]
-    graph = Graph(inputs, rounded.run(inputs, call))
+    graph = rounded.map(call)
     ranges = {
         i: bounds[id(x)]
         for i, node in enumerate(graph.nodes)

@@ -1,6 +1,6 @@
 """Calibration data: random patches of images, and saturated colours.
 
-Ranges are observed on both. Means, such as that of the output, are those of the images.
+Ranges are observed on both; means, such as that of the output, on the images alone.
 """
 
 import keras
@@ -40,15 +40,15 @@ def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarr
 
 
 def with_saturated(patches: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns LR patches and `saturated_patches` behind them, to observe ranges on."""
+    """Returns `patches` and then `saturated_patches`, to observe ranges on."""
     return patches + saturated_patches(patches[0].shape[-1], CALIBRATION_SIZE)
 
 
 def fitted(patches: list[np.ndarray], model: keras.Model) -> list[np.ndarray]:
     """Returns LR patches in sizes that `model` takes.
 
-    They are of its one size if it has one. Otherwise they are cut to multiples of its
-    `alignment`. A patch that is too small is repeated.
+    If the model has one fixed size, the patches get it. Otherwise they are cut to
+    multiples of its `alignment`. A patch that is too small is repeated.
 
     Args:
         patches: LR images, float32 `(h, w, C)`.

@@ -8,7 +8,6 @@ networks have. Operations beyond that are those of real numbers, rounded once.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -17,7 +16,7 @@ import tensorflow as tf
 from tfsr.data.degradation import Degradation
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import is_convolution, is_relu
+from tfsr.graph.operators import is_convolution, is_relu, moves
 from tfsr.layers import BilinearResize, ChannelShift, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
 from tfsr.tflite.lowering.engine import producer
@@ -26,9 +25,8 @@ from tfsr.tflite.quantization.activations import (
     clipped_by_range,
     fused_into_relu,
     min_max,
-    moves,
 )
-from tfsr.tflite.quantization.aware import without_rounding
+from tfsr.tflite.quantization.aware import strip_fake_quantization
 from tfsr.upscaling.upscalers import (
     KerasUpscaler,
     as_floats,
@@ -53,10 +51,6 @@ class Quantized:
         return np.float32(self.step)
 
 
-# What is not rounded to 8 bits yet: a function from the step to the integers.
-Pending = Callable[[np.float32], np.ndarray]
-
-
 class IntegerUpscaler(KerasUpscaler):
     """Runs a quantization-aware model as its 8-bit conversion would run.
 
@@ -78,7 +72,7 @@ class IntegerUpscaler(KerasUpscaler):
         task: Degradation | None = None,
     ):
         super().__init__(model, scale, name=name, task=task)
-        self.graph, self.ranges = without_rounding(self.model)
+        self.graph, self.ranges = strip_fake_quantization(self.model)
 
     def __call__(self, lr: np.ndarray) -> np.ndarray:
         pixels = to_uint8(as_floats(lr))[None]
@@ -177,7 +171,11 @@ def _is_pooled(node):
 
 
 def _round(pending, low, high):
-    """Returns the integers of a range, each less the zero point."""
+    """Returns the integers of a range, each less the zero point.
+
+    `pending` is what is not rounded to 8 bits yet, a function from the step to the
+    integers.
+    """
     low, high = map(float, np.float32([low, high]))  # as a file holds them
     step = (high - low) / 255
     zero_point = LOWEST + math.floor(-low / step + 0.5)

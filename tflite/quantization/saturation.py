@@ -1,7 +1,7 @@
-"""Saturated colours: what photographs have too little of to calibrate on.
+"""Saturated colours, which are too rare in photographs to calibrate on those alone.
 
-Ranges that are chosen on photographs alone clip what a network computes of pure green,
-and it comes out another colour.
+Ranges that are chosen on photographs clip what a network computes from pure green, so
+it comes out as another colour.
 """
 
 import numpy as np
@@ -52,8 +52,9 @@ def saturated_patches(channels: int, side: int) -> list[np.ndarray]:
 def saturated_images(channels: int, side: int = 576) -> list[np.ndarray]:
     """Returns images of saturated colours to learn from, uint8 `(side, side, C)`.
 
-    A gray ramp, and fields of several sizes whose colours are corners and edges of the
-    colour cube, each beside each: a random value in one channel, 0 or 255 in others.
+    They are a gray ramp, and grids of fields, with another size of field in each grid.
+    The colour of a field is a random corner or edge of the colour cube: on an edge, one
+    channel has a random value and the others 0 or 255.
 
     Args:
         channels: 1 or 3; there are no images for other numbers.
@@ -78,7 +79,7 @@ def flat_field(color: tuple[int, ...], height: int, width: int) -> np.ndarray:
 
 
 def _gray_ramp(channels, side):
-    """Returns black to white, to the right above and downwards below."""
+    """Returns a ramp from black to white: rightwards above, downwards below."""
     ramp = np.broadcast_to(np.linspace(0, 1, side, dtype=np.float32), (side, side))
     half = side // 2
     ramp = np.concatenate([ramp[:half], ramp.T[::2]])

@@ -14,7 +14,7 @@ from tfsr.graph.graph import Graph
 from tfsr.metrics import luma
 from tfsr.models import single_scale
 from tfsr.tflite.lowering.engine import lower, name_of
-from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8
@@ -69,7 +69,7 @@ def measure_sensitivity(
         this range. Also `folder`, `scale`, `degradation` and `images`, their number.
     """
     model = single_scale(model, scale)
-    graph, step = lower(model, FOR_INT8), alignment(model)
+    graph, step = lower(model, INT8_RULES), alignment(model)
     ranges = activations.ranges(graph, activations.observe(graph, patches))
     ranges = {i: b for i, b in ranges.items() if not activations.is_of_pixels(b)}
     trials = [
@@ -134,7 +134,6 @@ def _kernels(graph: Graph) -> Iterator[Trial]:
 def _run(graph: Graph, pair: Pair, trials: list[Trial], progress) -> Iterator:
     """Yields HR, the float model's SR, and each trial's SR, in [0, 255]."""
     lr = keras.ops.convert_to_tensor(from_uint8(pair.lr)[None])
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
     exact = []  # what each node computes
 
     def keep(node, *args, **kwargs):
@@ -145,7 +144,7 @@ def _run(graph: Graph, pair: Pair, trials: list[Trial], progress) -> Iterator:
         call = simulate(graph, trial.ranges, kernels=trial.kernels)
 
         def resume(node, *args, **kwargs):
-            i = position[id(node)]
+            i = graph.position[id(node)]
             return exact[i] if i < trial.first else call(node, *args, **kwargs)
 
         return _pixels(graph.run([lr], resume))

@@ -27,9 +27,8 @@ def simulate(
         ranges: What `activations.ranges` returned for it.
         bits: 8 for asymmetric activations as in int8, 16 for symmetric ones as in
             int16x8.
-        kernels: Whether to round a convolution's weights; by default all are.
+        kernels: Tells whether to round a convolution's weights; by default all are.
     """
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
     round_activation = {8: to_8_bit, 16: to_16_bit}[bits]
     rounded = {
         id(node.operation): FakeQuantizedConv2D(node.operation)
@@ -40,7 +39,7 @@ def simulate(
     def call(node, *args, **kwargs):
         operation = rounded.get(id(node.operation), node.operation)
         outputs = operation(*args, **kwargs)
-        bounds = ranges.get(position[id(node)])
+        bounds = ranges.get(graph.position[id(node)])
         return outputs if bounds is None else round_activation(outputs, *bounds)
 
     return call

@@ -11,6 +11,7 @@ from tfsr.cli.arguments import (
 from tfsr.cli.output import fail, present, say
 from tfsr.errors import InputError
 from tfsr.extras import check
+from tfsr.tflite.devices import engines, phone_delegates
 
 PHONE_ONLY = ("serial", "tool", "delegates", "image", "timeout", "cool")
 
@@ -39,7 +40,7 @@ def add(command):
     benchmark.add_argument(
         "--delegate",
         metavar="D",
-        help="run on gpu or gpu:float32 of this machine, instead of its CPU",
+        help=f"run on this machine's {engines.examples('measure')} instead of its CPU",
     )
     benchmark.add_argument(
         "--software-driver",
@@ -62,8 +63,7 @@ def add(command):
     phone.add_argument(
         "--delegates",
         metavar="LIST",
-        help="any of cpu, gpu, gpu:float32, npu:FOLDER, external:LIBRARY; cpu,gpu by "
-        "default",
+        help=f"any of {phone_delegates.examples()}; cpu,gpu by default",
     )
     phone.add_argument(
         "--image",
@@ -121,14 +121,17 @@ def run(options):
 
 
 def _on_phone(options):
-    from tfsr.tflite.devices.android import Delegate, Options, benchmark
+    from tfsr.tflite.devices.android import Options, benchmark
+    from tfsr.tflite.devices.phone_delegates import PhoneDelegate
 
     if options.tool is None:
         raise InputError("--android: needs --tool, the phone's benchmark_model.")
     what = Options(
         tool=options.tool,
         threads=options.threads or [1, 2, 4],
-        delegates=[Delegate(d) for d in (options.delegates or "cpu,gpu").split(",")],
+        delegates=[
+            PhoneDelegate(name) for name in (options.delegates or "cpu,gpu").split(",")
+        ],
         runs=options.runs,
         warmup=options.warmup,
         size=options.size,

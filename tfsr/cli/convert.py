@@ -12,6 +12,7 @@ from tfsr.cli.arguments import (
 from tfsr.cli.delegates import delegates_of
 from tfsr.cli.output import naming_options, present, say
 from tfsr.cli.verification import check, loss_line, with_picture
+from tfsr.tflite.devices.engines import examples
 from tfsr.tflite.formats import FORMATS
 
 
@@ -61,8 +62,9 @@ def add(command):
     )
     convert.add_argument(
         "--compile",
-        metavar="qualcomm:SOC",
-        help="also write the file compiled for this NPU",
+        metavar="D",
+        help="also write the file compiled for a delegate such as "
+        f"{examples('compile')}",
     )
     with_degradation(convert)
     with_picture(convert)

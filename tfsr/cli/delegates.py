@@ -8,7 +8,7 @@ def delegates_of(names):
     from tfsr.tflite.devices.delegates import Delegate
 
     delegates = [Delegate(name) for name in names]
-    here = [d.kind for d in delegates if d.kind.notice and not d.kind.missing()]
-    for notice in dict.fromkeys(kind.notice for kind in here):
+    here = [d.engine for d in delegates if d.engine.notice and not d.missing()]
+    for notice in dict.fromkeys(engine.load("notice") for engine in here):
         say(f"{notice}.")
     return delegates

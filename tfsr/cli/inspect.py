@@ -4,6 +4,7 @@ from tfsr.cli.arguments import known_model, with_json
 from tfsr.cli.delegates import delegates_of
 from tfsr.cli.output import present
 from tfsr.errors import or_input_error
+from tfsr.tflite.devices.engines import examples
 
 
 def add(command):
@@ -14,19 +15,19 @@ def add(command):
     inspect.add_argument(
         "--delegates",
         metavar="LIST",
-        help="show what each of these delegates takes: cpu, gpu, qualcomm:SOC (SM8650)",
+        help=f"show what each of these delegates takes: {examples()}",
     )
     with_json(inspect)
 
 
 def run(options):
     from tfsr.data.degradations import from_table
-    from tfsr.tflite.devices.delegates import ask
+    from tfsr.tflite.devices.delegates import coverage
     from tfsr.tflite.runtime import inspect
 
     delegates = delegates_of(options.delegates.split(",") if options.delegates else [])
     report = {"file": options.file, **inspect(options.file)}
-    report["delegates"] = {d.name: ask(options.file, d) for d in delegates}
+    report["delegates"] = {d.name: coverage(options.file, d) for d in delegates}
     metadata = {**report["metadata"]}
     metadata["size"] = metadata["size"] or "dynamic"
     if "degradation" in metadata:

@@ -5,6 +5,7 @@ from tfsr.cli.delegates import delegates_of
 from tfsr.cli.output import present, say
 from tfsr.cli.verification import check, loss_line, with_picture
 from tfsr.errors import InputError
+from tfsr.tflite.devices.engines import examples
 
 
 def add(command):
@@ -19,7 +20,7 @@ def add(command):
         "--delegate",
         default="cpu",
         metavar="D",
-        help="where to run it: cpu, gpu, gpu:float32 or qualcomm:SOC (such as SM8650)",
+        help=f"where to run it: {examples()}",
     )
     with_picture(verify)
     with_json(verify)
@@ -30,7 +31,7 @@ def run(options):
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite.devices.verification import on_delegate
     from tfsr.tflite.runtime import TFLiteUpscaler
-    from tfsr.tflite.verification import roughness, verify
+    from tfsr.tflite.verification import tiling_notes, verify
     from tfsr.zoo.upscalers import load_upscaler
 
     (delegate,) = delegates_of([options.delegate])
@@ -45,9 +46,9 @@ def run(options):
         )
     task = task_to_score(converted).rounded()
     folder = BenchmarkFolder(options.images, scale, channels, degradation=task)
-    if delegate.kind.run is None:
+    if delegate.engine.run is None:
         report = verify(converted, original, folder, options.picture)
-        notes = roughness(converted, report)
+        notes = tiling_notes(converted, report)
     else:
         report = on_delegate(options.file, delegate, original, folder, options.picture)
         notes = report.pop("notes")

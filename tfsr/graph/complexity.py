@@ -6,7 +6,7 @@ import keras
 
 from tfsr.graph.footprint import alignment
 from tfsr.graph.graph import inline
-from tfsr.graph.operators import operator_of
+from tfsr.graph.operators import UNKNOWN, operator_of
 from tfsr.layers import CollapsibleConv2D
 
 
@@ -36,11 +36,10 @@ def mult_adds(model: keras.Model, height: int, width: int) -> int:
         height: Height of the input.
         width: Width of the input.
     """
-    total = 0
-    for node in inline(model, height, width).nodes:
-        known = operator_of(node.operation)
-        total += known.mult_adds(node.operation, node) if known else 0
-    return total
+    return sum(
+        operator_of(node.operation).mult_adds(node.operation, node)
+        for node in inline(model, height, width).nodes
+    )
 
 
 def uncounted(model: keras.Model, height: int, width: int) -> list[str]:
@@ -51,7 +50,7 @@ def uncounted(model: keras.Model, height: int, width: int) -> list[str]:
     return [
         node.operation.name
         for node in inline(model, height, width).nodes
-        if operator_of(node.operation) is None
+        if operator_of(node.operation) is UNKNOWN
         and (getattr(node.operation, "weights", None) or len(node.input_tensors) > 1)
     ]
 

@@ -8,7 +8,6 @@ import keras
 
 from tfsr.graph.graph import Graph, convolution_in, inline, run_node
 from tfsr.graph.operators import is_convolution, operator_of
-from tfsr.graph.probe import probed
 from tfsr.graph.receptive_field import LR, joined
 
 _FOUND: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # probing takes time
@@ -69,10 +68,7 @@ def _find_receptive_fields(model):
     for node in graph.nodes:
         inputs = joined(fields[id(x)] for x in node.input_tensors)
         known = operator_of(node.operation)
-        if known is None:
-            field = probed(node, inputs)
-        else:
-            field = known.receptive_field(node.operation, node, inputs)
+        field = known.receptive_field(node.operation, node, inputs)
         fields.update({id(x): field for x in node.outputs})
     return graph, fields
 
@@ -98,7 +94,7 @@ def working_values(model: keras.Model) -> int:
     return -(-peak // _pixels(graph))
 
 
-def taps(model: keras.Model) -> int:
+def kernel_taps(model: keras.Model) -> int:
     """Returns the kernel taps per LR pixel, summed over all but 1x1 convolutions.
 
     A tap is one position of a kernel, such as 9 of a 3x3 kernel for each output pixel.

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfsr.graph.operators import MOVES, operator_of
+from tfsr.graph.operators import UNKNOWN, operator_of
 from tfsr.layers import FakeQuantizedConv2D
 
 TRIED_SIDE = 32  # side in pixels of the maps on which opened blocks are tested
@@ -26,12 +26,18 @@ class Graph:
     Attributes:
         nodes: Keras' call nodes, each after those it needs. A node has `operation`,
             `input_tensors` and `outputs`; a layer called twice has two nodes.
+        position: The index in `nodes` of each node, by the node's id.
+        producer_index: The index in `nodes` of what computes a tensor, by its id.
     """
 
     def __init__(self, inputs: list, outputs: list):
         self.inputs = inputs
         self.outputs = outputs
         self.nodes = _in_order(inputs, outputs)
+        self.position = {id(node): i for i, node in enumerate(self.nodes)}
+        self.producer_index = {
+            id(x): i for i, node in enumerate(self.nodes) for x in node.outputs
+        }
 
     def run(self, inputs: list, call: Callable) -> list:
         """Returns the outputs for `inputs`, running each node with `call`.
@@ -48,6 +54,11 @@ class Graph:
             for x, y in zip(node.outputs, results, strict=True):
                 values[id(x)] = y
         return [values[id(x)] for x in self.outputs]
+
+    def map(self, call: Callable) -> "Graph":
+        """Returns a graph of what `call` computes for each node, as in `run`."""
+        inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in self.inputs]
+        return Graph(inputs, self.run(inputs, call))
 
 
 def run_node(node: Any, *args, **kwargs) -> Any:
@@ -114,9 +125,8 @@ def _is_block(operation):
 
     `_inside` finds out whether it does. Keras' own layers that have weights stay whole.
     """
-    if operator_of(operation) or isinstance(operation, MOVES):
-        return False
-    if not isinstance(operation, keras.layers.Layer):
+    known = operator_of(operation) is not UNKNOWN
+    if known or not isinstance(operation, keras.layers.Layer):
         return False
     of_keras = type(operation).__module__.startswith("keras.")
     return not of_keras or not any(w.trainable for w in own_weights(operation))

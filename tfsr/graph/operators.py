@@ -1,8 +1,9 @@
 """The table of operators: what is known of each type of operation in a network.
 
-An entry has an operation's receptive field and cost, whether it only moves values, and
-how it is written for TFLite. An operation without an entry is opened if it is a block
-of layers (`graph.inline`); otherwise its receptive field is measured (`probe.py`).
+An entry has an operation's receptive field and cost, and what TFLite demands of its
+quantization. An operation without an entry is opened if it is a block of layers
+(`graph.inline`); otherwise it has the entry `UNKNOWN`, and its receptive field is
+measured (`probe.py`).
 """
 
 import math
@@ -12,9 +13,10 @@ from typing import Any
 
 import keras
 
-from tfsr.graph import counting, writing
+from tfsr.graph import counting
 from tfsr.graph import operations as op
 from tfsr.graph import receptive_field_rules as rules
+from tfsr.graph.probe import probed
 from tfsr.graph.receptive_field import ReceptiveField
 from tfsr.layers import (
     BicubicEnlarge,
@@ -50,24 +52,40 @@ class Operator:
         mult_adds: Function of an operation and its node, whose sizes are known; it
             returns the multiply-accumulates of one image. Biases, activations and sums
             are free, as in the CARN paper.
-        moves: Whether it only moves, picks or averages the values of its inputs. TFLite
-            then requires the same quantization of inputs and outputs.
+        moves: Whether outputs hold values of the inputs, moved, picked or averaged; or
+            a function of a node that tells. TFLite then demands the same quantization
+            of inputs and outputs.
+        rearranges: Whether it has one input and outputs the same values in another
+            order or shape.
+        by_channel: Whether each output channel is computed from the input channel of
+            the same number, and is scaled with it.
         rounded: Whether it is a convolution whose kernel TFLite keeps in 8 bits, with
             a quantization step for each output channel.
-        write: Function of an operation and its arguments that returns its outputs,
-            computed by TensorFlow operations that convert well. None where those of
-            Keras convert well.
+        fuses_relu: Whether TFLite fuses it with a ReLU that alone reads it.
+        fixed_range: The only range that TFLite allows its output in 8 bits; None for
+            any.
+        pole: Position of the argument near 0 of which 8 bits are too coarse; None if
+            it has none.
     """
 
     receptive_field: Callable[[Any, Any, ReceptiveField], ReceptiveField]
     mult_adds: Callable[[Any, Any], int] = _free
-    moves: bool = False
+    moves: bool | Callable[[Any], bool] = False
+    rearranges: bool = False
+    by_channel: bool = False
     rounded: bool = False
-    write: Callable | None = None
+    fuses_relu: bool = False
+    fixed_range: tuple[float, float] | None = None
+    pole: int | None = None
 
 
-def operator_of(operation: keras.Operation) -> Operator | None:
-    """Returns the entry of an operation in the table; None if there is none.
+def operator_of(operation: keras.Operation) -> Operator:
+    """Returns the entry of an operation in the table; `UNKNOWN` if there is none."""
+    return entry_of(operation, OPERATORS) or UNKNOWN
+
+
+def entry_of(operation: keras.Operation, table: dict[type, Any]) -> Any:
+    """Returns the entry of an operation in a table by type; None if there is none.
 
     A subclass has the entry of its parent unless it overrides the computation. A layer
     whose activation is not one of Keras' has no entry.
@@ -77,16 +95,21 @@ def operator_of(operation: keras.Operation) -> Operator | None:
         return None
     own = type(operation)
     for kind in own.__mro__:
-        if kind in OPERATORS:
+        if kind in table:
             same = all(getattr(own, f, 0) is getattr(kind, f, 0) for f in COMPUTING)
-            return OPERATORS[kind] if same else None
+            return table[kind] if same else None
     return None
+
+
+def moves(node: Any) -> bool:
+    """Returns whether a node's operation moves values, as `Operator.moves` has it."""
+    moved = operator_of(node.operation).moves
+    return moved(node) if callable(moved) else moved
 
 
 def is_convolution(operation: keras.Operation) -> bool:
     """Returns whether an operation is one whose kernel TFLite keeps in 8 bits."""
-    known = operator_of(operation)
-    return known is not None and known.rounded
+    return operator_of(operation).rounded
 
 
 def is_relu(operation: keras.Operation) -> bool:
@@ -136,11 +159,24 @@ def _mult_adds_of_convolution(operation, node):
     return OPERATORS[type(conv)].mult_adds(conv, node)
 
 
+def _probed(operation, node, field):
+    return probed(node, field)
+
+
 layers = keras.layers
+UNKNOWN = Operator(_probed)
+REARRANGED = Operator(_probed, moves=True, rearranges=True)
 POINTWISE = Operator(rules.pointwise)
 ELEMENTWISE = Operator(rules.elementwise)
+ARITHMETIC = Operator(rules.elementwise, fuses_relu=True)
+DIVISION = Operator(rules.elementwise, fuses_relu=True, pole=1)
+INVERSE = Operator(rules.elementwise, pole=0)
+PICKED = Operator(  # with a constant, values may be of the constant alone
+    rules.elementwise, moves=lambda node: len(node.input_tensors) == 2
+)
 REDUCED = Operator(rules.reduced)
-POOL = Operator(rules.window, moves=True)
+POOL = Operator(rules.window, moves=True, by_channel=True)
+FUNCTION_POOL = Operator(rules.function_pool, moves=True, by_channel=True)
 GLOBAL = Operator(rules.not_spatial)
 
 OPERATORS: dict[type, Operator] = {
@@ -149,13 +185,15 @@ OPERATORS: dict[type, Operator] = {
         rules.grouped_window,
         counting.per_output,
         rounded=True,
-        write=writing.grouped,
+        fuses_relu=True,
     ),
     layers.Conv2D: Operator(
-        rules.window, counting.per_output, rounded=True, write=writing.conv
+        rules.window, counting.per_output, rounded=True, fuses_relu=True
     ),
     layers.Conv1D: Operator(rules.not_spatial, counting.per_output),
-    layers.DepthwiseConv2D: Operator(rules.window, counting.per_output, rounded=True),
+    layers.DepthwiseConv2D: Operator(
+        rules.window, counting.per_output, rounded=True, fuses_relu=True
+    ),
     layers.SeparableConv2D: Operator(rules.window, counting.separable),
     layers.Conv2DTranspose: Operator(
         rules.transposed_window, counting.per_input, rounded=True
@@ -173,14 +211,16 @@ OPERATORS: dict[type, Operator] = {
     # Pooling and resizing
     layers.AveragePooling2D: POOL,
     layers.MaxPooling2D: POOL,
-    op.AveragePool: Operator(rules.function_pool, moves=True),
-    op.MaxPool: Operator(rules.function_pool, moves=True),
+    op.AveragePool: FUNCTION_POOL,
+    op.MaxPool: FUNCTION_POOL,
     layers.GlobalAveragePooling2D: GLOBAL,
     layers.GlobalMaxPooling2D: Operator(rules.not_spatial, moves=True),
-    layers.UpSampling2D: Operator(
-        rules.upsampling, moves=True, write=writing.upsampling
+    layers.UpSampling2D: Operator(rules.upsampling, moves=True, by_channel=True),
+    BilinearResize: Operator(rules.bilinear, moves=True, by_channel=True),
+    op.Resize: Operator(
+        _probed,
+        moves=lambda node: node.operation.interpolation in ("nearest", "bilinear"),
     ),
-    BilinearResize: Operator(rules.bilinear, moves=True, write=writing.bilinear),
     BicubicEnlarge: Operator(rules.bicubic),
     # Moves
     op.DepthToSpace: Operator(rules.shuffle, moves=True),
@@ -192,12 +232,30 @@ OPERATORS: dict[type, Operator] = {
     op.Repeat: Operator(rules.repeat, moves=True),
     op.GetItem: Operator(rules.slicing, moves=True),
     op.Pad: Operator(rules.padding, moves=True),
-    layers.ZeroPadding2D: Operator(rules.zero_padding, moves=True),
-    layers.Cropping2D: Operator(rules.cropping, moves=True),
-    PadToMultiple: Operator(rules.pointwise, moves=True),
-    CropToScale: Operator(rules.pointwise, moves=True),
+    layers.ZeroPadding2D: Operator(rules.zero_padding, moves=True, by_channel=True),
+    layers.Cropping2D: Operator(rules.cropping, moves=True, by_channel=True),
+    PadToMultiple: Operator(rules.pointwise, moves=True, by_channel=True),
+    CropToScale: Operator(rules.pointwise, moves=True, by_channel=True),
     JoinScales: Operator(rules.pointwise, moves=True),
     SplitScales: Operator(rules.pointwise, moves=True),
+    op.BroadcastTo: Operator(_probed, moves=True),
+    op.Stack: Operator(_probed, moves=True),
+    **dict.fromkeys(
+        (
+            layers.Flatten,
+            layers.Permute,
+            layers.Reshape,
+            op.ExpandDims,
+            op.Flip,
+            op.Moveaxis,
+            op.Reshape,
+            op.Roll,
+            op.Squeeze,
+            op.Swapaxes,
+            op.Transpose,
+        ),
+        REARRANGED,
+    ),
     # Each pixel by itself
     ChannelShift: POINTWISE,
     FakeQuantize: POINTWISE,
@@ -211,7 +269,15 @@ OPERATORS: dict[type, Operator] = {
     layers.LayerNormalization: Operator(rules.of_last_axis),
     layers.RMSNormalization: Operator(rules.of_last_axis),
     layers.UnitNormalization: Operator(rules.of_last_axis),
-    op.Softmax: Operator(rules.of_last_axis),
+    op.Softmax: Operator(rules.of_last_axis, fixed_range=(0.0, 255 / 256)),
+    op.Sigmoid: Operator(rules.elementwise, fixed_range=(0.0, 255 / 256)),
+    op.Tanh: Operator(rules.elementwise, fixed_range=(-1.0, 127 / 128)),
+    op.Where: Operator(
+        rules.elementwise, moves=lambda node: len(node.input_tensors) == 3
+    ),
+    **dict.fromkeys((op.Add, op.Multiply, op.Subtract), ARITHMETIC),
+    **dict.fromkeys((op.Divide, op.TrueDivide), DIVISION),
+    **dict.fromkeys((op.Log, op.Reciprocal, op.Rsqrt), INVERSE),
     **dict.fromkeys(
         (
             layers.Activation,
@@ -236,12 +302,10 @@ OPERATORS: dict[type, Operator] = {
             layers.Subtract,
             op.Abs,
             op.Absolute,
-            op.Add,
             op.Cast,
             op.Ceil,
             op.Celu,
             op.Clip,
-            op.Divide,
             op.Elu,
             op.Erf,
             op.Exp,
@@ -251,18 +315,13 @@ OPERATORS: dict[type, Operator] = {
             op.HardSilu,
             op.HardTanh,
             op.LeakyRelu,
-            op.Log,
             op.LogSigmoid,
-            op.Multiply,
             op.Negative,
             op.Power,
-            op.Reciprocal,
             op.Relu,
             op.Relu6,
             op.Round,
-            op.Rsqrt,
             op.Selu,
-            op.Sigmoid,
             op.Sign,
             op.Silu,
             op.Softplus,
@@ -270,39 +329,19 @@ OPERATORS: dict[type, Operator] = {
             op.Sqrt,
             op.Square,
             op.StopGradient,
-            op.Subtract,
-            op.Tanh,
             op.Threshold,
-            op.TrueDivide,
-            op.Where,
         ),
         ELEMENTWISE,
     ),
     **dict.fromkeys((op.Mean, op.Std, op.Sum, op.Var), REDUCED),
-    # Operations that pick the largest or smallest value
+    # Which pick the largest or smallest value
     **dict.fromkeys(
-        (layers.Maximum, layers.Minimum, op.Maximum, op.Minimum),
-        Operator(rules.elementwise, moves=True),
+        (layers.Maximum, layers.Minimum), Operator(rules.elementwise, moves=True)
     ),
+    **dict.fromkeys((op.Maximum, op.Minimum), PICKED),
     **dict.fromkeys(
         (op.Amax, op.Amin, op.Max, op.Min), Operator(rules.reduced, moves=True)
     ),
 }
 SUMS = (op.Add, layers.Add)
 CONCATENATIONS = (op.Concatenate, layers.Concatenate)
-# Moves: their receptive field is probed, as it follows from several of them together.
-MOVES = (
-    layers.Flatten,
-    layers.Permute,
-    layers.Reshape,
-    op.BroadcastTo,
-    op.ExpandDims,
-    op.Flip,
-    op.Moveaxis,
-    op.Reshape,
-    op.Roll,
-    op.Squeeze,
-    op.Stack,
-    op.Swapaxes,
-    op.Transpose,
-)

@@ -133,7 +133,7 @@ def _load(file, scale, channels, smallest):
 def _of_keras(model, name, scale, channels, smallest, task=None):
     from tfsr.models import luminance_scales, scales
     from tfsr.tflite.formats import FORMATS
-    from tfsr.tflite.quantization.aware import trained_format
+    from tfsr.tflite.quantization.aware import qat_format
 
     if channels == "y" and not luminance_scales(model):
         raise _has_colors(name)
@@ -141,9 +141,9 @@ def _of_keras(model, name, scale, channels, smallest, task=None):
     if smallest:
         scale = scale or min(available)
     scale = pick_scale(name, available, scale)
-    trained_for = trained_format(model)
-    if trained_for and FORMATS[trained_for].upscaler:
-        return FORMATS[trained_for].load("upscaler")(model, scale, name, task)
+    asked = qat_format(model)
+    if asked and FORMATS[asked].upscaler:
+        return FORMATS[asked].load("upscaler")(model, scale, name, task)
     return KerasUpscaler(model, scale, channels, name, task)
 
 

@@ -19,7 +19,7 @@ def here():
 
     def find(name):
         delegate = Delegate(name)
-        if missing := delegate.kind.missing():
+        if missing := delegate.missing():
             pytest.skip(f"{name}: {missing}")
         return delegate
 

@@ -17,7 +17,8 @@ from tfsr.data import BenchmarkFolder
 from tfsr.models import carn_m
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.devices import android, delegates
-from tfsr.tflite.devices.android import Delegate
+from tfsr.tflite.devices.engines import ENGINES, Engine
+from tfsr.tflite.devices.phone_delegates import PhoneDelegate
 
 HERE = Path(__file__).parent
 PHONE_PROGRAMS = {
@@ -246,8 +247,8 @@ def test_a_compiled_file_is_compared_with_the_plain_one(
     def append(file, option, out, seconds):
         out.write_bytes(Path(file).read_bytes())
 
-    kind = delegates.Kind("fake:SOC", "X1", lambda *_: {}, compile=append)
-    monkeypatch.setitem(delegates.DELEGATES, "fake", kind)
+    engine = Engine("fake:SOC", "X1", lambda *_: {}, compile=append)
+    monkeypatch.setitem(ENGINES, "fake", engine)
     plain = tmp_path / "m.tflite"
     shutil.copy(models[1], plain)
     compiled = delegates.compile(plain, delegates.Delegate("fake:X1"))
@@ -262,11 +263,26 @@ def test_a_compiled_file_is_compared_with_the_plain_one(
 
 
 def test_precision_of_the_gpu():
-    assert Delegate("gpu").arguments == ["--use_gpu=true"]
-    exact = Delegate("gpu:float32")
+    assert PhoneDelegate("gpu").arguments() == ["--use_gpu=true"]
+    exact = PhoneDelegate("gpu:float32")
     assert (exact.name, exact.flag) == ("gpu:float32", "--use_gpu")
-    assert "--gpu_precision_loss_allowed=false" in exact.arguments
-    assert "--allow_fp16=false" in exact.arguments
+    assert "--gpu_precision_loss_allowed=false" in exact.arguments()
+    assert "--allow_fp16=false" in exact.arguments()
+
+
+def test_libraries_go_to_the_folder_of_each_run(tmp_path):
+    sent = []
+
+    class Phone:
+        def push(self, file, target):
+            sent.append(target)
+
+    library = tmp_path / "lib.so"
+    library.write_text("#!")
+    delegate = PhoneDelegate(f"external:{library}")
+    paths = [delegate.send(Phone(), folder, []) for folder in ("/1", "/2")]
+    assert paths == sent == ["/1/lib.so", "/2/lib.so"]
+    assert delegate.arguments(paths[1]) == ["--external_delegate_path=/2/lib.so"]
 
 
 def test_a_tool_for_another_processor(bench, phone, tmp_path):
@@ -443,7 +459,7 @@ def test_images_are_cut_or_mirrored():
 
 
 def test_delegates_have_names():
-    assert [Delegate(t).name for t in ("cpu", "gpu", "external:/a/libb.so")] == [
+    assert [PhoneDelegate(t).name for t in ("cpu", "gpu", "external:/a/libb.so")] == [
         "xnnpack",
         "gpu",
         "libb.so",

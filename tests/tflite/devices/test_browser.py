@@ -5,9 +5,10 @@ import pytest
 
 from tfsr.errors import InputError
 from tfsr.models import carn_m, ffdnet, scn
+from tfsr.tflite import metadata
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.devices import browser
-from tfsr.tflite.devices.delegates import forms
+from tfsr.tflite.devices.delegates import operator_uses
 from tfsr.tflite.runtime import TFLiteUpscaler
 
 
@@ -77,7 +78,7 @@ def test_a_file_that_computes_sizes_is_put_without_that(images, tmp_path, format
     facts = browser.put(file, out)
     assert facts["resizable"]
     assert facts["size"] == facts["tile"] == list(browser.DYNAMIC_TILE)
-    found = {form.name for form in forms(out.read_bytes())}
+    found = {use.name for use in operator_uses(out.read_bytes())}
     assert not found & {"SHAPE", "STRIDED_SLICE", "CONCATENATION"}
     for size in ((193, 230), (21, 35), (18, 44)):  # of the last two each is a tile
         lr = np.random.default_rng(0).random((*size, 3), np.float32)
@@ -92,6 +93,16 @@ def test_a_file_that_resizes_to_sizes_it_computes_gets_one(images, tmp_path):
     facts = browser.put(file, out)
     assert not facts["resizable"]
     assert facts["size"] == facts["tile"]
+
+
+def test_a_restorer_of_unknown_damage(images, tmp_path):
+    network = ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8)
+    file = tmp_path / "model.tflite"
+    convert(network, 1, "float32", [(24, 32)], file, images)
+    facts = metadata.read(file)
+    del facts["degradation"]
+    file.write_bytes(metadata.with_metadata(file.read_bytes(), facts))
+    assert browser.tiling(file)["title"] == "model, for unknown damage"
 
 
 def test_the_runtime_is_put_beside_a_page(package, tmp_path):

@@ -12,9 +12,10 @@ from tfsr import children
 from tfsr.errors import InputError
 from tfsr.tflite import export, metadata
 from tfsr.tflite.devices import delegates, gpu, verification
-from tfsr.tflite.devices.delegates import DELEGATES, Delegate, Kind, advice, ask
+from tfsr.tflite.devices.delegates import Delegate, advice, coverage
+from tfsr.tflite.devices.engines import ENGINES, Engine
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT
+from tfsr.tflite.lowering.rules import FLOAT_RULES
 from tfsr.tflite.resizing import at_size
 from tfsr.tflite.runtime import TFLiteUpscaler
 
@@ -45,9 +46,9 @@ def files(network, tmp_path_factory):
     facts: dict = {"scale": 2, "format": "float32"}
     fixed, of_open_size = folder / "fixed.tflite", folder / "open.tflite"
     for size, file in ((SIZE, fixed), (None, of_open_size)):
-        content = export.float32(lower(network, EXACT, *(size or ())))
+        content = export.float32(lower(network, FLOAT_RULES, *(size or ())))
         facts["size"] = size and list(size)
-        file.write_bytes(metadata.attach(content, facts))
+        file.write_bytes(metadata.with_metadata(content, facts))
     return fixed, of_open_size
 
 
@@ -56,12 +57,12 @@ def engine(monkeypatch):
     """Makes a delegate `fake` whose engine does what the arguments say."""
 
     def make(function=None, *arguments, **more):
-        def ask(*_):
+        def answer(*_):
             seconds = 1 if function == "time:sleep" else 60
             return children.call("m", function, *arguments, seconds=seconds)[0]
 
-        kind = Kind("fake", "", **{"ask": ask, "run": ask, **more})
-        monkeypatch.setitem(DELEGATES, "fake", kind)
+        made = Engine("fake", "", **{"coverage": answer, "run": answer, **more})
+        monkeypatch.setitem(ENGINES, "fake", made)
         return Delegate("fake")
 
     return make
@@ -80,11 +81,11 @@ def test_names_of_no_delegate(name):
 def test_names_of_delegates():
     assert Delegate("gpu:float32").option == "float32"
     assert Delegate("qualcomm:SM8650").option == "SM8650"
-    assert Delegate("cpu").kind.run is None
+    assert Delegate("cpu").engine.run is None
 
 
 def test_the_cpu_takes_all(files):
-    answer = ask(files[0], Delegate("cpu"))
+    answer = coverage(files[0], Delegate("cpu"))
     assert (answer["taken"], answer["parts"]) == ("whole", 1)
     assert answer["refused_operators"] == []
 
@@ -99,7 +100,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_engines_that_fail_are_one_line(engine, files, fault):
     arguments, reason = FAULTS[fault]
-    answer = ask(files[0], engine(*arguments))
+    answer = coverage(files[0], engine(*arguments))
     assert answer["taken"] == "refused"
     with pytest.raises(InputError, match=reason):
         raise InputError(answer["reason"])
@@ -110,7 +111,7 @@ def test_commands_on_engines_that_fail(
     run, engine, files, keras_file, photographs, fault
 ):
     arguments, reason = FAULTS[fault]
-    delegate = engine(*arguments, compile=lambda *_: delegate.kind.ask())
+    delegate = engine(*arguments, compile=lambda *_: delegate.engine.coverage())
     reason = reason.strip("^$")
     images = ("--against", keras_file, "--images", photographs)
     code, out, err = run("verify", files[0], *images, "--delegate", "fake")
@@ -173,7 +174,7 @@ def test_no_room_for_what_an_engine_gives(small_disk, here, files, name):
 def test_no_room_for_a_compiled_file(small_disk, here, files):
     npu = here("qualcomm:SM8650")
     small_disk(4096)
-    assert "no space left in" in ask(files[0], npu)["reason"]
+    assert "no space left in" in coverage(files[0], npu)["reason"]
 
 
 def test_what_is_not_installed_is_named(run, report, engine, files, monkeypatch):
@@ -194,7 +195,7 @@ def test_without_a_driver_chromium_is_named(files, monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(gpu, "INSTALLED", [])
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none.json")
-    answer = ask(files[0], Delegate("gpu"))
+    answer = coverage(files[0], Delegate("gpu"))
     assert answer["taken"] == "unavailable"
     assert "no Vulkan driver" in answer["reason"]
     assert "apt install chromium" in answer["reason"]
@@ -204,16 +205,16 @@ def test_a_driver_that_is_none(here, files, monkeypatch, tmp_path):
     delegate = here("gpu")
     monkeypatch.setenv("VK_ICD_FILENAMES", str(tmp_path / "none.json"))
     monkeypatch.setenv("VK_DRIVER_FILES", str(tmp_path / "none.json"))
-    answer = ask(files[0], delegate)
+    answer = coverage(files[0], delegate)
     assert answer["taken"] == "refused"
     assert answer["reason"].startswith("no Vulkan driver that is set up here can")
     assert f"={gpu.DRIVER} takes Chromium's" in answer["reason"]
     monkeypatch.setattr(gpu, "DRIVER", tmp_path / "none.json")
-    assert "apt install chromium" in ask(files[0], delegate)["reason"]
+    assert "apt install chromium" in coverage(files[0], delegate)["reason"]
 
 
 def test_a_file_of_open_size_is_refused(engine, files):
-    answer = ask(files[1], engine("os:abort", open_size=False))
+    answer = coverage(files[1], engine("os:abort", open_size=False))
     assert answer["taken"] == "refused"
     assert answer["reason"].startswith("its size is open")
 
@@ -245,7 +246,7 @@ def facts_of(tmp_path, file, **facts):
     """Returns a copy of a file with other facts."""
     copy = tmp_path / "copy.tflite"
     facts = {**metadata.read(file), **facts}
-    copy.write_bytes(metadata.attach(file.read_bytes(), facts))
+    copy.write_bytes(metadata.with_metadata(file.read_bytes(), facts))
     assert metadata.read(copy) == facts
     return copy
 
@@ -272,15 +273,15 @@ def test_what_pads_and_crops_is_taken_whole(here, tmp_path, name):
     from tfsr.models import ffdnet
 
     network = ffdnet(filters=4, blocks=1, colors=4, color_blocks=1, expanded=8)
-    of_open_size = export.float32(lower(network, EXACT))
+    of_open_size = export.float32(lower(network, FLOAT_RULES))
     facts = {"scale": 1, "format": "float32", "size": [15, 21]}
     for content in (
-        export.float32(lower(network, EXACT, 15, 21)),
+        export.float32(lower(network, FLOAT_RULES, 15, 21)),
         at_size(of_open_size, 15, 21),
     ):
         file = tmp_path / "file.tflite"
-        file.write_bytes(metadata.attach(content, facts))
-        answer = ask(file, here(name))
+        file.write_bytes(metadata.with_metadata(content, facts))
+        answer = coverage(file, here(name))
         assert answer["taken"] == "whole", answer
 
 
@@ -345,10 +346,10 @@ def test_times_of_a_driver_in_software_want_a_flag(here, run, engine, files):
         "device": "Slow",
         "software": True,
     }
-    engine(ask=lambda *_: of_software, measure=gpu.measure)
+    engine(coverage=lambda *_: of_software, measure=gpu.measure)
     code, _, err = run("benchmark", files[0], "--delegate", "fake")
     assert code == 2
-    assert "fake: Slow is a driver in software, whose times say nothing" in err
+    assert "fake: Slow is a software driver; its times say nothing" in err
     here("gpu")
     command = ("benchmark", files[0], "--delegate", "gpu", "--software-driver")
     code, out, err = run(*command, "--runs", "2", "--json")
@@ -364,7 +365,7 @@ def test_what_has_no_times(run, engine, files, delegate):
     engine()
     code, _, err = run("benchmark", files[0], "--delegate", delegate)
     assert code == 2
-    assert f"{delegate}: times here would say nothing of it." in err
+    assert f"{delegate}: times on this machine say nothing about it." in err
 
 
 def test_a_compiled_file_has_our_metadata(engine, files, tmp_path):
@@ -377,7 +378,7 @@ def test_a_compiled_file_has_our_metadata(engine, files, tmp_path):
     assert made.parent == tmp_path
     assert made.read_bytes().endswith(b"bytecode")
     assert metadata.read(made) == {**metadata.read(file), "compiled": "fake"}
-    with pytest.raises(InputError, match=r"is compiled for fake, which alone runs it"):
+    with pytest.raises(InputError, match=r"is compiled for fake; nothing else"):
         TFLiteUpscaler(made)
 
 
@@ -388,7 +389,7 @@ def test_a_compiled_file_is_inspected(run, engine, files, tmp_path):
     assert (code, err) == (0, "")
     assert "compiled: fake\n" in out
     for name in ("cpu", "fake"):
-        assert f"{name}: unavailable: compiled already, for fake; ask of the" in out
+        assert f"{name}: unavailable: compiled already, for fake; ask about" in out
 
 
 def test_nothing_is_compiled_for_the_gpu(files):

@@ -12,12 +12,12 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tfsr.tables import markdown
 from tfsr.tflite import export
-from tfsr.tflite.devices.delegates import WRONG_FORMS, Delegate, forms
+from tfsr.tflite.devices.delegates import MISCOMPILES, Delegate, operator_uses
 from tfsr.tflite.devices.verification import small_copy
 from tfsr.tflite.flatbuffer import pack, unpack
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT, split_as_slices
-from tfsr.tflite.runtime import facts_of
+from tfsr.tflite.lowering.rules import FLOAT_RULES, split_as_slices
+from tfsr.tflite.runtime import metadata_of
 from tfsr.zoo import released
 
 SIDE, CHANNELS = 12, 8
@@ -37,7 +37,7 @@ TOLERANCE = {
     ("qualcomm:SM8650", "float32"): 0.01,
     ("qualcomm:SM8650", "int8"): 0.05,
 }
-# What an engine takes and computes wrongly, as `WRONG_FORMS` has it.
+# What an engine takes and computes wrongly, as `MISCOMPILES` has it.
 WRONG = {
     ("qualcomm:SM8650", "int8", "depthwise 2x2/2 of 3"),
     ("qualcomm:SM8650", "int8", "depthwise 2x2/2 of 4"),
@@ -173,7 +173,7 @@ def on_delegate(delegate, file, lr, sizes):
     """Returns the outputs of a file, flat, in order."""
     given, sr = (file.with_name(name) for name in ("lr.npy", "sr.npy"))
     np.save(given, lr[None])
-    delegate.kind.run(file, delegate.option, given, sr, 900)
+    delegate.engine.load("run")(file, delegate.option, given, sr, 900)
     return np.split(np.load(sr).ravel(), np.cumsum(sizes)[:-1])
 
 
@@ -204,21 +204,21 @@ def kind(form):
 
 
 def test_released_files_have_no_other_forms(saved, tmp_path):
-    known = {kind(form) for form in forms(saved[0]["int8"].read_bytes())}
+    known = {kind(form) for form in operator_uses(saved[0]["int8"].read_bytes())}
     names = [name for name in released.names() if name.endswith("_int8")]
     assert names
     for name in names:
         file = released.find(name)
-        if not facts_of(file).get("size"):  # else it has what computes sizes
+        if not metadata_of(file).get("size"):  # else it has what computes sizes
             file = small_copy(file, tmp_path)
-        assert {kind(form) for form in forms(file.read_bytes())} <= known, name
+        assert {kind(form) for form in operator_uses(file.read_bytes())} <= known, name
 
 
 def test_every_form_is_computed_as_on_the_cpu(saved, lr):
     delegates = [Delegate(name) for name in ENGINES]
-    here = [delegate for delegate in delegates if not delegate.kind.missing()]
+    here = [delegate for delegate in delegates if not delegate.missing()]
     if not here:
-        pytest.skip(f"no engine is here: {delegates[0].kind.missing()}")
+        pytest.skip(f"no engine is here: {delegates[0].missing()}")
     files, names = saved
     expected = [values.ravel() for values in on_cpu(files["float32"], lr)]
     sizes = [values.size for values in expected]
@@ -244,8 +244,8 @@ def test_every_form_is_computed_as_on_the_cpu(saved, lr):
 def test_known_wrong_forms_are_found(saved, bits, known):
     found = [
         (entry.delegate, form.shapes[0][-1])
-        for form in forms(saved[0][bits].read_bytes())
-        for entry in WRONG_FORMS
+        for form in operator_uses(saved[0][bits].read_bytes())
+        for entry in MISCOMPILES
         if entry.matches(form)
     ]
     assert sorted(found) == known
@@ -260,12 +260,14 @@ def test_halves_that_are_exchanged(here, tmp_path, mended):
     lr = keras.Input((None, None, CHANNELS))
     halves = keras.ops.split(keras.layers.Conv2D(16, 3, padding="same")(lr), 2, -1)
     model = keras.Model(lr, keras.ops.concatenate(halves[::-1], -1))
-    rules = [rule for rule in EXACT if mended or rule != split_as_slices]
+    rules = [rule for rule in FLOAT_RULES if mended or rule != split_as_slices]
     file = tmp_path / "halves.tflite"
     file.write_bytes(export.float32(lower(model, rules, SIDE, SIDE)))
     noise = np.random.default_rng(0).random((1, SIDE, SIDE, CHANNELS), np.float32)
     (expected,) = on_cpu(file, noise)
     (found,) = on_delegate(here("gpu:float32"), file, noise, [expected.size])
     is_right = np.abs(found - expected.ravel()).max() < 1e-4
-    known = any(w.matches(f) for w in WRONG_FORMS for f in forms(file.read_bytes()))
+    known = any(
+        w.matches(f) for w in MISCOMPILES for f in operator_uses(file.read_bytes())
+    )
     assert (is_right, known) == (mended, not mended)

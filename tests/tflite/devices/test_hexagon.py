@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.tflite import metadata
-from tfsr.tflite.devices import delegates
-from tfsr.tflite.devices.delegates import advice, ask
+from tfsr.tflite.devices import delegates, hexagon
+from tfsr.tflite.devices.delegates import advice, coverage
 from tfsr.tflite.lowering import rules
 
 small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
@@ -42,10 +43,10 @@ def test_the_pooling_of_few_channels(
 ):
     """As a depthwise convolution it is -128 everywhere, as up to commit bf24593."""
     if not mended:
-        kept = [r for r in rules.FOR_INT8 if r != rules.pool_as_dense_convolution]
-        monkeypatch.setattr(rules, "FOR_INT8", tuple(kept))
+        kept = [r for r in rules.INT8_RULES if r != rules.pool_as_dense_convolution]
+        monkeypatch.setattr(rules, "INT8_RULES", tuple(kept))
     file = convert()["file"]
-    assert ask(file, delegates.Delegate(NPU))["taken"] == "whole"
+    assert coverage(file, delegates.Delegate(NPU))["taken"] == "whole"
     command = ("verify", file, "--against", keras_file, "--images", photographs)
     code, out, err = run(*command, "--delegate", NPU, "--max-loss", "0.1")
     warned = [line for line in advice(file) if "computes wrongly" in line]
@@ -62,10 +63,24 @@ def test_the_compiled_file_beside_the_plain_one(convert, tmp_path):
 
 def test_a_processor_that_is_none(convert):
     file = convert()["file"]
-    answer = ask(file, delegates.Delegate("qualcomm:SM1"))
+    answer = coverage(file, delegates.Delegate("qualcomm:SM1"))
     assert (answer["taken"], answer["reason"]) == (
         "refused",
         "Unexpected SoC model: SM1",
     )
     with pytest.raises(InputError, match=r"does not compile it: Unexpected SoC model"):
         delegates.compile(file, delegates.Delegate("qualcomm:SM1"))
+
+
+def test_a_file_taken_in_parts_is_not_run(monkeypatch, tmp_path):
+    def compile(file, soc, out, seconds):
+        out.write_bytes(b"")
+
+    monkeypatch.setattr(hexagon, "compile", compile)
+    for outside, reason in (
+        ({}, "takes it in 2 parts; only what"),
+        ({"GELU": 1, "EXP": 1}, "takes it in 2 parts, without EXP, GELU; only what"),
+    ):
+        monkeypatch.setattr(hexagon, "_operators", lambda _, left=outside: (left, 2))
+        with pytest.raises(ChildError, match=reason):
+            hexagon.run("m.tflite", "SM8650", tmp_path, tmp_path, 1)

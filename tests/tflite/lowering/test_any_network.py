@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from tfsr.graph.graph import run_node
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
 
 
 def conv(filters, side=3, **options):
@@ -25,7 +25,7 @@ def learned(norm):
     return call
 
 
-def lowered(build, rules=FOR_INT8, sides=(7, 6)):
+def lowered(build, rules=INT8_RULES, sides=(7, 6)):
     """Returns the operations of a network after lowering, which must be exact."""
     keras.utils.set_random_seed(0)
     inputs = keras.Input((None, None, 3))
@@ -119,7 +119,7 @@ def test_bicubic_resizing_is_a_convolution_but_at_the_border(scale):
     up = layers.UpSampling2D(scale, interpolation="bicubic")(lr)
     model = keras.Model(lr, up + ops.image.resize(lr, sides, "bicubic"))
     x = np.random.default_rng(0).random((1, 16, 16, 3), np.float32)
-    (y,) = lower(model, EXACT).run([keras.ops.convert_to_tensor(x)], run_node)
+    (y,) = lower(model, FLOAT_RULES).run([keras.ops.convert_to_tensor(x)], run_node)
     apart, border = np.abs(y - model(x)), 2 * scale
     assert apart[:, border:-border, border:-border].max() < 3e-3
     assert apart.max() < 0.2
@@ -188,19 +188,59 @@ def test_attention_is_products_of_matrices(attention):
     assert {*operations} <= known | moves
 
 
-def test_what_attention_is_told_beside_is_kept():
-    def causal(row):
-        attention = layers.MultiHeadAttention(2, 3)
-        return attention(row, row, use_causal_mask=True)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_causal_mask": True},
+        {"attention_mask": np.eye(4, k=1, dtype=bool)[None]},  # of the last row nothing
+        {"use_causal_mask": True, "attention_mask": np.tri(4, k=-1, dtype=bool)[None]},
+    ],
+)
+def test_a_mask_is_a_selection(options):
+    def masked(row):
+        return layers.MultiHeadAttention(2, 3)(row, row, **options)
 
-    assert "DotProductAttention" in lowered(of_windows(causal), sides=(8, 8))
+    operations = lowered(of_windows(masked), sides=(8, 8)).split()
+    assert operations.count("Matmul") == 2
+    assert "Where" in operations
+
+
+def test_a_computed_mask_is_kept():
+    def masked(row):
+        seen = ops.einsum("bnc,bmc->bnm", row, row) > 0
+        return layers.MultiHeadAttention(2, 3)(row, row, attention_mask=seen)
+
+    assert "DotProductAttention" in lowered(of_windows(masked), sides=(8, 8))
+
+
+@pytest.mark.parametrize(
+    "masked",
+    [
+        lambda x, mask: layers.Softmax()(x, mask=mask),
+        lambda x, mask: layers.Softmax()(x, mask),
+    ],
+)
+def test_a_mask_of_softmax_is_kept(masked):
+    def build(x):
+        return ops.relu(masked(x, ops.greater(x, 0.5)))
+
+    assert "Softmax" in lowered(build)
+
+
+@pytest.mark.parametrize("sum", ["bhwc->bwhc", "bhwc,cd"])
+def test_einstein_sums_of_other_forms_stay(sum):
+    def build(x):
+        y = ops.einsum(sum, x, *[np.eye(3, dtype="float32")] * sum.count(","))
+        return ops.relu(y)
+
+    assert lowered(build) == "Einsum Relu"
 
 
 def test_zeros_at_the_border_are_not_shifted():
     def build(x):
         return conv(4)(layers.Rescaling(2.0, -0.5)(ops.relu(x)))
 
-    assert lowered(build, EXACT) == f"Relu ChannelShift {CONV}"
+    assert lowered(build, FLOAT_RULES) == f"Relu ChannelShift {CONV}"
     assert lowered(build) == f"Relu DepthwiseConv2D {CONV}"
 
 
@@ -260,7 +300,7 @@ def test_transposed_convolutions_are_shuffled(side, stride, filters, padding):
 
     shuffled = padding == "same" or side <= stride
     expected = f"{CONV} DepthToSpace" if shuffled else "Conv2DTranspose"
-    assert lowered(build, EXACT) == expected
+    assert lowered(build, FLOAT_RULES) == expected
 
 
 def test_transposed_convolutions_of_many_filters_stay():
@@ -287,7 +327,7 @@ def test_splits_of_channels_are_slices(sections, slices):
         return keras.ops.concatenate(parts[::-1], axis=-1)
 
     expected = " ".join([CONV, "Relu", *["GetItem"] * slices])
-    assert lowered(joined, EXACT).startswith(f"{expected} Concat")
+    assert lowered(joined, FLOAT_RULES).startswith(f"{expected} Concat")
     assert lowered(joined).startswith(f"{expected} Concat")
 
 
@@ -301,5 +341,5 @@ def test_slopes_are_two_relus_in_8_bits():
         )
 
     assert lowered(prelu(8)).endswith(f"{CONV} Relu {CONV}")
-    assert lowered(prelu(8), EXACT).endswith(f"{CONV} PReLU {CONV}")
+    assert lowered(prelu(8), FLOAT_RULES).endswith(f"{CONV} PReLU {CONV}")
     assert lowered(prelu(65)).endswith(f"{CONV} PReLU {CONV}")

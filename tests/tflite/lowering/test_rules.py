@@ -29,11 +29,11 @@ from tfsr.tflite.lowering.engine import (
     with_weights,
 )
 from tfsr.tflite.lowering.rules import (
-    EXACT,
-    FOR_INT8,
+    FLOAT_RULES,
+    INT8_RULES,
     activation_before_shuffle,
     affine_after_convolution,
-    average_in_convolutions,
+    cancel_add_subtract,
     colors_as_convolution,
     concatenate_onto,
     convolve_before_shuffle,
@@ -41,13 +41,13 @@ from tfsr.tflite.lowering.rules import (
     copies_as_convolution,
     enlarge_as_convolution,
     fold_kernels,
+    fold_weighted_average,
     pool_as_convolution,
     pool_as_dense_convolution,
     pool_in_convolution,
     shuffle_at_once,
     slopes_as_one,
     stride_in_convolution,
-    subtract_nothing,
 )
 
 networks = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))
@@ -119,13 +119,13 @@ def test_every_model_is_here():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_rule_is_exact(lr, name):
     whole = NETWORKS[name]()
-    rules = (*EXACT, pool_in_convolution, pool_as_dense_convolution)
+    rules = (*FLOAT_RULES, pool_in_convolution, pool_as_dense_convolution)
     for scale in scales(whole):
         graph = inline(single_scale(whole, scale))
         expected = run(graph, lr)
         lowered = [rewrite(graph, rule) for rule in rules]
         lowered = [g for g in lowered if structure(g) != structure(graph)]
-        for rewritten in (*lowered, functools.reduce(rewrite, EXACT, graph)):
+        for rewritten in (*lowered, functools.reduce(rewrite, FLOAT_RULES, graph)):
             if rewritten is graph:  # no operation fits the rule
                 continue
             error = np.abs(run(rewritten, lr) - expected).max()
@@ -140,10 +140,10 @@ def test_every_rule_is_exact(lr, name):
         (convolve_in_blocks, "srresnet", "GroupedConv2D", "DepthToSpace"),
         (shuffle_at_once, "carn_m", "Split", None),
         (affine_after_convolution, "cmsc", "BatchNormalization", None),
-        (average_in_convolutions, "cmsc", "WeightedAverage", None),
+        (fold_weighted_average, "cmsc", "WeightedAverage", None),
         (colors_as_convolution, "vdsr", "Luma", None),
         (enlarge_as_convolution, "vdsr", "BicubicEnlarge", None),
-        (subtract_nothing, "vdsr", "Subtract", None),
+        (cancel_add_subtract, "vdsr", "Subtract", None),
         (pool_in_convolution, "srresnet_ms3", "AveragePooling2D", "Conv2D"),
         (fold_kernels, "scn", "WeightNormConv2D", "GroupedConv2D"),
         (fold_kernels, "sesr", "CollapsibleConv2D", "GroupedConv2D"),
@@ -168,9 +168,9 @@ def test_each_rule_fits(rule, name, replaced, replacement):
 def test_few_channels_are_pooled_densely_in_8_bits(channels):
     inputs = keras.Input((None, None, channels))
     model = keras.Model(inputs, keras.layers.AveragePooling2D(2)(inputs))
-    lowered = lower(model, FOR_INT8)
+    lowered = lower(model, INT8_RULES)
     assert kinds(lowered) == ["Conv2D" if channels < 5 else "DepthwiseConv2D"]
-    assert kinds(lower(model, EXACT)) == ["DepthwiseConv2D"]
+    assert kinds(lower(model, FLOAT_RULES)) == ["DepthwiseConv2D"]
     x = np.random.default_rng(0).random((1, 8, 6, channels), np.float32)
     np.testing.assert_allclose(run(lowered, x), model(x), atol=1e-6)
 
@@ -234,8 +234,8 @@ def test_concatenations_join_two_at_a_time(lr):
 def test_centering_is_exact_inside_the_border(model):
     model = model()
     lr = np.random.default_rng(0).random((1, 32, 32, 3), np.float32)
-    graph = lower(model, EXACT)
-    centered = lower(model, FOR_INT8)
+    graph = lower(model, FLOAT_RULES)
+    centered = lower(model, INT8_RULES)
     operations = [node.operation for node in centered.nodes]
     (shift,) = [x.offset for x in operations if isinstance(x, ChannelShift)]
     assert shift == (-110 / 255,) * 3
@@ -251,14 +251,14 @@ def test_convolutions_keep_the_names_of_layers():
         return {name_of(o) for o in operations if hasattr(o, "kernel")}
 
     model = single_scale(cmsc(2, stages=2, modules=1, filters=4), 2)
-    assert names(lower(model, FOR_INT8)) == names(inline(model)) | {
+    assert names(lower(model, INT8_RULES)) == names(inline(model)) | {
         "enlarge_x2",
         "luma_x2",
     }
     model = carn_m(4, filters=16, blocks=1, units=2)
-    assert names(lower(model, FOR_INT8)) == names(inline(model))
+    assert names(lower(model, INT8_RULES)) == names(inline(model))
     model = sesr(2, filters=8, blocks=1)
-    assert names(lower(model, FOR_INT8)) == names(inline(model)) | {
+    assert names(lower(model, INT8_RULES)) == names(inline(model)) | {
         "anchor",
         "differences",
         "Repeat",
@@ -269,12 +269,12 @@ def test_no_shift_leaves_nothing_at_the_border(lr):
     inputs = keras.Input((None, None, 3))
     x = GroupedConv2D(4, 3)(ChannelShift((0.0, 0.0, 0.0))(inputs))
     graph = inline(keras.Model(inputs, x))
-    lowered = functools.reduce(rewrite, FOR_INT8, graph)
+    lowered = functools.reduce(rewrite, INT8_RULES, graph)
     np.testing.assert_allclose(run(lowered, lr), run(graph, lr), atol=1e-6)
 
 
 def test_the_last_bias_moves_the_output(lr):
-    graph = lower(carn_m(scale=2, filters=8, blocks=1), EXACT)
+    graph = lower(carn_m(scale=2, filters=8, blocks=1), FLOAT_RULES)
     addition = np.arange(12) / 100  # (i, j, c) of the shuffle, one pixel late
     moved = run(add_to_last_bias(graph, addition), lr) - run(graph, lr)
     np.testing.assert_allclose(moved[0, 0, 1], addition[6:9], atol=1e-6)

@@ -8,7 +8,7 @@ from tfsr.graph.graph import inline
 from tfsr.layers import GroupedConv2D
 from tfsr.models import carn_m, ffdnet, sesr, single_scale
 from tfsr.tflite.lowering.engine import last_convolution, lower
-from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.activations import (
     WHOLE_LEVELS,
@@ -24,7 +24,7 @@ CENTER = -110 / 255  # the mean of `RGB_MEAN` in whole steps
 @pytest.fixture(scope="module")
 def observed():
     model = single_scale(carn_m(scale=(2, 4), filters=8, blocks=1), 2)
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     rng = np.random.default_rng(3)
     patches = [rng.random((9, 7, 3), np.float32), 3 * rng.random((5, 8, 3), np.float32)]
     return graph, activations.observe(graph, patches), patches
@@ -59,7 +59,7 @@ def test_input_and_output_have_the_ranges_of_pixels(observed):
     ],
 )
 def test_what_is_added_to_pixels_has_their_steps(model, residual, expected):
-    graph = lower(model(), FOR_INT8)
+    graph = lower(model(), INT8_RULES)
     patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
     samples = activations.observe(graph, [patch])
     (added,) = [i for i, n in activations.names(graph).items() if n == "Repeat.add"]
@@ -114,7 +114,7 @@ def test_what_is_divided_by_near_0_has_no_range():
     x = keras.layers.Conv2D(4, 3, padding="same")(lr)
     little, much = (keras.ops.abs(x) + more for more in (1e-3, 1.0))
     y = keras.layers.Conv2D(3, 1)(x / little + x / much)
-    graph = lower(keras.Model(lr, y), FOR_INT8)
+    graph = lower(keras.Model(lr, y), INT8_RULES)
     patch = np.random.default_rng(0).random((9, 7, 3), np.float32)
     ranges = activations.ranges(graph, activations.observe(graph, [patch]))
     kinds = [type(node.operation).__name__ for node in graph.nodes]

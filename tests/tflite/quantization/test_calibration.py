@@ -9,7 +9,7 @@ from tfsr.data.degradations import GaussianNoise
 from tfsr.models import carn_m
 from tfsr.tflite.conversion import output_shift
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization import training
 from tfsr.tflite.quantization.aware import is_quantization_aware
 from tfsr.tflite.quantization.calibration import fitted
@@ -68,7 +68,7 @@ def test_networks_that_need_multiples_are_measured(photographs):
 
 
 def test_the_shift_of_networks_that_need_multiples():
-    graph = lower(pooled(), FOR_INT8)
+    graph = lower(pooled(), INT8_RULES)
 
     def brighter(node, *args, **kwargs):
         outputs = node.operation(*args, **kwargs)

@@ -11,9 +11,9 @@ from tfsr.layers import FakeQuantize, GroupedConv2D
 from tfsr.models import scales, single_scale
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import FOR_INT8
-from tfsr.tflite.quantization import activations, sums
-from tfsr.tflite.quantization.aware import quantization_aware, without_rounding
+from tfsr.tflite.lowering.rules import INT8_RULES
+from tfsr.tflite.quantization import activations, equalization
+from tfsr.tflite.quantization.aware import quantization_aware, strip_fake_quantization
 from tfsr.tflite.quantization.integers import run_integers
 
 small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
@@ -68,8 +68,8 @@ def both(model, in_float=(), fine_sums=False):
     images = smooth_images(model.input.shape[-1])
 
     def lowered(*size):
-        graph = activations.read_rounded(lower(model, FOR_INT8, *size), in_float)
-        return sums.as_convolutions(graph) if fine_sums else graph
+        graph = activations.read_rounded(lower(model, INT8_RULES, *size), in_float)
+        return equalization.as_convolutions(graph) if fine_sums else graph
 
     graph = lowered()
     ranges = activations.ranges(graph, activations.observe(graph, images))
@@ -102,12 +102,12 @@ def test_ranges_that_grew_in_training_clip_all_the_same():
     for layer in aware.layers:
         if isinstance(layer, FakeQuantize) and layer.learned:
             layer.range.assign(2 * layer.range)
-    content = export.int8(*without_rounding(aware, SIDE, SIDE))
+    content = export.int8(*strip_fake_quantization(aware, SIDE, SIDE))
     interpreter = Interpreter(model_content=content)
     kinds = [op["op_name"] for op in interpreter._get_ops_details()]
     assert not {"MINIMUM", "MAXIMUM", "DEQUANTIZE"} & {*kinds}
     pixels = np.rint(smooth_images(3)[0] * 255).astype(np.uint8)[None]
-    expected = run_integers(*without_rounding(aware), pixels)
+    expected = run_integers(*strip_fake_quantization(aware), pixels)
     np.testing.assert_array_equal(run_file(content, pixels), expected)
 
 

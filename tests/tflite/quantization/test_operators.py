@@ -4,6 +4,7 @@
 """
 
 import runpy
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from tfsr.errors import InputError
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.integers import run_integers
 from tfsr.tflite.runtime import TFLiteUpscaler, in_float, left_in_float
@@ -23,24 +24,51 @@ from tfsr.upscaling.upscalers import to_uint8
 ROOT = Path(__file__).parents[3]
 script = runpy.run_path(str(ROOT / "benchmarks" / "operators.py"))
 CONSTRUCTS, network, SIDE = (script[key] for key in ("CONSTRUCTS", "network", "SIDE"))
+published = runpy.run_path(str(ROOT / "benchmarks" / "published_networks.py"))
+
+
+def fsrcnn(size):
+    """Returns FSRCNN with weights of which pixels come that are not black."""
+    model = published["fsrcnn"](size=size)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([1000 * kernel, bias + 0.5])
+    return model
+
+
+AS_PUBLISHED = "XLSR", "ABPN", "PlainUSR-T"
+PUBLISHED = {  # some with fewer channels and blocks
+    **{name: published["NETWORKS"][name] for name in AS_PUBLISHED},
+    "FSRCNN": fsrcnn,
+    "QuickSRNet": partial(published["quicksrnet"], 2, 8),
+    "ECBSR": partial(published["ecbsr"], 1, 8),
+    "IMDN": partial(published["imdn"], 16, 1),
+    "RFDN": partial(published["rfdn"], 8, 1),
+    "SPAN": partial(published["span"], 8, 1),
+    "SAFMN": partial(published["safmn"], 8, 1),
+}
 IN_FLOAT = {
     "ELU",
     "softplus",
     "mish",
+    "sign",
     "divide by little",
     "softmax of the map",
     "multi-head attention of a map",
+    "causal attention",
+    "masked attention",
+    "attention masked by hand",
     "layer normalization",
     "group normalization",
+    "instance normalization",
 }
 
 
 def compared(model):
     """Returns whether the file computes in float, and how far simulation is from it."""
     images = script["patches"]()
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     ranges = activations.ranges(graph, activations.observe(graph, images))
-    content = export.int8(lower(model, FOR_INT8, SIDE, SIDE), ranges)
+    content = export.int8(lower(model, INT8_RULES, SIDE, SIDE), ranges)
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     pixels = to_uint8(images[0])[None]
@@ -56,6 +84,13 @@ def compared(model):
 def test_each_operator_is_what_the_table_says(name):
     floats, apart = compared(network([CONSTRUCTS[name]]))
     assert floats == (name in IN_FLOAT)
+    assert apart == 0
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_networks_are_simulated(name):
+    keras.utils.set_random_seed(0)
+    _, apart = compared(PUBLISHED[name](size=(None, None)))
     assert apart == 0
 
 

@@ -12,7 +12,7 @@ from tfsr.metrics import luma
 from tfsr.models import single_scale
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite.lowering.engine import lower, name_of
-from tfsr.tflite.lowering.rules import FOR_INT8
+from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.calibration import calibration_patches
 from tfsr.tflite.quantization.sensitivity import measure_sensitivity
@@ -42,7 +42,7 @@ def test_every_range_and_kernel_has_one_row(name, folder):
     for row in report["layers"]:
         rows[row["kind"]] += [row["name"], *row.get("shares", ())]
         assert row["loss_db"] >= 0
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     ranges = activations.ranges(graph, activations.observe(graph, patches))
     names = activations.names(graph)
     learned = [i for i, b in ranges.items() if not activations.is_of_pixels(b)]
@@ -60,7 +60,7 @@ def test_a_loss_is_of_its_range_alone(folder):
     patches = calibration_patches(folder)[:2]
     report = measure_sensitivity(model, 2, folder, patches)
     rows = {row["name"]: row for row in report["layers"] if row["kind"] == "activation"}
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     ranges = activations.ranges(graph, activations.observe(graph, patches))
     (i,) = (i for i, name in activations.names(graph).items() if name == "skip")
     assert rows["skip"]["shares"] == []
@@ -96,7 +96,7 @@ def test_a_loss_is_of_its_range_alone(folder):
 
 
 def test_one_kernel_is_rounded_alone():
-    graph = lower(NETWORKS["scn"](), FOR_INT8)
+    graph = lower(NETWORKS["scn"](), INT8_RULES)
     call = simulate(graph, {}, kernels=lambda conv: name_of(conv) == "skip")
     rng = np.random.default_rng(0)
     for node in graph.nodes:
@@ -152,7 +152,7 @@ def test_the_worst_layer_comes_first_and_can_stay_in_float(
 
 def test_what_shares_a_range_leaves_together():
     model = NETWORKS["carn_m"]()
-    graph = lower(model, FOR_INT8)
+    graph = lower(model, INT8_RULES)
     rng = np.random.default_rng(0)
     patches = [rng.random((12, 12, 3), np.float32)]
     ranges = activations.ranges(graph, activations.observe(graph, patches))

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfsr.models import carn_m
 from tfsr.tflite import export, metadata
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.simulation import simulate, to_8_bit, to_16_bit
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -33,8 +33,8 @@ def test_16_bit_is_symmetric():
 @pytest.mark.parametrize(
     ("bits", "save", "rules", "choose", "between"),
     [
-        (8, export.int8, FOR_INT8, activations.least_squares, 55),
-        (16, export.int16x8, EXACT, activations.min_max, 80),
+        (8, export.int8, INT8_RULES, activations.least_squares, 55),
+        (16, export.int16x8, FLOAT_RULES, activations.min_max, 80),
     ],
 )
 def test_the_exported_model_computes_what_is_simulated(
@@ -51,6 +51,6 @@ def test_the_exported_model_computes_what_is_simulated(
     )
     file = tmp_path / "m.tflite"
     facts = {"scale": 2, "format": "int8" if bits == 8 else "int16x8"}
-    file.write_bytes(metadata.attach(save(graph, ranges), facts))
+    file.write_bytes(metadata.with_metadata(save(graph, ranges), facts))
     error = TFLiteUpscaler(file)(lr) - keras.ops.convert_to_numpy(sr)[0]
     assert -10 * np.log10(np.mean(error**2)) > between

@@ -16,13 +16,13 @@ from tfsr.models import MODELS, carn_m, cmsc, scales, scn, single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.export import int8
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import EXACT, FOR_INT8
+from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
 from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.activations import least_squares, min_max
 from tfsr.tflite.quantization.aware import (
     is_quantization_aware,
     quantization_aware,
-    without_rounding,
+    strip_fake_quantization,
 )
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.tflite.runtime import inspect
@@ -90,7 +90,7 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     whole = small(name, **OTHERWISE.get(name, {}))
     model = single_scale(whole, scales(whole)[0])
     images = patches(model.input.shape[-1])
-    rules, choose = (FOR_INT8, least_squares) if bits == 8 else (EXACT, min_max)
+    rules, choose = (INT8_RULES, least_squares) if bits == 8 else (FLOAT_RULES, min_max)
     graph = lower(model, rules)
     samples = activations.observe(graph, images)
     ranges = activations.ranges(graph, samples, choose, bits)
@@ -100,7 +100,7 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     sr = aware(images[0][None])
     # But for a value now and then that lies between two steps.
     assert np.mean(np.abs(sr - expected)) < 1e-3
-    _, bounds = without_rounding(aware)
+    _, bounds = strip_fake_quantization(aware)
     assert bounds == {i: pytest.approx(b, rel=1e-6) for i, b in ranges.items()}
 
     aware.save(tmp_path / "aware.keras")
@@ -110,8 +110,8 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     np.testing.assert_array_equal(loaded(images[0][None]), sr)
     if bits == 8:
         (tmp_path / "int8.tflite").write_bytes(
-            metadata.attach(
-                int8(*without_rounding(loaded, 12, 16)),
+            metadata.with_metadata(
+                int8(*strip_fake_quantization(loaded, 12, 16)),
                 {"scale": scales(whole)[0], "format": "int8"},
             )
         )
@@ -120,7 +120,7 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
 
 def test_four_bits_are_exported():
     aware = quantization_aware(carn_m(2, **SMALL), patches(), weight_bits=4)
-    graph, _ = without_rounding(aware)
+    graph, _ = strip_fake_quantization(aware)
     kernels = [
         n.operation.kernel for n in graph.nodes if hasattr(n.operation, "kernel")
     ]
@@ -136,7 +136,7 @@ def test_a_range_that_has_learned_to_be_nothing_is_exported():
     learned = [x for x in aware.layers if isinstance(x, FakeQuantize) and x.learned]
     learned[0].range.assign([1e-9, -1e-9])  # each bound beyond 0
     assert tuple(map(float, learned[0].bounds())) == (0, 0)
-    assert int8(*without_rounding(aware, 12, 16))
+    assert int8(*strip_fake_quantization(aware, 12, 16))
 
 
 def test_several_scales_share_what_they_shared():
@@ -348,7 +348,7 @@ def test_deviations_of_flat_fields_are_trained_on():
     aware.train_on_batch(flat, flat)
     for weight in aware.weights:
         assert np.isfinite(weight).all(), weight.path
-    graph, _ = without_rounding(aware)
+    graph, _ = strip_fake_quantization(aware)
     assert not any(isinstance(n.operation, SquareRoot) for n in graph.nodes)
 
 

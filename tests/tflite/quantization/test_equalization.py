@@ -8,9 +8,9 @@ from tfsr.graph.operators import SUMS, is_convolution
 from tfsr.layers import GroupedConv2D
 from tfsr.models import scn
 from tfsr.tflite.lowering.engine import lower, weights_of
-from tfsr.tflite.lowering.rules import FOR_INT8
-from tfsr.tflite.quantization import activations, sums
-from tfsr.tflite.quantization.aware import quantization_aware, without_rounding
+from tfsr.tflite.lowering.rules import INT8_RULES
+from tfsr.tflite.quantization import activations, equalization
+from tfsr.tflite.quantization.aware import quantization_aware, strip_fake_quantization
 from tfsr.tflite.quantization.simulation import simulate
 
 
@@ -25,17 +25,17 @@ def graph():
     """A lowered SCN of two levels."""
     keras.utils.set_random_seed(0)
     model = scn(1, levels=2, filters=4, blocks=2, channels=1, gains="authors")
-    return lower(model, FOR_INT8)
+    return lower(model, INT8_RULES)
 
 
 @pytest.fixture(scope="module")
 def merged(graph):
-    return sums.as_convolutions(graph)
+    return equalization.as_convolutions(graph)
 
 
 @pytest.fixture(scope="module")
 def scaled(merged, patches):
-    return sums.rescaled(merged, sums.channel_scales(merged, patches))
+    return equalization.rescaled(merged, equalization.channel_scales(merged, patches))
 
 
 def output(graph, patches, call=run_node):
@@ -104,7 +104,7 @@ def test_less_is_lost(graph, scaled, patches):
 def test_a_network_is_trained_with_them(patches):
     model = scn(1, levels=2, filters=4, blocks=1, channels=1)
     aware = quantization_aware(model, patches, fine_sums=True)
-    graph, ranges = without_rounding(aware)
+    graph, ranges = strip_fake_quantization(aware)
     assert len(additions(graph)) == 1
     assert any(is_sum(node) for node in graph.nodes)
     assert {i for i, n in enumerate(graph.nodes) if is_sum(n)} <= ranges.keys()
@@ -112,7 +112,7 @@ def test_a_network_is_trained_with_them(patches):
 
 def lowered(body):
     x = keras.Input((None, None, 3))
-    return lower(keras.Model(x, body(x)), FOR_INT8)
+    return lower(keras.Model(x, body(x)), INT8_RULES)
 
 
 def conv(filters=3):
@@ -125,7 +125,7 @@ def test_sums_that_others_read_stay():
         return conv()(ops.sigmoid(ops.add(y, conv(4)(y))))
 
     for graph in (lowered(body), lowered(lambda x: ops.add(x, conv()(x)))):
-        assert len(additions(sums.as_convolutions(graph))) == 1
+        assert len(additions(equalization.as_convolutions(graph))) == 1
 
 
 def test_parts_of_a_split_stay(patches):
@@ -135,12 +135,12 @@ def test_parts_of_a_split_stay(patches):
 
     graph = lowered(body)
     rgb = [np.repeat(patch, 3, axis=-1) for patch in patches]
-    scales = sums.channel_scales(graph, rgb)
+    scales = equalization.channel_scales(graph, rgb)
     *_, of_part, last = (scales[i] for i in sorted(scales))
     np.testing.assert_array_equal(of_part[0], np.ones(4))
     assert (last[0] != 1).all()
     np.testing.assert_allclose(
-        output(sums.rescaled(graph, scales), rgb), output(graph, rgb), atol=1e-6
+        output(equalization.rescaled(graph, scales), rgb), output(graph, rgb), atol=1e-6
     )
 
 
@@ -152,7 +152,7 @@ def test_channels_keep_their_scale_through_what_moves_them(patches):
 
     graph = lowered(body)
     rgb = [np.repeat(patch, 3, axis=-1) for patch in patches]
-    scales = sums.channel_scales(graph, rgb)
+    scales = equalization.channel_scales(graph, rgb)
     other, first, second, third, last = (scales[i] for i in sorted(scales))
     np.testing.assert_array_equal(second[0], [*first[1], *other[1]])
     np.testing.assert_array_equal(third[0], second[1])
@@ -161,5 +161,5 @@ def test_channels_keep_their_scale_through_what_moves_them(patches):
     for fixed in (first[0], third[1], *last):
         np.testing.assert_array_equal(fixed, 1)
     np.testing.assert_allclose(
-        output(sums.rescaled(graph, scales), rgb), output(graph, rgb), atol=1e-6
+        output(equalization.rescaled(graph, scales), rgb), output(graph, rgb), atol=1e-6
     )

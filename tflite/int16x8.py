@@ -30,7 +30,7 @@ SHUFFLES = (BuiltinOperator.DEPTH_TO_SPACE, BuiltinOperator.SPACE_TO_DEPTH)
 FIXED = (BuiltinOperator.LOGISTIC, BuiltinOperator.SOFTMAX, BuiltinOperator.TANH)
 
 
-def widen(content: bytes) -> bytes:
+def to_int16_activations(content: bytes) -> bytes:
     """Returns the content of a `.tflite` file with its activations in 16 bits.
 
     Args:

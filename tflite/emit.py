@@ -3,15 +3,18 @@
 Each function takes an operation and its argument, and returns its output.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
+
+from tfsr.layers import BilinearResize, GroupedConv2D
 
 
 def grouped(operation: Any, x: Any) -> Any:
     """Runs a grouped convolution by `tf.nn`; Keras' XLA call cannot be converted."""
-    import tensorflow as tf
-
     x = tf.nn.conv2d(x, operation.kernel, strides=1, padding="SAME")
     if operation.bias is None:
         return x
@@ -20,8 +23,6 @@ def grouped(operation: Any, x: Any) -> Any:
 
 def conv(operation: Any, x: Any) -> Any:
     """Runs a Keras convolution without XLA, which Keras uses for grouped ones."""
-    import tensorflow as tf
-
     x = tf.nn.conv2d(
         x,
         operation.kernel,
@@ -40,9 +41,6 @@ def _unequal(bias):
     TensorFlow's converter (2.21) stores equal values as a single integer in the first
     filter's quantization steps, though each filter has steps of its own.
     """
-    import numpy as np
-    import tensorflow as tf
-
     with tf.init_scope():  # the graph being built has no values yet
         values = keras.ops.convert_to_numpy(bias)
     if len(values) > 1 and (values == values[0]).all():
@@ -57,8 +55,6 @@ def upsampling(operation: Any, x: Any) -> Any:
     Keras' own upsampling would become five-dimensional tiles, which no delegate takes.
     After a 1x1 convolution, one transposed convolution gives the same, but is slower.
     """
-    import tensorflow as tf
-
     factor, other = operation.size
     steps = factor.bit_length() - 1
     if operation.interpolation != "nearest":  # Keras' own needs known sizes
@@ -73,6 +69,12 @@ def upsampling(operation: Any, x: Any) -> Any:
 
 def bilinear(operation: Any, x: Any) -> Any:
     """Runs bilinear resizing by `tf.image.resize`; Keras' own needs known sizes."""
-    import tensorflow as tf
-
     return operation.resize_by(tf.image.resize, x)
+
+
+EMITTERS: dict[type, Callable] = {
+    GroupedConv2D: grouped,
+    keras.layers.Conv2D: conv,
+    keras.layers.UpSampling2D: upsampling,
+    BilinearResize: bilinear,
+}

@@ -1,4 +1,4 @@
-"""Rules that write Keras' own layers as the few that the other rules know.
+"""Canonicalization: rules that write Keras' layers as the few that other rules know.
 
 After them a convolution is linear, and a `GroupedConv2D` if it has stride 1, no
 dilation and "same" padding; activations, sums and gates are operations of their own. So
@@ -9,13 +9,14 @@ range.
 import functools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from tfsr.graph import operations as op
-from tfsr.graph.operators import operator_of
+from tfsr.graph.operators import UNKNOWN, operator_of
 from tfsr.tflite.lowering.engine import (
     built,
     convolution,
@@ -27,6 +28,7 @@ from tfsr.tflite.lowering.engine import (
     weights_of,
 )
 
+HIDDEN = -1e9  # which a softmax maps to 0
 CONVOLUTIONS = (
     layers.Conv1D,
     layers.Conv2D,
@@ -61,6 +63,10 @@ def _variance(x, axis, keepdims):
     return ops.mean(difference * difference, axis, keepdims)
 
 
+def _hard_sigmoid(x):
+    return ops.clip(x * (1 / 6) + 0.5, 0.0, 1.0)
+
+
 def _resized(layer, x):
     if layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio or layer.antialias:
         return None
@@ -87,7 +93,7 @@ AS_OPERATIONS: dict[type, Callable] = {
         _variance(x, operation.axis, operation.keepdims)
     ),
     op.Var: lambda operation, x: _variance(x, operation.axis, operation.keepdims),
-    op.HardSigmoid: lambda operation, x: ops.clip(x * (1 / 6) + 0.5, 0.0, 1.0),
+    op.HardSigmoid: lambda operation, x: _hard_sigmoid(x),
     **dict.fromkeys(  # they do something in training alone
         (
             layers.AlphaDropout,
@@ -103,13 +109,13 @@ AS_OPERATIONS: dict[type, Callable] = {
 
 
 def layer_as_operations(operation: keras.Operation, *args) -> keras.KerasTensor | None:
-    """A layer without weights is what `AS_OPERATIONS` has of it.
+    """A layer without weights, called with its input alone, is as in `AS_OPERATIONS`.
 
     silu(x) = x sigmoid(x), hard_sigmoid(x) = clip(x / 6 + 1/2, 0, 1), and var(x) =
-    mean((x - mean(x))^2); dropout and noise are nothing after training.
+    mean((x - mean(x))^2); dropout and noise do nothing after training.
     """
     write = AS_OPERATIONS.get(type(operation))
-    if write is None or _has_a_stranger_s_activation(operation):
+    if write is None or len(args) > 1 or _has_foreign_activation(operation):
         return None
     return write(operation, *args)
 
@@ -146,7 +152,7 @@ def activation_apart(operation: keras.Operation, *args) -> keras.KerasTensor | N
     """a(k * x + b) is a convolution, and an activation a of it."""
     if type(operation) not in CONVOLUTIONS or is_linear(operation):
         return None
-    if _has_a_stranger_s_activation(operation):
+    if _has_foreign_activation(operation):
         return None
     config = {**operation.get_config(), "activation": None, "name": name_of(operation)}
     layer = type(operation).from_config(config)
@@ -184,9 +190,11 @@ def product_as_convolution(
 ) -> keras.KerasTensor | None:
     """x k = k * x for a constant matrix k and the channels of a map, by 1x1."""
     if isinstance(operation, op.Einsum):
-        inputs, _, output = operation.subscripts.replace("->", ",").split(",")[:3]
-        plain = operation.subscripts == f"{inputs},{inputs[-1]}{output[-1]}->{output}"
-        if not plain or inputs[:-1] != output[:-1]:
+        letters = _letters(operation)
+        if letters is None:
+            return None
+        inputs, kernel, output = letters
+        if kernel != inputs[-1:] + output[-1:] or inputs[:-1] != output[:-1]:
             return None
     elif isinstance(operation, op.Tensordot):
         if operation.axes not in (1, [[-1], [0]], [[3], [0]]):
@@ -246,32 +254,46 @@ def einsum_layer_as_dense(
 
 
 def attention_as_products(
-    operation: keras.Operation, *args
+    operation: keras.Operation,
+    *args,
+    scale: float | None = None,
+    mask: Any = None,
+    flash_attention: bool | None = None,
+    **others: Any,
 ) -> keras.KerasTensor | None:
-    """Attention is softmax(s q k^T) v, head by head; maps are `(B, N, heads, C)`."""
+    """Attention is softmax(s q k^T) v, head by head; maps are `(B, N, heads, C)`.
+
+    Where a constant or causal mask hides a product, it is `HIDDEN` before the softmax.
+    """
     if not isinstance(operation, op.DotProductAttention) or len(args) != 3:
         return None
-    options = {**operation._inbound_nodes[-1].arguments.kwargs}
-    scale = options.pop("scale", None)
-    options.pop("flash_attention", None)
-    special = operation.is_causal, operation.attn_logits_soft_cap, *options.values()
+    special = operation.attn_logits_soft_cap, *others.values()
     if any(option is not None and option is not False for option in special):
         return None
     query, key, value = args
+    sides = query.shape[1], key.shape[1]
+    masks = [] if mask is None else [mask]
+    if operation.is_causal:
+        masks += [None if None in sides else np.tri(*sides, dtype=bool)]
+    if any(mask is None or isinstance(mask, keras.KerasTensor) for mask in masks):
+        return None
     scale = query.shape[-1] ** -0.5 if scale is None else float(scale)
     query = ops.transpose(query * scale, (0, 2, 1, 3))
-    weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 2, 3, 1))))
-    heads = ops.matmul(weights, ops.transpose(value, (0, 2, 1, 3)))
+    logits = ops.matmul(query, ops.transpose(key, (0, 2, 3, 1)))
+    for mask in masks:
+        seen = np.asarray(keras.ops.convert_to_numpy(mask), bool)
+        logits = ops.where(seen, logits, HIDDEN)
+    heads = ops.matmul(ops.softmax(logits), ops.transpose(value, (0, 2, 1, 3)))
     return ops.transpose(heads, (0, 2, 1, 3))
 
 
 def einsum_as_product(operation: keras.Operation, *args) -> keras.KerasTensor | None:
     """A sum over one index of two tensors is a product of matrices, transposed."""
-    if not isinstance(operation, op.Einsum) or len(args) != 2:
+    letters = _letters(operation) if isinstance(operation, op.Einsum) else None
+    if letters is None or not all(isinstance(x, keras.KerasTensor) for x in args):
         return None
-    left, right, output = operation.subscripts.replace("->", ",").split(",")
-    letters = {*left} | {*right}
-    if "." in left + right or not all(isinstance(x, keras.KerasTensor) for x in args):
+    left, right, output = letters
+    if "." in left + right:
         return None
     batch = "".join(x for x in output if x in left and x in right)
     inner = {*left} & {*right} - {*output}
@@ -279,7 +301,7 @@ def einsum_as_product(operation: keras.Operation, *args) -> keras.KerasTensor | 
     one_each = [len(x) for x in (inner, rows, columns)] == [1, 1, 1]
     if not one_each or len(left + right) != 2 * len(batch) + 4:
         return None
-    if {*output} != letters - inner:
+    if {*output} != ({*left} | {*right}) - inner:
         return None
     (i,), (m,), (n,) = inner, rows, columns
     (a, b) = args
@@ -288,6 +310,13 @@ def einsum_as_product(operation: keras.Operation, *args) -> keras.KerasTensor | 
     a = _transposed(a, left, batch + m + i)
     b = _transposed(b, right, batch + i + n)
     return _transposed(ops.matmul(a, b), batch + m + n, output)
+
+
+def _letters(einsum):
+    """Returns the letters of two operands and of their product; None for other sums."""
+    operands, arrow, output = einsum.subscripts.replace(" ", "").partition("->")
+    left, comma, right = operands.partition(",")
+    return (left, right, output) if arrow and comma and "," not in right else None
 
 
 def _transposed(x, letters, wanted):
@@ -337,7 +366,7 @@ def row_as_map(operation: keras.Operation, *args) -> keras.KerasTensor | None:
 def convolution_as_grouped(
     operation: keras.Operation, *args
 ) -> keras.KerasTensor | None:
-    """k * x + b of stride 1 and "same" padding is a `GroupedConv2D`, and Dense one too.
+    """k * x + b of stride 1 and "same" padding is a `GroupedConv2D`, as is `Dense`.
 
     Without a bias, b = 0.
     """
@@ -364,8 +393,8 @@ def convolution_as_grouped(
     return conv(*args)
 
 
-# Of Keras' activations, those that fail on symbolic tensors or, as relu, are of another
-# class there.
+# Keras activations that fail on symbolic tensors or, as relu does, give an operation of
+# another class there.
 SYMBOLIC: dict[Callable, Callable] = {
     keras.activations.relu: ops.relu,
     keras.activations.hard_silu: ops.hard_silu,
@@ -381,20 +410,32 @@ def _activated(activation, x):
     return write(operation, before) if write else y
 
 
-def _has_a_stranger_s_activation(operation):
+def hard_silu_as_gate(operation: keras.Operation, *args) -> keras.KerasTensor | None:
+    """hard_silu(x) = x clip(x / 6 + 1/2, 0, 1).
+
+    The 8-bit delegate takes these and no hard swish, and LiteRT's own needs an output
+    step of more than 1/128 of the input's.
+    """
+    if not isinstance(operation, op.HardSilu):
+        return None
+    (x,) = args
+    return x * _hard_sigmoid(x)
+
+
+def _has_foreign_activation(operation):
     """Returns whether an activation is not Keras' own, so it may do anything."""
-    return hasattr(operation, "activation") and operator_of(operation) is None
+    return hasattr(operation, "activation") and operator_of(operation) is UNKNOWN
 
 
-PLAIN = (
+CANONICAL = (
     activation_apart,
     layer_as_operations,
     bounds_as_clip,
     function_as_layer,
     product_as_convolution,
     einsum_as_product,
-    attention_as_products,
     einsum_layer_as_dense,
+    attention_as_products,  # of products by kernels, whose sides are known then
     separable_apart,
     row_as_map,
     convolution_as_grouped,

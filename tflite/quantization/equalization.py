@@ -1,4 +1,4 @@
-"""Sums that 8 bits round finely: one 1x1 convolution in place of a chain of additions.
+"""Merges chains of additions and equalizes channels, so that 8 bits round sums finely.
 
 TFLite rounds every addition to the step of its result. So a network that adds to the
 same map in every block, as SCN does, rounds it again and again, and quiet channels by
@@ -8,7 +8,7 @@ the step of the loud ones. Two exact rewrites help, in this order:
   convolution. Its accumulator has 32 bits, so a sum of any length is rounded once.
 - Between convolutions a channel may have any scale, k * x = (k / d) * (d x). So each
   channel is scaled to the same magnitude and has all 256 steps. Additions prevent that,
-  as they want one scale of all their terms and of their sum.
+  because all their terms and their sum must have one scale.
 """
 
 from collections import Counter
@@ -17,12 +17,16 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import ops
 
-from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import CONCATENATIONS, SUMS, is_convolution, is_relu
-from tfsr.layers import BilinearResize, CropToScale, PadToMultiple
+from tfsr.graph.operators import (
+    CONCATENATIONS,
+    SUMS,
+    is_convolution,
+    is_relu,
+    operator_of,
+)
 from tfsr.tflite.lowering.affine import by_input, by_output
 from tfsr.tflite.lowering.engine import (
     convolution,
@@ -34,20 +38,8 @@ from tfsr.tflite.lowering.engine import (
 from tfsr.tflite.quantization.activations import batches
 
 # Factors of a convolution's input and output channels, by its position in the graph.
-Scales = dict[int, tuple[np.ndarray, np.ndarray]]
+ChannelScales = dict[int, tuple[np.ndarray, np.ndarray]]
 
-BY_CHANNEL = (  # what gives d y for d x, d a factor for each channel
-    BilinearResize,
-    CropToScale,
-    PadToMultiple,
-    layers.AveragePooling2D,
-    layers.Cropping2D,
-    layers.MaxPooling2D,
-    layers.UpSampling2D,
-    layers.ZeroPadding2D,
-    op.AveragePool,
-    op.MaxPool,
-)
 PERCENTILE = 99.9  # of the absolute values of a channel: its magnitude
 QUIETEST = 1 / 64  # of the map's largest magnitude: no channel counts as less
 
@@ -55,7 +47,7 @@ QUIETEST = 1 / 64  # of the map's largest magnitude: no channel counts as less
 def as_convolutions(graph: Graph) -> Graph:
     """Returns `graph` with its sums as convolutions, where channels may be scaled.
 
-    Sums of pixels, and others that something else than convolutions read, stay.
+    Sums of pixels stay, and so do sums that anything but convolutions reads.
 
     Args:
         graph: A lowered graph.
@@ -63,7 +55,7 @@ def as_convolutions(graph: Graph) -> Graph:
     left = _sums(graph)
     while True:
         merged, made = _merged(graph, left)
-        channels = Channels(merged)
+        channels = ScaleGroups(merged)
         fixed = {
             root
             for root, node in made.items()
@@ -110,12 +102,11 @@ def _is_addition(node):
 
 def _merged(graph, sums):
     """Returns `graph` with `sums` as convolutions, and their nodes by old positions."""
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
     values: dict[int, Any] = {}
     made = {}
 
     def call(node, *args, **kwargs):
-        i = position[id(node)]
+        i = graph.position[id(node)]
         if i not in sums:
             outputs = node.operation(*args, **kwargs)
         else:
@@ -137,18 +128,19 @@ def _merged(graph, sums):
     return merged, {i: by_output[id(x)] for i, x in made.items() if id(x) in by_output}
 
 
-class Channels:
-    """Which channels of a graph's maps must have one scale, and which have to stay.
+class ScaleGroups:
+    """Groups the channels of a graph's maps that must have the same scale.
 
-    Channels are numbered; those with the same `root` have one scale. Layers that are
-    called several times, or of which lowering made copies, have it for all calls.
+    Channels are numbered; those with the same `root` form a group. The channels of the
+    group 0 must keep their scale. All calls of a layer, and of the copies that lowering
+    makes of it, have the same scales.
 
     Args:
         graph: A lowered graph.
     """
 
     def __init__(self, graph: Graph):
-        self._parent: list[int] = [0]  # 0 stands for all that have to stay
+        self._parent: list[int] = [0]  # 0 is the group that keeps its scale
         self._numbers: dict[int, np.ndarray] = {}  # by the id of a tensor
         self._calls: dict[tuple, tuple] = {}
         for x in graph.inputs:
@@ -159,11 +151,11 @@ class Channels:
             self._join(self._numbers[id(x)], 0)
 
     def roots(self, x: keras.KerasTensor) -> np.ndarray:
-        """Returns a number for each channel of `x`, the same for those of one scale."""
+        """Returns the number of the group of each channel of `x`."""
         return np.array([self._root(n) for n in self._numbers[id(x)]])
 
     def is_fixed(self, x: keras.KerasTensor) -> bool:
-        """Returns whether some channel of `x` has to stay as it is."""
+        """Returns whether some channel of `x` must keep its scale."""
         return not self.roots(x).all()
 
     def _add(self, node):
@@ -177,7 +169,7 @@ class Channels:
             )
             self._join(first[0], before[0])
             self._join(first[1], numbers)
-        elif is_relu(operation) or isinstance(operation, BY_CHANNEL):
+        elif is_relu(operation) or operator_of(operation).by_channel:
             numbers = before[0]
         elif _is_addition(node):
             numbers = before[0]
@@ -214,14 +206,14 @@ class Channels:
         return number
 
 
-def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> Scales:
-    """Returns the factors that give channels the same magnitude, where they may vary.
+def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> ChannelScales:
+    """Returns the factors that give channels the same magnitude, where they are free.
 
     Args:
         graph: The graph to export, of open size.
         patches: LR images, float32 `(H, W, C)` in [0, 1].
     """
-    channels = Channels(graph)
+    channels = ScaleGroups(graph)
     roots = {id(x): channels.roots(x) for n in graph.nodes for x in n.outputs}
     roots.update((id(x), channels.roots(x)) for x in graph.inputs)
     magnitudes = np.zeros(1 + max(r.max(initial=0) for r in roots.values()))
@@ -251,17 +243,16 @@ def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> Scales:
     }
 
 
-def rescaled(graph: Graph, scales: Scales) -> Graph:
+def rescaled(graph: Graph, scales: ChannelScales) -> Graph:
     """Returns `graph`, an equal one, with the channels of its maps scaled.
 
     Args:
         graph: The graph of `scales`, of any size.
         scales: What `channel_scales` returned for it.
     """
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
 
     def call(node, *args, **kwargs):
-        before, after = scales.get(position[id(node)], (np.ones(1), np.ones(1)))
+        before, after = scales.get(graph.position[id(node)], (np.ones(1), np.ones(1)))
         if (before == 1).all() and (after == 1).all():
             return node.operation(*args, **kwargs)
         conv = node.operation
@@ -270,5 +261,4 @@ def rescaled(graph: Graph, scales: Scales) -> Graph:
         kernel = kernel * by_output(conv, kernel, after)
         return with_weights(conv, kernel, bias * after)(*args, **kwargs)
 
-    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
-    return Graph(inputs, graph.run(inputs, call))
+    return graph.map(call)
