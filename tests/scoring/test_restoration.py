@@ -277,6 +277,7 @@ def test_convert_of_a_bare_file_is_told_the_task(
     assert (code, err) == (
         2,
         f"tfsr: {bare}: does not say what it restores; give a degradation (--noise "
+        "SIGMA or --jpeg Q), "
         "or its run folder.\n",
     )
     verified = report(*convert, "--jpeg", 20, "-o", file)

@@ -383,7 +383,7 @@ def test_a_rate_that_rises_throughout(make_config, tmp_path, capsys, epochs, adv
         lambda config: dry_run(config, tmp_path / "run"),
     )
     assert f"rises for 200 steps, and the training has {steps}, so" in warning
-    advice = shlex.split(warning.partition("--set ")[2])[0].partition("=")[2]
+    advice = shlex.split(warning.partition("; set ")[2])[0].partition("=")[2]
     assert warnings(advice) == (advised, [])
 
 
