@@ -20,19 +20,10 @@ from tfsr.graph.operators import is_convolution, is_relu, moves
 from tfsr.layers import BilinearResize, ChannelShift, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
 from tfsr.tflite.lowering.engine import producer
-from tfsr.tflite.quantization.activations import (
-    Ranges,
-    clipped_by_range,
-    fused_into_relu,
-    min_max,
-)
 from tfsr.tflite.quantization.aware import strip_fake_quantization
-from tfsr.upscaling.upscalers import (
-    KerasUpscaler,
-    as_floats,
-    from_uint8,
-    to_uint8,
-)
+from tfsr.tflite.quantization.constraints import Ranges, free_clips, fused_into_relu
+from tfsr.tflite.quantization.observers import min_max
+from tfsr.upscaling.upscalers import KerasUpscaler, as_floats, from_uint8, to_uint8
 
 LOWEST, HIGHEST = -128, 127
 
@@ -89,7 +80,7 @@ def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray
     """
     position = {id(node): i for i, node in enumerate(graph.nodes)}
     hidden = {i for i, clip in fused_into_relu(graph).items() if clip in ranges}
-    ranged = clipped_by_range(graph)
+    ranged = free_clips(graph)
 
     def call(node, *args, **kwargs):
         bounds = ranges.get(position[id(node)])
