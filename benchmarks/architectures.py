@@ -17,7 +17,8 @@ from tfsr.tflite import export, metadata
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
-from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.observers import observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.training import build_model, read_config
 
 RUNS = 8
@@ -68,7 +69,7 @@ def float32(model, size):
 def int8(model, size):
     patch = np.random.default_rng(0).random((32, 32, 3), np.float32)
     graph = lower(model, INT8_RULES)
-    ranges = activations.ranges(graph, activations.observe(graph, [patch]))
+    ranges = choose_ranges(graph, observe(graph, [patch]))
     return export.int8(lower(model, INT8_RULES, *size), ranges)
 
 

@@ -15,8 +15,9 @@ from tfsr.tflite import export, metadata
 from tfsr.tflite.benchmark.timing import benchmark
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
-from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
+from tfsr.tflite.quantization.observers import observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.runtime import inspect
 from tfsr.zoo.loading import load_degradation
 
@@ -66,7 +67,7 @@ def versions(model, format, rules, folder):
         nodes = signature(graph)
         name = "ranges built in" if rule is None else rule.__name__
         if format == "int8":
-            ranges = activations.ranges(graph, activations.observe(graph, patches))
+            ranges = choose_ranges(graph, observe(graph, patches))
             yield name, export.int8(graph, ranges)
         elif rule is not None:
             yield name, export.float32(graph)

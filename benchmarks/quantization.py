@@ -17,9 +17,14 @@ from tfsr.scoring.evaluation import psnr
 from tfsr.tflite.conversion import output_shift
 from tfsr.tflite.lowering.engine import add_to_last_bias, lower
 from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
-from tfsr.tflite.quantization import activations
-from tfsr.tflite.quantization.activations import least_squares, min_max, percentile
 from tfsr.tflite.quantization.calibration import calibration_patches, with_saturated
+from tfsr.tflite.quantization.observers import (
+    least_squares,
+    min_max,
+    observe,
+    percentile,
+)
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 from tfsr.zoo.loading import load_degradation
@@ -53,15 +58,15 @@ def main():
 def choices(model, patches):
     """Yields a name, a graph and the `call` that runs it, for each row."""
     exact, centered = lower(model, FLOAT_RULES), lower(model, INT8_RULES)
-    samples = activations.observe(exact, patches)
+    samples = observe(exact, patches)
     for choose in (
         min_max,
         percentile,
         least_squares,
     ):
-        ranges = activations.ranges(exact, samples, choose)
+        ranges = choose_ranges(exact, samples, choose)
         yield f"ranges by {choose.__name__}", exact, simulate(exact, ranges)
-    ranges = activations.ranges(centered, activations.observe(centered, patches))
+    ranges = choose_ranges(centered, observe(centered, patches))
     call = simulate(centered, ranges)
     yield "least_squares, input centered", centered, call
     shift = output_shift(centered, call, patches)

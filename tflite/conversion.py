@@ -25,13 +25,16 @@ from tfsr.models import single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.formats import FORMATS, Format
 from tfsr.tflite.lowering.engine import add_to_last_bias, last_convolution, lower
-from tfsr.tflite.quantization import activations, equalization
+from tfsr.tflite.quantization import equalization
 from tfsr.tflite.quantization.aware import qat_format, strip_fake_quantization
 from tfsr.tflite.quantization.calibration import (
     calibration_patches,
     fitted,
     with_saturated,
 )
+from tfsr.tflite.quantization.mixed_precision import drop_ranges, requantize_sums
+from tfsr.tflite.quantization.observers import batches, observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.tiling import DEFAULT_OVERLAP
 from tfsr.zoo.loading import weights_sha256
@@ -174,9 +177,9 @@ def _calibrated(model, format: Format, patches, lowering, in_float, fine_sums):
         lowered = _with_fine_sums(lowered, every)
     graph, ranges = lowered(), {}
     if format.bits:
-        samples = activations.observe(graph, every)
-        ranges = activations.ranges(graph, samples, format.load("ranges"), format.bits)
-        ranges = activations.leave_out(graph, ranges, in_float)
+        samples = observe(graph, every)
+        ranges = choose_ranges(graph, samples, format.load("ranges"), format.bits)
+        ranges = drop_ranges(graph, ranges, in_float)
 
     def is_rounded(conv):
         return math.prod(conv.kernel.shape) >= format.smallest_kernel
@@ -199,7 +202,7 @@ def _lowering(model, format: Format, lowering, in_float=()):
 
     def lowered(height=None, width=None):
         graph = lower(model, rules, height, width)
-        return activations.read_rounded(graph, in_float) if in_float else graph
+        return requantize_sums(graph, in_float) if in_float else graph
 
     return lowered
 
@@ -237,7 +240,7 @@ def output_shift(
         return None
     totals = np.zeros(last_convolution(graph).filters)
     counts = np.zeros_like(totals)
-    for batch in activations.batches(patches):
+    for batch in batches(patches):
         exact = np.clip(_run(graph, batch), 0, 1)
         difference = np.clip(_run(graph, batch, quantized), 0, 1) - exact
         _, height, width, _ = difference.shape

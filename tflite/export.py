@@ -18,7 +18,7 @@ from tfsr.quiet import quiet_stderr
 from tfsr.tflite.emit import EMITTERS
 from tfsr.tflite.flatbuffer import add_signature
 from tfsr.tflite.int16x8 import to_int16_activations
-from tfsr.tflite.quantization.activations import Ranges, clipped_by_range
+from tfsr.tflite.quantization.constraints import Ranges, free_clips
 
 MISSING = re.compile(r"'tf\.(\w+)' op is neither a custom op nor a flex op")
 
@@ -79,7 +79,7 @@ def int8(graph: Graph, ranges: Ranges) -> bytes:
     Args:
         graph: A graph of one input, such as `lower` returns. The file has its input
             size.
-        ranges: What `activations.ranges` returned for the same graph of open size.
+        ranges: What `choose_ranges` returned for the same graph of open size.
     """
     converter = _converter(graph, ranges)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -155,7 +155,7 @@ def _with_ranges(graph: Graph, ranges: Ranges):
     Input and output have the range [0, 1]. So their uint8 values are the pixels, and
     clipping is free.
     """
-    ranged = clipped_by_range(graph)
+    ranged = free_clips(graph)
 
     def fake_quantize(x, low, high):
         return tf.quantization.fake_quant_with_min_max_args(x, low, high)

@@ -80,7 +80,7 @@ _TABLE = (
         save="export:int8",
         rules="lowering.rules:INT8_RULES",
         bits=8,
-        ranges="quantization.activations:least_squares",
+        ranges="quantization.observers:least_squares",
         smallest_kernel=0,
         stock="export:stock_int8",
         io_dtype="uint8",
@@ -94,7 +94,7 @@ _TABLE = (
         "int16x8",
         save="export:int16x8",
         bits=16,
-        ranges="quantization.activations:min_max",  # 16 bits have room for it
+        ranges="quantization.observers:min_max",  # 16 bits have room for it
         smallest_kernel=0,
         stores="int16",
         trained=True,

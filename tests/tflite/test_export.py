@@ -19,8 +19,8 @@ from tfsr.models import (
 from tfsr.tflite import export, metadata
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
-from tfsr.tflite.quantization import activations
-from tfsr.tflite.quantization.activations import min_max
+from tfsr.tflite.quantization.observers import min_max, observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.runtime import TFLiteUpscaler, partitions
 from tfsr.upscaling.upscalers import KerasUpscaler
 
@@ -35,7 +35,7 @@ def ranges(model):
     rng = np.random.default_rng(0)
     patches = [rng.random((24, 20, 3), np.float32) for _ in range(4)]
     graph = lower(model, INT8_RULES)
-    return activations.ranges(graph, activations.observe(graph, patches))
+    return choose_ranges(graph, observe(graph, patches))
 
 
 def load(tmp_path, content, format="float32", scale=2, **facts):
@@ -138,7 +138,7 @@ def test_every_scn_equals_keras_and_is_one_partition(tmp_path, name, size):
     assert size is None or partitions(upscaler.interpreter) == 1
 
     graph = lower(model, INT8_RULES)
-    chosen = activations.ranges(graph, activations.observe(graph, [lr]), min_max)
+    chosen = choose_ranges(graph, observe(graph, [lr]), min_max)
     content = export.int8(lower(model, INT8_RULES, *(size or (None, None))), chosen)
     upscaler = load(tmp_path, content, "int8", scale)
     assert np.abs(upscaler(lr) - expected).mean() < 8 / 255  # an untrained network
@@ -159,7 +159,7 @@ def test_every_multi_scale_convolution_in_8_bits(tmp_path, conv):
     np.testing.assert_allclose(exact, expected, atol=1e-5)
 
     graph = lower(model, INT8_RULES)
-    bounds = activations.ranges(graph, activations.observe(graph, [lr]))
+    bounds = choose_ranges(graph, observe(graph, [lr]))
     content = export.int8(lower(model, INT8_RULES, *size), bounds)
     upscaler = load(tmp_path, content, "int8", scale=4)
     assert np.abs(upscaler(lr) - expected).mean() < 1 / 255
@@ -247,7 +247,7 @@ def test_the_whole_cascade_has_no_float_operators(tmp_path):
     model = single_scale(cmsc(2, filters=4), 2)
     patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
     graph = lower(model, INT8_RULES)
-    ranges = activations.ranges(graph, activations.observe(graph, [patch]))
+    ranges = choose_ranges(graph, observe(graph, [patch]))
     content = export.int8(lower(model, INT8_RULES, 8, 8), ranges)
     interpreter = load(tmp_path, content, format="int8").interpreter
     assert not [
@@ -277,7 +277,7 @@ def test_equal_biases_mean_the_same_in_every_filter(tmp_path):
     conv.set_weights([kernel, np.full(3, 0.3)])
     graph = inline(keras.Model(inputs, outputs))
     lr = np.rint(rng.random((9, 8, 3), np.float32) * 255) / 255
-    bounds = activations.ranges(graph, activations.observe(graph, [lr]))
+    bounds = choose_ranges(graph, observe(graph, [lr]))
     (expected,) = graph.run([lr[None]], run_node)
     sr = load(tmp_path, export.int8(graph, bounds), "int8", scale=1)(lr)
     np.testing.assert_allclose(sr, np.asarray(expected)[0], atol=1 / 255)

@@ -13,7 +13,15 @@ from tfsr.layers import FakeQuantize, FakeQuantizedConv2D, SquareRoot
 from tfsr.layers.fake_quantized_conv import round_kernel
 from tfsr.tflite.formats import qat_format_for_bits
 from tfsr.tflite.lowering.engine import built, lower
-from tfsr.tflite.quantization import activations, equalization
+from tfsr.tflite.quantization import equalization
+from tfsr.tflite.quantization.constraints import Ranges, is_given, within_clips
+from tfsr.tflite.quantization.mixed_precision import (
+    drop_ranges,
+    node_names,
+    requantize_sums,
+)
+from tfsr.tflite.quantization.observers import observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 
 
 def quantization_aware(
@@ -27,7 +35,7 @@ def quantization_aware(
     """Returns `model` lowered, with every kernel and activation rounded as TFLite does.
 
     The network that is trained is the one that runs: batch and weight normalization are
-    folded, and activations are rounded where the runtime does (`activations.ranges`).
+    folded, and activations are rounded where the runtime does (`choose_ranges`).
     The copy has the scales of `model` but weights of its own.
 
     Args:
@@ -42,20 +50,20 @@ def quantization_aware(
         InputError: If `in_float` names something that is no sum.
     """
     wanted = qat_format_for_bits(activation_bits)
-    graph = activations.read_rounded(lower(model, wanted.load("rules")), in_float)
+    graph = requantize_sums(lower(model, wanted.load("rules")), in_float)
     patches = list(patches)
     if fine_sums:
         graph = equalization.as_convolutions(graph)
         graph = equalization.rescaled(
             graph, equalization.channel_scales(graph, patches)
         )
-    samples = activations.observe(graph, patches)
-    ranges = activations.ranges(graph, samples, wanted.load("ranges"), activation_bits)
-    left_out = ranges.keys() - activations.leave_out(graph, ranges, in_float).keys()
+    samples = observe(graph, patches)
+    ranges = choose_ranges(graph, samples, wanted.load("ranges"), activation_bits)
+    left_out = ranges.keys() - drop_ranges(graph, ranges, in_float).keys()
     for i in left_out:
         if not isinstance(graph.nodes[i].operation, SUMS):
             raise InputError(
-                f"{activations.names(graph)[i]}: not a sum; only sums can stay in "
+                f"{node_names(graph)[i]}: not a sum; only sums can stay in "
                 "float while training for 8 bits."
             )
         del ranges[i]
@@ -84,7 +92,7 @@ def quantization_aware(
             return outputs
         key = id(bounds)
         if key not in layers:
-            learned = not activations.is_given(bounds)
+            learned = not is_given(bounds)
             layers[key] = FakeQuantize(*bounds, activation_bits, learned)
         return layers[key](outputs)
 
@@ -137,7 +145,7 @@ def _identity(conv):
 
 def strip_fake_quantization(
     model: keras.Model, height: int | None = None, width: int | None = None
-) -> tuple[Graph, activations.Ranges]:
+) -> tuple[Graph, Ranges]:
     """Returns the graph of a quantization-aware model without rounding, and its ranges.
 
     Args:
@@ -168,4 +176,4 @@ def strip_fake_quantization(
         for x in node.outputs
         if id(x) in bounds
     }
-    return graph, activations.within_clips(graph, ranges)
+    return graph, within_clips(graph, ranges)

@@ -35,7 +35,7 @@ from tfsr.tflite.lowering.engine import (
     weights_of,
     with_weights,
 )
-from tfsr.tflite.quantization.activations import batches
+from tfsr.tflite.quantization.observers import batches
 
 # Factors of a convolution's input and output channels, by its position in the graph.
 ChannelScales = dict[int, tuple[np.ndarray, np.ndarray]]

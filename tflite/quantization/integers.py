@@ -1,8 +1,9 @@
-"""What the 8-bit runtime computes, integer by integer.
+"""Computes what the 8-bit runtime computes, integer by integer.
 
-XNNPACK runs TFLite models on the CPU. Rounding once differently in a deep network
-changes what comes after it, so its arithmetic is followed to the bit for all that our
-networks have. Operations beyond that are those of real numbers, rounded once.
+XNNPACK runs TFLite models on the CPU. In a deep network, a single value rounded
+differently changes what follows. So `UNARY`, `BINARY`, `INTERPOLATING`, convolutions
+and ReLUs reproduce its arithmetic to the bit. Other operations run in real numbers and
+are rounded once.
 """
 
 import dataclasses
@@ -20,26 +21,17 @@ from tfsr.graph.operators import is_convolution, is_relu, moves
 from tfsr.layers import BilinearResize, ChannelShift, GroupedConv2D
 from tfsr.layers.fake_quantized_conv import other_axes
 from tfsr.tflite.lowering.engine import producer
-from tfsr.tflite.quantization.activations import (
-    Ranges,
-    clipped_by_range,
-    fused_into_relu,
-    min_max,
-)
 from tfsr.tflite.quantization.aware import strip_fake_quantization
-from tfsr.upscaling.upscalers import (
-    KerasUpscaler,
-    as_floats,
-    from_uint8,
-    to_uint8,
-)
+from tfsr.tflite.quantization.constraints import Ranges, free_clips, fused_into_relu
+from tfsr.tflite.quantization.observers import min_max
+from tfsr.upscaling.upscalers import KerasUpscaler, as_floats, from_uint8, to_uint8
 
 LOWEST, HIGHEST = -128, 127
 
 
 @dataclasses.dataclass(frozen=True)
-class Quantized:
-    """A tensor of integers, each less its zero point: times `step`, what it means."""
+class Centered:
+    """Integers less the zero point; `values * scale` are the real numbers."""
 
     values: np.ndarray  # float32, as exact as integers up to 2^24
     step: float
@@ -80,59 +72,51 @@ class IntegerUpscaler(KerasUpscaler):
 
 
 def run_integers(graph: Graph, ranges: Ranges, pixels: np.ndarray) -> np.ndarray:
-    """Returns what the 8-bit model gives for an image, uint8 `(B, H, W, C)`.
+    """Returns the output of the 8-bit model for images, uint8 `(B, H, W, C)`.
 
     Args:
         graph: A graph of one input.
         ranges: Its ranges, as for `export.int8`.
         pixels: uint8 `(B, H, W, C)`.
     """
-    position = {id(node): i for i, node in enumerate(graph.nodes)}
-    hidden = {i for i, clip in fused_into_relu(graph).items() if clip in ranges}
-    ranged = clipped_by_range(graph)
+    fused = {i for i, clip in fused_into_relu(graph).items() if clip in ranges}
+    free = free_clips(graph)
 
     def call(node, *args, **kwargs):
-        bounds = ranges.get(position[id(node)])
+        bounds = ranges.get(graph.position[id(node)])
         operation = node.operation
         first = keras.tree.flatten(args)[1 if isinstance(operation, op.Where) else 0]
-        waits = position[id(node)] in hidden or moves(node)
+        waits = graph.position[id(node)] in fused or moves(node)
         if bounds is None and (not waits or keras.ops.is_tensor(first)):  # in float32
             real = keras.tree.map_structure(_real, args)
             return keras.tree.map_structure(
                 keras.ops.convert_to_tensor, operation(*real, **kwargs)
             )
         if moves(node):
-            if type(operation) in MIXING:
-                return MIXING[type(operation)](operation, *args)
+            if type(operation) in INTERPOLATING:
+                return INTERPOLATING[type(operation)](operation, *args)
             return _move(operation, *args, **kwargs)
         if is_convolution(operation):
-            pending = _convolve(operation, *args)
-        elif position[id(node)] in ranged and not keras.ops.is_tensor(first):
-            pending = _pending(first)
+            requantize = _convolve(operation, *args)
+        elif graph.position[id(node)] in free and not keras.ops.is_tensor(first):
+            requantize = _requantizer(first)
         elif is_relu(operation) and (callable(first) or _is_pooled(node)):
-            pending = functools.partial(_relu, _pending(first))
-        elif type(operation) in OF_TWO and _are_integers(args := _rounded(node, args)):
-            pending = functools.partial(OF_TWO[type(operation)], *args)
-        elif isinstance(operation, ChannelShift) and isinstance(first, Quantized):
-            shift = _constant(np.array(operation.offset))
-            pending = functools.partial(_add, first, shift)
+            requantize = functools.partial(_relu, _requantizer(first))
+        elif type(operation) in BINARY and _are_integers(args := _rounded(node, args)):
+            requantize = functools.partial(BINARY[type(operation)], *args)
+        elif type(operation) in UNARY and isinstance(first, Centered):
+            requantize = functools.partial(UNARY[type(operation)], operation, first)
         elif isinstance(operation, keras.layers.Identity):
-            pending = functools.partial(_quantize, *args)
-        elif isinstance(operation, op.Sqrt) and isinstance(first, Quantized):
-            pending = functools.partial(_sqrt, first)
-        elif isinstance(operation, op.Mean) and isinstance(first, Quantized):
-            pending = functools.partial(_mean, operation, first)
-        elif isinstance(operation, op.LeakyRelu):
-            pending = functools.partial(_leaky_relu, *args, operation.negative_slope)
+            requantize = functools.partial(_quantize, *args)
         elif isinstance(operation, op.Multiply) and isinstance(args[1], float):
-            pending = functools.partial(_multiply, *args)
+            requantize = functools.partial(_multiply, *args)
         else:
-            pending = _compute(operation, *args, **kwargs)
-        return pending if bounds is None else _round(pending, *bounds)
+            requantize = _compute(operation, *args, **kwargs)
+        return requantize if bounds is None else _round(requantize, *bounds)
 
-    image = Quantized(pixels.astype(np.float32), 1 / 255, LOWEST)
+    image = Centered(pixels.astype(np.float32), 1 / 255, LOWEST)
     (sr,) = graph.run([image], call)
-    if not isinstance(sr, Quantized):
+    if not isinstance(sr, Centered):
         sr = _round(functools.partial(_quantize, sr), 0, 1)
     elif sr.scale != image.scale:
         sr = _round(_real_numbers(_real(sr)), 0, 1)
@@ -161,7 +145,7 @@ def _to_nearest(x):
 
 
 def _are_integers(values):
-    return all(isinstance(x, Quantized) for x in values)
+    return all(isinstance(x, Centered) for x in values)
 
 
 def _is_pooled(node):
@@ -170,18 +154,18 @@ def _is_pooled(node):
     return isinstance(producer(node.input_tensors[0])[0], pools)
 
 
-def _round(pending, low, high):
+def _round(requantize, low, high):
     """Returns the integers of a range, each less the zero point.
 
-    `pending` is what is not rounded to 8 bits yet, a function from the step to the
+    `requantize` is a result before requantization: a function from the output step to
     integers.
     """
     low, high = map(float, np.float32([low, high]))  # as a file holds them
     step = (high - low) / 255
     zero_point = LOWEST + math.floor(-low / step + 0.5)
     scale = np.float32(step)
-    levels = np.clip(pending(scale), LOWEST - zero_point, HIGHEST - zero_point)
-    return Quantized(levels.astype(np.float32), step, zero_point)
+    levels = np.clip(requantize(scale), LOWEST - zero_point, HIGHEST - zero_point)
+    return Centered(levels.astype(np.float32), step, zero_point)
 
 
 def _convolve(conv, x):
@@ -240,10 +224,10 @@ def _matmul(a, b, scale):
     ratio = float(a.scale) * float(b.scale) / float(scale)
     multiplier, exponent = _multiplier(ratio)
     products = _scaled(sums.astype(np.int64) << max(exponent, 0), multiplier, 31)
-    return _halved(products, max(-exponent, 0))
+    return _rounding_shift(products, max(-exponent, 0))
 
 
-OF_TWO = {
+BINARY = {
     op.Add: _add,
     op.Subtract: functools.partial(_add, sign=-1),
     op.Multiply: _product,
@@ -263,7 +247,7 @@ def _scaled(x, multiplier, bits):
     return (x * multiplier + (1 << (bits - 1))) >> bits
 
 
-def _halved(x, times):
+def _rounding_shift(x, times):
     """Returns x / 2^times, halves away from 0."""
     return np.sign(x) * ((np.abs(x) + (1 << times >> 1)) >> times)
 
@@ -274,14 +258,14 @@ def _quantize(x, scale):
 
 
 def _multiply(x, factor, scale):
-    """Returns a number times x; the number is 255 of its own steps."""
+    """Returns x times a number, which is quantized to 255 steps of its own."""
     step = np.float32(abs(factor) / 255)
     products = np.float32(x.values * math.copysign(255, factor))
     return np.rint(products * (x.scale * step / scale))
 
 
 def _mean(operation, x, scale):
-    """Returns means, the integers of a file to the nearest even."""
+    """Returns means of the integers in a file, to the nearest even."""
     axes = None if operation.axis is None else tuple(np.ravel(operation.axis))
     sums = x.values.sum(axes, keepdims=operation.keepdims, dtype=np.float64)
     ratio = x.scale / scale / np.float32(x.values.size // sums.size)
@@ -289,26 +273,42 @@ def _mean(operation, x, scale):
     return np.rint(np.float32(sums) * ratio + zero_point) - zero_point
 
 
-def _leaky_relu(x, slope, scale):
-    """Returns the two slopes by multipliers of 8 bits behind the point, halves up."""
+def _shift(operation, x, scale):
+    return _add(x, _constant(np.array(operation.offset)), scale)
+
+
+def _leaky_relu(operation, x, scale):
+    return _by_slopes(x, operation.negative_slope, scale)
+
+
+def _by_slopes(x, slope, scale):
+    """Returns x times 1 or `slope` by multipliers with 8 fractional bits, halves up."""
     ratio = x.scale / scale
     above, below = (np.rint(256 * ratio * np.float32(s)) for s in (1, slope))
     return np.floor((x.values * np.where(x.values < 0, below, above) + 128) / 256)
 
 
-def _pending(x):
-    """Returns what is not rounded yet, or what rounds integers to another range."""
-    return functools.partial(_leaky_relu, x, 1) if isinstance(x, Quantized) else x
+def _requantizer(x):
+    """Returns `x`, or a function that requantizes it."""
+    return functools.partial(_by_slopes, x, 1) if isinstance(x, Centered) else x
 
 
-def _sqrt(x, scale):
+def _sqrt(operation, x, scale):
     """Returns roots, rounded down."""
     return np.floor(np.sqrt(_real(x)) / np.float64(scale))
 
 
-def _relu(pending, scale):
-    """Returns what is pending, cut at 0, which a shared range may go below."""
-    return np.maximum(pending(scale), 0)
+UNARY = {
+    ChannelShift: _shift,
+    op.LeakyRelu: _leaky_relu,
+    op.Mean: _mean,
+    op.Sqrt: _sqrt,
+}
+
+
+def _relu(requantize, scale):
+    """Returns requantized integers cut at 0, which a shared range may go below."""
+    return np.maximum(requantize(scale), 0)
 
 
 def _compute(operation, *args, **kwargs):
@@ -324,19 +324,17 @@ def _real_numbers(values):
 def _move(operation, *args, **kwargs):
     first = keras.tree.flatten(args)[0]
     values = keras.tree.map_structure(
-        lambda x: x.values if isinstance(x, Quantized) else x, args
+        lambda x: x.values if isinstance(x, Centered) else x, args
     )
     moved = operation(*values, **kwargs)
     return keras.tree.map_structure(
-        lambda x: Quantized(
-            keras.ops.convert_to_numpy(x), first.step, first.zero_point
-        ),
+        lambda x: Centered(keras.ops.convert_to_numpy(x), first.step, first.zero_point),
         moved,
     )
 
 
 def _upsample(operation, x):
-    """Returns a map enlarged, between its pixels by weights of 11 bits, halves up."""
+    """Returns an enlarged map, interpolated by weights of 11 bits, halves up."""
     if operation.interpolation == "nearest":
         return _move(operation, x)
     height, width = x.values.shape[1:3]
@@ -373,7 +371,7 @@ def _interpolate(values, sizes):
 
 
 def _average(pool, x):
-    """Returns means of windows, each of the integers of a file, halves away from 0."""
+    """Returns means of windows of the integers in a file, halves away from 0."""
     levels = tf.constant(x.values + x.zero_point, tf.float64)
     ones = np.ones((*pool.pool_size, levels.shape[-1], 1))
     sums, counts = (
@@ -386,13 +384,13 @@ def _average(pool, x):
 
 
 def _where(operation, condition, a, b):
-    """Returns values of one map or another, of one range, by what is true."""
+    """Returns the values of `a` where `condition` is true, else those of `b`."""
     condition = keras.ops.convert_to_numpy(condition)
     return dataclasses.replace(a, values=np.where(condition, a.values, b.values))
 
 
-# Of moves, those that mix values.
-MIXING = {
+# Moves that compute new values.
+INTERPOLATING = {
     keras.layers.AveragePooling2D: _average,
     keras.layers.UpSampling2D: _upsample,
     BilinearResize: _resize,
@@ -402,6 +400,6 @@ MIXING = {
 
 
 def _real(x):
-    if isinstance(x, Quantized):
+    if isinstance(x, Centered):
         return x.values * x.scale
     return x

@@ -15,7 +15,10 @@ from tfsr.metrics import luma
 from tfsr.models import single_scale
 from tfsr.tflite.lowering.engine import lower, name_of
 from tfsr.tflite.lowering.rules import INT8_RULES
-from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.constraints import Ranges, is_of_pixels
+from tfsr.tflite.quantization.mixed_precision import node_names, shared_ranges
+from tfsr.tflite.quantization.observers import observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8
 
@@ -35,7 +38,7 @@ class Trial:
     """
 
     row: dict
-    ranges: activations.Ranges
+    ranges: Ranges
     kernels: Callable
     first: int
 
@@ -70,8 +73,8 @@ def measure_sensitivity(
     """
     model = single_scale(model, scale)
     graph, step = lower(model, INT8_RULES), alignment(model)
-    ranges = activations.ranges(graph, activations.observe(graph, patches))
-    ranges = {i: b for i, b in ranges.items() if not activations.is_of_pixels(b)}
+    ranges = choose_ranges(graph, observe(graph, patches))
+    ranges = {i: b for i, b in ranges.items() if not is_of_pixels(b)}
     trials = [
         Trial({}, ranges, _all, 0),
         *_activations(graph, ranges),
@@ -111,9 +114,9 @@ def _none(conv):
     return False
 
 
-def _activations(graph: Graph, ranges: activations.Ranges) -> Iterator[Trial]:
-    names = activations.names(graph)
-    for group in activations.shared(graph, ranges):
+def _activations(graph: Graph, ranges: Ranges) -> Iterator[Trial]:
+    names = node_names(graph)
+    for group in shared_ranges(graph, ranges):
         name, *shares = (names[i] for i in group)
         bounds = [float(bound) for bound in ranges[group[0]]]
         row = {"name": name, "kind": "activation", "range": bounds, "shares": shares}

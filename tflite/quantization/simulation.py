@@ -8,7 +8,7 @@ from keras import ops
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import is_convolution
 from tfsr.layers import FakeQuantizedConv2D
-from tfsr.tflite.quantization.activations import Ranges
+from tfsr.tflite.quantization.constraints import Ranges
 
 
 def simulate(
@@ -24,7 +24,7 @@ def simulate(
 
     Args:
         graph: The graph that `ranges` belong to.
-        ranges: What `activations.ranges` returned for it.
+        ranges: What `choose_ranges` returned for it.
         bits: 8 for asymmetric activations as in int8, 16 for symmetric ones as in
             int16x8.
         kernels: Tells whether to round a convolution's weights; by default all are.

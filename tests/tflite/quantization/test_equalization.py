@@ -9,8 +9,11 @@ from tfsr.layers import GroupedConv2D
 from tfsr.models import scn
 from tfsr.tflite.lowering.engine import lower, weights_of
 from tfsr.tflite.lowering.rules import INT8_RULES
-from tfsr.tflite.quantization import activations, equalization
+from tfsr.tflite.quantization import equalization
 from tfsr.tflite.quantization.aware import quantization_aware, strip_fake_quantization
+from tfsr.tflite.quantization.constraints import is_of_pixels
+from tfsr.tflite.quantization.observers import batches, observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.quantization.simulation import simulate
 
 
@@ -39,7 +42,7 @@ def scaled(merged, patches):
 
 
 def output(graph, patches, call=run_node):
-    (batch,) = activations.batches(patches)
+    (batch,) = batches(patches)
     return np.asarray(graph.run([batch], call)[0])
 
 
@@ -94,8 +97,8 @@ def test_less_is_lost(graph, scaled, patches):
     exact = output(graph, patches)
     errors = []
     for g in (graph, scaled):
-        ranges = activations.ranges(g, activations.observe(g, patches))
-        ranges = {i: b for i, b in ranges.items() if not activations.is_of_pixels(b)}
+        ranges = choose_ranges(g, observe(g, patches))
+        ranges = {i: b for i, b in ranges.items() if not is_of_pixels(b)}
         rounded = simulate(g, ranges, kernels=lambda conv: False)
         errors.append(np.mean((output(g, patches, rounded) - exact) ** 2))
     assert errors[1] < 0.75 * errors[0]

@@ -12,9 +12,12 @@ from tfsr.models import scales, single_scale
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import INT8_RULES
-from tfsr.tflite.quantization import activations, equalization
+from tfsr.tflite.quantization import equalization
 from tfsr.tflite.quantization.aware import quantization_aware, strip_fake_quantization
 from tfsr.tflite.quantization.integers import run_integers
+from tfsr.tflite.quantization.mixed_precision import drop_ranges, requantize_sums
+from tfsr.tflite.quantization.observers import observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 
 small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
 
@@ -68,12 +71,12 @@ def both(model, in_float=(), fine_sums=False):
     images = smooth_images(model.input.shape[-1])
 
     def lowered(*size):
-        graph = activations.read_rounded(lower(model, INT8_RULES, *size), in_float)
+        graph = requantize_sums(lower(model, INT8_RULES, *size), in_float)
         return equalization.as_convolutions(graph) if fine_sums else graph
 
     graph = lowered()
-    ranges = activations.ranges(graph, activations.observe(graph, images))
-    ranges = activations.leave_out(graph, ranges, in_float)
+    ranges = choose_ranges(graph, observe(graph, images))
+    ranges = drop_ranges(graph, ranges, in_float)
     content = export.int8(lowered(SIDE, SIDE), ranges)
     pixels = np.rint(images[0] * 255).astype(np.uint8)[None]
     return run_integers(graph, ranges, pixels), run_file(content, pixels)

@@ -16,8 +16,9 @@ from tfsr.errors import InputError
 from tfsr.tflite import export
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import INT8_RULES
-from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.integers import run_integers
+from tfsr.tflite.quantization.observers import observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.runtime import TFLiteUpscaler, in_float, left_in_float
 from tfsr.upscaling.upscalers import to_uint8
 
@@ -67,7 +68,7 @@ def compared(model):
     """Returns whether the file computes in float, and how far simulation is from it."""
     images = script["patches"]()
     graph = lower(model, INT8_RULES)
-    ranges = activations.ranges(graph, activations.observe(graph, images))
+    ranges = choose_ranges(graph, observe(graph, images))
     content = export.int8(lower(model, INT8_RULES, SIDE, SIDE), ranges)
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()

@@ -13,8 +13,11 @@ from tfsr.models import single_scale
 from tfsr.scoring.evaluation import psnr
 from tfsr.tflite.lowering.engine import lower, name_of
 from tfsr.tflite.lowering.rules import INT8_RULES
-from tfsr.tflite.quantization import activations
 from tfsr.tflite.quantization.calibration import calibration_patches
+from tfsr.tflite.quantization.constraints import is_of_pixels
+from tfsr.tflite.quantization.mixed_precision import drop_ranges, node_names
+from tfsr.tflite.quantization.observers import observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.quantization.sensitivity import measure_sensitivity
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8
@@ -43,9 +46,9 @@ def test_every_range_and_kernel_has_one_row(name, folder):
         rows[row["kind"]] += [row["name"], *row.get("shares", ())]
         assert row["loss_db"] >= 0
     graph = lower(model, INT8_RULES)
-    ranges = activations.ranges(graph, activations.observe(graph, patches))
-    names = activations.names(graph)
-    learned = [i for i, b in ranges.items() if not activations.is_of_pixels(b)]
+    ranges = choose_ranges(graph, observe(graph, patches))
+    names = node_names(graph)
+    learned = [i for i, b in ranges.items() if not is_of_pixels(b)]
     assert sorted(rows["activation"]) == sorted(names[i] for i in learned)
     convs = [n.operation for n in graph.nodes if hasattr(n.operation, "kernel")]
     assert sorted(rows["kernel"]) == sorted({name_of(conv) for conv in convs})
@@ -61,8 +64,8 @@ def test_a_loss_is_of_its_range_alone(folder):
     report = measure_sensitivity(model, 2, folder, patches)
     rows = {row["name"]: row for row in report["layers"] if row["kind"] == "activation"}
     graph = lower(model, INT8_RULES)
-    ranges = activations.ranges(graph, activations.observe(graph, patches))
-    (i,) = (i for i, name in activations.names(graph).items() if name == "skip")
+    ranges = choose_ranges(graph, observe(graph, patches))
+    (i,) = (i for i, name in node_names(graph).items() if name == "skip")
     assert rows["skip"]["shares"] == []
     low, high = ranges[i]
     assert rows["skip"]["range"] == [low, high]
@@ -155,9 +158,9 @@ def test_what_shares_a_range_leaves_together():
     graph = lower(model, INT8_RULES)
     rng = np.random.default_rng(0)
     patches = [rng.random((12, 12, 3), np.float32)]
-    ranges = activations.ranges(graph, activations.observe(graph, patches))
-    names = activations.names(graph)
-    kept = activations.leave_out(graph, ranges, ["head"])
+    ranges = choose_ranges(graph, observe(graph, patches))
+    names = node_names(graph)
+    kept = drop_ranges(graph, ranges, ["head"])
     left = {names[i] for i in ranges.keys() - kept.keys()}
     units = {f"block_0.unit_0.pointwise.add{call}" for call in ("", ":2")}
     assert left == {"head", "block_0.fuse_1", *units}

@@ -7,7 +7,8 @@ from tfsr.models import carn_m
 from tfsr.tflite import export, metadata
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
-from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization.observers import least_squares, min_max, observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.quantization.simulation import simulate, to_8_bit, to_16_bit
 from tfsr.tflite.runtime import TFLiteUpscaler
 
@@ -33,8 +34,8 @@ def test_16_bit_is_symmetric():
 @pytest.mark.parametrize(
     ("bits", "save", "rules", "choose", "between"),
     [
-        (8, export.int8, INT8_RULES, activations.least_squares, 55),
-        (16, export.int16x8, FLOAT_RULES, activations.min_max, 80),
+        (8, export.int8, INT8_RULES, least_squares, 55),
+        (16, export.int16x8, FLOAT_RULES, min_max, 80),
     ],
 )
 def test_the_exported_model_computes_what_is_simulated(
@@ -44,7 +45,7 @@ def test_the_exported_model_computes_what_is_simulated(
     model = carn_m(scale=2, filters=16, blocks=1)
     graph = lower(model, rules)
     patches = [rng.random((24, 20, 3), np.float32) for _ in range(4)]
-    ranges = activations.ranges(graph, activations.observe(graph, patches), choose)
+    ranges = choose_ranges(graph, observe(graph, patches), choose)
     lr = rng.integers(0, 256, (24, 20, 3)).astype(np.float32) / 255
     (sr,) = graph.run(
         [keras.ops.convert_to_tensor(lr[None])], simulate(graph, ranges, bits)

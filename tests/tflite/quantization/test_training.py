@@ -17,13 +17,13 @@ from tfsr.tflite import metadata
 from tfsr.tflite.export import int8
 from tfsr.tflite.lowering.engine import lower
 from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
-from tfsr.tflite.quantization import activations
-from tfsr.tflite.quantization.activations import least_squares, min_max
 from tfsr.tflite.quantization.aware import (
     is_quantization_aware,
     quantization_aware,
     strip_fake_quantization,
 )
+from tfsr.tflite.quantization.observers import least_squares, min_max, observe
+from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.tflite.runtime import inspect
 from tfsr.training.callbacks import read_log
@@ -92,8 +92,8 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     images = patches(model.input.shape[-1])
     rules, choose = (INT8_RULES, least_squares) if bits == 8 else (FLOAT_RULES, min_max)
     graph = lower(model, rules)
-    samples = activations.observe(graph, images)
-    ranges = activations.ranges(graph, samples, choose, bits)
+    samples = observe(graph, images)
+    ranges = choose_ranges(graph, samples, choose, bits)
     (expected,) = graph.run([images[0][None]], simulate(graph, ranges, bits))
 
     aware = quantization_aware(model, images, activation_bits=bits)

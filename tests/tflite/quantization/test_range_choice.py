@@ -9,14 +9,15 @@ from tfsr.layers import GroupedConv2D
 from tfsr.models import carn_m, ffdnet, sesr, single_scale
 from tfsr.tflite.lowering.engine import last_convolution, lower
 from tfsr.tflite.lowering.rules import INT8_RULES
-from tfsr.tflite.quantization import activations
-from tfsr.tflite.quantization.activations import (
-    WHOLE_LEVELS,
+from tfsr.tflite.quantization.integers import run_integers
+from tfsr.tflite.quantization.mixed_precision import node_names
+from tfsr.tflite.quantization.observers import (
     least_squares,
     min_max,
+    observe,
     percentile,
 )
-from tfsr.tflite.quantization.integers import run_integers
+from tfsr.tflite.quantization.range_choice import WHOLE_LEVELS, choose_ranges
 
 CENTER = -110 / 255  # the mean of `RGB_MEAN` in whole steps
 
@@ -27,7 +28,7 @@ def observed():
     graph = lower(model, INT8_RULES)
     rng = np.random.default_rng(3)
     patches = [rng.random((9, 7, 3), np.float32), 3 * rng.random((5, 8, 3), np.float32)]
-    return graph, activations.observe(graph, patches), patches
+    return graph, observe(graph, patches), patches
 
 
 def test_samples_hold_the_extremes(observed):
@@ -39,7 +40,7 @@ def test_samples_hold_the_extremes(observed):
 
 def test_input_and_output_have_the_ranges_of_pixels(observed):
     graph, samples, _ = observed
-    ranges = activations.ranges(graph, samples)
+    ranges = choose_ranges(graph, samples)
     assert ranges[0] == (CENTER, 1 + CENTER)
     tail = last_convolution(graph)
     calls = [i for i, node in enumerate(graph.nodes) if node.operation is tail]
@@ -61,14 +62,14 @@ def test_input_and_output_have_the_ranges_of_pixels(observed):
 def test_what_is_added_to_pixels_has_their_steps(model, residual, expected):
     graph = lower(model(), INT8_RULES)
     patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
-    samples = activations.observe(graph, [patch])
-    (added,) = [i for i, n in activations.names(graph).items() if n == "Repeat.add"]
+    samples = observe(graph, [patch])
+    (added,) = [i for i, n in node_names(graph).items() if n == "Repeat.add"]
     samples[added] = np.full(9, residual)
-    ranges = activations.ranges(graph, samples, min_max)
+    ranges = choose_ranges(graph, samples, min_max)
     assert ranges[added] == pytest.approx(expected)
     others = [i for i, bounds in ranges.items() if bounds == WHOLE_LEVELS]
     assert {*others} <= {added}
-    finely = activations.ranges(graph, samples, min_max, bits=16)
+    finely = choose_ranges(graph, samples, min_max, bits=16)
     assert finely[added] == (min(0, residual), max(0, residual))
 
 
@@ -79,15 +80,15 @@ def test_pixels_and_what_is_added_are_rounded_once():
     conv.set_weights([-np.eye(3)[None, None] / 3])
     levels = np.arange(256, dtype=np.uint8)
     pixels = np.broadcast_to(levels[None, :, None, None], (1, 256, 1, 3))
-    samples = activations.observe(graph, [pixels[0] / np.float32(255)])
-    ranges = activations.ranges(graph, samples)
+    samples = observe(graph, [pixels[0] / np.float32(255)])
+    ranges = choose_ranges(graph, samples)
     expected = pixels - np.rint(pixels / 3)
     np.testing.assert_array_equal(run_integers(graph, ranges, pixels), expected)
 
 
 def test_concatenated_tensors_share_a_range(observed):
     graph, samples, _ = observed
-    ranges = activations.ranges(graph, samples, min_max)
+    ranges = choose_ranges(graph, samples, min_max)
     producer = {id(x): i for i, n in enumerate(graph.nodes) for x in n.outputs}
     shared = 0
     for node in graph.nodes:
@@ -100,7 +101,7 @@ def test_concatenated_tensors_share_a_range(observed):
 
 def test_a_convolution_before_a_relu_has_no_range_of_its_own(observed):
     graph, samples, _ = observed
-    ranges = activations.ranges(graph, samples)
+    ranges = choose_ranges(graph, samples)
     for node in graph.nodes:
         if type(node.operation).__name__ == "Relu":
             source = node.input_tensors[0]._keras_history
@@ -116,7 +117,7 @@ def test_what_is_divided_by_near_0_has_no_range():
     y = keras.layers.Conv2D(3, 1)(x / little + x / much)
     graph = lower(keras.Model(lr, y), INT8_RULES)
     patch = np.random.default_rng(0).random((9, 7, 3), np.float32)
-    ranges = activations.ranges(graph, activations.observe(graph, [patch]))
+    ranges = choose_ranges(graph, observe(graph, [patch]))
     kinds = [type(node.operation).__name__ for node in graph.nodes]
     without = [kind for i, kind in enumerate(kinds) if i not in ranges]
     assert without == ["Absolute", "DepthwiseConv2D"]
@@ -131,41 +132,5 @@ def test_zeros_alone_have_a_range(observed):
         percentile,
         least_squares,
     ):
-        ranges = activations.ranges(graph, zeros, choose)
+        ranges = choose_ranges(graph, zeros, choose)
         assert all(low < high for low, high in ranges.values())
-
-
-def test_choices_on_known_values():
-    values = np.concatenate([np.linspace(0, 1, 10001), [50.0]])
-    assert min_max(values) == (0, 50)
-    assert percentile(values, 99.9)[1] == pytest.approx(0.999, abs=1e-3)
-    assert min_max(np.array([2.0, 3.0])) == (0, 3)
-
-
-def squared_error(values, bounds):
-    step = (bounds[1] - bounds[0]) / 255
-    zero_point = np.round(-bounds[0] / step)
-    levels = np.clip(np.round(values / step) + zero_point, 0, 255)
-    return np.mean(((levels - zero_point) * step - values) ** 2)
-
-
-def test_least_squares_is_no_worse_than_any_clipping():
-    rng = np.random.default_rng(0)
-    values = np.concatenate([rng.uniform(-1, 1, 200_000), [3.0]])
-    chosen = squared_error(values, least_squares(values))
-    assert chosen < 0.8 * squared_error(values, min_max(values))
-    for share in (90, 99, 99.9, 99.99):
-        assert chosen <= 1.05 * squared_error(values, percentile(values, share))
-
-
-@pytest.mark.parametrize("draw", ["normal", "laplace", "uniform", "exponential"])
-def test_least_squares_is_the_best_of_its_grid(draw):
-    values = getattr(np.random.default_rng(0), draw)(size=3000)
-    low, high = min_max(values)
-    grid = [
-        (low * a, high * b)
-        for a in np.linspace(0.2, 1, 41)
-        for b in np.linspace(0.2, 1, 41)
-    ]
-    best = min(squared_error(values, bounds) for bounds in grid)
-    assert squared_error(values, least_squares(values)) < 1.01 * best

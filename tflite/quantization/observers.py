@@ -1,0 +1,109 @@
+"""Observes a graph's activations, and chooses a range from the values they take."""
+
+from collections.abc import Iterable, Iterator
+
+import keras
+import numpy as np
+
+from tfsr.graph.graph import Graph
+from tfsr.graph.operators import moves
+
+# By position: the index of a node in `graph.nodes`.
+Samples = dict[int, np.ndarray]
+VALUES_PER_PATCH = 4000
+BINS = 2048
+BATCH = 8  # patches run at once
+
+
+def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
+    """Returns values of each activation: random samples and the extremes, 1-D arrays.
+
+    The float graph is run, so many or large patches are quick, and the values hold for
+    any exported size.
+
+    Args:
+        graph: The graph to export, of open size.
+        patches: LR images, float32 `(H, W, C)` in [0, 1].
+    """
+    rng = np.random.default_rng(0)
+    samples: dict[int, list] = {}
+
+    def call(node, *args, **kwargs):
+        outputs = node.operation(*args, **kwargs)
+        if not moves(node) and _is_of_floats(node):
+            values = keras.ops.convert_to_numpy(outputs)
+            count = VALUES_PER_PATCH * len(values)
+            kept = rng.choice(values.ravel(), count)
+            kept = np.concatenate([kept, [values.min(), values.max()]])
+            samples.setdefault(graph.position[id(node)], []).append(kept)
+        return outputs
+
+    for batch in batches(patches):
+        graph.run([batch] * len(graph.inputs), call)
+    return {i: np.concatenate(kept) for i, kept in samples.items()}
+
+
+def _is_of_floats(node):
+    """Returns whether a node has one output, of numbers that can be rounded."""
+    return [keras.backend.is_float_dtype(x.dtype) for x in node.outputs] == [True]
+
+
+def batches(patches: Iterable[np.ndarray]) -> Iterator:
+    """Yields tensors `(B, H, W, C)` of patches of one size, B at most `BATCH`."""
+    by_shape: dict[tuple, list] = {}
+    for patch in patches:
+        by_shape.setdefault(patch.shape, []).append(patch)
+    for alike in by_shape.values():
+        for i in range(0, len(alike), BATCH):
+            yield keras.ops.convert_to_tensor(np.stack(alike[i : i + BATCH]))
+
+
+def min_max(values: np.ndarray) -> tuple[float, float]:
+    """Returns the range from the smallest to the largest value, extended to hold 0."""
+    return min(0.0, float(values.min())), max(0.0, float(values.max()))
+
+
+def percentile(values: np.ndarray, share: float = 99.99) -> tuple[float, float]:
+    """Returns the range between two percentiles of the values, extended to hold 0.
+
+    Args:
+        values: Values of an activation.
+        share: The upper percentile; the lower one is 100 - `share`.
+    """
+    low, high = np.percentile(values, [100 - share, share])
+    return min(0.0, float(low)), max(0.0, float(high))
+
+
+def least_squares(values: np.ndarray) -> tuple[float, float]:
+    """Returns the range for which 8 bits have the least squared error on the values.
+
+    It clips rare large values if the finer steps gain more on all others. The search
+    tries a grid of shrunken `min_max` ranges on a histogram of the values. It leaves
+    out those that clip more than the rounding to `min_max` costs.
+    """
+    low, high = min_max(values)
+    if low == high:
+        return low, high
+    counts, edges = np.histogram(values, BINS, (low, high))
+    centers = (edges[1:] + edges[:-1]) / 2
+    shares = np.linspace(0.2, 1, 41)
+    lows, highs = low * (shares if low < 0 else shares[-1:]), high * shares
+
+    def squared_error(bounds):
+        step = (bounds[1] - bounds[0]) / 255
+        zero_point = np.round(-bounds[0] / step)
+        levels = np.clip(np.round(centers / step) + zero_point, 0, 255)
+        return np.dot(counts, ((levels - zero_point) * step - centers) ** 2)
+
+    def clipped(excess):
+        return np.maximum(excess, 0) ** 2 @ counts
+
+    # The integer nearest to 0 moves a range by up to half a step.
+    half = (high - low) / 255 / 2
+    least = np.add.outer(
+        clipped(lows[:, None] - half - centers),
+        clipped(centers - highs[:, None] - half),
+    )
+    worth_trying = least <= squared_error((low, high)) * (1 + 1e-9)
+    candidates = [(lows[i], highs[j]) for i, j in np.argwhere(worth_trying)]
+    return min(candidates, key=squared_error)
