@@ -160,7 +160,8 @@ def ranges(
     TFLite fuses an operation with a ReLU that alone reads it: only the ReLU has a range
     then. Tensors that meet in a concatenation share a range. The range of the output is
     [0, 1], and that of a copy of the input too; if the input is shifted by one constant
-    s, that range is [s, 1 + s]. In 8 bits, what is added to pixels and gives the output
+    s, that range is [s, 1 + s], and what is concatenated with it has this range if that
+    clips nothing. In 8 bits, what is added to pixels and gives the output
     has their steps: see `_in_whole_levels`. The ranges of sigmoid, softmax and tanh are
     `FIXED`. What is divided by has none, nor what it is computed from alone, where 8
     bits are too coarse near 0: see `POLES`.
@@ -181,17 +182,15 @@ def ranges(
         members = [i for i in together if i in samples and i not in hidden]
         if not members:
             continue
-        shift = _shift_of_input(graph, members[0])
+        shifts = {_shift_of_input(graph, i) for i in members} - {None}
         fixed = FIXED.get(type(graph.nodes[members[0]].operation))
         if fixed and len(members) == 1:
             shared = fixed
         elif last & set(together):
             shared = (0.0, 1.0)
-        elif shift is not None:
-            shared = (shift, 1.0 + shift)
         else:
             values = np.concatenate([samples[i] for i in members])
-            shared = choose(values)
+            shared = _of_input(values, shifts) or choose(values)
             shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone
             if residuals & set(together):
                 shared = _in_whole_levels(values, shared)
@@ -199,6 +198,18 @@ def ranges(
     for i in _near_poles(graph, samples, chosen):
         chosen.pop(i, None)
     return chosen
+
+
+def _of_input(values, shifts):
+    """Returns the range of the input plus the one of `shifts`.
+
+    None if there is not one, or if that range clips `values` by more than two steps.
+    """
+    if len(shifts) != 1:
+        return None
+    (low,) = shifts
+    clipped = max(low - values.min(), values.max() - low - 1)
+    return None if clipped > 2 / 255 else (low, 1.0 + low)
 
 
 def _in_whole_levels(values, bounds):

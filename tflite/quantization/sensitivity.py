@@ -15,7 +15,7 @@ from tfsr.metrics import luma
 from tfsr.models import single_scale
 from tfsr.tflite.lowering.engine import lower, name_of
 from tfsr.tflite.lowering.rules import FOR_INT8
-from tfsr.tflite.quantization import activations
+from tfsr.tflite.quantization import activations, sums
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8
 
@@ -45,6 +45,7 @@ def measure_sensitivity(
     scale: int,
     folder: BenchmarkFolder,
     patches: Iterable[np.ndarray],
+    fine_sums: bool = False,
 ) -> dict:
     """Returns the table of `tfsr sensitivity`, by simulation in Keras.
 
@@ -60,6 +61,7 @@ def measure_sensitivity(
         scale: The scale to measure.
         folder: The images, 8-bit. A crop of `IMAGES` evenly spaced ones is used.
         patches: LR images, float32 `(H, W, C)` in [0, 1], from which ranges are chosen.
+        fine_sums: Whether sums are computed by convolutions, as for `convert`.
 
     Returns:
         `psnr_float` in dB; `loss_db` with everything rounded; `sum_db`, the sum of the
@@ -70,6 +72,10 @@ def measure_sensitivity(
     """
     model = single_scale(model, scale)
     graph, step = lower(model, FOR_INT8), alignment(model)
+    patches = list(patches)
+    if fine_sums:
+        graph = sums.as_convolutions(graph)
+        graph = sums.rescaled(graph, sums.channel_scales(graph, patches))
     ranges = activations.ranges(graph, activations.observe(graph, patches))
     ranges = {i: b for i, b in ranges.items() if not activations.is_of_pixels(b)}
     trials = [
