@@ -182,7 +182,7 @@ def ranges(
         members = [i for i in together if i in samples and i not in hidden]
         if not members:
             continue
-        shifts = {_shift_of_input(graph, i) for i in members} - {None}
+        shifts = {i: s for i in members if (s := _shift_of_input(graph, i)) is not None}
         fixed = FIXED.get(type(graph.nodes[members[0]].operation))
         if fixed and len(members) == 1:
             shared = fixed
@@ -190,7 +190,8 @@ def ranges(
             shared = (0.0, 1.0)
         else:
             values = np.concatenate([samples[i] for i in members])
-            shared = _of_input(values, shifts) or choose(values)
+            others = [samples[i] for i in members if i not in shifts]
+            shared = _of_input({*shifts.values()}, others) or choose(values)
             shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone
             if residuals & set(together):
                 shared = _in_whole_levels(values, shared)
@@ -200,16 +201,16 @@ def ranges(
     return chosen
 
 
-def _of_input(values, shifts):
+def _of_input(shifts, others):
     """Returns the range of the input plus the one of `shifts`.
 
-    None if there is not one, or if that range clips `values` by more than two steps.
+    None if there is not one, or if that range clips `others` by more than two steps.
     """
     if len(shifts) != 1:
         return None
     (low,) = shifts
-    clipped = max(low - values.min(), values.max() - low - 1)
-    return None if clipped > 2 / 255 else (low, 1.0 + low)
+    clipped = [max(low - x.min(), x.max() - low - 1) for x in others]
+    return None if max(clipped, default=0) > 2 / 255 else (low, 1.0 + low)
 
 
 def _in_whole_levels(values, bounds):
