@@ -69,7 +69,14 @@ def both(model, in_float=(), fine_sums=False):
 
     def lowered(*size):
         graph = activations.read_rounded(lower(model, FOR_INT8, *size), in_float)
-        return sums.as_convolutions(graph) if fine_sums else graph
+        return finely(graph) if fine_sums else graph
+
+    def finely(graph):
+        return sums.rescaled(sums.as_convolutions(graph), factors)
+
+    if fine_sums:
+        plain = sums.as_convolutions(lower(model, FOR_INT8))
+        factors = sums.channel_scales(plain, images)
 
     graph = lowered()
     ranges = activations.ranges(graph, activations.observe(graph, images))
