@@ -9,6 +9,9 @@ the step of the loud ones. Two exact rewrites help, in this order:
 - Between convolutions a channel may have any scale, k * x = (k / d) * (d x). So each
   channel is scaled to the same magnitude and has all 256 steps. Additions prevent that,
   because all their terms and their sum must have one scale.
+
+A sum that is left, such as one of pixels, becomes one convolution if all its terms are
+outputs of convolutions: k * a + l * b = [k, l] * [a, b]. So no term is rounded.
 """
 
 from collections import Counter
@@ -27,6 +30,7 @@ from tfsr.graph.operators import (
     is_relu,
     operator_of,
 )
+from tfsr.layers import GroupedConv2D
 from tfsr.tflite.lowering.affine import by_input, by_output
 from tfsr.tflite.lowering.engine import (
     convolution,
@@ -47,7 +51,8 @@ QUIETEST = 1 / 64  # of the map's largest magnitude: no channel counts as less
 def as_convolutions(graph: Graph) -> Graph:
     """Returns `graph` with its sums as convolutions, where channels may be scaled.
 
-    Sums of pixels stay, and so do sums that anything but convolutions reads.
+    Sums of pixels stay, and so do sums that anything but convolutions reads, unless all
+    their terms are outputs of convolutions.
 
     Args:
         graph: A lowered graph.
@@ -62,7 +67,7 @@ def as_convolutions(graph: Graph) -> Graph:
             if any(map(channels.is_fixed, (*node.input_tensors, *node.outputs)))
         }
         if not fixed:
-            return merged
+            return _joined(merged)
         left = {root: terms for root, terms in left.items() if root not in fixed}
 
 
@@ -102,30 +107,85 @@ def _is_addition(node):
 
 def _merged(graph, sums):
     """Returns `graph` with `sums` as convolutions, and their nodes by old positions."""
+
+    def convolve(i, values):
+        factors = Counter(id(x) for x in sums[i])
+        terms = [values[x] for x in factors]
+        eye = np.eye(terms[0].shape[-1])
+        kernel = np.concatenate([count * eye for count in factors.values()])
+        layer = convolution(f"sum_{i}", kernel[None, None], np.zeros(len(eye)))
+        return layer(ops.concatenate(terms, axis=-1) if len(terms) > 1 else terms[0])
+
+    return _replaced(graph, sums, convolve)
+
+
+def _joined(graph):
+    """Returns `graph` with each sum of convolutions as one convolution."""
+    by_output = {id(node.outputs[0]): node for node in graph.nodes}
+    readers = Counter(id(x) for node in graph.nodes for x in node.input_tensors)
+    readers.update(id(x) for x in graph.outputs)
+    calls = Counter(id(node.operation) for node in graph.nodes)
+    channels = ScaleGroups(graph)
+
+    def is_alone(x):
+        conv = by_output[id(x)].operation if id(x) in by_output else None
+        plain = isinstance(conv, GroupedConv2D) and conv.groups == 1
+        return plain and is_linear(conv) and readers[id(x)] == calls[id(conv)] == 1
+
+    joined = {}
+    for i, terms in _sums(graph).items():
+        if not all(map(is_alone, terms)):
+            continue
+        convs = [by_output[id(x)] for x in terms]
+        if sum(channels.is_fixed(conv.input_tensors[0]) for conv in convs) < 2:
+            joined[i] = convs
+
+    def convolve(i, values):
+        weights = [weights_of(conv.operation) for conv in joined[i]]
+        side = max(len(kernel) for kernel, _ in weights)
+        kernel = np.concatenate([_in_square(k, side) for k, _ in weights], axis=2)
+        layer = convolution(f"sum_{i}", kernel, sum(bias for _, bias in weights))
+        read = [values[id(conv.input_tensors[0])] for conv in joined[i]]
+        return layer(ops.concatenate(read, axis=-1))
+
+    return _replaced(graph, joined, convolve)[0] if joined else graph
+
+
+def _in_square(kernel, side):
+    """Returns a kernel with zeros around it, `side` high and wide."""
+    around = (side - len(kernel)) // 2
+    return np.pad(kernel, ((around, around), (around, around), (0, 0), (0, 0)))
+
+
+def _replaced(graph, positions, compute):
+    """Returns `graph` with other nodes at some positions, and these by old positions.
+
+    Args:
+        graph: The graph.
+        positions: The positions.
+        compute: Function of a position and of the new tensors by the ids of the old
+            ones; returns the output.
+    """
     values: dict[int, Any] = {}
     made = {}
 
     def call(node, *args, **kwargs):
         i = graph.position[id(node)]
-        if i not in sums:
-            outputs = node.operation(*args, **kwargs)
+        if i in positions:
+            outputs = made[i] = compute(i, values)
         else:
-            factors = Counter(id(x) for x in sums[i])
-            terms = [values[x] for x in factors]
-            eye = np.eye(terms[0].shape[-1])
-            kernel = np.concatenate([count * eye for count in factors.values()])
-            layer = convolution(f"sum_{i}", kernel[None, None], np.zeros(len(eye)))
-            joined = ops.concatenate(terms, axis=-1) if len(terms) > 1 else terms[0]
-            outputs = made[i] = layer(joined)
+            outputs = node.operation(*args, **kwargs)
         for x, y in zip(node.outputs, keras.tree.flatten(outputs), strict=True):
             values[id(x)] = y
         return outputs
 
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
     values.update((id(x), y) for x, y in zip(graph.inputs, inputs, strict=True))
-    merged = Graph(inputs, graph.run(inputs, call))
-    by_output = {id(node.outputs[0]): node for node in merged.nodes}
-    return merged, {i: by_output[id(x)] for i, x in made.items() if id(x) in by_output}
+    replaced = Graph(inputs, graph.run(inputs, call))
+    by_output = {id(node.outputs[0]): node for node in replaced.nodes}
+    return replaced, {
+        i: by_output[id(x)] for i, x in made.items() if id(x) in by_output
+    }
 
 
 class ScaleGroups:
@@ -209,6 +269,9 @@ class ScaleGroups:
 def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> ChannelScales:
     """Returns the factors that give channels the same magnitude, where they are free.
 
+    Channels that are concatenated with channels of a fixed scale get the magnitude of
+    these, since a concatenation has one range.
+
     Args:
         graph: The graph to export, of open size.
         patches: LR images, float32 `(H, W, C)` in [0, 1].
@@ -216,7 +279,8 @@ def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> ChannelScales
     channels = ScaleGroups(graph)
     roots = {id(x): channels.roots(x) for n in graph.nodes for x in n.outputs}
     roots.update((id(x), channels.roots(x)) for x in graph.inputs)
-    magnitudes = np.zeros(1 + max(r.max(initial=0) for r in roots.values()))
+    count = 1 + max(r.max(initial=0) for r in roots.values())
+    magnitudes, largest, allowed = np.zeros((3, count))
 
     def call(node, *args, **kwargs):
         outputs = node.operation(*args, **kwargs)
@@ -227,10 +291,15 @@ def channel_scales(graph: Graph, patches: Iterable[np.ndarray]) -> ChannelScales
             found_here = np.percentile(values, PERCENTILE, axis=0)
             floor = QUIETEST * found_here.max()
             np.maximum.at(magnitudes, found, np.maximum(found_here, floor))
+            np.maximum.at(largest, found, values.max(axis=0))
+            if not found.all():  # a concatenation with fixed channels has one range
+                np.maximum.at(allowed, found, values[:, found == 0].max())
         return outputs
 
     for batch in batches(patches):
         graph.run([batch] * len(graph.inputs), call)
+    beside = allowed > 0
+    magnitudes[beside] = largest[beside] / allowed[beside]
     magnitudes[magnitudes == 0] = 1
     magnitudes[0] = 1
     return {

@@ -34,7 +34,8 @@ def choose_ranges(
     TFLite fuses an operation with a ReLU that alone reads it: only the ReLU has a range
     then. Tensors that meet in a concatenation share a range. The range of the output is
     [0, 1], and that of a copy of the input too; if the input is shifted by one constant
-    s, that range is [s, 1 + s]. In 8 bits, terms that are added to the input to give
+    s, that range is [s, 1 + s], also of what is concatenated with it, if that clips
+    nothing. In 8 bits, terms that are added to the input to give
     the output have the steps of pixels: see `_in_whole_levels`. Sigmoid, softmax and
     tanh have their `Operator.fixed_range`. Nodes too close to a pole for 8 bits have no
     range, nor have nodes that only they read: see `_near_poles`. Nor have values among
@@ -56,17 +57,16 @@ def choose_ranges(
         members = [i for i in group if i in samples and i not in fused]
         if not members:
             continue
-        shift = _shift_of_input(graph, members[0])
+        shifts = {i: s for i in members if (s := _shift_of_input(graph, i)) is not None}
         fixed = fixed_range(graph.nodes[members[0]])
         if fixed and len(members) == 1:
             shared = fixed
         elif last & set(group):
             shared = (0.0, 1.0)
-        elif shift is not None:
-            shared = (shift, 1.0 + shift)
         else:
             values = np.concatenate([samples[i] for i in members])
-            shared = choose(values)
+            others = [samples[i] for i in members if i not in shifts]
+            shared = _range_of_input({*shifts.values()}, others) or choose(values)
             shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone
             if residuals & set(group):
                 shared = _in_whole_levels(values, shared)
@@ -74,6 +74,19 @@ def choose_ranges(
     for i in _near_poles(graph, samples, chosen) | _masked(graph):
         chosen.pop(i, None)
     return chosen
+
+
+def _range_of_input(shifts, others):
+    """Returns the range of the input plus the only shift in `shifts`.
+
+    None if there is not exactly one, or if its range clips the values in `others` by
+    more than two steps.
+    """
+    if len(shifts) != 1:
+        return None
+    (low,) = shifts
+    clipped = [max(low - x.min(), x.max() - low - 1) for x in others]
+    return None if max(clipped, default=0) > 2 / 255 else (low, 1.0 + low)
 
 
 def _in_whole_levels(values, bounds):

@@ -15,6 +15,7 @@ from tfsr.metrics import luma
 from tfsr.models import single_scale
 from tfsr.tflite.lowering.engine import lower, name_of
 from tfsr.tflite.lowering.rules import INT8_RULES
+from tfsr.tflite.quantization import equalization
 from tfsr.tflite.quantization.constraints import Ranges, is_of_pixels
 from tfsr.tflite.quantization.mixed_precision import node_names, shared_ranges
 from tfsr.tflite.quantization.observers import observe
@@ -48,6 +49,7 @@ def measure_sensitivity(
     scale: int,
     folder: BenchmarkFolder,
     patches: Iterable[np.ndarray],
+    fine_sums: bool = False,
 ) -> dict:
     """Returns the table of `tfsr sensitivity`, by simulation in Keras.
 
@@ -63,6 +65,7 @@ def measure_sensitivity(
         scale: The scale to measure.
         folder: The images, 8-bit. A crop of `IMAGES` evenly spaced ones is used.
         patches: LR images, float32 `(H, W, C)` in [0, 1], from which ranges are chosen.
+        fine_sums: Whether sums are computed by convolutions, as for `convert`.
 
     Returns:
         `psnr_float` in dB; `loss_db` with everything rounded; `sum_db`, the sum of the
@@ -73,6 +76,11 @@ def measure_sensitivity(
     """
     model = single_scale(model, scale)
     graph, step = lower(model, INT8_RULES), alignment(model)
+    patches = list(patches)
+    if fine_sums:
+        graph = equalization.as_convolutions(graph)
+        factors = equalization.channel_scales(graph, patches)
+        graph = equalization.rescaled(graph, factors)
     ranges = choose_ranges(graph, observe(graph, patches))
     ranges = {i: b for i, b in ranges.items() if not is_of_pixels(b)}
     trials = [

@@ -28,6 +28,9 @@ def add(command):
         metavar="FOLDER",
         help="images that set the ranges; scikit-image's photographs by default",
     )
+    sensitivity.add_argument(
+        "--fine-sums", action="store_true", help="sums as convolutions, as for convert"
+    )
     with_degradation(sensitivity)
     with_json(sensitivity)
 
@@ -58,7 +61,11 @@ def run(options):
     )
     patches = with_saturated(calibration_patches(calibration))
     report = measure_sensitivity(
-        upscaler.model, upscaler.scale, images, fitted(patches, upscaler.model)
+        upscaler.model,
+        upscaler.scale,
+        images,
+        fitted(patches, upscaler.model),
+        options.fine_sums,
     )
     report = {"model": upscaler.name, **report}
     present(options, report, _text(report))

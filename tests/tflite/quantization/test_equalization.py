@@ -113,6 +113,25 @@ def test_a_network_is_trained_with_them(patches):
     assert {i for i, n in enumerate(graph.nodes) if is_sum(n)} <= ranges.keys()
 
 
+def test_convolutions_of_pixels_and_features_are_one(patches):
+    keras.utils.set_random_seed(0)
+    before = lower(scn(2, levels=2, filters=4, blocks=1), INT8_RULES)
+    rgb = [np.repeat(patch, 3, axis=-1) for patch in patches]
+    merged = equalization.as_convolutions(before)
+    factors = equalization.channel_scales(merged, rgb)
+    scaled = equalization.rescaled(merged, factors)
+    np.testing.assert_allclose(output(scaled, rgb), output(before, rgb), atol=1e-5)
+    assert not additions(scaled)
+    *_, features, last = filter(is_sum, scaled.nodes)
+    kernel = weights_of(last.operation)[0]
+    assert kernel.shape == (5, 5, 4 + 3, 12)
+    # The features have the range of the pixels that they are concatenated with.
+    ranges = choose_ranges(scaled, observe(scaled, rgb))
+    low, high = ranges[scaled.nodes.index(features)]
+    assert low == pytest.approx(-0.5, abs=0.01)
+    assert high - low == 1
+
+
 def lowered(body):
     x = keras.Input((None, None, 3))
     return lower(keras.Model(x, body(x)), INT8_RULES)

@@ -72,7 +72,14 @@ def both(model, in_float=(), fine_sums=False):
 
     def lowered(*size):
         graph = requantize_sums(lower(model, INT8_RULES, *size), in_float)
-        return equalization.as_convolutions(graph) if fine_sums else graph
+        return finely(graph) if fine_sums else graph
+
+    def finely(graph):
+        return equalization.rescaled(equalization.as_convolutions(graph), factors)
+
+    if fine_sums:
+        plain = equalization.as_convolutions(lower(model, INT8_RULES))
+        factors = equalization.channel_scales(plain, images)
 
     graph = lowered()
     ranges = choose_ranges(graph, observe(graph, images))

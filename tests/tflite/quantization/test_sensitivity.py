@@ -98,6 +98,14 @@ def test_a_loss_is_of_its_range_alone(folder):
     assert rows["skip"]["loss_db"] == pytest.approx(np.mean(losses), rel=0.02)
 
 
+def test_fine_sums_have_rows(folder):
+    model, patches = NETWORKS["scn"](), calibration_patches(folder)[:1]
+    report = measure_sensitivity(model, 2, folder.first(1), patches, fine_sums=True)
+    rows = {row["name"] for row in report["layers"] if row["kind"] == "kernel"}
+    assert any(name.startswith("sum_") for name in rows)
+    assert not rows & {"skip", "tail"}  # one convolution now
+
+
 def test_one_kernel_is_rounded_alone():
     graph = lower(NETWORKS["scn"](), INT8_RULES)
     call = simulate(graph, {}, kernels=lambda conv: name_of(conv) == "skip")
