@@ -53,7 +53,7 @@ def networks():
 def upscalers(network, scale):
     """Returns the upscalers of a network's int8 file and of its floats."""
     return (
-        load_upscaler(released.in_8_bits(network, scale)),
+        load_upscaler(released.int8_name(network, scale)),
         load_upscaler(network, scale),
     )
 

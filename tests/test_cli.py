@@ -132,7 +132,7 @@ def test_inspect_says_what_it_knows_of_the_degradation(
     released = Path(tfsr.__file__).parent / "released/sesr_m_x2_int8.tflite"
     facts = {**metadata.read(released), "degradation": degradation}
     file = tmp_path / "model.tflite"
-    file.write_bytes(metadata.attach(released.read_bytes(), facts))
+    file.write_bytes(metadata.with_metadata(released.read_bytes(), facts))
     code, out, err = run("inspect", file)
     assert code == (2 if isinstance(degradation, list) else 0)
     assert expected in out + err
