@@ -1,4 +1,4 @@
-"""What networks cost on a device, untrained: mult-adds, latency and memory.
+"""Measures untrained networks on a device: mult-adds, latency and memory.
 
 python benchmarks/architectures.py configs/ms3/srresnet_{standard,ms,ms2,ms3}.toml
 python benchmarks/architectures.py --scale 2 --output 360x640 \

@@ -1,8 +1,8 @@
-"""Times the degradations: patches a second of each kind, and of chains of all kinds.
+"""Times the degradations, in patches per second: each kind, and chains of all kinds.
 
-Of the chains every step is done to every patch; configs have probabilities, and are
-faster. LR patches of 48x48. The time of the processor tells what other programs leave
-out of the rates.
+LR patches are 48x48. The chains apply every step to every patch; configs apply steps
+with a probability, and are faster. Other programs slow the rates down, but hardly
+change the CPU time, which is printed too.
 
 python benchmarks/degradations.py FOLDER [--scale 2] [--steps 20]
 """

@@ -1,15 +1,17 @@
-"""What becomes of every file of ours on a phone's GPU and NPUs, held against this CPU.
+"""Compares every file on a phone's GPU and NPUs with this machine's CPU.
 
 python benchmarks/device_matrix.py released
 python benchmarks/device_matrix.py networks --delegates gpu:float32,qualcomm:SM8650
 
-`released` has the released models, `networks` every network of MODELS, small and with
-random weights. A cell is the PSNR between what runs there and the float network, in dB,
-where the file is taken whole. It wants Chromium's Vulkan driver and the extra
-`qualcomm`; `browser:float16` and `browser:float32`, WebGPU in Chromium, want LiteRT.js
-(npm install @litertjs/core) too. LiteRT's GPU engine ends after two minutes: on a slow
-machine `--size 16x24` gives it less to do. Results are kept by the file's checksum, so
-the same command goes on where it was interrupted, and measures anew what has changed.
+`released` takes the released models, `networks` every network of MODELS, small and with
+random weights. Where a delegate takes the whole file, a cell has the PSNR in dB between
+its output and that of the float network.
+
+This needs Chromium's Vulkan driver and the extra `qualcomm`. `browser:float16` and
+`browser:float32`, WebGPU in Chromium, also need LiteRT.js (npm install @litertjs/core).
+LiteRT's GPU engine ends after two minutes; on a slow machine, `--size 16x24` gives it
+less to do. Results are kept by the file's checksum, so the same command continues where
+it was interrupted, and measures only what has changed.
 """
 
 import argparse

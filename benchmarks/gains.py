@@ -1,7 +1,7 @@
-"""What every released upscaler in 8 bits gains on bicubic, by what became of LR.
+"""Measures what every released 8-bit upscaler gains over bicubic, by degradation of LR.
 
-Prints a table for each scale: PSNR on Y of bicubic, and the gain of each model on the
-same LR, clean, compressed, noisy, or both.
+For each scale, it prints a table with the PSNR on Y of bicubic and the gain of each
+model on the same LR: clean, compressed, noisy, or both compressed and noisy.
 
 python benchmarks/gains.py data/test/Set14
 """

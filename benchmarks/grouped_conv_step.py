@@ -1,4 +1,4 @@
-"""Times a training step of one grouped convolution: ours split against Keras' own.
+"""Times a training step of one grouped convolution: split as here, and as in Keras.
 
 python benchmarks/grouped_conv_step.py
 """

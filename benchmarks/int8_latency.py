@@ -1,8 +1,9 @@
-"""What networks cost in int8 at x4, untrained, as shares of a file.
+"""Times untrained networks in int8 at x4, as shares of a given file's latency.
 
-All are timed in turns in one run, on one thread and LR of 180x320 pixels: chains of
-tfsr's `sesr`, and published networks in plain Keras (`published_networks.py`). Peak MB
-is what loading and running the file once adds to the memory of a new process.
+The networks are chains of `sesr`, given as filters x blocks, and published networks in
+plain Keras (`published_networks.py`). All are timed in turns in one run, on one thread,
+with LR of 180x320 pixels. "Peak MB" is what loading and running the file once adds to
+the memory of a new process.
 
 python benchmarks/int8_latency.py carn_m_x4_int8.tflite 16x11 32x10 ESPCN SAFMN
 """

@@ -1,9 +1,9 @@
-"""Ten steps of CARN-M in JAX without TensorFlow, against the TensorFlow backend.
+"""Compares ten steps of CARN-M in JAX, without TensorFlow, with TensorFlow's.
 
     python benchmarks/jax_equality.py [--python JAX_ENVIRONMENT/bin/python]
 
-Both start from the same weights and see the same batches; the weights that JAX ends
-with are loaded into TensorFlow. Exits with 1 where a loss differs by more than 1e-4.
+Both start from the same weights and see the same batches. The weights that JAX ends
+with are loaded into TensorFlow. The exit code is 1 if a loss differs by more than 1e-4.
 Without --python, JAX runs in this environment with the import of TensorFlow blocked.
 """
 

@@ -1,7 +1,9 @@
-"""Time and memory of a large photograph, from file to file.
+"""Measures the time and memory to enlarge a large photograph, from file to file.
 
-python benchmarks/large_photo.py --megapixels 100  makes a PNG and a JPEG of that size,
-a photograph repeated, and runs `tfsr upscale` on each, x2 by the model that it chooses.
+It makes a PNG and a JPEG of the size given by repeating a photograph, and runs `tfsr
+upscale` on each, at x2 with the model that the command chooses.
+
+python benchmarks/large_photo.py --megapixels 100
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What each exact rewrite brings: latency and memory with one rule more a row.
+"""Measures what each exact rewrite brings: each row adds one rule.
 
 python benchmarks/lowering.py MODEL --scale 4 --calibrate FOLDER [--format int8]
 """

@@ -1,8 +1,8 @@
-"""What becomes of each operator in 8 bits: a tiny network around it, all the way.
+"""Shows what becomes of each operator in 8 bits, in a tiny network around it.
 
 python benchmarks/operators.py [NAME ...]
 
-Each network is trained for 8 bits for two steps and converted, as it is and trained.
+Each network is converted, trained for 8 bits for two steps, and converted again.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Our int8 latency beside OpenVINO's and ONNX Runtime's, in turns on one thread.
+"""Compares int8 latency with OpenVINO's and ONNX Runtime's, in turns on one thread.
 
 python benchmarks/other_runtimes.py MODEL --scale 4 --calibrate FOLDER [--size 180x320]
 
-It takes up to 7 GB of memory. The network is written as ONNX as it is; NNCF quantizes
-it for OpenVINO, and ONNX Runtime's static quantization for itself, all calibrated on
-the same patches. The least time of the processor counts, so that other work on the
-machine does not; "to float" is how near the output comes to that of the float network.
+It takes up to 7 GB of memory. The network is written as ONNX as it is. NNCF quantizes
+it for OpenVINO, and ONNX Runtime's static quantization for ONNX Runtime; all calibrate
+on the same patches. The least CPU time counts, because other work on the machine hardly
+changes it. "To float" is how near the output comes to that of the float network.
 """
 
 import argparse

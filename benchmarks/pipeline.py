@@ -1,10 +1,11 @@
 """Times the input pipeline alone, the training step alone, and both together.
 
-Cold is what an image costs without a cache: read, decoded and shrunk; cached is what a
-patch costs out of the cache, by one thread and by the threads that training has. Then a
-config's model is trained in turns on its patches and on one fixed batch; what the first
-takes longer is waiting. Last, the memory after every image has been drawn from: what
-belongs to the process, and what are pages of the cache, which the system may drop.
+"Cold" is what an image costs without a cache, when it is read, decoded and shrunk.
+"Cached" is what a patch costs from the cache, with one thread and with the threads that
+training has. Then a config's model is trained in turns on its patches and on one fixed
+batch: the time by which the patches take longer is spent waiting. Last comes the memory
+once every image has been used: that of the process, and the pages of the cache, which
+the system may drop.
 
 python benchmarks/pipeline.py CONFIG [--steps 40] [--images 16] [--set KEY=VALUE ...]
 """

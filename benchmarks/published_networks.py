@@ -1,8 +1,8 @@
-"""Published networks as plain Keras models, x4 of RGB, untrained.
+"""Builds published networks as plain Keras models: RGB at x4, untrained.
 
-As they run after training: branches that collapse are one convolution, the
-activations are the authors' but where a docstring says otherwise. Each builder takes
-the sides of LR; `(None, None)` leaves them open.
+The networks are as they run after training: branches that collapse are one convolution.
+Activations are the authors', except where a docstring says otherwise. Each builder
+takes the sides of LR; `(None, None)` leaves them open.
 """
 
 from functools import partial

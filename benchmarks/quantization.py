@@ -1,4 +1,4 @@
-"""What each choice in 8-bit quantization brings: loss in dB against float, simulated.
+"""Measures each choice in 8-bit quantization: simulated loss in dB against float.
 
 python benchmarks/quantization.py MODEL --scale 4 --calibrate FOLDER --images FOLDER
 """

@@ -1,18 +1,19 @@
-"""Our int8 beside that of other tools: loss against float, latency, size, partitions.
+"""Compares int8 with that of other tools: loss, latency, size and partitions.
 
 python benchmarks/quantizers.py [NETWORK ...] --train FOLDER [FOLDER ...] \
     --images FOLDER --out runs/quantizers
 
 Published networks in plain Keras (`published_networks.py`) are trained at x4 for
-minutes, some narrower than published: what the tools make of weights is compared, not
-the networks. Ours is converted as it is, and trained on for 8 bits; the other tools are
-TensorFlow's converter and Google's `ai-edge-quantizer`, where it is installed. All are
-calibrated on the same patches of the training images. What is trained is kept in the
-folder of `--out` and goes on from there. Each step is a process of its own, so that one
-that aborts does not end the others.
+minutes, some narrower than published, because what is compared is not the networks but
+what the tools make of the same weights. `tfsr` converts each as it is and trained for 8
+bits; the other tools are TensorFlow's converter and Google's `ai-edge-quantizer`, if it
+is installed. All calibrate on the same patches of the training images.
 
-The images must have one size; files have it too. They take turns on one thread. The
-least time of the processor counts, so that other work on the machine does not.
+Trained networks are kept in the folder of `--out` and used again. Each step runs in a
+process of its own, so one that aborts does not end the others.
+
+All images must have one size, which the files get too. The files are timed in turns on
+one thread. The least CPU time counts, because other work hardly changes it.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""Colours that calibration did not see, through every released int8 file.
+"""Runs colours that calibration did not see through every released int8 file.
 
 python benchmarks/saturated_colours.py [NETWORK ...]
 
-Calibration has the corners of the colour cube in fields of 36 pixels, training for 8
-bits has them and the edges of the cube in fields of 8 pixels and more. Here are flat
-fields of colours between these, and fields of 3, 5 and 13 pixels of random corners. The
-largest difference from the float network is printed in levels of 8 bits; of the fields,
-the share of values that differ by more than 4, too.
+Calibration sees the corners of the colour cube in fields of 36 pixels. Training for 8
+bits sees the corners and edges of the cube in fields of 8 pixels and more. The images
+here are flat fields of colours between these, and fields of 3, 5 and 13 pixels of
+random corners. It prints the largest difference from the float network in 8-bit levels
+and, for the fields, the share of values that differ by more than 4 levels.
 """
 
 import argparse

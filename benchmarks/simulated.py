@@ -1,4 +1,4 @@
-"""Whether what is trained for 8 bits is what runs: differences from the file, by size.
+"""Compares a network trained for 8 bits with its file: differences, by size.
 
 python benchmarks/simulated.py RUN --scale 4 --images FOLDER
 """

@@ -1,9 +1,9 @@
-"""How fast single int8 convolutions run, in mult-adds a second, on one thread.
+"""Times single int8 convolutions on one thread, in mult-adds per second.
 
 python benchmarks/single_convolutions.py
 
-Of maps of 180x320 pixels, each cut out of a file and timed alone, its input in the
-cache where it fits. The least time of the processor counts.
+The maps have 180x320 pixels. Each convolution is cut out of a file and timed alone, so
+its input is in the cache where it fits. The least CPU time counts.
 """
 
 import time

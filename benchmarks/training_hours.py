@@ -1,7 +1,7 @@
-"""Hours that configs' trainings take at a rate of mult-adds a second, by arithmetic.
+"""Calculates the hours of configs' trainings at a rate of mult-adds per second.
 
-A step costs three times the mult-adds of its patches: forward once, backward twice.
-Validation, what is no convolution, and waiting for patches are left out.
+A step costs three times the mult-adds of its patches: once forward, twice backward.
+Validation, everything but convolutions, and waiting for patches are left out.
 
 python benchmarks/training_hours.py configs/carn/*.toml [--rate 1e13] [--set KEY=VALUE]
 """

@@ -1,11 +1,15 @@
-"""What a training step costs beside the arithmetic of the network.
+"""Times what a training step costs beyond the arithmetic of the network.
 
-The bare step is loss, gradients and optimizer on one fixed batch in a `tf.function`.
-Against it, in turns: `fit` on one fixed batch, which adds what Keras does around a
-step; `fit` as `tfsr train` runs it, which adds the patches and the callbacks of a
-batch; the same by Keras' adapter of a `PyDataset`, with float32 patches, which
-`pipeline.dataset` replaces. Last, the bare step with plain convolutions in place of
-collapsible ones. CPU time is that of all threads, which other work disturbs least.
+The bare step is loss, gradients and optimizer on one fixed batch in a `tf.function`. It
+is timed in turns with:
+
+- `fit` on one fixed batch, which adds what Keras does around a step;
+- `fit` as `tfsr train` runs it, which adds the patches and the callbacks of a batch;
+- the same with Keras' adapter of a `PyDataset` and float32 patches, which
+  `pipeline.dataset` replaces;
+- the bare step with plain convolutions in place of collapsible ones.
+
+CPU time is that of all threads, which other work disturbs least.
 
 python benchmarks/training_step.py CONFIG [--steps 40] [--set KEY=VALUE ...]
 """

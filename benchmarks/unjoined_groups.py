@@ -1,4 +1,4 @@
-"""What a training step gains by keeping groups apart, in CPU time, measured in turns.
+"""Measures the CPU time that a training step saves by keeping groups apart, in turns.
 
 CPU time is that of all threads, which other work on the machine disturbs least.
 

@@ -1,6 +1,8 @@
-"""Writes released/index.json, the figures of the cards for `tfsr models`.
+"""Writes released/index.json, which has the figures of the cards for `tfsr models`.
 
-python tools/index_released.py, after tools/release.py has made or changed a card.
+Run it after tools/release.py has made or changed a card:
+
+python tools/index_released.py
 """
 
 import re

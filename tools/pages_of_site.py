@@ -1,6 +1,6 @@
-"""Brings pages that lie outside of docs/ into the site: a hook of mkdocs.yml.
+"""Adds pages that lie outside of docs/ to the site. This is a hook of mkdocs.yml.
 
-Links between pages are rewritten from where files lie to where the site has them.
+Links between pages are rewritten to the places that the pages have in the site.
 """
 
 import posixpath

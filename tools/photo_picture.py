@@ -1,10 +1,10 @@
-"""Draws crops of spoiled photographs of scikit-image, before and after.
+"""Draws crops of degraded photographs of scikit-image, before and after.
 
 python tools/photo_picture.py enlarged -o docs/pictures/photo.png
 python tools/photo_picture.py restored -o docs/pictures/restored.png
 
-Enlarged at x2 by bicubic, by the network for clean files, and by the one for
-photographs; or restored by the networks for JPEG files and for noise.
+`enlarged` shows x2 by bicubic, by the network for clean files and by the one for
+photographs; `restored` shows the networks that remove JPEG artifacts and noise.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Makes a released model of a run: weights, 8-bit files, and the card with its figures.
+"""Makes a released model from a run: weights, 8-bit files, and the card with figures.
 
 python tools/release.py NAME --run RUN --hours H --calibrate FOLDER --test FOLDER ...
-Without a run the weights of the released model stay, and what the card tells of their
-training: 8-bit files and figures are made anew.
-then, for `tfsr models`, python tools/index_released.py
+Without --run, the weights of the released model stay, and so does what its card says
+of their training; only the 8-bit files and the figures are made again. Afterwards, run
+tools/index_released.py, which updates `tfsr models`.
 """
 
 import argparse

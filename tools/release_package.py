@@ -1,6 +1,8 @@
-"""Builds the sdist and the wheel into dist/ and checks what an index would.
+"""Builds the sdist and the wheel in dist/ and checks them as a package index would.
 
-python tools/release_package.py, with the extra `dev`; then `twine upload dist/*`.
+It needs the extra `dev`; afterwards, `twine upload dist/*` publishes them.
+
+python tools/release_package.py
 """
 
 import shutil

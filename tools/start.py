@@ -1,8 +1,9 @@
-"""What a network is like before its first step: `python tools/start.py scn carn_m`.
+"""Shows how networks start, before any training: `python tools/start.py scn carn_m`.
 
-Prints the loss beside that of the images' mean colour, the share of channels that a
-ReLU leaves at 0 everywhere, the norm of the gradient, and the deviation of each
-convolution's map. Names are networks or configs; all networks by default.
+For each network, it prints the loss beside that of the images' mean colour, the share
+of channels that a ReLU leaves at 0 everywhere, the norm of the gradient, and the
+standard deviation of each convolution's map. A name is that of a network or a config;
+the default is all networks.
 """
 
 import sys

@@ -1,7 +1,8 @@
-"""Times the released models anew, in turns, and writes the figures into their cards.
+"""Times the released models again, in turns, and writes the figures into their cards.
 
 python tools/time_cards.py [NAME ...]
-then, for `tfsr models`, python tools/index_released.py
+
+Afterwards, run tools/index_released.py, which updates `tfsr models`.
 """
 
 import sys
