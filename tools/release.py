@@ -16,8 +16,8 @@ from pathlib import Path
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
-from tfsr.data.images import stored_channels
 from tfsr.data.degradation import BICUBIC
+from tfsr.data.images import stored_channels
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import scales
