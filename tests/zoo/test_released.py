@@ -124,7 +124,8 @@ def test_no_model_for_the_scale(tmp_path, capsys):
     Image.fromarray(np.zeros((8, 10, 3), np.uint8)).save(tmp_path / "photo.png")
     files = [str(tmp_path / name) for name in ("photo.png", "large.png")]
     assert main(["upscale", files[0], "-o", files[1], "--scale", "7"]) == 2
-    assert "x2, x3, x4, not for x7; give a --model" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "x2, x3, x4, not for x7; give a --model of your own." in error
 
 
 def test_every_model_that_comes_along_is_whole():

@@ -91,7 +91,8 @@ def enlarger(scale: int) -> str:
     if scale not in ENLARGERS:
         known = ", ".join(f"x{s}" for s in ENLARGERS)
         raise InputError(
-            f"tfsr has models for {known}, not for x{scale}; give a `model`."
+            f"tfsr has models for {known}, not for x{scale}; "
+            "give a `model` of your own."
         )
     return ENLARGERS[scale]
 
