@@ -16,7 +16,7 @@ from pathlib import Path
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import scales

@@ -13,7 +13,7 @@ from tfsr.data import (
     Resize,
     imresize,
 )
-from tfsr.data.degradation import BICUBIC, after_bicubic, to_table
+from tfsr.data.degradation_type import BICUBIC, after_bicubic, to_table
 from tfsr.data.degradations import DEGRADATIONS, check_scale, from_table
 from tfsr.data.sampler import degraded_patch
 from tfsr.metrics import psnr, ssim_uniform

@@ -9,7 +9,7 @@ from PIL import Image
 import tfsr
 from tfsr import metrics
 from tfsr.data import JPEG, BenchmarkFolder, Chain, GaussianNoise, read_image
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.data.degradations import DEGRADATIONS
 from tfsr.models import carn_m
 from tfsr.tflite import metadata
