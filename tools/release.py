@@ -17,6 +17,7 @@ import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
 from tfsr.data.degradation_type import BICUBIC
+from tfsr.data.images import stored_channels
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
 from tfsr.models import scales
@@ -140,8 +141,12 @@ def score(model, quantized, folder, of):
         of: What else tells them from others, as " x2".
     """
 
+    key = key_of("psnr", folder.channels)
+    if folder.channels == 3 and stored_channels(folder.hr_files) == 1:
+        key = "psnr_rgb"  # R = G = B: the figure on gray, as the literature has it
+
     def psnr(upscaler):
-        return evaluate(upscaler, folder)["mean"][key_of("psnr", folder.channels)]
+        return evaluate(upscaler, folder)["mean"][key]
 
     before, exact = baseline(folder), psnr(model)
     row = {

@@ -266,11 +266,11 @@ def compile(file: str | Path, delegate: Delegate) -> Path:
     the file's, and `compiled`, the delegate's name.
 
     Raises:
-        InputError: If the compiler fails, or nothing is compiled for the delegate.
+        InputError: If the compiler fails, or the delegate takes no compiled files.
     """
     compiler = delegate.engine.load("compile")
     if compiler is None:
-        raise InputError(f"{delegate.name}: nothing is compiled for it beforehand.")
+        raise InputError(f"{delegate.name}: takes no compiled files.")
     target = Path(file).with_stem(f"{Path(file).stem}_{delegate.option}")
     facts = {**metadata_of(file), "compiled": delegate.name}
     with tempfile.TemporaryDirectory() as folder:

@@ -67,7 +67,7 @@ def warning_of(model: str | Path, file: str | Path, scale: int | None) -> str:
         file: The photo.
         scale: The scale asked for; None for the model's smallest.
     """
-    if _is_for_clean_files(model, scale) and _is_spoiled(origin_of(file)):
+    if _is_spoiled(origin_of(file)) and _is_for_clean_files(model, scale):
         return f"{released.named(str(model))} {SHARPER}"
     return ""
 
