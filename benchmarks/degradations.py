@@ -23,7 +23,7 @@ from tfsr.data import (
     PoissonNoise,
     Resize,
 )
-from tfsr.data.degradation import after_bicubic
+from tfsr.data.degradation_type import after_bicubic
 from tfsr.data.resize import KERNELS
 
 BLUR = Blur([0.2, 2.0], ratio=[0.5, 1])

@@ -9,7 +9,7 @@ python benchmarks/gains.py data/test/Set14
 import argparse
 
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.scoring.degraded_lr import DEGRADED_LR, gains
 from tfsr.tables import markdown
 from tfsr.zoo import catalogue

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tfsr
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.models import single_scale
 from tfsr.tflite import export, metadata
 from tfsr.tflite.benchmark.timing import benchmark

@@ -10,7 +10,7 @@ import numpy as np
 
 import tfsr
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.graph.graph import run_node
 from tfsr.models import single_scale
 from tfsr.scoring.evaluation import psnr

@@ -11,7 +11,7 @@ import numpy as np
 
 import tfsr
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.quantization.integers import IntegerUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler

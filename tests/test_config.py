@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 
 from tfsr.data import JPEG, Bicubic, Chain, GaussianNoise
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.errors import InputError
 from tfsr.models import MODELS, scales
 from tfsr.toml import to_toml

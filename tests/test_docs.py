@@ -17,7 +17,8 @@ from tfsr.cli.program import _parser
 from tfsr.zoo import catalogue, released
 
 ROOT = Path(__file__).parent.parent
-EXAMPLE = "configs/espcn/espcn.toml"  # for the reader to write
+# For the reader to write.
+EXAMPLES = {"configs/espcn/espcn.toml", "tfsr/models/espcn.py"}
 BLANKS = {"S": "2", "Q": "10", "SIGMA": "25"}  # for the reader to fill in
 # In this order a reader may type what they show, from a photo to a report.
 HOW_TO = [ROOT / "README.md"] + [
@@ -40,7 +41,10 @@ ELSEWHERE = {
     "--android": "there is no phone: tflite/devices/test_android.py",
     "--serve": "it does not end: report/test_server.py",
 }
-PAGES = [ROOT / "README.md", ROOT / "tflite" / "README.md", *ROOT.glob("docs/*.md")]
+PAGES = [
+    *(ROOT / page for page in ("README.md", "CONTRIBUTING.md", "tflite/README.md")),
+    *ROOT.glob("docs/*.md"),
+]
 
 
 def _blocks(page):
@@ -164,11 +168,12 @@ def test_the_table_of_the_readme():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_files_named_exist(page):
     text = page.read_text()
-    named = re.findall(r"\b(?:configs|benchmarks|tests)/[\w/{},.]+?\.(?:toml|py)", text)
-    named = itertools.chain.from_iterable(map(_braces, named))
+    folders = "configs|benchmarks|tests|tflite|tfsr|tools"
+    named = re.findall(rf"\b(?:{folders})/[\w/{{}},.]+?\.(?:toml|py)", text)
+    named = {*itertools.chain.from_iterable(map(_braces, named))} - EXAMPLES
     prose = _prose(text)
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", prose) if ":" not in link]
-    missing = [n for n in named if n != EXAMPLE and not (ROOT / n).exists()]
+    missing = [n for n in named if not (ROOT / n).exists()]
     missing += [link for link in links if not (page.parent / link).exists()]
     assert not missing
 

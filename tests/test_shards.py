@@ -10,7 +10,7 @@ from PIL import Image
 
 import tfsr
 from tfsr.data import JPEG
-from tfsr.data.degradation import chain
+from tfsr.data.degradation_type import chain
 from tfsr.shards import Shard
 
 

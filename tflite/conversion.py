@@ -9,7 +9,7 @@ import numpy as np
 
 import tfsr
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import to_table
+from tfsr.data.degradation_type import to_table
 from tfsr.errors import InputError
 from tfsr.files import write_bytes
 from tfsr.graph.footprint import (

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfsr.data.degradation import BICUBIC, Degradation
+from tfsr.data.degradation_type import BICUBIC, Degradation
 from tfsr.data.degradations import from_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError

@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from tfsr import metrics
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import to_table
+from tfsr.data.degradation_type import to_table
 from tfsr.pictures import most_different, side_by_side
 from tfsr.scoring.evaluation import psnr
 from tfsr.scoring.grayness import gray_spread

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfsr import arguments
-from tfsr.data.degradation import Degradation
+from tfsr.data.degradation_type import Degradation
 from tfsr.errors import InputError
 from tfsr.files import check_target
 from tfsr.quiet import import_keras

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tfsr import schedules
 from tfsr.config_files import alike, find_config
-from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic, to_table
+from tfsr.data.degradation_type import BICUBIC, Degradation, after_bicubic, to_table
 from tfsr.data.degradations import DEGRADATIONS, from_table
 from tfsr.errors import InputError, reason_of
 from tfsr.losses import LOSSES

@@ -10,7 +10,7 @@ photographs; `restored` shows the networks that remove JPEG artifacts and noise.
 import argparse
 
 from tfsr.data import JPEG, BenchmarkFolder, Chain, GaussianNoise
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.data.embedded import HELD_OUT, photographs
 from tfsr.pictures import side_by_side
 from tfsr.scoring.evaluation import psnr

@@ -16,7 +16,7 @@ from pathlib import Path
 import tfsr
 from tfsr import files
 from tfsr.data import BenchmarkFolder, list_images
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.data.images import stored_channels
 from tfsr.graph import complexity
 from tfsr.metrics import key_of
@@ -222,13 +222,11 @@ def describe(options, config, model):
     left_out = config.data.exclude
     sets = [f"{Path(s).name} ({_count(s, left_out)})" for s in config.data.train]
     without = f", without {', '.join(left_out)}" if left_out else ""
-    head = config.text.partition("# tfsr ")[0].splitlines()
-    about = " ".join(line[2:] for line in head if line.startswith("# "))
     verb = "restore" if scales(model) == (1,) else "upscale"
     of_scale = f"_x{scales(model)[0]}" if len(scales(model)) > 1 else ""
     return [
         f"# {options.name}\n",
-        f"{about}\n",
+        f"{about(config)}\n",
         f"- Use: `tfsr {verb} photo.jpg --model {options.name}{of_scale}_int8`; "
         f"`{options.name}` is the network in float, with the extra `train`",
         f"- Network: {config.model['name']}, {complexity.params(model):,} parameters; "
@@ -238,6 +236,12 @@ def describe(options, config, model):
         f"- {_steps(options.run):,} steps, {options.hours:g} hours on a 2-core server",
         f"- Degradation: {config.data.task}",
     ]
+
+
+def about(config):
+    """Returns what the head of a config says before its commands."""
+    head = config.text.partition("# tfsr ")[0].splitlines()
+    return " ".join(line[2:] for line in head if line.startswith("# "))
 
 
 def history(arrays):

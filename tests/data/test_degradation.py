@@ -13,7 +13,7 @@ from tfsr.data import (
     Resize,
     imresize,
 )
-from tfsr.data.degradation import BICUBIC, after_bicubic, to_table
+from tfsr.data.degradation_type import BICUBIC, after_bicubic, to_table
 from tfsr.data.degradations import DEGRADATIONS, check_scale, from_table
 from tfsr.data.sampler import degraded_patch
 from tfsr.metrics import psnr, ssim_uniform
@@ -193,23 +193,32 @@ def test_a_patch_of_noise_has_its_place():
     np.testing.assert_allclose(patch, hr[11:35, 20:44], atol=0.01)
 
 
-EXAMPLES = [
-    Bicubic(),
-    GaussianNoise(25),
-    GaussianNoise([0, 55], "uint8"),
-    JPEG(10),
-    JPEG([10, 40]),
-    Chain((BICUBIC, GaussianNoise([0, 10]), JPEG([30, 95]))),
-    Resize(["bicubic", "area"], antialias=0.8),
-    Blur([0.2, 2], ratio=[0.5, 1], probability=0.5),
-    PoissonNoise(4, gray=0.4),
-    JPEG([30, 95], subsampling=["4:2:0", "4:4:4"], probability=0.85),
-    GaussianNoise([0, 6], "uint8", gray=1, probability=0.3),
-]
+EXAMPLES = {
+    "bicubic": Bicubic(),
+    "noise of sigma 25 (float)": GaussianNoise(25),
+    "noise of sigma 0 to 55 (uint8)": GaussianNoise([0, 55], "uint8"),
+    "JPEG of quality 10": JPEG(10),
+    "JPEG of quality 10 to 40": JPEG([10, 40]),
+    "bicubic, noise of sigma 0 to 10 (float), JPEG of quality 30 to 95": Chain(
+        (BICUBIC, GaussianNoise([0, 10]), JPEG([30, 95]))
+    ),
+    "bicubic or area (antialiased in 0.8)": Resize(["bicubic", "area"], antialias=0.8),
+    "blur of sigma 0.2 to 2 (0.5 to 1 across; in 0.5)": Blur(
+        [0.2, 2], ratio=[0.5, 1], probability=0.5
+    ),
+    "Poisson noise of sigma 4 (float; gray in 0.4)": PoissonNoise(4, gray=0.4),
+    "JPEG of quality 30 to 95 (4:2:0 or 4:4:4; in 0.85)": JPEG(
+        [30, 95], subsampling=["4:2:0", "4:4:4"], probability=0.85
+    ),
+    "noise of sigma 0 to 6 (uint8; gray; in 0.3)": GaussianNoise(
+        [0, 6], "uint8", gray=1, probability=0.3
+    ),
+}
 
 
-@pytest.mark.parametrize("degradation", EXAMPLES, ids=str)
-def test_tables_go_both_ways(degradation):
+@pytest.mark.parametrize(("words", "degradation"), EXAMPLES.items(), ids=EXAMPLES)
+def test_words_and_tables(words, degradation):
+    assert str(degradation) == words
     assert from_table(to_table(degradation)) == degradation
 
 
@@ -226,20 +235,8 @@ def test_tables_name_what_is_needed():
         "subsampling": "4:4:4",
         "probability": 0.5,
     }
-    assert [str(d) for d in EXAMPLES] == [
-        "bicubic",
-        "noise of sigma 25 (float)",
-        "noise of sigma 0 to 55 (uint8)",
-        "JPEG of quality 10",
-        "JPEG of quality 10 to 40",
-        "bicubic, noise of sigma 0 to 10 (float), JPEG of quality 30 to 95",
-        "bicubic or area (antialiased in 0.8)",
-        "blur of sigma 0.2 to 2 (0.5 to 1 across; in 0.5)",
-        "Poisson noise of sigma 4 (float; gray in 0.4)",
-        "JPEG of quality 30 to 95 (4:2:0 or 4:4:4; in 0.85)",
-        "noise of sigma 0 to 6 (uint8; gray; in 0.3)",
-    ]
-    assert to_table(EXAMPLES[5]) == [
+    chain = Chain((BICUBIC, GaussianNoise([0, 10]), JPEG([30, 95])))
+    assert to_table(chain) == [
         {"name": "bicubic"},
         {"name": "noise", "sigma": [0, 10], "noise": "float"},
         {"name": "jpeg", "quality": [30, 95]},

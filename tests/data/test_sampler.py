@@ -11,7 +11,7 @@ from tfsr.data import (
     PatchSampler,
     Resize,
 )
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.errors import InputError
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 import tfsr
 from tfsr.data import JPEG, BenchmarkFolder, GaussianNoise
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.errors import InputError
 from tfsr.graph.complexity import mult_adds_720p
 from tfsr.models import carn_m, srresnet

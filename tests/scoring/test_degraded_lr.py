@@ -1,7 +1,7 @@
 import pytest
 
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import after_bicubic
+from tfsr.data.degradation_type import after_bicubic
 from tfsr.scoring.degraded_lr import DEGRADED_LR, gains
 from tfsr.scoring.evaluation import evaluate
 from tfsr.upscaling.upscalers import BicubicUpscaler, SelfEnsemble

@@ -9,7 +9,7 @@ from PIL import Image
 import tfsr
 from tfsr import metrics
 from tfsr.data import JPEG, BenchmarkFolder, Chain, GaussianNoise, read_image
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.data.degradations import DEGRADATIONS
 from tfsr.models import carn_m
 from tfsr.tflite import metadata
@@ -274,10 +274,11 @@ def test_convert_of_a_bare_file_is_told_the_task(
     file = tmp_path / "m.tflite"
     convert = ("convert", bare, "--format", "float32", "--verify", photographs)
     code, _, err = run(*convert, "-o", file)
+    asked = [kind.option for kind in DEGRADATIONS.values() if kind.option]
+    flags = " or ".join(f"{option.flag} {option.metavar}" for option in asked)
     assert (code, err) == (
         2,
-        f"tfsr: {bare}: does not say what it restores; give a degradation (--noise "
-        "SIGMA or --jpeg Q), "
+        f"tfsr: {bare}: does not say what it restores; give a degradation ({flags}), "
         "or its run folder.\n",
     )
     verified = report(*convert, "--jpeg", 20, "-o", file)

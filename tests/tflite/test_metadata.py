@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfsr.cli import main
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.errors import InputError
 from tfsr.graph.graph import inline
 from tfsr.models import carn_m

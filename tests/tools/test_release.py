@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tfsr.upscaling.upscalers import from_uint8
 from tfsr.zoo import released
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "release.py"
+CARDS = sorted(released.FOLDER.glob("*.md"))
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +97,18 @@ def test_a_card_whose_8_bits_are_made_anew(make_card, tmp_path):
     assert "run --hours" not in after
     assert after.count("- Made and measured by") == 1
     assert " | int8 | int8 as converted |\n" in after
+
+
+def test_cards_that_come_along_are_as_it_writes_them(monkeypatch):
+    """They begin with the heads of their configs, and their commands parse."""
+    tool = runpy.run_path(str(SCRIPT))
+    for card in CARDS:
+        text = card.read_text()
+        about = tool["about"](read_config(card.with_suffix(".toml")))
+        head = re.escape(f"# {card.stem}\n\n{about}\n\n- Use: `tfsr ")
+        use = rf"{head}.* --model (\w+_int8)`; `{card.stem}` is the network in float, "
+        model = re.match(use, text)[1]
+        assert model in released.int8_names(card.stem)
+        (command,) = re.findall("^- Made and measured by `python (.*)`$", text, re.M)
+        monkeypatch.setattr(sys, "argv", shlex.split(command))
+        assert tool["parsed"]().name == card.stem

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfsr.data import GaussianNoise, ImageCache, PatchSampler
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.training import pipeline
 from tfsr.training.pipeline import Batches
 

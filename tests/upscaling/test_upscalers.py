@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tfsr.data import BenchmarkFolder, imresize
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.errors import InputError, NotFiniteError
 from tfsr.models import carn_m, scn, single_scale
 from tfsr.tflite.conversion import convert

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ai_edge_litert import schema_py_generated as schema
 
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.errors import InputError
 from tfsr.files import replacing, write_bytes, write_text
 from tfsr.tflite.devices.delegates import operator_uses

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfsr.data.degradation import Degradation
+from tfsr.data.degradation_type import Degradation
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import is_convolution, is_relu, moves

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfsr.data import BenchmarkFolder, Pair
-from tfsr.data.degradation import to_table
+from tfsr.data.degradation_type import to_table
 from tfsr.graph.footprint import alignment
 from tfsr.graph.graph import Graph
 from tfsr.metrics import luma

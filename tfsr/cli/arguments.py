@@ -99,7 +99,7 @@ def with_degradation(command):
 
 
 def _degradations(command):
-    from tfsr.data.degradation import BICUBIC
+    from tfsr.data.degradation_type import BICUBIC
     from tfsr.data.degradations import DEGRADATIONS
 
     def asked(kind):
@@ -134,7 +134,7 @@ def _degradations(command):
 
 def degradation_asked(options):
     """Returns the degradation that options such as `--jpeg` ask for, or None."""
-    from tfsr.data.degradation import chain
+    from tfsr.data.degradation_type import chain
 
     return chain(options.degradations) if options.degradations else None
 

@@ -94,7 +94,7 @@ def add(command):
 
 def run(options):
     from tfsr.data import images_left_out
-    from tfsr.data.degradation import BICUBIC
+    from tfsr.data.degradation_type import BICUBIC
     from tfsr.scoring.evaluation import default_metrics, draw_examples, gain
     from tfsr.upscaling.upscalers import SelfEnsemble
     from tfsr.zoo.upscalers import BASELINES, load_upscaler, naming_lighter
@@ -163,7 +163,7 @@ def _images(options, upscaler, protocol):
 
 def _text(options, folder, report):
     """Returns the report as a table, below a line that names model, task and folder."""
-    from tfsr.data.degradation import task_name
+    from tfsr.data.degradation_type import task_name
 
     names = list(report["mean"])
     rows = [*report["images"], {"name": "mean", **report["mean"]}]

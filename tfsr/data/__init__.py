@@ -1,7 +1,7 @@
 from typing import TYPE_CHECKING
 
 from tfsr.data.cache import ImageCache, ImageSurvey
-from tfsr.data.degradation import Bicubic, Chain
+from tfsr.data.degradation_type import Bicubic, Chain
 from tfsr.data.degradations import JPEG, Blur, GaussianNoise, PoissonNoise, Resize
 from tfsr.data.images import (
     images_left_out,

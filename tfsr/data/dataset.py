@@ -11,7 +11,7 @@ import keras
 
 from tfsr import arguments
 from tfsr.data.cache import ImageCache
-from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic
+from tfsr.data.degradation_type import BICUBIC, Degradation, after_bicubic
 from tfsr.data.degradations import check_scale
 from tfsr.data.sampler import PatchSampler
 from tfsr.errors import InputError

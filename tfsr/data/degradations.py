@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from PIL import Image
 
-from tfsr.data.degradation import (
+from tfsr.data.degradation_type import (
     Bicubic,
     Degradation,
     Option,

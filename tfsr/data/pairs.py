@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfsr import arguments, files
-from tfsr.data.degradation import BICUBIC, Chain, Degradation, after_bicubic
+from tfsr.data.degradation_type import BICUBIC, Chain, Degradation, after_bicubic
 from tfsr.data.degradations import check_scale
 from tfsr.data.images import list_images, read_image
 from tfsr.data.resize import imresize

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfsr.data.cache import ImageCache, WithSynthetic
-from tfsr.data.degradation import BICUBIC, Degradation, after_bicubic
+from tfsr.data.degradation_type import BICUBIC, Degradation, after_bicubic
 from tfsr.errors import InputError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tfsr import pictures
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.errors import InputError
 from tfsr.files import replacing
 from tfsr.report import zoo

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tfsr.data import BenchmarkFolder
-from tfsr.data.degradation import Degradation, task_name
+from tfsr.data.degradation_type import Degradation, task_name
 from tfsr.data.pairs import folders_by_name
 from tfsr.errors import InputError
 from tfsr.metrics import key_of

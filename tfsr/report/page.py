@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 
 from tfsr import files
-from tfsr.data.degradation import task_name, to_table
+from tfsr.data.degradation_type import task_name, to_table
 from tfsr.report import drawings
 from tfsr.report.models import FLOAT, Comparison, Model
 from tfsr.report.published import published_networks

@@ -4,7 +4,7 @@ import tomllib
 from dataclasses import dataclass
 from importlib import resources
 
-from tfsr.data.degradation import Degradation
+from tfsr.data.degradation_type import Degradation
 
 HR_720P = 720 * 1280
 

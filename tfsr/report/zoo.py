@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfsr import pictures
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.report.published import published_networks
 from tfsr.zoo import catalogue
 from tfsr.zoo.choosing import PHOTO

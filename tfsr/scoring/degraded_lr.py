@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tfsr.data import JPEG, BenchmarkFolder, Chain, GaussianNoise
-from tfsr.data.degradation import BICUBIC, Degradation
+from tfsr.data.degradation_type import BICUBIC, Degradation
 from tfsr.metrics import key_of
 from tfsr.scoring.evaluation import baseline, evaluate
 from tfsr.upscaling.upscalers import Upscaler

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfsr import metrics
 from tfsr.data import BenchmarkFolder, Pair
-from tfsr.data.degradation import BICUBIC, to_table
+from tfsr.data.degradation_type import BICUBIC, to_table
 from tfsr.data.resize import to_integers
 from tfsr.errors import InputError
 from tfsr.pictures import most_different, side_by_side

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tfsr.data import BenchmarkFolder, stored_channels
-from tfsr.data.degradation import BICUBIC, Degradation, chain, check_kind
+from tfsr.data.degradation_type import BICUBIC, Degradation, chain, check_kind
 from tfsr.data.degradations import DEGRADATIONS
 from tfsr.data.parameters import fixed
 from tfsr.errors import InputError

@@ -6,7 +6,7 @@ import numpy as np
 
 import tfsr
 from tfsr import files, pictures
-from tfsr.data.degradation import to_table
+from tfsr.data.degradation_type import to_table
 from tfsr.data.degradations import from_table
 from tfsr.metrics import key_of
 from tfsr.scoring.comparison import most_different_places

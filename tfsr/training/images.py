@@ -7,7 +7,7 @@ import keras
 from tfsr.config import Config, DataConfig
 from tfsr.data import ImageCache, PatchSampler
 from tfsr.data.cache import WithSynthetic
-from tfsr.data.degradation import after_bicubic
+from tfsr.data.degradation_type import after_bicubic
 from tfsr.data.degradations import Enlarged
 from tfsr.data.packed import unpack
 from tfsr.errors import InputError

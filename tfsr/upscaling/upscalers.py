@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
-from tfsr.data.degradation import BICUBIC, Degradation
+from tfsr.data.degradation_type import BICUBIC, Degradation
 from tfsr.data.resize import imresize, to_integers
 from tfsr.errors import InputError, NotFiniteError, naming_memory
 from tfsr.upscaling.tiling import DEFAULT_OVERLAP, FixedTiles, align, pad_to_multiple

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfsr.config import DataConfig, parse_config
-from tfsr.data.degradation import BICUBIC
+from tfsr.data.degradation_type import BICUBIC
 from tfsr.errors import InputError
 from tfsr.photos import read_photo
 from tfsr.photos.lossy import sums_of_steps

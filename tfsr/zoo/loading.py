@@ -11,7 +11,7 @@ from tfsr.zoo import released
 if TYPE_CHECKING:
     import keras
 
-    from tfsr.data.degradation import Degradation
+    from tfsr.data.degradation_type import Degradation
 
 
 def load_model(model: str | Path, scale: int | None = None) -> "keras.Model":

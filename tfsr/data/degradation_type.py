@@ -1,6 +1,6 @@
-"""Degradations turn an HR image into a network's input; they define its task.
+"""The type of all degradations, which turn an HR image into a network's input.
 
-This file has what all kinds share; the kinds are in `degradations.py`.
+A degradation is the task of a network. The kinds are in `degradations.py`.
 
 A `Chain` applies several in turn; only one of its steps may shrink, by the scale. Steps
 may be listed twice, each with a `probability`, for the second-order degradation of Wang

@@ -2,7 +2,7 @@
 
 It needs the extra `dev`; afterwards, `twine upload dist/*` publishes them.
 
-python tools/release_package.py
+python tools/build_package.py
 """
 
 import shutil
