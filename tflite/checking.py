@@ -166,10 +166,11 @@ def check(content: bytes, name: Any) -> schema.ModelT:
         raise InputError(f"{name}: not a sound TFLite model ({fault}).") from None
     except (MemoryError, RecursionError):
         raise InputError(f"{name}: not a sound TFLite model (too large).") from None
+    # Wrong offsets make reading raise these.
     except (
         *(struct.error, IndexError, ValueError, TypeError, KeyError),
         *(AttributeError, OverflowError),
-    ):  # what reading raises where offsets lead astray
+    ):
         raise InputError(f"{name}: not a TFLite model, or damaged.") from None
     return model
 

@@ -13,8 +13,8 @@ from tfsr.layers import FakeQuantize, FakeQuantizedConv2D, SquareRoot
 from tfsr.layers.fake_quantized_conv import round_kernel
 from tfsr.tflite.formats import qat_format_for_bits
 from tfsr.tflite.lowering.engine import built, lower
-from tfsr.tflite.quantization import equalization
 from tfsr.tflite.quantization.constraints import Ranges, is_given, within_clips
+from tfsr.tflite.quantization.equalization import with_fine_sums
 from tfsr.tflite.quantization.mixed_precision import (
     drop_ranges,
     node_names,
@@ -53,10 +53,7 @@ def quantization_aware(
     graph = requantize_sums(lower(model, wanted.load("rules")), in_float)
     patches = list(patches)
     if fine_sums:
-        graph = equalization.as_convolutions(graph)
-        graph = equalization.rescaled(
-            graph, equalization.channel_scales(graph, patches)
-        )
+        graph = with_fine_sums(graph, patches)
     samples = observe(graph, patches)
     ranges = choose_ranges(graph, samples, wanted.load("ranges"), activation_bits)
     left_out = ranges.keys() - drop_ranges(graph, ranges, in_float).keys()

@@ -48,6 +48,17 @@ PERCENTILE = 99.9  # of the absolute values of a channel: its magnitude
 QUIETEST = 1 / 64  # of the map's largest magnitude: no channel counts as less
 
 
+def with_fine_sums(graph: Graph, patches: Iterable[np.ndarray]) -> Graph:
+    """Returns `graph` with both rewrites: sums as convolutions, channels scaled.
+
+    Args:
+        graph: A lowered graph, of open size.
+        patches: LR images, float32 `(H, W, C)` in [0, 1], that give the scales.
+    """
+    merged = as_convolutions(graph)
+    return rescaled(merged, channel_scales(merged, patches))
+
+
 def as_convolutions(graph: Graph) -> Graph:
     """Returns `graph` with its sums as convolutions, where channels may be scaled.
 
@@ -121,14 +132,18 @@ def _merged(graph, sums):
 
 def _joined(graph):
     """Returns `graph` with each sum of convolutions as one convolution."""
-    by_output = {id(node.outputs[0]): node for node in graph.nodes}
     readers = Counter(id(x) for node in graph.nodes for x in node.input_tensors)
     readers.update(id(x) for x in graph.outputs)
     calls = Counter(id(node.operation) for node in graph.nodes)
     channels = ScaleGroups(graph)
 
+    def producer(x):
+        return graph.nodes[graph.producer_index[id(x)]]
+
     def is_alone(x):
-        conv = by_output[id(x)].operation if id(x) in by_output else None
+        if id(x) not in graph.producer_index:
+            return False
+        conv = producer(x).operation
         plain = isinstance(conv, GroupedConv2D) and conv.groups == 1
         return plain and is_linear(conv) and readers[id(x)] == calls[id(conv)] == 1
 
@@ -136,7 +151,7 @@ def _joined(graph):
     for i, terms in _sums(graph).items():
         if not all(map(is_alone, terms)):
             continue
-        convs = [by_output[id(x)] for x in terms]
+        convs = [producer(x) for x in terms]
         if sum(channels.is_fixed(conv.input_tensors[0]) for conv in convs) < 2:
             joined[i] = convs
 
@@ -182,10 +197,8 @@ def _replaced(graph, positions, compute):
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype) for x in graph.inputs]
     values.update((id(x), y) for x, y in zip(graph.inputs, inputs, strict=True))
     replaced = Graph(inputs, graph.run(inputs, call))
-    by_output = {id(node.outputs[0]): node for node in replaced.nodes}
-    return replaced, {
-        i: by_output[id(x)] for i, x in made.items() if id(x) in by_output
-    }
+    found = {i: replaced.producer_index.get(id(x)) for i, x in made.items()}
+    return replaced, {i: replaced.nodes[n] for i, n in found.items() if n is not None}
 
 
 class ScaleGroups:

@@ -15,8 +15,8 @@ from tfsr.metrics import luma
 from tfsr.models import single_scale
 from tfsr.tflite.lowering.engine import lower, name_of
 from tfsr.tflite.lowering.rules import INT8_RULES
-from tfsr.tflite.quantization import equalization
 from tfsr.tflite.quantization.constraints import Ranges, is_of_pixels
+from tfsr.tflite.quantization.equalization import with_fine_sums
 from tfsr.tflite.quantization.mixed_precision import node_names, shared_ranges
 from tfsr.tflite.quantization.observers import observe
 from tfsr.tflite.quantization.range_choice import choose_ranges
@@ -78,9 +78,7 @@ def measure_sensitivity(
     graph, step = lower(model, INT8_RULES), alignment(model)
     patches = list(patches)
     if fine_sums:
-        graph = equalization.as_convolutions(graph)
-        factors = equalization.channel_scales(graph, patches)
-        graph = equalization.rescaled(graph, factors)
+        graph = with_fine_sums(graph, patches)
     ranges = choose_ranges(graph, observe(graph, patches))
     ranges = {i: b for i, b in ranges.items() if not is_of_pixels(b)}
     trials = [

@@ -41,9 +41,10 @@ def add(command):
 
 def _with_files(command, suffix):
     command.add_argument("input", help="an image, or a folder with its subfolders")
+    # Several files, as a shell gives for *.jpg.
     command.add_argument(
         "others", nargs="*", default=[], action=_Others, help=argparse.SUPPRESS
-    )  # several files, as a shell gives for *.jpg
+    )
     command.add_argument(
         "-o",
         "--out",

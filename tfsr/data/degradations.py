@@ -119,10 +119,8 @@ def _gaussian(along, across, angle, radius):
     """Returns the kernel, `(2 * radius + 1, 2 * radius + 1)`, whose sum is 1."""
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     u, v = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
-    along, across = (
-        max(along, 0.05),
-        max(across, 0.05),
-    )  # below that the kernel is a single pixel
+    # Below this width the kernel is a single pixel.
+    along, across = max(along, 0.05), max(across, 0.05)
     kernel = np.exp(-0.5 * ((u / along) ** 2 + (v / across) ** 2))
     return kernel / kernel.sum()
 

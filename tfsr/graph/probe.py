@@ -86,9 +86,7 @@ def _is_alike_everywhere(node, maps, side, factor, beyond):
     It does not if it cuts the map into windows, or adds something that depends on the
     position.
     """
-    step = (
-        factor.denominator
-    )  # shift of the input that shifts the output by whole pixels
+    step = factor.denominator  # then the output moves by whole pixels
     moved = int(step * factor)
     margin = math.ceil(factor) * (beyond + 1) + moved
     rng = np.random.default_rng(0)

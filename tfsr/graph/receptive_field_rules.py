@@ -260,9 +260,8 @@ def slicing(operation: Any, node: Any, field: Field) -> Field:
 def _slices(node):
     """Returns the slices of rows and columns; None if an index is no slice."""
     _, key = arguments_of(node)
-    parts = (
-        list(key) if isinstance(key, tuple | list) else [key]
-    )  # a list in loaded models
+    # Loaded models have a list where a tuple was given.
+    parts = list(key) if isinstance(key, tuple | list) else [key]
     if Ellipsis in parts:
         at = parts.index(Ellipsis)
         parts[at : at + 1] = [slice(None)] * (5 - len(parts))

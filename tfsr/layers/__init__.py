@@ -1,6 +1,5 @@
-from tfsr import (
-    keras_metrics as keras_metrics,
-)  # registers its metrics for saved models
+# Saved models may hold the metrics that `keras_metrics` registers.
+from tfsr import keras_metrics as keras_metrics
 from tfsr.layers.bicubic_enlarge import BicubicEnlarge
 from tfsr.layers.branched_conv import BranchedConv2D
 from tfsr.layers.cascading_block import CascadingBlock

@@ -74,9 +74,8 @@ def round_kernel(conv: keras.layers.Layer, bits: int = 8) -> keras.KerasTensor:
 
 def other_axes(conv: keras.layers.Layer) -> tuple[int, ...]:
     """Returns all axes of a convolution's kernel except the axis of output channels."""
-    if isinstance(
-        conv, keras.layers.DepthwiseConv2D
-    ):  # its output channels span two axes
+    # The output channels of a depthwise convolution span two axes.
+    if isinstance(conv, keras.layers.DepthwiseConv2D):
         return (0, 1)
     transposed = isinstance(conv, keras.layers.Conv2DTranspose)
     return (0, 1, 3) if transposed else (0, 1, 2)

@@ -185,9 +185,7 @@ def write_jpeg(
                 encoded, "JPEG", restart_marker_rows=1, **JPEG_OPTIONS, **options
             )
             options = {}  # metadata belongs into the first header only
-            content = bytearray(
-                encoded.getvalue()[:-2]
-            )  # without the end-of-image marker
+            content = bytearray(encoded.getvalue()[:-2])  # less the end-of-image marker
             frame, scan = _places_in_jpeg(content)
             if i:
                 stream.write(b"\xff\xd7" + content[scan:])

@@ -71,11 +71,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             file = Path(self.translate_path(self.path)).resolve()
             file = file / "index.html" if file.is_dir() else file
             inside = file.resolve().relative_to(root)
-        except (
-            OSError,
-            ValueError,
-            RuntimeError,
-        ):  # %00, a loop of links, a file outside
+        # A null byte, a loop of links, or a file outside of the folder.
+        except (OSError, ValueError, RuntimeError):
             return None
         asked = Path(self.translate_path(self.path)).relative_to(self.directory)
         hidden = any(part.startswith(".") for part in (*inside.parts, *asked.parts))
@@ -146,8 +143,6 @@ def addresses(host: str, port: int) -> list[str]:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe,
         ):
-            probe.connect(
-                ("192.0.2.1", 9)
-            )  # sends nothing; selects the outgoing address
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it chooses the address
             found.append(f"http://{probe.getsockname()[0]}:{port}/")
     return found

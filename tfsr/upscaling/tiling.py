@@ -155,9 +155,8 @@ class FixedTiles:
         if (height, width) == self.size:
             return network(lr)
 
-        def cover(
-            side, tile, overlap
-        ):  # the rest of a tile beyond a multiple is not used
+        def cover(side, tile, overlap):
+            # The rest of a tile beyond a multiple of `step` is not used.
             return list(windows(side, tile - tile % step, overlap, step))
 
         tops, lefts = map(cover, (height, width), self.size, self.overlap)

@@ -32,8 +32,9 @@ class Choice:
     """The model for a file, and why.
 
     Attributes:
-        model: The name of a released model.
-        found: The kind of file, such as "a JPEG of quality 60".
+        model: The name of a released model, or the model that was asked for.
+        found: The kind of file, such as "a JPEG of quality 60"; "" if the model was
+            asked for, or if the file cannot be read.
         warning: A warning that the model suits the file badly, or "".
     """
 
@@ -60,10 +61,10 @@ def enlarger_of(file: str | Path, scale: int) -> Choice:
 
 
 def warning_of(model: str | Path, file: str | Path, scale: int | None) -> str:
-    """Returns what to know before a model that was asked for enlarges a file, or "".
+    """Returns a warning if a model was asked for that suits a file badly, else "".
 
     Args:
-        model: The model; of ours alone it is known what they are for.
+        model: The model. Only released models are judged.
         file: The photo.
         scale: The scale asked for; None for the model's smallest.
     """
