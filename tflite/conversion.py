@@ -78,7 +78,9 @@ def convert(
         ValueError: If the model lacks the scale.
     """
     if format not in FORMATS:
-        raise InputError(f"--format {format}: must be one of {', '.join(FORMATS)}.")
+        raise InputError(
+            f"{format}: no such format; choose one of {', '.join(FORMATS)}."
+        )
     chosen = FORMATS[format]
     _check_options(model, chosen, lowering, in_float, fine_sums)
     model = single_scale(model, scale)
@@ -107,18 +109,20 @@ def _check_options(model, format: Format, lowering, in_float, fine_sums):
     trained = qat_format(model)
     if trained not in (None, format.name):
         raise InputError(
-            f"{model.name}: was trained for {trained}; --format {format.name} is for "
-            "float models."
+            f"{model.name}: was trained for {trained}; {format.name} is for float "
+            "models."
         )
-    for option, given in (("--in-float", in_float), ("--fine-sums", fine_sums)):
+    for what, given in (("layers in float", in_float), ("fine sums", fine_sums)):
         if given and (not format.in_float or not lowering or trained):
             allowed = " or ".join(f.name for f in FORMATS.values() if f.in_float)
             raise InputError(
-                f"{model.name}: {option} is for float models in --format {allowed}, "
-                "with lowering."
+                f"{model.name}: {what} are for float models in {allowed}, with "
+                "lowering."
             )
     if in_float and fine_sums:
-        raise InputError("--in-float and --fine-sums exclude each other.")
+        raise InputError(
+            f"{model.name}: layers in float and fine sums exclude each other."
+        )
 
 
 def _sizes(model, sizes):
@@ -126,15 +130,13 @@ def _sizes(model, sizes):
     own = tuple(model.input.shape[1:3])
     if None not in own:
         if len(sizes) > 1 or sizes[0] not in (None, own):
-            raise InputError(
-                f"--size: {model.name} takes images of {own[0]}x{own[1]} alone."
-            )
+            raise InputError(f"{model.name}: takes images of {own[0]}x{own[1]} alone.")
         sizes = [own]
     least = alignment(model)
     for size in sizes:
         if size and min(size) < least:
             raise InputError(
-                f"--size {size[0]}x{size[1]}: each side must be {least} or more for "
+                f"size {size[0]}x{size[1]}: each side must be {least} or more for "
                 "the levels of this network."
             )
     return sizes
