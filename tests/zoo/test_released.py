@@ -133,12 +133,12 @@ def test_every_model_that_comes_along_is_whole():
     assert {released.public(file.stem) for file in files} >= {"carn_m", "photo"}
     for file in files:
         assert released.find(file.stem) == file
-        assert file.stat().st_size < 4e6
+        assert file.stat().st_size < 6e6
         if file.suffix == ".npz":
             assert "\ncache" not in file.with_suffix(".toml").read_text()
             assert file.with_suffix(".md").exists()
         assert load_architecture(file.stem)["name"] in MODELS
-    assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 32e6
+    assert sum(f.stat().st_size for f in released.FOLDER.iterdir()) < 36e6
 
 
 # Largest spread of the models that did not learn to keep gray gray, and
