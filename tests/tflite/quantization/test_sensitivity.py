@@ -178,7 +178,10 @@ def test_what_shares_a_range_leaves_together():
     ("arguments", "message"),
     [
         (("--format", "int8", "--in-float", "haed"), "haed: not a range; there are"),
-        (("--format", "int16x8", "--in-float", "head"), "--in-float is for float mod"),
+        (
+            ("--format", "int16x8", "--in-float", "head"),
+            "layers in float are for float",
+        ),
     ],
 )
 def test_misuse(uneven, run, photographs, tmp_path, arguments, message):
