@@ -15,10 +15,10 @@ from tfsr.zoo import released
 from tfsr.zoo.catalogue import restorers
 
 PHOTO = "photo"  # the network for lossy files
-# JPEG files up to this quality are for `photo`; better ones gain more by a network for
-# clean files. Gains of `sesr_m` and `photo` in int8 over bicubic at x2, PSNR on Y of
-# every fourth image of crops512, by quality: 98 +3.07 and +2.46 dB, 95 +2.63 and +2.31,
-# 92 +2.14 and +2.11, 90 +1.84 and +2.00, 85 +1.23 and +1.77, 75 +0.54 and +1.47.
+# JPEG files up to this quality are for `photo`. Gains of `sesr_m` and `photo` in int8
+# over bicubic at x2, PSNR on Y of crops512, by quality: 98 +2.63 and +2.39 dB, 96 +2.31
+# and +2.21, 94 +1.96 and +2.03, 92 +1.65 and +1.88, 90 +1.38 and +1.75, 85 +0.87 and
+# +1.50. At x4, `photo` is smaller, and its threshold was not measured.
 LOSSY_QUALITY = 90
 FAINT = 2  # sigma of invisible noise, which texture may also measure as
 SHARPER = (
