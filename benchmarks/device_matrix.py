@@ -30,7 +30,6 @@ import numpy as np
 from tqdm import tqdm
 
 from tfsr import files, metrics, tables
-from tfsr.api import load_upscaler
 from tfsr.children import ChildError
 from tfsr.data import BenchmarkFolder, GaussianNoise
 from tfsr.data.embedded import photographs
@@ -49,6 +48,7 @@ from tfsr.tflite.metadata import with_metadata
 from tfsr.tflite.runtime import TFLiteUpscaler, metadata_of
 from tfsr.upscaling.upscalers import from_uint8, to_uint8
 from tfsr.zoo import released
+from tfsr.zoo.upscalers import load_upscaler
 
 NPUS = ("qualcomm:SM8550", "qualcomm:SM8650", "qualcomm:SM8750")
 FORMATS = ("float32", "float16", "int8", "dynamic_int8")

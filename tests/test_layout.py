@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 TFSR = ROOT / "tfsr"
 MODULES = sorted([*TFSR.rglob("*.py"), *(ROOT / "tflite").rglob("*.py")])
 FREE = ("cli", "demo.py", "report", "study")  # import tfsr.tflite as they like
-LATE = ("__init__.py", "api.py", "app", "upscaling", "zoo")  # inside functions alone
+LATE = ("__init__.py", "app", "upscaling", "zoo")  # inside functions alone
 
 
 @functools.cache

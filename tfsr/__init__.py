@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tfsr import data, layers, metrics, models, tflite, training
     from tfsr.api import (
-        benchmark,
-        convert,
         evaluate,
         load_model,
         mult_adds,
@@ -16,6 +14,7 @@ if TYPE_CHECKING:
         upscale,
     )
     from tfsr.models import MODELS
+    from tfsr.tflite.api import benchmark, convert
     from tfsr.zoo.upscalers import load_upscaler
 
 __version__ = "0.1.0"
@@ -41,8 +40,8 @@ __all__ = [
 _MODULES = ("data", "layers", "metrics", "models", "tflite", "training")
 _HOMES = {
     "MODELS": "tfsr.models",
-    "benchmark": "tfsr.api",
-    "convert": "tfsr.api",
+    "benchmark": "tfsr.tflite.api",
+    "convert": "tfsr.tflite.api",
     "evaluate": "tfsr.api",
     "load_model": "tfsr.api",
     "load_upscaler": "tfsr.zoo.upscalers",

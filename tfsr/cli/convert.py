@@ -73,7 +73,7 @@ def add(command):
 
 
 def run(options):
-    from tfsr.api import convert
+    from tfsr.tflite.api import convert
 
     delegates_of([options.compile] if options.compile else [])
     report = convert(
