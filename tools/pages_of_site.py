@@ -1,12 +1,14 @@
-"""Adds pages that lie outside of docs/ to the site. This is a hook of mkdocs.yml.
+"""Adds to the site what lies elsewhere: pages outside of docs/, and `tfsr.tflite`.
 
-Links between pages are rewritten to the places that the pages have in the site.
+This is a hook of mkdocs.yml, and an extension of its reader of Python. Links between pages
+are rewritten to the places that the pages have in the site.
 """
 
 import posixpath
 import re
 from pathlib import Path
 
+from griffe import Extension
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
@@ -47,3 +49,11 @@ def on_page_markdown(markdown, page, config, files):
         return before + SITE.get(target, target.removeprefix("docs/"))
 
     return LINK.sub(to_site, markdown)
+
+
+class FolderTflite(Extension):
+    """Shows griffe the folder `tflite` as `tfsr.tflite`, as setup.cfg installs it."""
+
+    def on_package(self, *, pkg, loader, **_):
+        if pkg.name == "tfsr":
+            pkg.set_member("tflite", loader.load("tflite"))
