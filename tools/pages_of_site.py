@@ -1,7 +1,7 @@
 """Adds to the site what lies elsewhere: pages outside of docs/, and `tfsr.tflite`.
 
-This is a hook of mkdocs.yml, and an extension of its reader of Python. Links between pages
-are rewritten to the places that the pages have in the site.
+This is a hook of mkdocs.yml, and an extension of its reader of Python. Links between
+pages are rewritten to the places that the pages have in the site.
 """
 
 import posixpath
