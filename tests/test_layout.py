@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TFSR = ROOT / "tfsr"
 MODULES = sorted([*TFSR.rglob("*.py"), *(ROOT / "tflite").rglob("*.py")])
-FREE = ("cli", "demo.py", "report", "study")  # import tfsr.tflite as they like
-LATE = ("__init__.py", "app", "upscaling", "zoo")  # inside functions alone
+FREE = ("app", "cli", "demo.py", "report", "study")  # import tfsr.tflite as they like
+LATE = ("__init__.py", "upscaling", "zoo")  # inside functions alone
 
 
 @functools.cache

@@ -60,7 +60,7 @@ def without(tmp_path, photographs):
     "command",
     [
         "upscale photo.png -o large.png --model carn_m_x2_int8",
-        "restore photo.png -o restored.png --model scn_jpeg_10_int8",
+        "restore photo.png -o restored.png --model restore_jpeg_int8",
         "inspect carn_m_x2_int8",
         "benchmark carn_m_x2_int8 --runs 1 --warmup 1 --size 32x32 --profile",
         "evaluate carn_m_x2_int8 images",

@@ -466,14 +466,14 @@ def test_restore_chooses_only_where_it_can_tell(here, capsys):
     assert main(["restore", "jpeg_10.jpg"]) == 0
     assert Path("jpeg_10_restored.jpg").is_file()
     said = capsys.readouterr().err
-    assert "jpeg_10.jpg: a JPEG of quality 10; by scn_jpeg_10_int8." in said
+    assert "jpeg_10.jpg: a JPEG of quality 10; by restore_jpeg_int8." in said
     assert main(["restore", "photo.png"]) == 2
     said = capsys.readouterr().err
     assert re.search(
         r"photo\.png: noise of sigma \d+, for which tfsr has no model", said
     )
-    assert "scn_denoise_25 (noise of sigma 25" in said
-    assert "scn_jpeg_10 (JPEG of quality 10)" in said
+    assert "denoise (noise of sigma 0 to 50" in said
+    assert "restore_jpeg (JPEG of quality 5 to 95" in said
     assert said.count("\n") == 1
 
 

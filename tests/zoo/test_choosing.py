@@ -5,11 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfsr.config import DataConfig
 from tfsr.data import GaussianNoise, imresize
 from tfsr.errors import InputError
 from tfsr.zoo import catalogue, released
-from tfsr.zoo.catalogue import restorers
 from tfsr.zoo.choosing import (
     LOSSY_QUALITY,
     enlarger_of,
@@ -89,8 +87,10 @@ def test_the_rule_for_other_programs_chooses_alike(folder):
         assert enlarger_of("scan.png", scale).model == clean
         assert enlarger_of("usual.jpg", scale).model == facts["lossy"].get(scale, clean)
     ranges = {r["name"]: (r["kind"], r["low"], r["high"]) for r in facts["restorers"]}
-    assert ranges["scn_denoise_25_int8"] == ("noise", 20, 30)
-    assert ranges["restore_jpeg_int8"] == ("jpeg", 0, 100)
+    assert ranges == {
+        "denoise_int8": ("noise", -5, 55),
+        "restore_jpeg_int8": ("jpeg", 0, 100),
+    }
 
 
 def noisy(image, sigma):
@@ -107,28 +107,13 @@ def test_what_restores_a_file(folder, smooth):
         for name in ("gray.jpg", "coarse.jpg", "noisy_gray.png", "noisy.png")
     }
     assert {name: choice.model for name, choice in found.items()} == {
-        "gray.jpg": "scn_jpeg_10_int8",
+        "gray.jpg": "restore_jpeg_int8",
         "coarse.jpg": "restore_jpeg_int8",
-        "noisy_gray.png": "scn_denoise_25_int8",
+        "noisy_gray.png": "denoise_int8",
         "noisy.png": "denoise_int8",
     }
     assert found["noisy.png"].found in {f"noise of sigma {n}" for n in range(23, 28)}
     assert not any(choice.warning for choice in found.values())
-
-
-def test_a_network_for_gray_images_says_what_it_does_to_colours(
-    folder, smooth, monkeypatch
-):
-    noisy(smooth, 25).save("noisy.png")
-    Image.fromarray(smooth).save("coarse.jpg", quality=12)
-    for_gray = {n: d for n, d in restorers().items() if d.channels == 1}
-    monkeypatch.setattr("tfsr.zoo.choosing.restorers", lambda: for_gray)
-    assert restorer_of("noisy.png").warning == (
-        "scn_denoise_25 is for gray images; it restores R, G and B one by one."
-    )
-    assert restorer_of("coarse.jpg").warning == (
-        "scn_jpeg_10 is for gray images; it restores the luma alone."
-    )
 
 
 def test_restorers_are_known_by_their_scale(tmp_path, monkeypatch):
@@ -140,21 +125,6 @@ def test_restorers_are_known_by_their_scale(tmp_path, monkeypatch):
     (tmp_path / catalogue.INDEX).write_text(json.dumps({"models": entries}))
     (name, data), *others = catalogue.restorers().items()
     assert (name, data.task.suits(50), others) == ("blind", True, [])
-
-
-def test_a_network_for_the_channels_of_a_file_is_preferred(folder, monkeypatch):
-    data = {"train": ["x"], "val": "x"}
-    jpeg = {"name": "jpeg", "quality": [5, 95]}
-    monkeypatch.setattr(
-        "tfsr.zoo.choosing.restorers",
-        lambda: {
-            "colors": DataConfig(**data, degradation=jpeg),
-            "gray": DataConfig(**data, degradation={**jpeg, "quality": 10}, channels=1),
-        },
-    )
-    chosen = [restorer_of(name) for name in ("usual.jpg", "gray.jpg")]
-    assert [choice.model for choice in chosen] == ["colors_int8", "gray_int8"]
-    assert not any(choice.warning for choice in chosen)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfsr import files
 from tfsr.errors import InputError
+from tfsr.tflite.devices.browser import copy_runtime, put
 
 ASSETS = resources.files(__package__)
 SCRIPTS = (
@@ -48,8 +49,6 @@ def write_box(
     Raises:
         InputError: If a model cannot run in a browser, or LiteRT.js is missing.
     """
-    from tfsr.tflite.devices.browser import copy_runtime, put
-
     _check(models)
     out = Path(out)
     copy_runtime(out / "litert", package)

@@ -20,10 +20,9 @@ export async function restorerOf(file, photo, rule) {
   const { kind, level, found } = origin.lossy
     ? { kind: "jpeg", level: origin.quality, found: origin.found }
     : noise(photo, rule);
-  const suited = rule.restorers.filter(
+  const best = rule.restorers.find(
     (r) => r.kind === kind && level !== null && r.low <= level && level <= r.high,
   );
-  const best = suited.find((r) => r.gray === origin.gray) ?? suited[0];
   if (!best) throw new Error(`${found}, which is not what a model here is for; choose one.`);
   return { name: best.name, why: `${best.name}, for ${found}` };
 }

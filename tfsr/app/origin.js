@@ -1,13 +1,9 @@
 // What a file tells of its pixels, as tfsr.photos.origin finds it out.
 
 const START_BYTES = 65536 * 16;  // tables stand before the pixels, behind Exif and profile
-const PNG = 0x89504e47;
-const GRAY_PNG = [0, 4];  // colour types, without and with alpha
-const FRAMES = [0xffc0, 0xffc1, 0xffc2];  // markers of a JPEG: baseline, extended, progressive
 
 /**
- * Returns `found`, the file in words, `lossy`, `quality` (of a JPEG), and `gray`, whether
- * there is one channel.
+ * Returns `found`, the file in words, `lossy` and `quality` (of a JPEG).
  *
  * @param {File} file A photo.
  * @param {object} rule `choice` of models.json.
@@ -20,12 +16,8 @@ export async function originOf(file, rule) {
       return webp(view) ? lossy("lossy WebP file") : NOTHING_LOST;
     }
     if (view.getUint16(0) === 0xffd8) {
-      const { steps, gray } = jpeg(view);
-      const quality = 1 + nearest(rule.sums, steps);
-      return { ...lossy(`JPEG of quality ${quality}`, quality), gray };
-    }
-    if (view.getUint32(0) === PNG) {
-      return { ...NOTHING_LOST, gray: GRAY_PNG.includes(view.getUint8(25)) };
+      const quality = 1 + nearest(rule.sums, sumOfSteps(view));
+      return lossy(`JPEG of quality ${quality}`, quality);
     }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;  // else it is cut off
@@ -33,15 +25,10 @@ export async function originOf(file, rule) {
   return NOTHING_LOST;
 }
 
-const NOTHING_LOST = {
-  found: "a file without loss",
-  lossy: false,
-  quality: null,
-  gray: false,
-};
+const NOTHING_LOST = { found: "a file without loss", lossy: false, quality: null };
 
 function lossy(kind, quality = null) {
-  return { found: `a ${kind}`, lossy: true, quality, gray: false };
+  return { found: `a ${kind}`, lossy: true, quality };
 }
 
 function text(view, from, length) {
@@ -58,11 +45,10 @@ function webp(view) {
   }
 }
 
-/** Returns the sum of the 64 steps of a JPEG's first quantization table, and `gray`. */
-function jpeg(view) {
-  let sum = 0, gray = false;
+/** Returns the sum of the 64 steps of a JPEG's first quantization table. */
+function sumOfSteps(view) {
+  let sum = 0;
   for (let at = 2; view.getUint16(at) !== 0xffda; at += 2 + view.getUint16(at + 2)) {
-    if (FRAMES.includes(view.getUint16(at))) gray = view.getUint8(at + 9) === 1;
     if (view.getUint16(at) !== 0xffdb) continue;
     const end = at + 2 + view.getUint16(at + 2);
     for (let table = at + 4; table < end; ) {
@@ -74,7 +60,7 @@ function jpeg(view) {
       table += 1 + 64 * bytes;
     }
   }
-  return { steps: sum, gray };
+  return sum;
 }
 
 /** Returns the index of the value nearest to `wanted`, the first of several. */

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from tfsr import files
 from tfsr.app import box, icons
+from tfsr.tflite.devices.browser import VERSION
 from tfsr.zoo import choosing, released
 
 NAME = "tfsr"
@@ -90,8 +91,6 @@ def _write_list(out, written):
     Returns:
         Its path.
     """
-    from tfsr.tflite.devices.browser import VERSION
-
     digest = hashlib.sha256()
     for file in written:
         digest.update(file.read_bytes())

@@ -20,14 +20,12 @@ class Origin:
 
     Attributes:
         bits: Bits per sample, 8 or 16.
-        gray: Whether there is one channel.
         lossy: The lossy compression, such as "JPEG of quality 75"; "" if lossless.
         quality: Quality of a JPEG on the scale of the IJG's encoder, 1 to 100.
         known: Whether the file could be read; it has no words if not.
     """
 
     bits: int = 8
-    gray: bool = False
     lossy: str = ""
     quality: int | None = None
     known: bool = True
@@ -45,10 +43,9 @@ def origin_of(file: str | Path) -> Origin:
         if stream.read(8) in LOSSY_BRANDS:
             return Origin(lossy="HEIC or AVIF file")
         image = open_image(stream, whole=False)
-        gray = image.getbands()[0] in ("1", "L", "I")
         # Pillow calls a JPEG with previews MPO.
         kind = "JPEG" if isinstance(image, JpegImageFile) else image.format
         loss = LOSS_OF.get(kind)
         lossy, quality = loss(image, stream) if loss else ("", None)
-        return Origin(16 if has_16_bits(image) else 8, gray, lossy, quality)
+        return Origin(16 if has_16_bits(image) else 8, lossy, quality)
     return Origin(known=False)

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfsr.config import DataConfig, parse_config
+from tfsr.config import parse_config
 from tfsr.data.degradation_type import BICUBIC
 from tfsr.errors import InputError
 from tfsr.photos import read_photo
@@ -94,7 +94,7 @@ def rule() -> dict:
         files; `clean` and `lossy`: names of models by scale; `sharper`: the warning for
         lossy files at scales without a model for them; `faint`: the sigma below which
         noise is ignored; `restorers`: the models of scale 1, with `name`, `kind`, `low`
-        and `high` (their range of levels) and `gray`.
+        and `high` (their range of levels).
     """
     return {
         "lossy_quality": LOSSY_QUALITY,
@@ -110,7 +110,6 @@ def rule() -> dict:
                 "kind": data.task.name,
                 "low": levels[0],
                 "high": levels[1],
-                "gray": data.channels == 1,
             }
             for name, data in restorers().items()
             if (levels := data.task.levels)
@@ -121,8 +120,7 @@ def rule() -> dict:
 def restorer_of(file: str | Path) -> Choice:
     """Returns the model that restores a file.
 
-    The choice depends on the quality of a JPEG, or on the noise in other files. Gray
-    files get a model for gray if there is one.
+    The choice depends on the quality of a JPEG, or on the noise in other files.
 
     Raises:
         InputError: If no model suits, or the pixels are needed and cannot be read.
@@ -135,28 +133,13 @@ def restorer_of(file: str | Path) -> Choice:
         sigma = noise_sigma(read_photo(file).color)
         kind, found = "noise", f"noise of sigma {sigma:.0f}"
         level = sigma if sigma >= FAINT else None
-    made_for = restorers()
-    suited = [
-        name
-        for name, data in made_for.items()
-        if data.task.name == kind and level is not None and data.task.suits(level)
-    ]
-    if suited:
-        name = min(suited, key=lambda n: (made_for[n].channels == 1) != origin.gray)
-        model = name if origin.bits == 16 else released.int8_name(name)
-        return Choice(model, found, _of_colors(name, made_for[name], origin))
-    known = ", ".join(
-        f"{name} ({data.task.in_short})" for name, data in made_for.items()
-    )
+    made_for = {name: data.task for name, data in restorers().items()}
+    for name, task in made_for.items():
+        if task.name == kind and level is not None and task.suits(level):
+            model = name if origin.bits == 16 else released.int8_name(name)
+            return Choice(model, found)
+    known = ", ".join(f"{name} ({task.in_short})" for name, task in made_for.items())
     raise InputError(
         f"{file}: {found}, for which tfsr has no model; choose a `model` by what it "
         f"removes: {known}."
     )
-
-
-def _of_colors(name: str, data: DataConfig, origin: Origin) -> str:
-    """Returns a warning on colours if the network is for gray images, or ""."""
-    if origin.gray or data.channels == 3:
-        return ""
-    way = "the luma alone" if data.task.of_luma else "R, G and B one by one"
-    return f"{name} is for gray images; it restores {way}."
