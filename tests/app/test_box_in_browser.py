@@ -270,7 +270,6 @@ def test_what_restores_a_photo_is_chosen_as_restore_does(
     image = Image.fromarray(clean)
     image.save(photos / "coarse.jpg", quality=12)
     image.convert("L").save(photos / "gray.jpg", quality=10)
-    image.convert("L").save(photos / "half_gray.jpg", quality=60)
     for sigma in (12, 25, 40):
         noisy = GaussianNoise(sigma, "uint8")(clean, 1, np.random.default_rng(sigma))
         Image.fromarray(noisy).save(photos / f"noisy_{sigma}.png")

@@ -25,6 +25,7 @@ ENLARGERS = {
     "lossless.webp": CLEAN,
     "lossy.webp": PHOTO,
     "fine.jpg": CLEAN,
+    "good.jpg": PHOTO,
     "usual.jpg": PHOTO,
     "gray.jpg": PHOTO,
     "phone.heic": PHOTO,
@@ -48,7 +49,8 @@ def folder(tmp_path, monkeypatch, smooth):
     Image.fromarray(smooth[..., 0].astype(np.uint16) * 257).save("deep.png")
     image.save("lossless.webp", lossless=True)
     image.save("lossy.webp", quality=80)
-    image.save("fine.jpg", quality=LOSSY_QUALITY + 3)
+    image.save("fine.jpg", quality=LOSSY_QUALITY + 1)
+    image.save("good.jpg", quality=LOSSY_QUALITY)
     image.save("usual.jpg", quality=85)
     image.convert("L").save("gray.jpg", quality=10)
     for brand in ("heic", "avif"):
