@@ -18,7 +18,7 @@ PHOTO = "photo"  # the network for lossy files
 # JPEG files up to this quality are for `photo`. Gains of `sesr_m` and `photo` in int8
 # over bicubic, PSNR on Y of crops512, in dB:
 #     quality   98           96           94           93           92           90
-#     x2     2.63, 2.39   2.31, 2.21   1.96, 2.03   1.80, 1.95   1.65, 1.88   1.38, 1.75
+#     x2     2.66, 2.39   2.34, 2.21   1.98, 2.03   1.81, 1.95   1.66, 1.88   1.39, 1.75
 #     x4     1.41, 1.26   1.29, 1.20   1.14, 1.14   1.06, 1.10   0.99, 1.08   0.85, 1.02
 LOSSY_QUALITY = 93
 FAINT = 2  # sigma of invisible noise, which texture may also measure as
