@@ -206,9 +206,7 @@ def test_what_is_no_photo_is_said(shown, tmp_path):
 def test_files_are_told_apart_as_upscale_does(shown, site):
     """By scripts of the page, of files that a server gives it."""
     image = Image.fromarray(skimage.data.astronaut()[:48, :64])
-    options = {
-        f"q{q}.jpg": {"quality": q} for q in (1, 10, 49, 50, 75, 93, 94, 100)
-    }
+    options = {f"q{q}.jpg": {"quality": q} for q in (1, 10, 49, 50, 75, 93, 94, 100)}
     options["progressive.jpg"] = {
         "quality": 80,
         "progressive": True,
