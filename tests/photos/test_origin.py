@@ -39,7 +39,7 @@ def test_which_photos_have_16_bits(here):
         write_photo(Path(name), deep, iter([deep.color]), 1)
         assert origin_of(name) == Origin(bits=16)
     Image.fromarray(deep.color[..., 0]).save("gray.png")
-    assert origin_of("gray.png") == Origin(bits=16, gray=True)
+    assert origin_of("gray.png") == Origin(bits=16)
 
 
 def test_which_numbers_are_not_bits_of_a_sample(here):
