@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 TFSR = ROOT / "tfsr"
 MODULES = sorted([*TFSR.rglob("*.py"), *(ROOT / "tflite").rglob("*.py")])
-FREE = ("app", "cli", "demo.py", "report", "study")  # import tfsr.tflite as they like
+FREE = ("cli", "demo.py", "report", "study")  # import tfsr.tflite as they like
 LATE = ("__init__.py", "upscaling", "zoo")  # inside functions alone
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import tfsr
 from tfsr import files
-from tfsr.app.box import write_box
+from tfsr.tflite.app.box import write_box
 
 ROOT = Path(__file__).parents[2]
 TILE = (40, 48)  # of `small_int8.tflite`

@@ -22,7 +22,7 @@ def add(command):
 
 
 def run(options):
-    from tfsr.app.site import write_site
+    from tfsr.tflite.app.site import write_site
 
     report = write_site(options.out, options.models, options.litert_js)
     size = f"{report['size_bytes'] / 1e6:.0f} MB"

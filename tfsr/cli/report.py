@@ -84,7 +84,7 @@ def run(options):
         out.mkdir(parents=True, exist_ok=True)
         box = None
         if options.try_model:
-            from tfsr.app.box import write_box
+            from tfsr.tflite.app.box import write_box
 
             (box,) = write_box(out / "try", [options.try_model], options.litert_js)
         score(comparison, out / "results")

@@ -28,8 +28,8 @@ def write(
         out: The folder, which exists.
         comparison: Models with their scores.
         latency: The result of `kept.measure`; None if not measured.
-        box: The facts of the box's model, from `tfsr.app.box.write_box`; None for a
-            page without a box.
+        box: The facts of the box's model, from `tfsr.tflite.app.box.write_box`; None
+            for a page without a box.
     """
     out = Path(out)
     report = _report(comparison, latency)

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tfsr import files
-from tfsr.app import box, icons
+from tfsr.tflite.app import box, icons
 from tfsr.tflite.devices.browser import VERSION
 from tfsr.zoo import choosing, released
 

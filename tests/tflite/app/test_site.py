@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tfsr.app import icons, site
+from tfsr.tflite.app import icons, site
 from tfsr.zoo import released
 
 MODELS = [released.find(f"{name}_int8") for name in ("sesr_m_x2", "photo_x2")]

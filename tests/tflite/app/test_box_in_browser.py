@@ -13,9 +13,9 @@ import skimage.data
 from PIL import Image, ImageFilter
 
 import tfsr
-from tfsr.app.site import write_site
 from tfsr.data import GaussianNoise
 from tfsr.models import carn_m, ffdnet
+from tfsr.tflite.app.site import write_site
 from tfsr.tflite.conversion import convert
 from tfsr.tflite.devices.delegates import Delegate, DelegatedUpscaler
 from tfsr.tflite.runtime import TFLiteUpscaler
@@ -82,7 +82,7 @@ def site(litert_js, tmp_path_factory):
     """A site of released models, which chooses as the one of all does."""
     out = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfsr.app.site._released", lambda: MODELS)
+        patch.setattr("tfsr.tflite.app.site._released", lambda: MODELS)
         write_site(out, package=litert_js)
     return out
 
