@@ -12,6 +12,7 @@ from tfsr.data.degradation_type import task_name, to_table
 from tfsr.report import drawings
 from tfsr.report.models import FLOAT, Comparison, Model
 from tfsr.report.published import published_networks
+from tfsr.tflite.app import box as app
 
 CONDITIONS = ("device", "size", "threads")  # of the latency
 
@@ -64,8 +65,10 @@ def write(
 
 
 def _render(view):
+    folders = {"report": _asset, "app": app.asset}
+    loaders = {name: jinja2.FunctionLoader(read) for name, read in folders.items()}
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset),
+        loader=jinja2.PrefixLoader(loaders),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -75,7 +78,7 @@ def _render(view):
 
 
 def _asset(name):
-    return resources.files("tfsr").joinpath(name).read_text(encoding="utf-8")
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _title(comparison):
