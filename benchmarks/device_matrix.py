@@ -146,7 +146,7 @@ def of_released():
 
 def of_networks():
     """Returns the same of every network, its int8 file converted here."""
-    small = runpy.run_path(str(ROOT / "tests" / "networks.py"))["small"]
+    small = runpy.run_path(str(ROOT / "tests" / "support" / "networks.py"))["small"]
     scales = {name: 1 if name == "ffdnet" else 2 for name in MODELS}  # it restores
     return [(n, lambda n=n, s=s: small(n, s), s, None) for n, s in scales.items()]
 
@@ -278,7 +278,7 @@ def _in_page(file, option, inputs):
 @functools.cache
 def _page():
     """Returns a folder that is served, a browser, and the address of a page there."""
-    chromium = runpy.run_path(str(ROOT / "tests" / "browser.py"))
+    chromium = runpy.run_path(str(ROOT / "tests" / "support" / "browser.py"))
     folder, profile = (Path(tempfile.mkdtemp()) for _ in range(2))
     browser.copy_runtime(folder / "litert", ROOT)
     (folder / "index.html").write_text("<!doctype html><title>A file</title><body>")

@@ -2,7 +2,6 @@ import functools
 import gc
 import json
 import os
-import runpy
 import shutil
 from pathlib import Path
 
@@ -10,9 +9,10 @@ import numpy as np
 import pytest
 import tomli_w
 
+from browser import Browser, find_chromium
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as in processes of commands
-browser = runpy.run_path(str(Path(__file__).with_name("browser.py")))
 
 
 def pytest_collection_finish():
@@ -265,14 +265,14 @@ def litert_js():
 @pytest.fixture(scope="session")
 def open_chromium(tmp_path_factory):
     """Opens a Chromium with more flags; all are closed at the end."""
-    program = browser["find_chromium"]()
+    program = find_chromium()
     if program is None:
         pytest.skip("there is no Chromium on the PATH")
     pages = []
 
     def start(*flags):
         profile = tmp_path_factory.mktemp("profile")
-        pages.append(browser["Browser"](program, profile, flags))
+        pages.append(Browser(program, profile, flags))
         return pages[-1]
 
     yield start

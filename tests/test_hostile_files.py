@@ -4,17 +4,14 @@
 """
 
 import importlib.util
-import runpy
 import warnings
-from pathlib import Path
 
 import pytest
 
+from hostile_files import ENTRIES, attempt
 from tfsr import children
 from tfsr.errors import InputError
 
-hostile_files = runpy.run_path(str(Path(__file__).with_name("hostile_files.py")))
-ENTRIES, attempt = hostile_files["ENTRIES"], hostile_files["attempt"]
 FEW = {"graph run": 1}  # each in a process of its own
 CASES = 12
 

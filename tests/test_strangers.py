@@ -1,8 +1,6 @@
 """Every command takes plain Keras models that tfsr has never seen."""
 
 import json
-import runpy
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,13 +10,13 @@ from keras import layers, ops
 from PIL import Image
 
 import tfsr
+from strangers import STRANGERS
 from tfsr.data import imresize
 from tfsr.errors import InputError
 from tfsr.models import scales
 from tfsr.tflite.runtime import inspect
 from tfsr.training.gradients import check_gradients
 
-STRANGERS = runpy.run_path(str(Path(__file__).with_name("strangers.py")))["STRANGERS"]
 DENOISE = {"degradation": "noise", "sigma": 10}
 
 

@@ -1,17 +1,14 @@
-import runpy
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
+from strangers import STRANGERS
 from tfsr.graph import operations as op
 from tfsr.graph.complexity import mult_adds, mult_adds_720p, uncounted
 from tfsr.graph.footprint import alignment, far_seeing, receptive_radius
 from tfsr.models import scales
 
-STRANGERS = runpy.run_path(str(Path(__file__).parents[1] / "strangers.py"))["STRANGERS"]
 SIDE = 32
 
 

@@ -1,14 +1,13 @@
 import json
 import os
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from networks import SIZES
 from tfsr.models import MODELS, scales, single_scale
 
 pytest.importorskip("jax", reason="Keras' NumPy backend needs jax")
@@ -32,7 +31,7 @@ for name, arguments, folder in json.loads(jobs):
 assert "tensorflow" not in sys.modules
 """
 
-SIZES = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))["SIZES"]
+
 LEVELS = [
     ("srresnet", {**SIZES["srresnet"], "conv": "ms3", "levels": 3}),
     ("scn", {**SIZES["scn"], "levels": 3, "ratio": "2/3", "blocks": 2, "scale": 1}),

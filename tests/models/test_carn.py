@@ -1,11 +1,10 @@
 import functools
-import runpy
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+import networks
 from tfsr.graph import complexity
 from tfsr.models import MODELS, carn, carn_m, scales, single_scale
 
@@ -15,9 +14,8 @@ def built(name):
     return MODELS[name]()
 
 
-networks = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))
 small = functools.partial(
-    networks["small"], "carn_m", filters=8, blocks=2, units=2, groups=2
+    networks.small, "carn_m", filters=8, blocks=2, units=2, groups=2
 )
 
 

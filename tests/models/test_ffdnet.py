@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.networks import small
+from networks import small
 from tfsr.data import BenchmarkFolder, GaussianNoise
 from tfsr.data.embedded import TRAINING, photographs
 from tfsr.graph import complexity

@@ -1,12 +1,12 @@
 """SRResNet and CARN of the MS3-Conv paper."""
 
-import runpy
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+import networks
 from tfsr.graph.complexity import mult_adds, params
 from tfsr.layers import CONVS, MultiScaleConv2D
 from tfsr.models import carn, ms3_carn, scales, srresnet
@@ -16,11 +16,8 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "ms3"
 MEAN = np.array([0.4488, 0.4371, 0.4040], "float32")
 
 
-networks = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))
-
-
 def small(builder, conv="ms3", scale=2, **kwargs):
-    return networks["small"](builder, scale, conv=conv, **kwargs)
+    return networks.small(builder, scale, conv=conv, **kwargs)
 
 
 def random_lr(*shape):

@@ -1,13 +1,9 @@
 """Names of layers and weights, by which files hold them."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 
+from networks import small
 from tfsr.models import MODELS
-
-small = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))["small"]
 
 
 @pytest.mark.parametrize("network", MODELS)

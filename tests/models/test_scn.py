@@ -1,12 +1,12 @@
 """SCN and the networks that its paper compares with."""
 
-import runpy
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+import networks
 from tfsr.data import Bicubic
 from tfsr.graph.complexity import mult_adds, params
 from tfsr.models import carn, scales, scn, scn_pspnet, scn_unet, with_levels
@@ -16,11 +16,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 BUILDERS = {"scn": scn, "scn_unet": scn_unet, "scn_pspnet": scn_pspnet}
 
 
-networks = runpy.run_path(str(Path(__file__).parents[1] / "networks.py"))
-
-
 def small(builder=scn, scale=2, **arguments):
-    return networks["small"](builder, scale, blocks=4, **arguments)
+    return networks.small(builder, scale, blocks=4, **arguments)
 
 
 def random_lr(*shape):

@@ -2,20 +2,18 @@
 
 import contextlib
 import math
-import runpy
 import struct
-from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from fuzzing import mutate, mutate_graph, survey
 from tfsr.errors import InputError
 from tfsr.tflite.checking import check
 from tfsr.tflite.flatbuffer import pack
 from tfsr.zoo import released
 
-fuzzing = runpy.run_path(str(Path(__file__).parents[1] / "fuzzing.py"))
 LR, KERNEL, BIAS, MAPS, SR = range(5)
 
 
@@ -169,8 +167,8 @@ def test_offsets_that_lead_astray(enlarger):
 def test_damaged_graphs(enlarger):
     corpus = [pack(enlarger()), pack(enlarger(white=1))]
     counts = {"accepted": 0, "refused": 0}
-    for use in (fuzzing["mutate"], fuzzing["mutate_graph"]):
-        found = fuzzing["survey"](
+    for use in (mutate, mutate_graph):
+        found = survey(
             lambda content: check(content, "m.tflite"),
             corpus,
             cases=25,

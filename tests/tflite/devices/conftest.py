@@ -1,16 +1,13 @@
 import os
-import runpy
 import shutil
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
+from loopback import Phone
 from tfsr.tflite.devices.delegates import Delegate
-
-Phone = runpy.run_path(str(Path(__file__).with_name("loopback.py")))["Phone"]
 
 
 @pytest.fixture(scope="session")

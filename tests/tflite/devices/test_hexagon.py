@@ -1,10 +1,10 @@
 """Qualcomm's compiler and emulator, where their user has installed them."""
 
-import runpy
 from pathlib import Path
 
 import pytest
 
+from networks import small
 from tfsr.children import ChildError
 from tfsr.errors import InputError
 from tfsr.tflite import metadata
@@ -12,7 +12,6 @@ from tfsr.tflite.devices import delegates, hexagon
 from tfsr.tflite.devices.delegates import advice, coverage
 from tfsr.tflite.lowering import rules
 
-small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
 NPU = "qualcomm:SM8650"
 
 

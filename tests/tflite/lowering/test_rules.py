@@ -1,12 +1,11 @@
 import functools
-import runpy
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
+from networks import SIZES, small
 from tfsr.graph.graph import inline, run_node
 from tfsr.layers import CONVS, ChannelShift, GroupedConv2D
 from tfsr.models import (
@@ -49,9 +48,6 @@ from tfsr.tflite.lowering.rules import (
     slopes_as_one,
     stride_in_convolution,
 )
-
-networks = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))
-SIZES, small = networks["SIZES"], networks["small"]
 
 SCN_VARIANTS = {
     "baseline": {"levels": 1, "scale": 4},

@@ -1,12 +1,11 @@
-import runpy
 from functools import partial
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from networks import small
 from tfsr.layers import FakeQuantize, GroupedConv2D
 from tfsr.models import scales, single_scale
 from tfsr.tflite import export
@@ -18,8 +17,6 @@ from tfsr.tflite.quantization.integers import run_integers
 from tfsr.tflite.quantization.mixed_precision import drop_ranges, requantize_sums
 from tfsr.tflite.quantization.observers import observe
 from tfsr.tflite.quantization.range_choice import choose_ranges
-
-small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
 
 SIDE = 24
 

@@ -1,10 +1,8 @@
-import runpy
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
+from networks import small
 from tfsr.data import BenchmarkFolder
 from tfsr.graph.graph import run_node
 from tfsr.layers import GroupedConv2D
@@ -22,7 +20,6 @@ from tfsr.tflite.quantization.sensitivity import measure_sensitivity
 from tfsr.tflite.quantization.simulation import simulate
 from tfsr.upscaling.upscalers import from_uint8
 
-small = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))["small"]
 NETWORKS = {
     "carn_m": lambda: small("carn_m", 2, filters=8, units=2),
     "scn": lambda: small("scn", 2, filters=4),

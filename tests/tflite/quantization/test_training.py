@@ -1,15 +1,14 @@
 import json
 import os
-import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import tfsr
+from networks import SIZES, small
 from tfsr.cli import main
 from tfsr.layers import FakeQuantize, SquareRoot
 from tfsr.models import MODELS, carn_m, cmsc, scales, scn, single_scale
@@ -29,8 +28,7 @@ from tfsr.tflite.runtime import inspect
 from tfsr.training.callbacks import read_log
 from tfsr.upscaling.upscalers import KerasUpscaler
 
-networks = runpy.run_path(str(Path(__file__).parents[2] / "networks.py"))
-small, SMALL = networks["small"], networks["SIZES"]["carn_m"]
+SMALL = SIZES["carn_m"]
 TABLES = {
     "data": {"val_images": 1},
     "train": {"epochs": 3, "steps_per_epoch": 1, "learning_rate": 1e-2},
@@ -81,11 +79,11 @@ OTHERWISE = {"scn": {"scale": 1, "channels": 1}, "srresnet": {"conv": "ms2"}}
 
 
 def test_every_model_is_here():
-    assert networks["SIZES"].keys() == MODELS.keys()
+    assert SIZES.keys() == MODELS.keys()
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("name", networks["SIZES"])
+@pytest.mark.parametrize("name", SIZES)
 def test_starts_as_post_training_quantization(name, bits, tmp_path):
     whole = small(name, **OTHERWISE.get(name, {}))
     model = single_scale(whole, scales(whole)[0])

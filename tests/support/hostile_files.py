@@ -1,9 +1,10 @@
 """Every way by which a file comes in, and damaged files for each.
 
-python tests/hostile_files.py --cases 20000 --out found.json  damages files by the
-thousand and tells what came of it: no crash, no traceback, no answer after more than
-20 s, no more than 2 GB. Each kind of file is read in a process of its own, which begins
-anew where a case ends it. `--only KIND --first N --cases 1` makes case N once more.
+python tests/support/hostile_files.py --cases 20000 --out found.json  damages files by
+the thousand and tells what came of it: no crash, no traceback, no answer after more
+than 20 s, no more than 2 GB. Each kind of file is read in a process of its own, which
+begins anew where a case ends it. `--only KIND --first N --cases 1` makes case N once
+more.
 """
 
 import argparse
@@ -13,7 +14,6 @@ import io
 import json
 import os
 import resource
-import runpy
 import select
 import shutil
 import subprocess
@@ -31,9 +31,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, features
 
-HERE = Path(__file__).parent
-fuzzing = runpy.run_path(str(HERE / "fuzzing.py"))
-mutate, mutate_value = fuzzing["mutate"], fuzzing["mutate_value"]
+from fuzzing import mutate, mutate_graph, mutate_value
+
+ROOT = Path(__file__).parents[2]
+
 MOST_SECONDS, MOST_MB = 20, 2048
 START_S = 600
 MOST_DATA = 2**32  # of a worker, so that a case takes no machine down
@@ -369,7 +370,7 @@ def shipped_config(folder):
         (folder / "c.toml").write_bytes(data)
         read_config(folder / "c.toml")
 
-    files = sorted((HERE.parent / "configs").rglob("*.toml"))
+    files = sorted((ROOT / "configs").rglob("*.toml"))
     return [file.read_bytes() for file in files], use
 
 
@@ -485,8 +486,8 @@ ENTRIES = {
     "image trained on": Entry(image_trained_on, 3000),
     "image scored": Entry(image_scored, 1500),
     "image upscaled": Entry(image_upscaled, 800),
-    "graph checked": Entry(graph_checked, 1800, (mutate, fuzzing["mutate_graph"])),
-    "graph run": Entry(graph_run, 200, (fuzzing["mutate_graph"],)),
+    "graph checked": Entry(graph_checked, 1800, (mutate, mutate_graph)),
+    "graph run": Entry(graph_run, 200, (mutate_graph,)),
     "metadata": Entry(metadata_of_tflite, 2500, (mutate_metadata,)),
     "keras": Entry(keras_file, 700, (mutate, mutate_entry, mutate_entry)),
     "npz": Entry(arrays, 1000, (mutate, mutate_entry)),

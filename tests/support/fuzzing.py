@@ -1,7 +1,7 @@
 """Damage to files, seeded, for tests that readers refuse it in one line.
 
-FUZZ=50 pytest tests/photos/test_photo.py -k damaged  runs 50 times as many cases as the
-test does by itself; `hostile_files.py` has every other kind of file.
+FUZZ=50 pytest tests/photos/test_refusals.py -k damaged  runs 50 times as many cases as
+the test does by itself; `hostile_files.py` has every other kind of file.
 """
 
 import os
