@@ -115,14 +115,17 @@ def in_the_middle(y, count):
 
 
 def local(y, count):
-    """PlainUSR-S: attention by local importance, on a grid of a sixth."""
+    """PlainUSR-S: attention by local importance.
+
+    Its pooling has stride 2 in place of 3, so sides left open must be multiples of 4.
+    """
     x = conv(y, 4, 1)
     weights = ops.exp(x)
-    pool = layers.AveragePooling2D(7, strides=3)
+    pool = layers.AveragePooling2D(7, strides=2, padding="same")
     x = pool(weights * x) / pool(weights)
     x = layers.Conv2D(4, 3, strides=2, padding="same")(x)
     x = conv(x, count, activation="sigmoid")
-    x = ops.image.resize(x, SIZE, interpolation="bilinear")
+    x = layers.UpSampling2D(4, interpolation="bilinear")(x)
     return y * x * ops.sigmoid(y[..., :1])
 
 

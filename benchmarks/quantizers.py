@@ -43,7 +43,10 @@ from tfsr.upscaling.upscalers import KerasUpscaler, from_uint8, to_uint8
 
 RUNS = 30
 TRIES = 3
-AS_PUBLISHED = "FSRCNN", "XLSR", "ABPN", "QuickSRNet-M", "ECBSR-M4C16", "PlainUSR-T"
+AS_PUBLISHED = (
+    *("FSRCNN", "XLSR", "ABPN", "QuickSRNet-M", "ECBSR-M4C16", "PlainUSR-T"),
+    "PlainUSR-S",
+)
 NARROWER = {
     "IMDN-32x2": partial(imdn, 32, 2),
     "RFDN-24x2": partial(rfdn, 24, 2),
@@ -83,6 +86,7 @@ FLOAT = {
 OF_NETWORK = {
     "XLSR": {"epochs": 6},
     "ABPN": {"epochs": 12, "learning_rate": 1e-3},  # at 2e-3 it learns nothing
+    "PlainUSR-S": {"epochs": 12},
 }
 FOR_8_BITS = {
     "epochs": 2,

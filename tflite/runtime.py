@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from tfsr.upscaling.upscalers import as_floats
 from tfsr.zoo.released import named
 
 DYNAMIC_START = (48, 48)  # LR size that a dynamic model is prepared for at first
+# A delegate, whose name has small letters, reports a lack of memory in the same words.
+KERNEL_FAILED = re.compile(r"\([A-Z0-9_]+\) failed to invoke")
 RAMP, LIKE = (0.2, 0.8), 0.1  # range of a gray ramp, and how far its SR may deviate
 
 
@@ -226,7 +229,8 @@ class TFLiteUpscaler(TFLiteFile):
             self.interpreter.invoke()
         except RuntimeError as error:
             self._ready_for = None
-            reason = self._refused_size(lr.shape[:2]) if self.is_ours else error
+            of_kernel = not self.is_ours or KERNEL_FAILED.search(str(error))
+            reason = error if of_kernel else self._refused_size(lr.shape[:2])
             if not reason:
                 raise MemoryError(str(error)) from None
             at = " at {}x{}".format(*lr.shape[:2])

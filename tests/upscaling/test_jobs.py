@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -358,6 +359,14 @@ def test_memory_that_litert_lacks_halves_the_tile(int8):
         upscaler(np.zeros((80, 80, 3), np.float32))
     upscaler._resize = resize
     np.testing.assert_array_equal(upscaler(np.zeros((30, 30, 3), np.float32)), whole)
+
+
+def test_a_kernel_that_refuses_values_is_not_a_lack_of_memory(int8):
+    upscaler = TFLiteUpscaler(int8)
+    reason = "div.cc:262 data[i] != zero_point was not true.Node number 32 (DIV) failed"
+    upscaler._resize = Mock(side_effect=RuntimeError(f"{reason} to invoke."))
+    with pytest.raises(InputError, match=r"cannot run it at 80x80 .*\(DIV\) failed"):
+        upscaler(np.zeros((80, 80, 3), np.float32))
 
 
 def test_a_size_that_an_operator_does_not_take_is_told(tmp_path, photographs):

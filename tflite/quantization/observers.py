@@ -1,22 +1,39 @@
 """Observes a graph's activations, and chooses a range from the values they take."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import moves
+from tfsr.tflite.quantization.constraints import fused_into_relu, quantization_groups
 
-# By position: the index of a node in `graph.nodes`.
-Samples = dict[int, np.ndarray]
 VALUES_PER_PATCH = 4000
 BINS = 2048
 BATCH = 8  # patches run at once
+NOISE = 0.01  # of an activation's deviation
+LEAST_INFLUENCE = 1e-5  # of the largest: clipping is never free
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What was observed of a graph's activations, by their positions in `graph.nodes`.
+
+    Attributes:
+        values: Random values of each activation, and its extremes, 1-D arrays.
+        influence: Of each activation that shares its range with others: the squared
+            error of the output for a small one of the activation, relative to the
+            largest in its group.
+    """
+
+    values: dict[int, np.ndarray]
+    influence: dict[int, float]
 
 
 def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
-    """Returns values of each activation: random samples and the extremes, 1-D arrays.
+    """Returns what the activations are on `patches`.
 
     The float graph is run, so many or large patches are quick, and the values hold for
     any exported size.
@@ -25,6 +42,12 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
         graph: The graph to export, of open size.
         patches: LR images, float32 `(H, W, C)` in [0, 1].
     """
+    patches = list(patches)
+    values = _values(graph, patches)
+    return Samples(values, _influence(graph, next(batches(patches)), values))
+
+
+def _values(graph, patches):
     rng = np.random.default_rng(0)
     samples: dict[int, list] = {}
 
@@ -43,6 +66,45 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
     return {i: np.concatenate(kept) for i, kept in samples.items()}
 
 
+def _influence(graph, batch, values):
+    """Returns `Samples.influence`, by noise on one activation after another."""
+    ranged = values.keys() - fused_into_relu(graph)
+    groups = [sorted(group & ranged) for group in quantization_groups(graph)]
+    groups = [group for group in groups if len(group) > 1]
+    inputs = [batch] * len(graph.inputs)
+    exact: list = []  # what each node computes
+
+    def keep(node, *args, **kwargs):
+        exact.append(node.operation(*args, **kwargs))
+        return exact[-1]
+
+    def squared_error(disturbed):
+        rng = np.random.default_rng(0)
+        deviation = NOISE * values[disturbed].std()
+
+        def call(node, *args, **kwargs):
+            i = graph.position[id(node)]
+            if i > disturbed:
+                return node.operation(*args, **kwargs)
+            if i < disturbed:
+                return exact[i]
+            noise = deviation * rng.standard_normal(exact[i].shape)
+            return exact[i] + keras.ops.cast(noise, exact[i].dtype)
+
+        pairs = zip(graph.run(inputs, call), outputs, strict=True)
+        error = sum(float(keras.ops.mean(keras.ops.square(x - y))) for x, y in pairs)
+        return error / deviation**2 if deviation else 0.0
+
+    influence = {}
+    outputs = graph.run(inputs, keep) if groups else []
+    for group in groups:
+        errors = np.nan_to_num([squared_error(i) for i in group], posinf=0)
+        relative = errors / errors.max() if errors.any() else np.ones(len(group))
+        relative = np.maximum(relative, LEAST_INFLUENCE)
+        influence.update(zip(group, relative.tolist(), strict=True))
+    return influence
+
+
 def _is_of_floats(node):
     """Returns whether a node has one output, of numbers that can be rounded."""
     return [keras.backend.is_float_dtype(x.dtype) for x in node.outputs] == [True]
@@ -58,35 +120,51 @@ def batches(patches: Iterable[np.ndarray]) -> Iterator:
             yield keras.ops.convert_to_tensor(np.stack(alike[i : i + BATCH]))
 
 
-def min_max(values: np.ndarray) -> tuple[float, float]:
-    """Returns the range from the smallest to the largest value, extended to hold 0."""
+def min_max(
+    values: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Returns the range from the smallest to the largest value, extended to hold 0.
+
+    Args:
+        values: Values of an activation.
+        weights: Not used, since no value is clipped.
+    """
     return min(0.0, float(values.min())), max(0.0, float(values.max()))
 
 
-def percentile(values: np.ndarray, share: float = 99.99) -> tuple[float, float]:
+def percentile(
+    values: np.ndarray, weights: np.ndarray | None = None, share: float = 99.99
+) -> tuple[float, float]:
     """Returns the range between two percentiles of the values, extended to hold 0.
 
     Args:
         values: Values of an activation.
+        weights: Not used.
         share: The upper percentile; the lower one is 100 - `share`.
     """
     low, high = np.percentile(values, [100 - share, share])
     return min(0.0, float(low)), max(0.0, float(high))
 
 
-def least_squares(values: np.ndarray) -> tuple[float, float]:
+def least_squares(
+    values: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, float]:
     """Returns the range for which 8 bits have the least squared error on the values.
 
     It clips rare large values if the finer steps gain more on all others. The search
     tries a grid of shrunken `min_max` ranges on a histogram of the values. It leaves
     out those that clip more than the rounding to `min_max` costs.
+
+    Args:
+        values: Values of one or several activations.
+        weights: Of the squared error of each value; all alike by default.
     """
     low, high = min_max(values)
     if low == high:
         return low, high
-    counts, edges = np.histogram(values, BINS, (low, high))
+    counts, edges = np.histogram(values, BINS, (low, high), weights=weights)
     centers = (edges[1:] + edges[:-1]) / 2
-    shares = np.linspace(0.2, 1, 41)
+    shares = np.linspace(0.04, 1, 49)
     lows, highs = low * (shares if low < 0 else shares[-1:]), high * shares
 
     def squared_error(bounds):

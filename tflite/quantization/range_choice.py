@@ -32,19 +32,20 @@ def choose_ranges(
     """Returns the range of every operation that TFLite quantizes.
 
     TFLite fuses an operation with a ReLU that alone reads it: only the ReLU has a range
-    then. Tensors that meet in a concatenation share a range. The range of the output is
-    [0, 1], and that of a copy of the input too; if the input is shifted by one constant
-    s, that range is [s, 1 + s], also of what is concatenated with it, if that clips
-    nothing. In 8 bits, terms that are added to the input to give
-    the output have the steps of pixels: see `_in_whole_levels`. Sigmoid, softmax and
-    tanh have their `Operator.fixed_range`. Nodes too close to a pole for 8 bits have no
-    range, nor have nodes that only they read: see `_near_poles`. Nor have values among
-    which a mask hides some, because its constant would take all levels of 8 bits.
+    then. Tensors that meet in a concatenation share a range, in which each counts by
+    its influence on the output. The range of the output is [0, 1], and that of a copy
+    of the input too; if the input is shifted by one constant s, that range is [s, 1 +
+    s], also of what is concatenated with it, if that clips nothing. In 8 bits, terms
+    that are added to the input to give the output have the steps of pixels: see
+    `_in_whole_levels`. Sigmoid, softmax and tanh have their `Operator.fixed_range`.
+    Nodes too close to a pole for 8 bits have no range, nor have nodes that only they
+    read: see `_near_poles`. Nor have values among which a mask hides some, because its
+    constant would take all levels of 8 bits.
 
     Args:
         graph: The observed graph.
         samples: What `observe` returned for it.
-        choose: Function of an activation's values that returns a range: `min_max`,
+        choose: Function of values and their weights that returns a range: `min_max`,
             `percentile` or `least_squares`.
         bits: Of the integers.
     """
@@ -54,7 +55,7 @@ def choose_ranges(
     last = {i for i, n in enumerate(graph.nodes) if id(n.outputs[0]) in outputs}
     residuals = _added_to_pixels(graph, last) if bits == 8 else set()
     for group in quantization_groups(graph):
-        members = [i for i in group if i in samples and i not in fused]
+        members = [i for i in group if i in samples.values and i not in fused]
         if not members:
             continue
         shifts = {i: s for i in members if (s := _shift_of_input(graph, i)) is not None}
@@ -64,9 +65,13 @@ def choose_ranges(
         elif last & set(group):
             shared = (0.0, 1.0)
         else:
-            values = np.concatenate([samples[i] for i in members])
-            others = [samples[i] for i in members if i not in shifts]
-            shared = _range_of_input({*shifts.values()}, others) or choose(values)
+            found = {i: samples.values[i] for i in members}
+            values = np.concatenate([*found.values()])
+            influence = [samples.influence.get(i, 1.0) for i in members]
+            weights = np.repeat(influence, [*map(len, found.values())])
+            others = [x for i, x in found.items() if i not in shifts]
+            shared = _range_of_input({*shifts.values()}, others)
+            shared = shared or choose(values, weights)
             shared = shared if any(shared) else (0.0, 1.0)  # of zeros alone
             if residuals & set(group):
                 shared = _in_whole_levels(values, shared)
@@ -120,7 +125,7 @@ def _near_poles(graph, samples, ranges):
         members = group & ranges.keys()
         if not members or not group & read_by_poles:
             continue
-        values = np.concatenate([samples[i] for i in members])
+        values = np.concatenate([samples.values[i] for i in members])
         low, high = ranges[min(members)]
         if np.abs(values).min() < STEPS_FROM_POLE * (high - low) / 255:
             found |= group

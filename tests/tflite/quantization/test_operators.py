@@ -36,7 +36,7 @@ def fsrcnn(size):
     return model
 
 
-AS_PUBLISHED = "XLSR", "ABPN", "PlainUSR-T"
+AS_PUBLISHED = "XLSR", "ABPN", "PlainUSR-T", "PlainUSR-S"
 PUBLISHED = {  # some with fewer channels and blocks
     **{name: published["NETWORKS"][name] for name in AS_PUBLISHED},
     "FSRCNN": fsrcnn,

@@ -12,6 +12,7 @@ from tfsr.tflite.lowering.rules import INT8_RULES
 from tfsr.tflite.quantization.integers import run_integers
 from tfsr.tflite.quantization.mixed_precision import node_names
 from tfsr.tflite.quantization.observers import (
+    Samples,
     least_squares,
     min_max,
     observe,
@@ -34,8 +35,8 @@ def observed():
 def test_samples_hold_the_extremes(observed):
     _, samples, patches = observed
     shifted = [patch + CENTER for patch in patches]
-    assert samples[0].min() == pytest.approx(min(x.min() for x in shifted))
-    assert samples[0].max() == pytest.approx(max(x.max() for x in shifted))
+    assert samples.values[0].min() == pytest.approx(min(x.min() for x in shifted))
+    assert samples.values[0].max() == pytest.approx(max(x.max() for x in shifted))
 
 
 def test_input_and_output_have_the_ranges_of_pixels(observed):
@@ -64,7 +65,7 @@ def test_what_is_added_to_pixels_has_their_steps(model, residual, expected):
     patch = np.random.default_rng(0).random((8, 8, 3), np.float32)
     samples = observe(graph, [patch])
     (added,) = [i for i, n in node_names(graph).items() if n == "Repeat.add"]
-    samples[added] = np.full(9, residual)
+    samples.values[added] = np.full(9, residual)
     ranges = choose_ranges(graph, samples, min_max)
     assert ranges[added] == pytest.approx(expected)
     others = [i for i, bounds in ranges.items() if bounds == WHOLE_LEVELS]
@@ -126,11 +127,37 @@ def test_what_is_divided_by_near_0_has_no_range():
 
 def test_zeros_alone_have_a_range(observed):
     graph, samples, _ = observed
-    zeros = {i: np.zeros_like(values) for i, values in samples.items()}
+    zeros = {i: np.zeros_like(values) for i, values in samples.values.items()}
+    samples = Samples(zeros, samples.influence)
     for choose in (
         min_max,
         percentile,
         least_squares,
     ):
-        ranges = choose_ranges(graph, zeros, choose)
+        ranges = choose_ranges(graph, samples, choose)
         assert all(low < high for low, high in ranges.values())
+
+
+def test_a_shared_range_is_that_of_what_the_output_depends_on():
+    """Large values that a convolution hardly reads are clipped for small ones."""
+    lr = keras.Input((None, None, 3))
+    parts = [keras.layers.Conv2D(4, 1, use_bias=False)(lr) for _ in range(2)]
+    sr = keras.layers.Conv2D(3, 1)(keras.ops.concatenate(parts, axis=-1))
+    model = keras.Model(lr, sr)
+    _, large, conv = (x for x in model.layers if x.weights)
+    large.kernel.assign(4 * large.kernel)
+    patch = np.random.default_rng(0).random((16, 16, 3), np.float32)
+    widths = []
+    for share in (0.5, 1e-4):
+        kernel = np.ones((1, 1, 8, 3), np.float32) / 8
+        kernel[:, :, 4:] *= share
+        conv.set_weights([kernel, np.zeros(3, np.float32)])
+        graph = lower(model, INT8_RULES)
+        samples = observe(graph, [patch])
+        quiet, loud = sorted(samples.influence, key=lambda i: samples.values[i].std())
+        assert samples.influence[quiet] == 1
+        assert samples.influence[loud] == pytest.approx(max(share**2, 1e-5), rel=0.3)
+        low, high = choose_ranges(graph, samples)[loud]
+        widths.append(high - low)
+    whole, narrow = widths
+    assert narrow < whole / 2
