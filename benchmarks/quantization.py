@@ -59,20 +59,21 @@ def choices(model, patches):
     """Yields a name, a graph and the `call` that runs it, for each row."""
     exact, centered = lower(model, FLOAT_RULES), lower(model, INT8_RULES)
     samples = observe(exact, patches)
-    for choose in (
-        min_max,
-        percentile,
-        least_squares,
-    ):
+    for name, choose in {
+        "minimum to maximum": min_max,
+        "99.99th percentile": percentile,
+        "least squared error": lambda values, weights: least_squares(values),
+        "the same, each activation by its influence": least_squares,
+    }.items():
         ranges = choose_ranges(exact, samples, choose)
-        yield f"ranges by {choose.__name__}", exact, simulate(exact, ranges)
+        yield f"ranges by {name}", exact, simulate(exact, ranges)
     ranges = choose_ranges(centered, observe(centered, patches))
     call = simulate(centered, ranges)
-    yield "least_squares, input centered", centered, call
+    yield "that, and the input centered", centered, call
     shift = output_shift(centered, call, patches)
     corrected = add_to_last_bias(centered, -shift)
     call = simulate(corrected, ranges)
-    yield "the same with bias correction: int8", corrected, call
+    yield "that, and bias correction: int8", corrected, call
     convolutions = [
         i for i, node in enumerate(corrected.nodes) if hasattr(node.operation, "kernel")
     ]
