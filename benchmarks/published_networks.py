@@ -117,7 +117,8 @@ def in_the_middle(y, count):
 def local(y, count):
     """PlainUSR-S: attention by local importance.
 
-    Its pooling has stride 2 in place of 3, so sides left open must be multiples of 4.
+    The pooling has stride 2 in place of 3 and keeps the border, and its map is enlarged
+    by 4 instead of to LR's size. So sides left open must be multiples of 4.
     """
     x = conv(y, 4, 1)
     weights = ops.exp(x)

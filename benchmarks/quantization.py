@@ -48,39 +48,42 @@ def main():
     in_float = mean_psnr(exact, run_node, images)
     print(f"float: {in_float:.3f} dB on {options.images}, x{options.scale}\n")
     print("| choice | loss, dB |\n| --- | --- |")
-    for name, graph, call in choices(
-        model, with_saturated(calibration_patches(calibration))
-    ):
+    for name, graph, call in choices(model, calibration_patches(calibration)):
         loss = in_float - mean_psnr(graph, call, images)
         print(f"| {name} | {loss:.3f} |", flush=True)
 
 
-def choices(model, patches):
+def choices(model, photographs):
     """Yields a name, a graph and the `call` that runs it, for each row."""
+    patches = with_saturated(photographs)
     exact, centered = lower(model, FLOAT_RULES), lower(model, INT8_RULES)
     samples = observe(exact, patches)
     for name, choose in {
-        "minimum to maximum": min_max,
+        "ranges from minimum to maximum": min_max,
         "99.99th percentile": percentile,
         "least squared error": lambda values, weights: least_squares(values),
         "the same, each activation by its influence": least_squares,
     }.items():
         ranges = choose_ranges(exact, samples, choose)
-        yield f"ranges by {name}", exact, simulate(exact, ranges)
+        yield name, exact, simulate(exact, ranges)
     ranges = choose_ranges(centered, observe(centered, patches))
     call = simulate(centered, ranges)
-    yield "that, and the input centered", centered, call
-    shift = output_shift(centered, call, patches)
+    yield "that, and the input centered exactly", centered, call
+    shift = output_shift(centered, call, photographs)
     corrected = add_to_last_bias(centered, -shift)
     call = simulate(corrected, ranges)
-    yield "that, and bias correction: int8", corrected, call
+    yield "that, and the output's bias corrected: int8", corrected, call
     convolutions = [
         i for i, node in enumerate(corrected.nodes) if hasattr(node.operation, "kernel")
     ]
     for name, first, last in (
-        ("int8, but the first layer's output", 0, convolutions[1]),
-        ("int8, but the last layer's output", convolutions[-3], len(corrected.nodes)),
-        ("int8 weights alone", 0, len(corrected.nodes)),
+        ("int8, but the first layer's output in float", 0, convolutions[1]),
+        (
+            "int8, but the last layer's output in float",
+            convolutions[-3],
+            len(corrected.nodes),
+        ),
+        ("8-bit weights alone", 0, len(corrected.nodes)),
     ):
         kept = {i: r for i, r in ranges.items() if not first <= i < last}
         yield name, corrected, simulate(corrected, kept)

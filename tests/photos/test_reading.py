@@ -11,7 +11,6 @@ from photo_files import (
     ORIENTATION,
     SRGB,
     SUPPORTED,
-    cmyk_profile,
     encode,
     noise,
     pixels_of,
@@ -23,6 +22,22 @@ from photo_files import (
 )
 from tfsr.errors import InputError
 from tfsr.photos import read_photo, write_photo
+
+
+def cmyk_profile():
+    """A printer profile whose Lab depends on black alone, unlike Pillow's formula."""
+    ramp = bytes(range(256))
+    corners = [(0 if i & 1 else 255, 128, 128) for i in range(16)]  # black runs fastest
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0])
+    table += struct.pack(">9i", *(65536 * np.eye(3, dtype=int).ravel()).tolist())
+    table += ramp * 4 + bytes(np.ravel(corners).tolist()) + ramp * 3
+    header = struct.pack(">I4xI4s4s4s12x4s", 144 + len(table), 0x02400000, *_KINDS)
+    header = header.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
+    tags = struct.pack(">I4sII", 1, b"A2B0", 144, len(table))
+    return header.ljust(128, b"\0") + tags + table
+
+
+_KINDS = (b"prtr", b"CMYK", b"Lab ", b"acsp")
 
 
 @pytest.mark.parametrize("name", SUPPORTED)

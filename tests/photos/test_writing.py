@@ -10,7 +10,6 @@ import tifffile
 from PIL import Image
 
 from photo_files import (
-    LOSSLESS,
     SRGB,
     encode,
     noise,
@@ -20,6 +19,8 @@ from photo_files import (
 )
 from tfsr.errors import InputError
 from tfsr.photos import Photo, check_writable, encoders, read_photo, write_photo
+
+LOSSLESS = (".png", ".tif", ".webp", ".bmp")
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)

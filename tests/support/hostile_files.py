@@ -34,7 +34,6 @@ from PIL import Image, features
 from fuzzing import mutate, mutate_graph, mutate_value
 
 ROOT = Path(__file__).parents[2]
-
 MOST_SECONDS, MOST_MB = 20, 2048
 START_S = 600
 MOST_DATA = 2**32  # of a worker, so that a case takes no machine down

@@ -12,7 +12,6 @@ from tfsr.photos import read_photo
 
 ORIENTATION, MAKE, EXIF_IFD, MAKER_NOTE, WIDTH = 0x0112, 0x010F, 0x8769, 0x927C, 0xA002
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-LOSSLESS = (".png", ".tif", ".webp", ".bmp")
 
 
 def noise(channels, dtype=np.uint8, height=13, width=10, seed=0):
@@ -65,22 +64,6 @@ def pixels_of(photo):
 def reopened(file, mode=None):
     with Image.open(file) as image:
         return np.asarray(image.convert(mode or image.mode))
-
-
-def cmyk_profile():
-    """A printer profile whose Lab depends on black alone, unlike Pillow's formula."""
-    ramp = bytes(range(256))
-    corners = [(0 if i & 1 else 255, 128, 128) for i in range(16)]  # black runs fastest
-    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0])
-    table += struct.pack(">9i", *(65536 * np.eye(3, dtype=int).ravel()).tolist())
-    table += ramp * 4 + bytes(np.ravel(corners).tolist()) + ramp * 3
-    header = struct.pack(">I4xI4s4s4s12x4s", 144 + len(table), 0x02400000, *_KINDS)
-    header = header.ljust(68, b"\0") + struct.pack(">3i", 63190, 65536, 54061)
-    tags = struct.pack(">I4sII", 1, b"A2B0", 144, len(table))
-    return header.ljust(128, b"\0") + tags + table
-
-
-_KINDS = (b"prtr", b"CMYK", b"Lab ", b"acsp")
 
 
 def exif_block(orientation=6):

@@ -1,5 +1,6 @@
 """Observes a graph's activations, and chooses a range from the values they take."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,8 +14,9 @@ from tfsr.tflite.quantization.constraints import fused_into_relu, quantization_g
 VALUES_PER_PATCH = 4000
 BINS = 2048
 BATCH = 8  # patches run at once
-NOISE = 0.01  # of an activation's deviation
-LEAST_INFLUENCE = 1e-5  # of the largest: clipping is never free
+FOR_INFLUENCE = 2  # or one more: each activation costs a run of what follows it
+NOISE = 0.01  # its deviation, as a share of the activation's magnitude
+LEAST_INFLUENCE = 1e-5  # so that clipping always costs something
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,9 @@ class Samples:
 
     Attributes:
         values: Random values of each activation, and its extremes, 1-D arrays.
-        influence: Of each activation that shares its range with others: the squared
-            error of the output for a small one of the activation, relative to the
-            largest in its group.
+        influence: By how much the squared error of the output grows with that of an
+            activation, relative to the largest among those that must share its range.
+            Activations with a range of their own have none.
     """
 
     values: dict[int, np.ndarray]
@@ -33,10 +35,10 @@ class Samples:
 
 
 def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
-    """Returns what the activations are on `patches`.
+    """Returns the values and the influence of each activation on `patches`.
 
     The float graph is run, so many or large patches are quick, and the values hold for
-    any exported size.
+    any exported size. For the influence, evenly spaced ones of the patches are enough.
 
     Args:
         graph: The graph to export, of open size.
@@ -44,7 +46,8 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
     """
     patches = list(patches)
     values = _values(graph, patches)
-    return Samples(values, _influence(graph, next(batches(patches)), values))
+    few = patches[:: max(1, len(patches) // FOR_INFLUENCE)]
+    return Samples(values, _influence(graph, few, values))
 
 
 def _values(graph, patches):
@@ -54,7 +57,7 @@ def _values(graph, patches):
     def call(node, *args, **kwargs):
         outputs = node.operation(*args, **kwargs)
         if not moves(node) and _is_of_floats(node):
-            values = keras.ops.convert_to_numpy(outputs)
+            (values,) = map(keras.ops.convert_to_numpy, keras.tree.flatten(outputs))
             count = VALUES_PER_PATCH * len(values)
             kept = rng.choice(values.ravel(), count)
             kept = np.concatenate([kept, [values.min(), values.max()]])
@@ -66,43 +69,70 @@ def _values(graph, patches):
     return {i: np.concatenate(kept) for i, kept in samples.items()}
 
 
-def _influence(graph, batch, values):
-    """Returns `Samples.influence`, by noise on one activation after another."""
+def _influence(graph, patches, values):
+    """Returns `Samples.influence`, by noise in one activation after another."""
+    given = {id(x) for x in graph.outputs}
     ranged = values.keys() - fused_into_relu(graph)
-    groups = [sorted(group & ranged) for group in quantization_groups(graph)]
+    groups = [
+        sorted(group & ranged)
+        for group in quantization_groups(graph)
+        if not any(id(graph.nodes[i].outputs[0]) in given for i in group)
+    ]
     groups = [group for group in groups if len(group) > 1]
-    inputs = [batch] * len(graph.inputs)
+    effects = {i: 0.0 for group in groups for i in group}
+    for batch in batches(patches) if groups else ():
+        for i, effect in _effects(graph, batch, values, [*effects]):
+            effects[i] += effect
+    influence = {}
+    for group in groups:
+        found = np.array([effects[i] for i in group])
+        finite = np.isfinite(found)  # what is not may matter most
+        largest = found[finite].max(initial=0) or 1.0
+        relative = np.where(finite, found, largest) / largest
+        relative = np.maximum(relative, LEAST_INFLUENCE)
+        influence.update(zip(group, relative.tolist(), strict=True))
+    return influence
+
+
+def _effects(graph, batch, values, positions):
+    """Yields positions and the squared error of the output for one of 1 there."""
     exact: list = []  # what each node computes
 
     def keep(node, *args, **kwargs):
         exact.append(node.operation(*args, **kwargs))
         return exact[-1]
 
-    def squared_error(disturbed):
-        rng = np.random.default_rng(0)
-        deviation = NOISE * values[disturbed].std()
+    inputs = [batch] * len(graph.inputs)
+    outputs = graph.run(inputs, keep)
+    rng = np.random.default_rng(0)
+    for i in positions:
+        low, high = values[i].min(), values[i].max()
+        size = np.sqrt(np.mean(np.square(values[i], dtype=np.float64)))
+        (before,) = map(_as_floats, keras.tree.flatten(exact[i]))
+        noise = NOISE * size * rng.standard_normal(before.shape, np.float32)
+        # As in 8 bits, no value leaves the range, so a logarithm keeps its domain.
+        disturbed = np.clip(before + noise, low, high)
+        squared = np.mean(np.square(disturbed - before, dtype=np.float64))
+        if not squared:  # a constant
+            yield i, math.inf
+            continue
+        disturbed = keras.ops.convert_to_tensor(
+            disturbed, graph.nodes[i].outputs[0].dtype
+        )
 
-        def call(node, *args, **kwargs):
-            i = graph.position[id(node)]
-            if i > disturbed:
+        def call(node, *args, i=i, disturbed=disturbed, **kwargs):
+            position = graph.position[id(node)]
+            if position > i:
                 return node.operation(*args, **kwargs)
-            if i < disturbed:
-                return exact[i]
-            noise = deviation * rng.standard_normal(exact[i].shape)
-            return exact[i] + keras.ops.cast(noise, exact[i].dtype)
+            return exact[position] if position < i else disturbed
 
         pairs = zip(graph.run(inputs, call), outputs, strict=True)
-        error = sum(float(keras.ops.mean(keras.ops.square(x - y))) for x, y in pairs)
-        return error / deviation**2 if deviation else 0.0
+        errors = (np.mean((_as_floats(x) - _as_floats(y)) ** 2) for x, y in pairs)
+        yield i, sum(map(float, errors)) / squared
 
-    influence = {}
-    outputs = graph.run(inputs, keep) if groups else []
-    for group in groups:
-        errors = np.nan_to_num([squared_error(i) for i in group], posinf=0)
-        relative = errors / errors.max() if errors.any() else np.ones(len(group))
-        relative = np.maximum(relative, LEAST_INFLUENCE)
-        influence.update(zip(group, relative.tolist(), strict=True))
-    return influence
+
+def _as_floats(x):
+    return keras.ops.convert_to_numpy(x).astype(np.float32)
 
 
 def _is_of_floats(node):

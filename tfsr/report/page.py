@@ -12,7 +12,7 @@ from tfsr.data.degradation_type import task_name, to_table
 from tfsr.report import drawings
 from tfsr.report.models import FLOAT, Comparison, Model
 from tfsr.report.published import published_networks
-from tfsr.tflite.app import box as app
+from tfsr.tflite.app.box import asset as asset_of_app
 
 CONDITIONS = ("device", "size", "threads")  # of the latency
 
@@ -65,7 +65,7 @@ def write(
 
 
 def _render(view):
-    folders = {"report": _asset, "app": app.asset}
+    folders = {"report": _asset, "app": asset_of_app}
     loaders = {name: jinja2.FunctionLoader(read) for name, read in folders.items()}
     environment = jinja2.Environment(
         loader=jinja2.PrefixLoader(loaders),
