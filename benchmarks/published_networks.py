@@ -115,18 +115,23 @@ def in_the_middle(y, count):
 
 
 def local(y, count):
-    """PlainUSR-S: attention by local importance.
+    """PlainUSR-S: attention by local importance, on a grid of a sixth.
 
-    The pooling has stride 2 in place of 3 and keeps the border, and its map is enlarged
-    by 4 instead of to LR's size. So sides left open must be multiples of 4.
+    With open sides the grid is of a quarter, so they must be multiples of 4.
     """
+    sides = y.shape[1:3]
+    is_open = None in sides
     x = conv(y, 4, 1)
     weights = ops.exp(x)
-    pool = layers.AveragePooling2D(7, strides=2, padding="same")
+    stride, padding = (2, "same") if is_open else (3, "valid")
+    pool = layers.AveragePooling2D(7, stride, padding)
     x = pool(weights * x) / pool(weights)
     x = layers.Conv2D(4, 3, strides=2, padding="same")(x)
     x = conv(x, count, activation="sigmoid")
-    x = layers.UpSampling2D(4, interpolation="bilinear")(x)
+    if is_open:
+        x = layers.UpSampling2D(4, interpolation="bilinear")(x)
+    else:
+        x = ops.image.resize(x, sides, interpolation="bilinear")
     return y * x * ops.sigmoid(y[..., :1])
 
 
