@@ -14,9 +14,9 @@ from tfsr.tflite.quantization.constraints import fused_into_relu, quantization_g
 VALUES_PER_PATCH = 4000
 BINS = 2048
 BATCH = 8  # patches run at once
-FOR_INFLUENCE = 2  # or one more: each activation costs a run of what follows it
-NOISE = 0.01  # its deviation, as a share of the activation's magnitude
-LEAST_INFLUENCE = 1e-5  # so that clipping always costs something
+FOR_INFLUENCE = 2  # patches, or one more: an activation costs a run of what follows
+NOISE = 0.01  # standard deviation, as a share of the root mean square of the values
+LEAST_INFLUENCE = 1e-5  # of the largest, so that clipping always costs something
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _influence(graph, patches, values):
 
 
 def _effects(graph, batch, values, positions):
-    """Yields positions and the squared error of the output for one of 1 there."""
+    """Yields each position and the output's squared error per squared error there."""
     exact: list = []  # what each node computes
 
     def keep(node, *args, **kwargs):
