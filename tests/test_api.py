@@ -213,7 +213,7 @@ BUILT = carn_m(2, **SMALL)
             lambda: tfsr.train("c.toml", "run", overrides="train.epochs=1"),
             "`overrides` must be a list of texts",
         ),
-        (lambda: tfsr.convert(BUILT, "m.tflite", size="9x9"), "`size` must be height"),
+        (lambda: tfsr.convert(BUILT, "m.tflite", size="dynamic"), "or None for any"),
         (lambda: tfsr.convert(BUILT, "m.tflite", size=(9, 9, 3)), "`size` must be hei"),
         (
             lambda: tfsr.convert(BUILT, "m.tflite", size=[(9, 9), (9, 0)]),

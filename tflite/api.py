@@ -162,7 +162,8 @@ def _sizes(size: Any) -> list[Size | None]:
         s is None or isinstance(s, list | tuple) for s in size
     )
     sizes = size if several else [size]
-    return [s if s is None else arguments.size("size", s) for s in sizes]
+    also = ", a list of these, or None for any"
+    return [s if s is None else arguments.size("size", s, also) for s in sizes]
 
 
 def benchmark(

@@ -32,12 +32,18 @@ def wholes(name: str, values: Any, least: int = 1) -> list[int]:
     return [whole(name, value, least) for value in values]
 
 
-def size(name: str, value: Any) -> tuple[int, int]:
-    """Returns an argument that must be a height and a width in pixels."""
+def size(name: str, value: Any, otherwise: str = "") -> tuple[int, int]:
+    """Returns an argument that must be a height and a width in pixels.
+
+    Args:
+        name: The argument.
+        value: Its value.
+        otherwise: What else the argument may be, for the message.
+    """
     sides = [*value] if isinstance(value, Sequence) else []
     if isinstance(value, str) or len(sides) != 2:
         raise InputError(
-            f"`{name}` must be height and width, such as (180, 320). "
+            f"`{name}` must be height and width, such as (180, 320){otherwise}. "
             f"Received: {name}={value!r}."
         )
     height, width = (whole(name, side) for side in sides)
