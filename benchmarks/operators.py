@@ -55,6 +55,11 @@ def normalized(x):
 
 
 @keras.saving.register_keras_serializable(package="operators")
+class Conv(layers.Conv2D):
+    """A convolution that users have given a name of their own."""
+
+
+@keras.saving.register_keras_serializable(package="operators")
 class Norm(layers.Layer):
     """Layer normalization as users write it, with weights of its own."""
 
@@ -127,6 +132,7 @@ def halved(enlarged):
 
 CONSTRUCTS: dict[str, Callable] = {  # from a map of 4 channels to one of the same sides
     "convolution": lambda x: layers.Conv2D(4, 3, padding="same")(x),
+    "a user's convolution": lambda x: Conv(4, 3, padding="same")(x),
     "without bias": lambda x: layers.Conv2D(4, 3, padding="same", use_bias=False)(x),
     "grouped": lambda x: layers.Conv2D(4, 3, padding="same", groups=2)(x),
     "1x3 and 3x1": lambda x: layers.Conv2D(4, (3, 1), padding="same")(

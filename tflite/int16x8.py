@@ -24,7 +24,11 @@ from ai_edge_litert.schema_py_generated import (
 from tfsr.tflite.flatbuffer import add_buffer, constant, pack, unpack
 
 LARGEST = 32767
-CONVOLUTIONS = (BuiltinOperator.CONV_2D, BuiltinOperator.DEPTHWISE_CONV_2D)
+CONVOLUTIONS = {  # positions of input, kernel and bias, which may be left out
+    BuiltinOperator.CONV_2D: (0, 1, 2),
+    BuiltinOperator.DEPTHWISE_CONV_2D: (0, 1, 2),
+    BuiltinOperator.TRANSPOSE_CONV: (2, 1, 3),
+}
 SHUFFLES = (BuiltinOperator.DEPTH_TO_SPACE, BuiltinOperator.SPACE_TO_DEPTH)
 # Their outputs have steps of 1 / 32768 in TFLite, and no others.
 FIXED = (BuiltinOperator.LOGISTIC, BuiltinOperator.SOFTMAX, BuiltinOperator.TANH)
@@ -35,17 +39,17 @@ def to_int16_activations(content: bytes) -> bytes:
 
     Args:
         content: Content of an 8-bit `.tflite` file with float32 input and output, whose
-            convolutions have 8-bit weights and a bias.
+            convolutions have 8-bit weights.
     """
     model = unpack(content)
     (graph,) = model.subgraphs
     kinds = [_kind(model, operator) for operator in graph.operators]
-    convolutions = [  # input, kernel and bias of each
-        operator.inputs
+    convolutions = [
+        [operator.inputs[i] for i in CONVOLUTIONS[kind] if i < len(operator.inputs)]
         for kind, operator in zip(kinds, graph.operators, strict=True)
         if kind in CONVOLUTIONS
     ]
-    kernels = {kernel for _, kernel, _ in convolutions}
+    kernels = {kernel for _, kernel, *_ in convolutions}
     for kind, operator in zip(kinds, graph.operators, strict=True):
         if kind in (*CONVOLUTIONS, BuiltinOperator.ADD):
             _clip_as_before(graph, operator)
@@ -56,8 +60,9 @@ def to_int16_activations(content: bytes) -> bytes:
         if kind in FIXED:
             (output,) = (graph.tensors[i] for i in operator.outputs)
             output.quantization.scale = np.array([1 / 32768], np.float32)
-    for operands in convolutions:
-        _widen_bias(model, *(graph.tensors[i] for i in operands))
+    for x, kernel, *bias in convolutions:
+        for i in bias:
+            _widen_bias(model, *(graph.tensors[j] for j in (x, kernel, i)))
     operators = []
     for kind, operator in zip(kinds, graph.operators, strict=True):
         if kind in SHUFFLES:

@@ -227,9 +227,13 @@ class Config:
 
     def differing(self, other: "Config") -> list[str]:
         """Returns the `section.key`s whose values differ in `other`, sorted."""
-        ours, theirs = self.values(), other.values()
-        keys = ours.keys() | theirs.keys()
-        return sorted(key for key in keys if ours.get(key) != theirs.get(key))
+        return differing_keys(self.values(), other.values())
+
+
+def differing_keys(ours: dict, theirs: dict) -> list[str]:
+    """Returns the keys whose values differ, or that only one side has, sorted."""
+    keys = ours.keys() | theirs.keys()
+    return sorted(key for key in keys if ours.get(key) != theirs.get(key))
 
 
 def read_config(file: str | Path, overrides: Sequence[str] = ()) -> Config:

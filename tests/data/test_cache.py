@@ -103,6 +103,18 @@ def test_lr_files_are_kept_as_they_are(tmp_path):
         ImageCache([hr], (2,), tmp_path, lr_folders=[lr])
 
 
+def test_a_folder_named_twice_has_its_lr_files_in_turn(tmp_path):
+    hr, folders = tmp_path / "hr", [tmp_path / "sharp", tmp_path / "blurred"]
+    for folder in (hr, *folders):
+        folder.mkdir()
+    save(hr / "a.png", 0, 20)
+    for seed, folder in enumerate(folders, 1):
+        save(folder / "a.png", seed, 10, 12)
+    cache = ImageCache([hr, hr], (2,), tmp_path, lr_folders=folders)
+    for i, folder in enumerate(folders):
+        np.testing.assert_array_equal(cache.pair(i, 2).lr, read_image(folder / "a.png"))
+
+
 def test_grayscale(photographs, tmp_path):
     cache = ImageCache([photographs], (2,), tmp_path, channels=1)
     file = min(photographs.iterdir())

@@ -105,6 +105,13 @@ def test_half_precision_multiplies_in_float32(dtype):
     assert keras.backend.standardize_dtype(layer(impulse).dtype) == dtype
 
 
+@pytest.mark.parametrize("given", [{"groups": 2}, {"use_bias": False}], ids=str)
+def test_arguments_of_other_convolutions_are_refused(given):
+    (name,) = given
+    with pytest.raises(ValueError, match=f"does not apply.*Received: {name}="):
+        CollapsibleConv2D(8, **given)
+
+
 def test_errors():
     with pytest.raises(ValueError, match="Received: expanded=0"):
         CollapsibleConv2D(4, expanded=0)

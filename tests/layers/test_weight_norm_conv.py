@@ -84,3 +84,10 @@ def test_half_precision_keeps_the_lengths(dtype):
     assert keras.backend.standardize_dtype(taps.dtype) == dtype
     squares = np.asarray(ops.cast(taps, "float32")) ** 2
     np.testing.assert_allclose(squares.sum((0, 1, 2)) ** 0.5, 1, atol=2e-3)
+
+
+@pytest.mark.parametrize("given", [{"initializer": "zeros"}, {"use_bias": False}])
+def test_arguments_of_other_convolutions_are_refused(given):
+    (name,) = given
+    with pytest.raises(ValueError, match=f"does not apply.*Received: {name}="):
+        WeightNormConv2D(8, 3, **given)

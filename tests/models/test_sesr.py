@@ -29,8 +29,9 @@ def without_tails(model, scale):
 
 # The widths and depths of SESR-M5 and M11, as they are collapsed.
 @pytest.mark.parametrize("blocks", [5, 11])
-def test_params_and_mult_adds(blocks):
-    model = sesr(2, filters=16, blocks=blocks)
+@pytest.mark.parametrize("edges", [False, True])
+def test_params_and_mult_adds(blocks, edges):
+    model = sesr(2, filters=16, blocks=blocks, edges=edges)
     luma = 9 * (3 * 16 + blocks * 16 * 16 + 16 * 4)
     colors = 9 * 2 * 16 + 16 * 16 + 9 * 16 * 12
     assert complexity.mult_adds(model, 5, 7) == 5 * 7 * (luma + colors)

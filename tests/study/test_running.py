@@ -298,6 +298,7 @@ def test_a_diverging_run_is_named(configs, tmp_path, monkeypatch):
         ({"data": {"train": ["more"]}}, r"b\.toml: data\.train is \['more'\] where"),
         ({"model": {"scale": [2, 3]}}, r"b\.toml: model\.scale is \(2, 3\) where"),
         ({"model": {"units": 0}}, r"b\.toml: \[model\] .*units=0"),
+        ({"quantize": {"target": "float"}}, r"b\.toml: has \[quantize\]; see"),
     ],
 )
 def test_configs_that_cannot_be_compared(write_config, tmp_path, tables, message):
@@ -306,6 +307,19 @@ def test_configs_that_cannot_be_compared(write_config, tmp_path, tables, message
     with pytest.raises(InputError, match=message):
         planning.plan([tmp_path], tmp_path / "out", [0], scale=2)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_option_that_one_config_alone_has_counts(write_config, tmp_path):
+    jpeg = {"name": "jpeg", "quality": 10}
+    for name, degradation in {"a": jpeg, "b": {**jpeg, "subsampling": "4:4:4"}}.items():
+        model = {"name": "scn", "scale": 1, "filters": 4, "blocks": 1}
+        data = {"degradation": degradation}
+        write_config(tmp_path / f"{name}.toml", model=model, data=data)
+    for first, second in ("ab", "ba"):
+        files = [tmp_path / f"{name}.toml" for name in (first, second)]
+        with pytest.raises(InputError, match=r"subsampling .*left out") as error:
+            planning.plan(files, tmp_path / "out", [0])
+        assert str(error.value).startswith(str(files[1]))
 
 
 def test_the_first_config_named_comes_first(configs, tmp_path):

@@ -169,6 +169,20 @@ def test_multi_scale_networks_in_16_bit(tmp_path, folder, conv):
     assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 2 / 255
 
 
+@pytest.mark.parametrize("biased", [True, False])
+def test_wide_transposed_convolutions_in_16_bit(tmp_path, folder, biased):
+    lr = keras.Input((24, 32, 3))
+    y = keras.layers.Conv2DTranspose(
+        96, 4, strides=2, padding="same", use_bias=biased, bias_initializer="ones"
+    )(lr)
+    model = keras.Model(lr, keras.layers.Conv2D(3, 1)(y))
+    (file,) = convert(model, 2, "int16x8", [None], tmp_path / "m.tflite", folder)
+    assert "TRANSPOSE_CONV" in inspect(file)["operators"]
+    lr = np.random.default_rng(0).random((24, 32, 3), np.float32)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 2 / 255
+
+
 def test_gates_in_16_bit(tmp_path, folder):
     lr = keras.Input((24, 32, 3))
     y = keras.layers.Conv2D(3, 3, padding="same")(lr)

@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 
 from tfsr.graph import operations as op
-from tfsr.graph.operators import operator_of
+from tfsr.graph.operators import is_convolution, operator_of
 from tfsr.layers import ChannelShift, GroupedConv2D
 from tfsr.tflite.lowering.engine import (
     built,
@@ -24,13 +24,6 @@ from tfsr.tflite.lowering.engine import (
     values_of,
     weights_of,
     with_weights,
-)
-
-CONVOLUTIONS = (
-    GroupedConv2D,
-    layers.Conv2D,
-    layers.DepthwiseConv2D,
-    layers.Conv2DTranspose,
 )
 
 
@@ -222,7 +215,7 @@ def _chain(x):
 
 
 def _is_convolution(operation):
-    return isinstance(operation, CONVOLUTIONS) and is_linear(operation)
+    return is_convolution(operation) and is_linear(operation)
 
 
 def _pads_nothing(conv):

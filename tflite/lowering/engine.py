@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from tfsr.graph.graph import Graph, inline
+from tfsr.graph.operators import is_convolution
 from tfsr.layers import GroupedConv2D, JoinScales, PadToMultiple
 
 
@@ -120,11 +121,11 @@ def last_convolution(graph: Graph) -> keras.layers.Layer | None:
 
     Convolutions without a bias, which cannot be corrected, and copies do not count.
     """
-    dense = GroupedConv2D | keras.layers.Conv2D | keras.layers.Conv2DTranspose
     for operation in reversed([node.operation for node in graph.nodes]):
-        if not isinstance(operation, dense) or operation.bias is None:
+        if not is_convolution(operation) or operation.bias is None:
             continue
-        if not copies_channels(operation):
+        by_channel = isinstance(operation, keras.layers.DepthwiseConv2D)
+        if not by_channel and not copies_channels(operation):
             return operation
     return None
 

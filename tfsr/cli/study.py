@@ -52,7 +52,7 @@ def run(options):
             raise InputError(f"--set {override}: the seeds are given by --seeds.")
     for config in options.configs:
         if not Path(config).is_dir():
-            check_config(config, options.set, quantizes=True)
+            check_config(config, options.set)
     import_keras()
     from tfsr.study.planning import plan
     from tfsr.study.results import table

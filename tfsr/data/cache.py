@@ -55,7 +55,7 @@ class ImageCache:
         lr_folders=(),
     ):
         files = training_files(folders, exclude)
-        lr = _lr_files(files, folders, lr_folders, scales)
+        lr = _lr_files(folders, exclude, lr_folders, scales)
         self.scales = tuple(scales)
         self.with_lr = with_lr
         kept = self.scales if with_lr else (1,)
@@ -178,7 +178,7 @@ class ImageSurvey:
         self._kept = {1, *kept}
         self._shapes = []
         files = training_files(folders, exclude)
-        lr = _lr_files(files, folders, lr_folders, scales)
+        lr = _lr_files(folders, exclude, lr_folders, scales)
         for i, file in enumerate(files):
             size = image_size(file)
             for s, small in lr.items():
@@ -211,7 +211,7 @@ def training_files(
         InputError: If no image is left, or no image has an excluded name.
     """
     files = [file for folder in folders for file in list_images(folder)]
-    kept = [file for file in files if file.stem not in exclude]
+    kept = _without(exclude, files)
     missing = set(exclude) - {file.stem for file in files}
     if missing or not kept:
         what = f"no image is named {min(missing)}" if missing else "no image is left"
@@ -219,19 +219,23 @@ def training_files(
     return kept
 
 
-def _lr_files(files, folders, lr_folders, scales):
-    """Returns the LR files of training images by scale, in the order of `files`.
+def _without(names, files):
+    return [file for file in files if file.stem not in names]
+
+
+def _lr_files(folders, exclude, lr_folders, scales):
+    """Returns the LR files of training images by scale, in that of `training_files`.
 
     It is empty without folders of LR files.
     """
     if not lr_folders:
         return {}
-    found: dict = {s: {} for s in scales}
+    found: dict = {s: [] for s in scales}
     for folder, of_lr in zip(folders, lr_folders, strict=True):
-        inside = [file for file in files if file.parent == Path(folder)]
+        files = _without(exclude, list_images(folder))
         for s in scales:
-            found[s].update(zip(inside, lr_files(of_lr, inside, s), strict=True))
-    return {s: [by_file[file] for file in files] for s, by_file in found.items()}
+            found[s] += lr_files(of_lr, files, s)
+    return found
 
 
 def _check_size(file, shape, scales):

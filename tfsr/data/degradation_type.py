@@ -59,8 +59,8 @@ class Degradation:
             on the grid.
         radius: A pixel of the result depends on pixels at most this far from its own,
             counted in pixels of the result, and on the rest of their blocks.
-        fractional: Whether the result can have fractions and values outside 0 to 255;
-            `rounded` returns a degradation without.
+        fractional: Whether the result can have fractions and values outside 0 to 255,
+            unless the degradation is `rounded`.
         of_luma: Whether a one-channel network restores the luma of colour images, not
             each of R, G and B.
         metrics: Keys of `tfsr.metrics.METRICS` that papers add to PSNR and SSIM.

@@ -18,8 +18,9 @@ def params(model: keras.Model) -> int:
     total = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     for layer in {node.operation for node in inline(model).nodes}:
         if isinstance(layer, CollapsibleConv2D) and layer.trainable_weights:
+            factors = (w for w in layer.trainable_weights if w is not layer.bias)
             total += math.prod(layer.kernel.shape)
-            total -= math.prod(layer.expand.shape) + math.prod(layer.project.shape)
+            total -= sum(math.prod(factor.shape) for factor in factors)
     return total
 
 

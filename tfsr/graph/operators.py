@@ -151,12 +151,12 @@ def _is_of_keras(activation):
 
 def _of_convolution(operation, node, field):
     conv = operation.conv
-    return OPERATORS[type(conv)].receptive_field(conv, node, field)
+    return operator_of(conv).receptive_field(conv, node, field)
 
 
 def _mult_adds_of_convolution(operation, node):
     conv = operation.conv
-    return OPERATORS[type(conv)].mult_adds(conv, node)
+    return operator_of(conv).mult_adds(conv, node)
 
 
 def _probed(operation, node, field):

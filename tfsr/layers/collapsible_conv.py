@@ -5,6 +5,7 @@ from keras import ops
 from tfsr.layers.grouped_conv import GroupedConv2D
 
 KERNEL_SIZE = 3
+FIXED = ("kernel_size", "groups", "lowering", "initializer", "use_bias")
 EDGES = np.stack(
     [
         [[1, 0, -1], [2, 0, -2], [1, 0, -1]],  # Sobel's two
@@ -48,6 +49,7 @@ class CollapsibleConv2D(GroupedConv2D):
     """
 
     def __init__(self, filters, expanded=256, skip=False, edges=False, **kwargs):
+        self._refuse(kwargs, FIXED)
         super().__init__(filters, KERNEL_SIZE, **kwargs)
         if type(expanded) is not int or expanded < 1:
             raise ValueError(
@@ -81,8 +83,8 @@ class CollapsibleConv2D(GroupedConv2D):
 
     def get_config(self):
         config = super().get_config()
-        for fixed in ("kernel_size", "groups", "lowering", "initializer", "use_bias"):
-            del config[fixed]
+        for name in FIXED:
+            del config[name]
         return {
             **config,
             "expanded": self.expanded,

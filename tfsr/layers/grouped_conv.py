@@ -110,6 +110,15 @@ class GroupedConv2D(keras.layers.Layer):
             "use_bias": self.use_bias,
         }
 
+    def _refuse(self, arguments, names):
+        """Raises a `ValueError` for arguments of this class that a subclass lacks."""
+        for name in names:
+            if name in arguments:
+                raise ValueError(
+                    f"`{name}` does not apply to {type(self).__name__}. "
+                    f"Received: {name}={arguments[name]}."
+                )
+
     def _add_bias(self, outputs):
         return ops.add(outputs, self.bias) if self.use_bias else outputs
 

@@ -3,6 +3,8 @@ from keras import ops
 
 from tfsr.layers.grouped_conv import GroupedConv2D
 
+FIXED = ("initializer", "use_bias")
+
 
 @keras.saving.register_keras_serializable(package="tfsr")
 class WeightNormConv2D(GroupedConv2D):
@@ -32,6 +34,7 @@ class WeightNormConv2D(GroupedConv2D):
     def __init__(
         self, filters, kernel_size, gain=1.0, groups=1, lowering="split", **kwargs
     ):
+        self._refuse(kwargs, FIXED)
         super().__init__(filters, kernel_size, groups, lowering, **kwargs)
         self.gain = gain
 
@@ -45,7 +48,8 @@ class WeightNormConv2D(GroupedConv2D):
 
     def get_config(self):
         config = super().get_config()
-        del config["initializer"], config["use_bias"]
+        for name in FIXED:
+            del config[name]
         return {**config, "gain": self.gain}
 
     def _add_weights(self, shape, uniform):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from tfsr.config import Config, DataConfig, read_config
+from tfsr.config import Config, DataConfig, differing_keys, read_config
 from tfsr.data import BenchmarkFolder
 from tfsr.data.pairs import folders_by_name
 from tfsr.errors import InputError
@@ -145,6 +145,8 @@ def _network(file, out, seeds, overrides, scale, size):
         for seed in seeds
     }
     for run in runs.values():
+        if run.config.quantize:
+            raise InputError(f"{file}: has [quantize]; see tfsr quantize-train.")
         _check_run(run)
     keras.utils.clear_session()
     model = build_model(run.config.model, file)
@@ -180,10 +182,12 @@ def _check_run(run):
 def _check_agreement(first, other):
     """Raises an `InputError` if two networks differ in data or budget."""
     ours, theirs = budget(first), budget(other)
-    for key in theirs:
-        if ours[key] != theirs[key]:
-            raise InputError(
-                f"{other.file}: {key} is {theirs[key]!r} where {first.file} has "
-                f"{ours[key]!r}; a study's configs share data and budget; an "
-                "override changes all."
-            )
+    for key in differing_keys(ours, theirs):
+        there, here = (
+            repr(values[key]) if key in values else "left out"
+            for values in (theirs, ours)
+        )
+        raise InputError(
+            f"{other.file}: {key} is {there} where {first.file} has {here}; a study's "
+            "configs share data and budget; an override changes all."
+        )

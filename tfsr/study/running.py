@@ -35,7 +35,7 @@ def run(planned: Study, latency: bool = True) -> dict:
         for network in planned.networks:
             if train_run(network.runs[seed]):
                 results.write(planned, results.report(planned, timed))
-        if timed is None:
+        if seed == planned.seeds[0]:
             timed = time_networks(planned, latency)
             if len(planned.networks) > 1:
                 results.draw_crops(planned)

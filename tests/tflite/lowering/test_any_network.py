@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers, ops
 
 from tfsr.graph.graph import run_node
@@ -67,6 +68,21 @@ CONV, TWO = "GroupedConv2D", "GroupedConv2D GroupedConv2D"
 )
 def test_layers_become_plain(build, operations):
     assert lowered(build).replace("Subtract", "ChannelShift") == operations
+
+
+class Standardized(layers.Conv2D):
+    """Divides its kernel by the kernel's deviation, without Keras' operations."""
+
+    def call(self, x):
+        kernel = self.kernel / tf.math.reduce_std(self.kernel)
+        return tf.nn.conv2d(x, kernel, 1, "SAME") + self.bias
+
+
+def test_a_scale_after_a_computation_of_another_kind_stays():
+    def build(x):
+        return layers.Rescaling(2.0, -0.5)(Standardized(4, 3, padding="same")(x))
+
+    assert lowered(build).startswith("Standardized ")
 
 
 @pytest.mark.parametrize(

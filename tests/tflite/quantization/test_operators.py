@@ -136,7 +136,8 @@ def test_halves_of_a_bias_are_rounded_as_the_converter_does():
 
 
 def test_operators_in_one_network_are_converted_measured_and_trained(tmp_path):
-    names = ("PReLU", "transposed, wide", "gate of channels", "ELU", "stack")
+    several = ("PReLU", "transposed, wide", "gate of channels", "ELU", "stack")
+    names = ("a user's convolution", *several)
     found = script["outcome"](network([CONSTRUCTS[name] for name in names]), tmp_path)
     assert {"TRANSPOSE_CONV", "LOGISTIC", "ELU"} <= found.operators.keys()
     assert found.apart == 0

@@ -107,9 +107,7 @@ def test_a_run_without_an_epoch_takes_another_config(
         np.testing.assert_array_equal(ours, expected)
 
 
-def test_a_config_that_only_looks_different_resumes(
-    run, make_config, tmp_path, capsys
-):
+def test_a_config_that_only_looks_different_resumes(run, make_config, tmp_path, capsys):
     out = shutil.copytree(run[0], tmp_path / "run")
     config = make_config(train__clip_norm=1, train__seed=0)  # both as they were
     train(config, out)
