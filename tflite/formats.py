@@ -93,6 +93,7 @@ _TABLE = (
     Format(
         "int16x8",
         save="export:int16x8",
+        rules="lowering.rules:INT16_RULES",
         bits=16,
         ranges="quantization.observers:min_max",  # 16 bits have room for it
         smallest_kernel=0,

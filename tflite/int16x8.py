@@ -3,7 +3,8 @@
 TensorFlow's converter cannot convert a model with a pixel shuffle to this format.
 Weights stay in 8 bits, symmetric for each output channel. An activation's range [-a, b]
 becomes the symmetric [-m, m] with m = max(a, b), in steps of m / 32767. If a is 0, as
-in the output, the 8-bit range clipped at 0; here a ReLU does.
+in the output, the 8-bit range clipped at 0, and the converter leaves out a ReLU; here a
+ReLU does.
 """
 
 import copy
@@ -29,6 +30,22 @@ CONVOLUTIONS = {  # positions of input, kernel and bias, which may be left out
     BuiltinOperator.DEPTHWISE_CONV_2D: (0, 1, 2),
     BuiltinOperator.TRANSPOSE_CONV: (2, 1, 3),
 }
+FUSES_RELU = (
+    BuiltinOperator.ADD,
+    BuiltinOperator.SUB,
+    BuiltinOperator.MUL,
+    BuiltinOperator.CONV_2D,
+    BuiltinOperator.DEPTHWISE_CONV_2D,
+)
+# In 16 bits TFLite compares integers, whatever their steps.
+COMPARISONS = (
+    BuiltinOperator.EQUAL,
+    BuiltinOperator.GREATER,
+    BuiltinOperator.GREATER_EQUAL,
+    BuiltinOperator.LESS,
+    BuiltinOperator.LESS_EQUAL,
+    BuiltinOperator.NOT_EQUAL,
+)
 SHUFFLES = (BuiltinOperator.DEPTH_TO_SPACE, BuiltinOperator.SPACE_TO_DEPTH)
 # Their outputs have steps of 1 / 32768 in TFLite, and no others.
 FIXED = (BuiltinOperator.LOGISTIC, BuiltinOperator.SOFTMAX, BuiltinOperator.TANH)
@@ -47,27 +64,35 @@ def to_int16_activations(content: bytes) -> bytes:
     convolutions = [
         [operator.inputs[i] for i in CONVOLUTIONS[kind] if i < len(operator.inputs)]
         for kind, operator in zip(kinds, graph.operators, strict=True)
-        if kind in CONVOLUTIONS
+        if kind in CONVOLUTIONS and _is_in_8_bits(graph, operator)
     ]
     kernels = {kernel for _, kernel, *_ in convolutions}
-    for kind, operator in zip(kinds, graph.operators, strict=True):
-        if kind in (*CONVOLUTIONS, BuiltinOperator.ADD):
-            _clip_as_before(graph, operator)
+    relus = [
+        kind not in (*FIXED, BuiltinOperator.RELU) and _clips_at_0(graph, operator)
+        for kind, operator in zip(kinds, graph.operators, strict=True)
+    ]
     for i, tensor in enumerate(graph.tensors):
         if tensor.type == TensorType.INT8 and i not in kernels:
             _widen_tensor(model, tensor)
     for kind, operator in zip(kinds, graph.operators, strict=True):
-        if kind in FIXED:
-            (output,) = (graph.tensors[i] for i in operator.outputs)
+        output = graph.tensors[operator.outputs[0]]
+        if kind in FIXED and output.type == TensorType.INT16:
             output.quantization.scale = np.array([1 / 32768], np.float32)
     for x, kernel, *bias in convolutions:
         for i in bias:
             _widen_bias(model, *(graph.tensors[j] for j in (x, kernel, i)))
     operators = []
-    for kind, operator in zip(kinds, graph.operators, strict=True):
+    for kind, operator, relu in zip(kinds, graph.operators, relus, strict=True):
         if kind in SHUFFLES:
             operators += _between_casts(model, graph, operator)
+        elif kind in COMPARISONS:
+            operators += _of_floats(model, graph, operator)
+        elif relu and kind not in FUSES_RELU:
+            operators += _before_relu(model, graph, operator)
         else:
+            if relu:
+                fused = ActivationFunctionType.RELU
+                operator.builtinOptions.fusedActivationFunction = fused
             operators.append(operator)
     graph.operators = operators
     return pack(model)
@@ -77,23 +102,35 @@ def _kind(model, operator):
     return model.operatorCodes[operator.opcodeIndex].builtinCode
 
 
-def _clip_as_before(graph, operator: OperatorT):
-    """Adds a ReLU to an operator if its 8-bit output range begins at 0."""
-    (output,) = (graph.tensors[i] for i in operator.outputs)
-    if output.type == TensorType.INT8 and output.quantization.zeroPoint[0] == -128:
-        operator.builtinOptions.fusedActivationFunction = ActivationFunctionType.RELU
+def _is_in_8_bits(graph, operator):
+    return graph.tensors[operator.outputs[0]].type == TensorType.INT8
+
+
+def _clips_at_0(graph, operator: OperatorT):
+    """Returns whether an operator's 8-bit range begins at 0, and its inputs' do not.
+
+    The network's input does: it holds pixels.
+    """
+
+    def begins_at_0(i):
+        kind, quantization = graph.tensors[i].type, graph.tensors[i].quantization
+        return kind == TensorType.INT8 and quantization.zeroPoint[0] == -128
+
+    numbers = (TensorType.INT8, TensorType.FLOAT32)
+    inputs = [i for i in operator.inputs if graph.tensors[i].type in numbers]
+    positive = all(i in graph.inputs or begins_at_0(i) for i in inputs)
+    return not positive and begins_at_0(operator.outputs[0])
 
 
 def _widen_tensor(model: ModelT, tensor: TensorT):
     """Turns an 8-bit activation or constant into a 16-bit one."""
     quantization = tensor.quantization
     (scale,), (zero_point,) = quantization.scale, quantization.zeroPoint
+    # Of equal ranges the steps stay equal, as MAXIMUM needs them.
+    largest = max(127 - zero_point, 128 + zero_point) * np.float64(scale)
     values = constant(model, tensor, np.int8)
-    if values is None:
-        largest = max(127 - zero_point, 128 + zero_point) * np.float64(scale)
-    else:
+    if values is not None:
         values = (values.astype(np.float64) - zero_point) * scale
-        largest = np.abs(values).max()
         values = np.rint(values / largest * LARGEST).astype(np.int16)
         tensor.buffer = add_buffer(model, values)
     tensor.type = TensorType.INT16
@@ -116,32 +153,58 @@ def _between_casts(model, graph, shuffle: OperatorT):
     TFLite has no pixel shuffle in 16 bits; 32 is the next wider one.
     """
     (x,), (y,) = shuffle.inputs, shuffle.outputs
-    wide_x, wide_y = (_as_int32(graph, i) for i in (x, y))
+    wide_x, wide_y = (_retyped(graph, i, TensorType.INT32) for i in (x, y))
     shuffle.inputs, shuffle.outputs = [wide_x], [wide_y]
     return [_cast(model, x, wide_x), shuffle, _cast(model, wide_y, y)]
 
 
-def _as_int32(graph, number):
+def _retyped(graph, number, kind):
+    """Returns the number of a new tensor, without quantization, like another."""
     tensor = copy.copy(graph.tensors[number])
-    tensor.type, tensor.quantization = TensorType.INT32, None
+    tensor.type, tensor.quantization, tensor.buffer = kind, None, 0
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
 
 
 def _cast(model, source, target):
-    operator = OperatorT()
-    operator.opcodeIndex = _code_of_cast(model)
-    operator.inputs, operator.outputs = [source], [target]
+    operator = _operator(model, BuiltinOperator.CAST, source, target)
     operator.builtinOptionsType = BuiltinOptions.CastOptions
     operator.builtinOptions = CastOptionsT()
     return operator
 
 
-def _code_of_cast(model):
+def _before_relu(model, graph, operator: OperatorT):
+    """Returns an operator and a ReLU of its output."""
+    (y,) = operator.outputs
+    graph.tensors.append(copy.copy(graph.tensors[y]))
+    operator.outputs = [len(graph.tensors) - 1]
+    return [operator, _operator(model, BuiltinOperator.RELU, operator.outputs[0], y)]
+
+
+def _of_floats(model, graph, operator: OperatorT):
+    """Returns an operator whose 16-bit inputs are turned into floats before."""
+    before, inputs = [], [*operator.inputs]
+    for position, i in enumerate(inputs):
+        if graph.tensors[i].type == TensorType.INT16:
+            inputs[position] = _retyped(graph, i, TensorType.FLOAT32)
+            dequantize = BuiltinOperator.DEQUANTIZE
+            before.append(_operator(model, dequantize, i, inputs[position]))
+    operator.inputs = inputs
+    return [*before, operator]
+
+
+def _operator(model, kind, source, target):
+    operator = OperatorT()
+    operator.opcodeIndex = _code_of(model, kind)
+    operator.inputs, operator.outputs = [source], [target]
+    return operator
+
+
+def _code_of(model, kind):
     for i, code in enumerate(model.operatorCodes):
-        if code.builtinCode == BuiltinOperator.CAST:
+        if code.builtinCode == kind:
             return i
     code = OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = BuiltinOperator.CAST
+    code.builtinCode = code.deprecatedBuiltinCode = kind
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

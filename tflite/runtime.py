@@ -24,8 +24,10 @@ from tfsr.upscaling.upscalers import as_floats
 from tfsr.zoo.released import named
 
 DYNAMIC_START = (48, 48)  # LR size that a dynamic model is prepared for at first
-# A kernel's condition on values. Without one, the same may be said of a lack of memory.
-KERNEL_FAILED = re.compile(r"was not true.*\([A-Z0-9_]+\) failed to invoke", re.DOTALL)
+# A kernel's condition. Without one, the same may be said of a lack of memory.
+KERNEL_FAILED = re.compile(
+    r"(was not true|supported).*\([A-Z0-9_]+\) failed to invoke", re.DOTALL
+)
 RAMP, LIKE = (0.2, 0.8), 0.1  # range of a gray ramp, and how far its SR may deviate
 
 

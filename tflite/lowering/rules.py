@@ -79,6 +79,12 @@ _RULES = (
     split_as_slices,  # after those that look for splits
 )
 FLOAT_RULES = (*CANONICAL, *_RULES)
+INT16_RULES = (  # without operators that TFLite lacks in 16 bits
+    *CANONICAL,
+    hard_silu_as_gate,
+    *_RULES,
+    affine_as_depthwise,
+)
 INT8_RULES = (
     *CANONICAL,
     hard_silu_as_gate,

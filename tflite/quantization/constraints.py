@@ -24,6 +24,18 @@ def quantization_groups(graph: Graph) -> list[set[int]]:
     return list({id(g): g for g in group.values()}.values())
 
 
+def read_by_poles(graph: Graph) -> set[int]:
+    """Returns the nodes that others divide by, or take the logarithm of."""
+    poles = ((node, operator_of(node.operation).pole) for node in graph.nodes)
+    read = (arguments(node)[pole] for node, pole in poles if pole is not None)
+    return {graph.producer_index[id(x)] for x in read if id(x) in graph.producer_index}
+
+
+def arguments(node: Any) -> list:
+    """Returns the arguments of a node's call, those by name last."""
+    return [*node.arguments.args, *node.arguments.kwargs.values()]
+
+
 def fixed_range(node: Any) -> tuple[float, float] | None:
     """Returns the only range that TFLite allows a node's output; None for any."""
     return operator_of(node.operation).fixed_range

@@ -9,7 +9,11 @@ import numpy as np
 
 from tfsr.graph.graph import Graph
 from tfsr.graph.operators import moves
-from tfsr.tflite.quantization.constraints import fused_into_relu, quantization_groups
+from tfsr.tflite.quantization.constraints import (
+    fused_into_relu,
+    quantization_groups,
+    read_by_poles,
+)
 
 VALUES_PER_PATCH = 4000
 BINS = 2048
@@ -38,7 +42,8 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
     """Returns the values and the influence of each activation on `patches`.
 
     The float graph is run, so many or large patches are quick, and the values hold for
-    any exported size. For the influence, evenly spaced ones of the patches are enough.
+    any exported size. What others divide by is observed on black and white too, where a
+    variance is 0. For the influence, evenly spaced ones of the patches are enough.
 
     Args:
         graph: The graph to export, of open size.
@@ -46,6 +51,11 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
     """
     patches = list(patches)
     values = _values(graph, patches)
+    flat = [np.full_like(patches[0], value) for value in (0, 1)]
+    at_poles = read_by_poles(graph)
+    for i, found in (_values(graph, flat) if at_poles else {}).items():
+        if i in at_poles:
+            values[i] = np.concatenate([values[i], found])
     few = patches[:: max(1, len(patches) // FOR_INFLUENCE)]
     return Samples(values, _influence(graph, few, values))
 

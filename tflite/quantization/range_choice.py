@@ -7,14 +7,17 @@ import numpy as np
 
 from tfsr.graph import operations as op
 from tfsr.graph.graph import Graph
-from tfsr.graph.operators import SUMS, is_convolution, operator_of
+from tfsr.graph.operators import SUMS, clip_bounds, is_convolution
 from tfsr.layers import ChannelShift
 from tfsr.tflite.lowering.engine import copies_channels, is_input
 from tfsr.tflite.quantization.constraints import (
     Ranges,
+    arguments,
     fixed_range,
+    free_clips,
     fused_into_relu,
     quantization_groups,
+    read_by_poles,
 )
 from tfsr.tflite.quantization.observers import Samples, least_squares
 
@@ -40,7 +43,8 @@ def choose_ranges(
     `_in_whole_levels`. Sigmoid, softmax and tanh have their `Operator.fixed_range`.
     Nodes too close to a pole for 8 bits have no range, nor have nodes that only they
     read: see `_near_poles`. Nor have values among which a mask hides some, because its
-    constant would take all levels of 8 bits.
+    constant would take all levels of 8 bits; nor in 16 bits, whose ranges are
+    symmetric, clips to other bounds than 0 or symmetric ones.
 
     Args:
         graph: The observed graph.
@@ -78,6 +82,11 @@ def choose_ranges(
         chosen.update(dict.fromkeys(members, shared))
     for i in _near_poles(graph, samples, chosen) | _masked(graph):
         chosen.pop(i, None)
+    if bits == 16:
+        for i in free_clips(graph) & chosen.keys():
+            low, high = clip_bounds(graph.nodes[i].operation)
+            if low not in (0, -high):
+                del chosen[i]
     return chosen
 
 
@@ -115,15 +124,10 @@ def _near_poles(graph, samples, ranges):
     for i, node in enumerate(graph.nodes):
         for x in node.input_tensors:
             readers.setdefault(graph.producer_index.get(id(x), -1), set()).add(i)
-    read_by_poles = {
-        graph.producer_index.get(id(_arguments(node)[pole]))
-        for node in graph.nodes
-        if (pole := operator_of(node.operation).pole) is not None
-    }
     found: set[int] = set()
     for group in quantization_groups(graph):
         members = group & ranges.keys()
-        if not members or not group & read_by_poles:
+        if not members or not group & read_by_poles(graph):
             continue
         values = np.concatenate([samples.values[i] for i in members])
         low, high = ranges[min(members)]
@@ -161,12 +165,8 @@ def _hides(node):
     """Returns whether a node hides values by a constant of `MASKS` or more."""
     if not isinstance(node.operation, op.Add | op.Subtract | op.Where):
         return False
-    constants = (x for x in _arguments(node) if not isinstance(x, keras.KerasTensor))
+    constants = (x for x in arguments(node) if not isinstance(x, keras.KerasTensor))
     return any(np.abs(np.asarray(x, np.float32)).max() >= MASKS for x in constants)
-
-
-def _arguments(node):
-    return [*node.arguments.args, *node.arguments.kwargs.values()]
 
 
 def _shift_of_input(graph, position):

@@ -58,7 +58,10 @@ IN_FLOAT = {
     "causal attention",
     "masked attention",
     "attention masked by hand",
+    "moments",
     "layer normalization",
+    "a user's layer normalization",
+    "response normalization",
     "group normalization",
     "instance normalization",
 }
