@@ -53,7 +53,7 @@ def main():
 
 def versions(model, format, rules, folder):
     """Yields a name and a TFLite model for each number of rules."""
-    patches = with_saturated(calibration_patches(folder))
+    patches = with_saturated(calibration_patches(folder), model)
     as_it_is = lower(model, (), *SIZE)
     if format == "float32":
         yield "stock", export.float32(as_it_is)

@@ -55,7 +55,7 @@ def main():
 
 def choices(model, photographs):
     """Yields a name, a graph and the `call` that runs it, for each row."""
-    patches = with_saturated(photographs)
+    patches = with_saturated(photographs, model)
     exact, centered = lower(model, FLOAT_RULES), lower(model, INT8_RULES)
     samples = observe(exact, patches)
     for name, choose in {

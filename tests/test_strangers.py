@@ -184,6 +184,29 @@ def test_subclassed_models_and_fixed_sizes(tmp_path):
     np.testing.assert_allclose(model(image), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(None, None), (16, 24)])
+@pytest.mark.parametrize("begins", [True, False])
+def test_sequential_models(tmp_path, photo, run, size, begins):
+    model = keras.Sequential([keras.Input((*size, 3))] if begins else [])
+    model.add(layers.Conv2D(8, 3, padding="same", activation="relu"))
+    model.add(layers.Conv2DTranspose(3, 4, strides=2, padding="same"))
+    image = np.random.default_rng(0).random((1, 16, 24, 3), np.float32)
+    expected = model(image)
+    model.save(tmp_path / "m.keras")
+    loaded = tfsr.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(loaded(image), expected, atol=1e-6)
+    code, _, error = run("upscale", photo, "--model", tmp_path / "m.keras")
+    assert code == 0, error
+    assert tfsr.upscale(image[0], model=model).shape == (32, 48, 3)
+
+
+def test_a_model_of_uint8_is_refused():
+    lr = keras.Input((None, None, 3), dtype="uint8")
+    model = keras.Model(lr, layers.Rescaling(1 / 255)(lr))
+    with pytest.raises(InputError, match=r"takes uint8; must take floats in \[0, 1\]"):
+        tfsr.load_upscaler(model)
+
+
 def flattening():
     """A model that runs at one size alone."""
     lr = keras.Input((12, 16, 3))

@@ -69,16 +69,17 @@ def convert(
             check_target(target)
     in_float, sizes = arguments.texts("in_float", in_float), _sizes(size)
     original = load_upscaler(model, scale)
+    from tfsr.upscaling.upscalers import KerasUpscaler
+
+    if not isinstance(original, KerasUpscaler):
+        raise InputError(f"{original.name}: must be a Keras model to be converted.")
     from tfsr.data import BenchmarkFolder
     from tfsr.data.embedded import HELD_OUT, TRAINING, photographs
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite import conversion
     from tfsr.tflite.formats import FORMATS
     from tfsr.tflite.quantization.aware import qat_format
-    from tfsr.upscaling.upscalers import KerasUpscaler
 
-    if not isinstance(original, KerasUpscaler):
-        raise InputError(f"{original.name}: must be a Keras model to be converted.")
     task = task_to_score(original, degradation).rounded()
     calibration, check = (
         BenchmarkFolder(images, original.scale, original.channels, degradation=task)

@@ -10,7 +10,7 @@ import numpy as np
 import tfsr
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation_type import to_table
-from tfsr.errors import InputError
+from tfsr.errors import InputError, reason_of
 from tfsr.files import write_bytes
 from tfsr.graph.footprint import (
     alignment,
@@ -90,7 +90,12 @@ def convert(
     facts = _facts(model, scale, chosen, degradation, in_float, architecture)
     written = []
     for size in sizes:
-        content = build(*(size or (None, None)))
+        try:
+            content = build(*(size or (None, None)))
+        except ValueError:
+            if size:
+                _check_runs(model, size)
+            raise
         content = metadata.with_metadata(content, {**facts, "size": size})
         file = name_of_size(out, size) if len(sizes) > 1 else Path(out)
         write_bytes(file, content)
@@ -142,6 +147,18 @@ def _sizes(model, sizes):
     return sizes
 
 
+def _check_runs(model, size):
+    """Raises an `InputError` if a model does not run on images of a size."""
+    (x,) = model.inputs
+    try:
+        model(np.zeros((1, *size, x.shape[-1]), np.float32))
+    except Exception as error:  # user code may raise anything
+        raise InputError(
+            f"size {size[0]}x{size[1]}: {model.name} does not run on such images "
+            f"({reason_of(error)})."
+        ) from None
+
+
 def _builder(model, format: Format, calibration, lowering, in_float, fine_sums):
     """Returns a function from height and width to the bytes of a file.
 
@@ -174,7 +191,7 @@ def _stock(model, format: Format, patches):
 
 def _calibrated(model, format: Format, patches, lowering, in_float, fine_sums):
     lowered = _lowering(model, format, lowering, in_float)
-    every = fitted(with_saturated(patches), model)
+    every = with_saturated(patches, model)
     if fine_sums:
         lowered = _with_fine_sums(lowered, every)
     graph, ranges = lowered(), {}

@@ -52,7 +52,7 @@ def size(name: str, value: Any, otherwise: str = "") -> tuple[int, int]:
 
 def path(name: str, value: Any) -> Path:
     """Returns an argument that must be a path."""
-    if not isinstance(value, str | Path):
+    if not isinstance(value, str | Path) or value == "":
         raise InputError(f"`{name}` must be a path. Received: {name}={value!r}.")
     return Path(value)
 

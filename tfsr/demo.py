@@ -145,8 +145,9 @@ def _copy_photographs(folder):
     for part, names in (("train", TRAINING), ("test", HELD_OUT)):
         (folder / part).mkdir(parents=True, exist_ok=True)
         for photograph in photographs(names):
-            if not (folder / part / photograph.name).exists():
-                shutil.copy2(photograph, folder / part)
+            copy = folder / part / photograph.name
+            if not copy.exists():
+                files.write_bytes(copy, photograph.read_bytes())
 
 
 def _table(report):

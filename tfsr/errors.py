@@ -1,4 +1,5 @@
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,8 +39,12 @@ def naming_memory() -> Iterator[None]:
 
 
 def reason_of(error: Exception) -> str:
-    """Returns the message of an exception as one line of 200 characters at most."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """Returns the message of an exception as one line of 200 characters at most.
+
+    It is without the colours and the names of nodes that TensorFlow adds.
+    """
+    plain = re.sub(r"\x1b\[\d*m|\{\{.*?\}\}", "", str(error))
+    return " ".join(plain.split())[:200] or type(error).__name__
 
 
 def or_input_error(function: Callable, *arguments: Any) -> Any:

@@ -131,10 +131,10 @@ def check_target(target: str | Path, new_folders: bool = False) -> None:
         new_folders: Whether missing folders above it will be created, so that only
             the nearest existing one is checked.
     """
-    parents = Path(target).absolute().parents
-    parent = next(p for p in parents if p.exists()) if new_folders else parents[0]
     if not new_folders and Path(target).is_dir():
         raise InputError(f"{target}: is a folder; name the file to write.")
+    parents = [*Path(target).absolute().parents] or [Path(target)]
+    parent = next(p for p in parents if p.exists()) if new_folders else parents[0]
     if not parent.is_dir():
         raise InputError(f"{target}: there is no folder {parent}.")
     if not os.access(parent, os.W_OK):

@@ -33,6 +33,42 @@ def folder(tmp_path_factory):
     return BenchmarkFolder(folder, 2)
 
 
+def test_a_size_that_a_network_does_not_take_is_told(tmp_path, folder):
+    lr = keras.Input((None, None, 3))
+    half = keras.layers.UpSampling2D()(keras.layers.MaxPooling2D()(lr))
+    model = keras.Model(lr, keras.layers.UpSampling2D()(lr * half))
+    with pytest.raises(InputError, match=r"size 7x8: \w+ does not run on such images"):
+        convert(model, 2, "float32", [(7, 8)], tmp_path / "m.tflite", folder)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", ["float32", "int8"])
+def test_channels_first_inside(tmp_path, folder, format):
+    lr = keras.Input((16, 20, 3))
+    x = keras.layers.Permute((3, 1, 2))(lr)
+    x = keras.layers.Conv2D(4, 3, padding="same", data_format="channels_first")(x)
+    x = keras.layers.BatchNormalization(axis=1)(x)
+    x = keras.layers.Conv2DTranspose(
+        3, 4, strides=2, padding="same", data_format="channels_first"
+    )(x)
+    model = keras.Model(lr, keras.layers.Permute((2, 3, 1))(x))
+    (file,) = convert(model, 2, format, [None], tmp_path / "m.tflite", folder)
+    lr = folder[0].lr[:16, :20] / np.float32(255)
+    expected = np.clip(KerasUpscaler(model, 2)(lr), 0, 1)
+    assert np.abs(TFLiteUpscaler(file)(lr) - expected).mean() < 1 / 255
+
+
+@pytest.mark.parametrize("format", ["int8", "int16x8"])
+def test_a_network_without_convolution(tmp_path, folder, format):
+    lr = keras.Input((16, 20, 3))
+    sr = keras.layers.UpSampling2D(2, interpolation="bilinear")(lr)
+    model = keras.Model(lr, sr)
+    (file,) = convert(model, 2, format, [None], tmp_path / "m.tflite", folder)
+    lr = folder[0].lr[:16, :20] / np.float32(255)
+    expected = KerasUpscaler(model, 2)(lr)
+    assert np.abs(TFLiteUpscaler(file)(lr) - expected).max() < 1.5 / 255
+
+
 def test_what_black_divides_by_is_not_rounded_to_0(tmp_path, folder):
     lr = keras.Input((None, None, 3))
     mean, variance = keras.ops.moments(lr, axes=(1, 2), keepdims=True)
@@ -86,16 +122,18 @@ def test_a_size_below_the_coarsest_pixel_is_refused(tmp_path, folder):
     assert not list(tmp_path.iterdir())
 
 
-def test_calibration_takes_all_images(folder):
-    patches = with_saturated(calibration_patches(folder))
+def test_calibration_takes_all_images(folder, model):
+    patches = with_saturated(calibration_patches(folder), model)
     assert {patch.shape for patch in patches[:32]} == {(32, 24, 3), (32, 44, 3)}
     assert {patch.shape for patch in patches[32:]} == {(72, 72, 3)}
 
 
+@pytest.mark.parametrize("size", [(None, None), (24, 32), (5, 4)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_calibration_takes_saturated_colours(photographs, channels):
+def test_calibration_takes_saturated_colours(photographs, channels, size):
     folder = BenchmarkFolder(photographs, 2, channels=channels)
-    patches = with_saturated(calibration_patches(folder))[32:]
+    model = keras.Sequential([keras.Input((*size, channels)), keras.layers.ReLU()])
+    patches = with_saturated(calibration_patches(folder), model)[32:]
     assert {(x.dtype.name, x.min(), x.max()) for x in patches} == {("float32", 0, 1)}
     ramp, *fields = patches
     assert np.isin(fields, (0, 1)).all()

@@ -212,6 +212,13 @@ def test_memory_that_runs_out_halves_the_tile(tmp_path, photo):
     assert not (tmp_path / "2.png").exists()
 
 
+def test_memory_that_runs_out_at_the_only_size_of_a_file():
+    upscaler = Mock(side_effect=MemoryError, tiles=(16, 16), alignment=1, radius=2)
+    upscaler.configure_mock(name="m", scale=2, channels=3, working_bytes=9)
+    with pytest.raises(InputError, match="too little memory even for tiles"):
+        upscale_array(upscaler, np.zeros((32, 32, 3), np.float32))
+
+
 def test_memory_that_runs_out_in_the_comparison_of_tiles(tmp_path, photo):
     class Far(BicubicUpscaler):
         far_seeing = ("norm",)

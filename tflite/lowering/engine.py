@@ -54,7 +54,7 @@ def rewrite(graph: Graph, rule: Callable) -> Graph:
     takes_keywords = any(p.kind is p.VAR_KEYWORD for p in parameters)
 
     def replaced(node, args, kwargs):
-        if not args:
+        if not args or getattr(node.operation, "data_format", "") == "channels_first":
             return None
         if takes_keywords:
             return rule(node.operation, *args, **kwargs)

@@ -39,9 +39,26 @@ def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarr
     return patches
 
 
-def with_saturated(patches: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns `patches` and then `saturated_patches`, to observe ranges on."""
-    return patches + saturated_patches(patches[0].shape[-1], CALIBRATION_SIZE)
+def with_saturated(patches: list[np.ndarray], model: keras.Model) -> list[np.ndarray]:
+    """Returns `patches` and then `saturated_patches`, to observe ranges on.
+
+    Args:
+        patches: LR images, float32 `(h, w, C)`.
+        model: The model that they are `fitted` to, so that it sees every colour.
+    """
+    saturated = saturated_patches(patches[0].shape[-1], CALIBRATION_SIZE)
+    sides = model.inputs[0].shape[1:3]
+    return fitted(patches + [_shrunk(patch, sides) for patch in saturated], model)
+
+
+def _shrunk(patch, sides):
+    """Returns a patch no larger than `sides`, from evenly spaced rows and columns."""
+    for axis, side in enumerate(sides):
+        length = patch.shape[axis]
+        if side and side < length:
+            kept = np.linspace(0, length - 1, side).round().astype(int)
+            patch = np.take(patch, kept, axis)
+    return patch
 
 
 def fitted(patches: list[np.ndarray], model: keras.Model) -> list[np.ndarray]:

@@ -112,7 +112,10 @@ def drop_ranges(graph: Graph, ranges: Ranges, layers: Sequence[str]) -> Ranges:
 
 def _sum_of_output(graph):
     """Returns the position of the sum that becomes the output, as a set; or none."""
-    position = graph.producer_index[id(graph.outputs[0])]
-    while moves(node := graph.nodes[position]):
-        position = graph.producer_index[id(node.input_tensors[0])]
-    return {position} if isinstance(node.operation, SUMS) else set()
+    x = graph.outputs[0]
+    while (position := graph.producer_index.get(id(x))) is not None:
+        node = graph.nodes[position]
+        if not moves(node):
+            return {position} if isinstance(node.operation, SUMS) else set()
+        x = node.input_tensors[0]
+    return set()

@@ -15,7 +15,6 @@ from tfsr.models import in_color, scales, single_scale
 from tfsr.tflite.quantization.aware import is_quantization_aware, quantization_aware
 from tfsr.tflite.quantization.calibration import (
     calibration_patches,
-    fitted,
     with_saturated,
 )
 from tfsr.tflite.quantization.saturation import saturated_images
@@ -68,7 +67,7 @@ def quantize_train(
     patches = [patch for scale in scales(model) for patch in _patches(config, scale)]
     aware = quantization_aware(
         model,
-        fitted(patches, model),
+        with_saturated(patches, model),
         options.weight_bits,
         options.activation_bits,
         options.in_float,
@@ -150,4 +149,4 @@ def _patches(config, scale):
         data.channels,
         degradation=data.task.rounded(),
     )
-    return with_saturated(calibration_patches(folder))
+    return calibration_patches(folder)

@@ -73,6 +73,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with _signals_that_end():
+            if "" in (sys.argv[1:] if arguments is None else arguments):
+                raise InputError("an argument is empty: '' names no file or folder.")
             _check_targets(options)
             code = _quietly(options) if options.quiet else options.run(options) or 0
             sys.stdout.flush()

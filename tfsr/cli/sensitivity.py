@@ -42,7 +42,6 @@ def run(options):
     from tfsr.scoring.images import task_to_score
     from tfsr.tflite.quantization.calibration import (
         calibration_patches,
-        fitted,
         with_saturated,
     )
     from tfsr.tflite.quantization.sensitivity import measure_sensitivity
@@ -59,12 +58,12 @@ def run(options):
         )
         for folder in (options.calibrate or photographs(TRAINING), options.images)
     )
-    patches = with_saturated(calibration_patches(calibration))
+    patches = calibration_patches(calibration)
     report = measure_sensitivity(
         upscaler.model,
         upscaler.scale,
         images,
-        fitted(patches, upscaler.model),
+        with_saturated(patches, upscaler.model),
         options.fine_sums,
     )
     report = {"model": upscaler.name, **report}

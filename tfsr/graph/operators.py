@@ -88,8 +88,10 @@ def entry_of(operation: keras.Operation, table: dict[type, Any]) -> Any:
     """Returns the entry of an operation in a table by type; None if there is none.
 
     A subclass has the entry of its parent unless it overrides the computation. A layer
-    whose activation is not one of Keras' has no entry.
+    whose activation is not one of Keras' has no entry, nor has one of channels first.
     """
+    if getattr(operation, "data_format", "") == "channels_first":
+        return None
     activation = getattr(operation, "activation", None)
     if activation is not None and not _is_of_keras(activation):
         return None

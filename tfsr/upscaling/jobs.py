@@ -199,7 +199,8 @@ def _compare_tiles(upscaler, layers, tile, name):
 
 def _halved(upscaler, tile, name):
     """Returns the smaller tile to continue with when memory ran out."""
-    if tile // 2 < 2 * upscaler.radius + upscaler.alignment:
+    smallest = tile // 2 < 2 * upscaler.radius + upscaler.alignment
+    if smallest or upscaler.tiles:
         raise InputError(
             f"{name}: too little memory even for tiles of {tile} pixels."
         ) from None

@@ -99,7 +99,7 @@ def _is_ours(model):
 
 
 def functional(model: keras.Model, name: str = "") -> keras.Model:
-    """Returns a subclassed model wrapped in a functional one; others unchanged.
+    """Returns a sequential or subclassed model as a functional one; others unchanged.
 
     Args:
         model: A built model.
@@ -112,6 +112,8 @@ def functional(model: keras.Model, name: str = "") -> keras.Model:
     if not isinstance(model, keras.Model):
         raise InputError(f"{name}: not a Keras model.")
     if getattr(model, "inputs", None):
+        if isinstance(model, keras.Sequential):
+            return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
         return model
     shape = model.get_build_config() or {}
     shape = shape.get("input_shape")
@@ -180,6 +182,11 @@ def _check_images(model, name):
                 f"{name}: {what} {tuple(tensor.shape)}; must be images (batch, height, "
                 "width, channels) of 1 or 3 channels."
             )
+    if not keras.backend.is_float_dtype(x.dtype):
+        raise InputError(
+            f"{name}: takes {x.dtype}; must take floats in [0, 1]: wrap it, as a model "
+            "of pixels from 0 to 255 (docs/your_model.md)."
+        )
     if x.shape[-1] != y.shape[-1]:
         raise InputError(
             f"{name}: takes {x.shape[-1]} channels and gives {y.shape[-1]}; must be "
