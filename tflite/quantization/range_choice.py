@@ -84,8 +84,8 @@ def choose_ranges(
         chosen.pop(i, None)
     if bits == 16:
         for i in free_clips(graph) & chosen.keys():
-            low, high = clip_bounds(graph.nodes[i].operation)
-            if low not in (0, -high):
+            bounds = clip_bounds(graph.nodes[i].operation)
+            if bounds and bounds[0] not in (0, -bounds[1]):
                 del chosen[i]
     return chosen
 
