@@ -13,7 +13,7 @@ from tfsr.scoring.evaluation import psnr
 from tfsr.scoring.grayness import gray_spread
 from tfsr.tflite.quantization.saturation import CORNERS, flat_field
 from tfsr.tflite.runtime import TFLiteUpscaler
-from tfsr.upscaling.upscalers import Upscaler, from_uint8, sees_all, to_uint8
+from tfsr.upscaling.upscalers import Upscaler, from_uint8, sees_all, upscaled
 
 CROP = 96  # HR pixels: side of the crop in the picture
 FIELD = (48, 48)  # LR pixels: size of a flat field; its middle third is compared
@@ -54,7 +54,7 @@ def verify(
     worst: tuple = ()
     for pair in tqdm(folder, desc="verifying", unit="image", disable=None):
         lr = from_uint8(pair.lr)
-        ours, theirs = to_uint8(converted(lr)), to_uint8(original(lr))
+        ours, theirs = upscaled(converted, lr), upscaled(original, lr)
         image = {
             "name": pair.name,
             "lr_size": list(lr.shape[:2]),
@@ -112,7 +112,7 @@ def flat_field_error(
     for name, color in CORNERS.get(converted.channels, {}).items():
         image = flat_field(color, *field)
         ours, theirs = (
-            to_uint8(upscaler(image))[middle].astype(int)
+            upscaled(upscaler, image)[middle].astype(int)
             for upscaler in (converted, original)
         )
         errors[name] = int(np.abs(ours - theirs).max())

@@ -23,7 +23,7 @@ from tfsr.upscaling.upscalers import (
     KerasUpscaler,
     Upscaler,
     from_uint8,
-    to_uint8,
+    upscaled,
 )
 
 SCALE = 2
@@ -132,7 +132,7 @@ def _crops(upscalers, test):
     rows = []
     for pair in test:
         lr = from_uint8(pair.lr)
-        results = {name: to_uint8(upscaler(lr)) for name, upscaler in upscalers.items()}
+        results = {name: upscaled(upscaler, lr) for name, upscaler in upscalers.items()}
         where = most_different([results["bicubic"], results["CARN-M"]], side=96)
         row = {f"{pair.name}: original": pair.hr[where]}
         for title, sr in results.items():

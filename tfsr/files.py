@@ -1,5 +1,6 @@
 """Writes files atomically: each is complete or absent."""
 
+import csv
 import hashlib
 import io
 import json
@@ -8,7 +9,7 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,6 +155,19 @@ def write_text(file: str | Path, text: str) -> None:
     """
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_csv(file: str | Path, rows: Sequence[dict]) -> None:
+    """Writes a table of `rows`; if that fails, leaves `file` as it was.
+
+    Its columns are the keys of all rows. Where a row lacks one, the cell is empty.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(file, text.getvalue())
 
 
 def write_bytes(file: str | Path, content: bytes | memoryview) -> None:

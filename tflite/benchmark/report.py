@@ -1,11 +1,9 @@
 """Benchmark reports as Markdown, CSV and pictures, of this machine or of a phone."""
 
-import csv
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfsr.files import replacing, write_json, write_text
+from tfsr.files import replacing, write_csv, write_json, write_text
 from tfsr.pictures import plain
 from tfsr.tables import markdown
 
@@ -27,12 +25,12 @@ def write(folder: str | Path, report: dict) -> None:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "benchmark.json", report)
-    write_text(folder / "benchmark.csv", _csv(report["results"]))
+    write_csv(folder / "benchmark.csv", report["results"])
     write_text(folder / "benchmark.md", f"{report['device']}\n\n{table(report)}\n")
     _save(folder / "benchmark.png", latency_figure(report))
     profiles = report.get("profiles")
     if profiles:
-        write_text(folder / "profile.csv", _csv(_operator_rows(profiles)))
+        write_csv(folder / "profile.csv", _operator_rows(profiles))
         text = "\n\n".join(profile_table(profile) for profile in profiles)
         write_text(folder / "profile.md", f"{report['device']}\n\n{text}\n")
         _save(folder / "profile.png", profile_figure(profiles))
@@ -200,15 +198,6 @@ def _declutter(axes):
 def _save(file, figure):
     with replacing(file) as temporary:
         figure.savefig(temporary, dpi=150)
-
-
-def _csv(rows):
-    text = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _markdown(columns, rows):

@@ -4,8 +4,8 @@ A rule is a function of one operation and its symbolic arguments. It returns the
 that replaces the operation's output, or None where it does not apply. `producer` tells
 what an argument was computed from, so a rule matches a pattern backwards from its last
 operation. Operations that the new output does not need drop out of the graph. A rule
-that has a parameter for keyword arguments gets those of the call; others are not
-applied to calls with a tensor among them.
+with `**kwargs` gets the call's keyword arguments. Other rules are skipped where one of
+these is a tensor, and all are skipped where channels come first.
 """
 
 import inspect

@@ -81,10 +81,10 @@ def _is_fused(node):
 def free_clips(graph: Graph) -> set[int]:
     """Returns the clips that need no operator: their quantization range clips already.
 
-    Integers whose range is within [a, b] hold min(max(x, a), b) of x. The range is so
-    if the clip shares it only with clips to the same bounds, or with the output, whose
-    range is [0, 1]. Clips of operations with a fixed range do not count, nor do ReLUs
-    that TFLite fuses with the operation before.
+    A clip to [a, b] is free if its range lies in [a, b], because rounding then clips.
+    That holds if it shares its range only with clips to the same bounds, or with the
+    output, whose range is [0, 1]. Clips of operations with a fixed range do not count,
+    nor do ReLUs that TFLite fuses with the operation before.
     """
     outputs = {id(x) for x in graph.outputs}
     fused = {id(node.outputs[0]) for node in graph.nodes if _is_fused(node)}

@@ -18,7 +18,7 @@ from tfsr.tflite.quantization.constraints import (
 VALUES_PER_PATCH = 4000
 BINS = 2048
 BATCH = 8  # patches run at once
-FOR_INFLUENCE = 2  # patches, or one more: an activation costs a run of what follows
+FOR_INFLUENCE = 2  # patches; few, since each activation runs what follows again
 NOISE = 0.01  # standard deviation, as a share of the root mean square of the values
 LEAST_INFLUENCE = 1e-5  # of the largest, so that clipping always costs something
 

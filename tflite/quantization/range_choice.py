@@ -34,17 +34,24 @@ def choose_ranges(
 ) -> Ranges:
     """Returns the range of every operation that TFLite quantizes.
 
-    TFLite fuses an operation with a ReLU that alone reads it: only the ReLU has a range
-    then. Tensors that meet in a concatenation share a range, in which each counts by
-    its influence on the output. The range of the output is [0, 1], and that of a copy
-    of the input too; if the input is shifted by one constant s, that range is [s, 1 +
-    s], also of what is concatenated with it, if that clips nothing. In 8 bits, terms
-    that are added to the input to give the output have the steps of pixels: see
-    `_in_whole_levels`. Sigmoid, softmax and tanh have their `Operator.fixed_range`.
-    Nodes too close to a pole for 8 bits have no range, nor have nodes that only they
-    read: see `_near_poles`. Nor have values among which a mask hides some, because its
-    constant would take all levels of 8 bits; nor in 16 bits, whose ranges are
-    symmetric, clips to other bounds than 0 or symmetric ones.
+    - TFLite fuses an operation with a ReLU that alone reads it: only the ReLU has a
+      range then.
+    - Tensors that meet in a concatenation share a range, in which each counts by its
+      influence on the output.
+    - The output has [0, 1], and a copy of the input too. The input shifted by one
+      constant s has [s, 1 + s], as has what is concatenated with it, if that clips
+      nothing.
+    - Sigmoid, softmax and tanh have their `Operator.fixed_range`.
+    - In 8 bits, terms that are added to the input to give the output have the steps of
+      pixels: see `_in_whole_levels`.
+
+    No range, so float32, have:
+
+    - nodes whose values come too near a pole, and nodes that only they read: see
+      `_near_poles`;
+    - nodes with the constant of a mask, which would take all levels;
+    - in 16 bits, whose ranges are symmetric, clips to bounds that are neither symmetric
+      nor 0.
 
     Args:
         graph: The observed graph.

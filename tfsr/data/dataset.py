@@ -16,7 +16,7 @@ from tfsr.data.degradations import check_scale
 from tfsr.data.sampler import PatchSampler
 from tfsr.errors import InputError
 
-ENDLESS = 2**40  # steps between the first batches of two passes
+ENDLESS = 2**40  # steps that each pass begins after the one before: no batch repeats
 
 
 class PatchDataset(keras.utils.PyDataset):

@@ -64,8 +64,8 @@ class Operator:
         fuses_relu: Whether TFLite fuses it with a ReLU that alone reads it.
         fixed_range: The only range that TFLite allows its output in 8 bits; None for
             any.
-        pole: Position of the argument near 0 of which 8 bits are too coarse; None if
-            it has none.
+        pole: Index of the argument that must not be near 0, such as a divisor; None if
+            there is none.
     """
 
     receptive_field: Callable[[Any, Any, ReceptiveField], ReceptiveField]

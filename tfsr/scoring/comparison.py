@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from tfsr.data import BenchmarkFolder, Pair
 from tfsr.pictures import most_different
-from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
+from tfsr.upscaling.upscalers import Upscaler, from_uint8, upscaled
 
 HR = "HR"
 
@@ -51,7 +51,7 @@ def most_different_places(
 
 def shown(upscaler: Upscaler, pair: Pair) -> np.ndarray:
     """Returns an upscaler's result as a picture, uint8 `(H, W, C)`."""
-    return to_uint8(upscaler(from_uint8(pair.lr)))
+    return upscaled(upscaler, from_uint8(pair.lr))
 
 
 def _place(test, index, pair, upscalers, compared, side):

@@ -26,7 +26,7 @@ from tfsr.upscaling.upscalers import (
     Unchanged,
     Upscaler,
     from_uint8,
-    to_uint8,
+    upscaled,
 )
 
 CROP = 96  # side of the crops in pictures
@@ -110,8 +110,10 @@ def result(upscaler: Upscaler, pair: Pair) -> np.ndarray:
     """
     if isinstance(upscaler, Unchanged):
         return pair.lr
-    sr = upscaler(from_uint8(pair.lr))
-    return np.clip(sr, 0, 1) * 255.0 if pair.luma else to_uint8(sr)
+    lr = from_uint8(pair.lr)
+    if pair.luma:
+        return np.clip(upscaler(lr), 0, 1) * 255.0
+    return upscaled(upscaler, lr)
 
 
 def baseline(folder: BenchmarkFolder) -> Upscaler:

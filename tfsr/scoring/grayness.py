@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfsr.upscaling.upscalers import Upscaler, from_uint8, to_uint8
+from tfsr.upscaling.upscalers import Upscaler, from_uint8, upscaled
 
 SIDE = 48  # pixels
 
@@ -44,6 +44,6 @@ def gray_spread(
     if upscaler.channels != 3:
         return {}
     return {
-        name: int(np.ptp(to_uint8(upscaler(image)), axis=-1).max())
+        name: int(np.ptp(upscaled(upscaler, image), axis=-1).max())
         for name, image in grays(height, width).items()
     }

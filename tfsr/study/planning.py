@@ -152,13 +152,13 @@ def _network(file, out, seeds, overrides, scale, size):
     model = build_model(run.config.model, file)
     scale = pick_scale(str(file), scales(model), scale)
     single = single_scale(model, scale)
-    return Network(
-        file,
-        runs,
-        scales(model),
-        complexity.params(single),
-        complexity.mult_adds(single, *(size or _size_of_720p(scale))),
+    mult_adds = (
+        complexity.mult_adds(single, *size)
+        if size
+        else complexity.mult_adds_720p(single, scale)
     )
+    params = complexity.params(single)
+    return Network(file, runs, scales(model), params, mult_adds)
 
 
 def _size_of_720p(scale):

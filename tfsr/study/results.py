@@ -1,7 +1,5 @@
 """The results of a study: report, tables, curves and crops."""
 
-import csv
-
 import numpy as np
 
 import tfsr
@@ -70,14 +68,7 @@ def write(study: Study, report: dict) -> None:
     study.out.mkdir(parents=True, exist_ok=True)
     files.write_json(study.out / "study.json", report)
     files.write_text(study.out / "study.md", table(report) + "\n")
-    rows = _rows(report)
-    with (
-        files.replacing(study.out / "study.csv") as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    files.write_csv(study.out / "study.csv", _rows(report))
     _draw_curves(study)
     _draw_scatters(study, report)
 

@@ -207,13 +207,7 @@ class RunLog(keras.callbacks.Callback):
         rate = float(self.model.optimizer.learning_rate)
         scalars = {key: float(value) for key, value in logs.items()}
         self.rows.append({"epoch": epoch + 1, **scalars, "learning_rate": rate})
-        with (
-            files.replacing(self.out / "log.csv") as temporary,
-            open(temporary, "w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.DictWriter(file, self.rows[0])
-            writer.writeheader()
-            writer.writerows(self.rows)
+        files.write_csv(self.out / "log.csv", self.rows)
         self._draw()
 
     def _draw(self):

@@ -295,6 +295,21 @@ def as_floats(image: np.ndarray) -> np.ndarray:
     return image.astype(np.float32, copy=False)
 
 
+def upscaled(upscaler: Upscaler, lr: np.ndarray) -> np.ndarray:
+    """Returns what an upscaler makes of float LR in [0, 1], as uint8 `(H, W, C)`.
+
+    Raises:
+        NotFiniteError: If a value is NaN or infinite; names the upscaler.
+    """
+    try:
+        return to_uint8(upscaler(lr))
+    except NotFiniteError:
+        raise NotFiniteError(
+            f"{upscaler.name}: its output for an image of {lr.shape[0]}x{lr.shape[1]} "
+            "is not finite."
+        ) from None
+
+
 def to_uint8(image: np.ndarray) -> np.ndarray:
     """Returns float `image` in [0, 1] as uint8, clipped and rounded.
 
