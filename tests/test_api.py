@@ -369,6 +369,19 @@ def test_metrics_refuse_integers():
         metrics.PSNR().update_state(image, image)
 
 
+@pytest.mark.parametrize(
+    ("metric", "side", "message"),
+    [
+        (metrics.SSIM(2), 14, "SSIM needs 11x11"),
+        (metrics.PSNR(9), 18, "PSNR needs 1x1"),
+    ],
+)
+def test_metrics_refuse_images_that_are_too_small(metric, side, message):
+    image = np.zeros((1, side, side, 3), np.float32)
+    with pytest.raises(ValueError, match=f"{message}.* Received: y_true of {side}x"):
+        metric.update_state(image, image)
+
+
 def test_files_load_with_keras_alone(file):
     script = (
         "import sys, keras\n"

@@ -244,7 +244,8 @@ def test_overrides_of_the_model(write):
         ("train.clip_norm=nan", r"\[train\] clip_norm must be positive, not nan"),
         ("train.clip_norm=0", r"\[train\] clip_norm must be positive, not 0"),
         ("train.clip_norm=-1.5", r"\[train\] clip_norm must be positive, not -1\.5"),
-        ("train.seed=-1", r"\[train\] seed must not be negative, not -1"),
+        ("train.seed=-1", r"\[train\] seed must be between 0 and 2\*\*32 - 1, not -1"),
+        ("train.seed=4294967296", r"seed must be between .*, not 4294967296"),
         ("train.optimizer=lamb", r"optimizer must be one of adam, sgd, not 'lamb'"),
         ("train.loss=l3", r"loss must be one of l1, l2, l2_sum, charbonnier, not 'l3'"),
         (

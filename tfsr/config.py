@@ -144,8 +144,8 @@ class TrainConfig:
                 f"steps_per_execution must divide the {self.batches_per_epoch} batches "
                 f"of an epoch, not {self.steps_per_execution}."
             )
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, not {self.seed}.")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be between 0 and 2**32 - 1, not {self.seed}.")
         for key, allowed in CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise ValueError(

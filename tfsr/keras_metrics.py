@@ -15,7 +15,12 @@ class _OnLuma(keras.metrics.Mean):
 
     As in `tfsr evaluate`, SR is clipped and rounded to 8 bits, and Y is that of BT.601,
     16 to 235. An image of one channel is used as it is.
+
+    Attributes:
+        window: Side of the smallest image that has a figure.
     """
+
+    window = 1
 
     def __init__(self, border: int = 0, name: str | None = None, **kwargs):
         super().__init__(name=name, **kwargs)
@@ -44,6 +49,12 @@ class _OnLuma(keras.metrics.Mean):
             image = LUMA_BLACK + ops.sum(image * weights, axis=-1, keepdims=True)
         height, width = ops.shape(image)[1:3]
         n = self.border
+        known = [side for side in (height, width) if isinstance(side, int)]
+        if min(known, default=self.window + 2 * n) < self.window + 2 * n:
+            raise ValueError(
+                f"{type(self).__name__} needs {self.window}x{self.window} pixels inside "
+                f"the border. Received: {name} of {height}x{width}, border={n}."
+            )
         return image[:, n : height - n, n : width - n]
 
 
@@ -74,6 +85,8 @@ class SSIM(_OnLuma):
         border: Pixels shaved from each side; the scale in super-resolution.
         name: Shown by `fit`.
     """
+
+    window = WINDOW
 
     def __init__(self, border: int = 0, name: str = "ssim", **kwargs):
         super().__init__(border, name, **kwargs)

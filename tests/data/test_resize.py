@@ -142,6 +142,11 @@ def test_errors(shape, scale, message):
         imresize(np.zeros(shape), scale)
 
 
+def test_booleans_are_refused():
+    with pytest.raises(ValueError, match=r"must be numbers\. Received: dtype=bool"):
+        imresize(np.ones((4, 4), bool), 2)
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize(("name", "count"), [("Set5", 5), ("Set14", 14)])
 def test_reference_files_byte_for_byte(shared, name, count, scale):

@@ -29,6 +29,9 @@ def imresize(
     Returns:
         The resized image, `ceil(H * scale)` by `ceil(W * scale)`, of the same type.
     """
+    image = np.asarray(image)
+    if image.dtype.kind not in "iuf":
+        raise ValueError(f"`image` must be numbers. Received: dtype={image.dtype}.")
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise ValueError(
             f"`image` must be (H, W) or (H, W, C). Received: shape={image.shape}."

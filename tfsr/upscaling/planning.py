@@ -128,13 +128,16 @@ def _targets(files, source, out, suffix, format):
 
 
 def photos_left_out(source: str | Path, out: str | Path) -> str:
-    """Returns a line on the images in a folder that `plan` leaves out, or ""."""
+    """Returns a line on what `plan` leaves out in a folder, or ""."""
     source = Path(source)
     if not source.is_dir():
         return ""
-    files = _visible(source.resolve(), Path(out).resolve())
-    kinds = left_out(files, PHOTO_SUFFIXES)
-    return f"{source}: left out, of kinds not read here: {kinds}." if kinds else ""
+    folder = source.resolve()
+    kinds = left_out(_visible(folder, Path(out).resolve()), PHOTO_SUFFIXES)
+    links = sorted(x.name for x in folder.rglob("*") if x.is_symlink() and x.is_dir())
+    said = [f"of kinds not read here: {kinds}"] if kinds else []
+    said += [f"links to folders: {', '.join(links)}"] if links else []
+    return f"{source}: left out, {'; '.join(said)}." if said else ""
 
 
 def _visible(folder, out):
