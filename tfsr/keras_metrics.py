@@ -49,11 +49,12 @@ class _OnLuma(keras.metrics.Mean):
             image = LUMA_BLACK + ops.sum(image * weights, axis=-1, keepdims=True)
         height, width = ops.shape(image)[1:3]
         n = self.border
+        least = self.window
         known = [side for side in (height, width) if isinstance(side, int)]
-        if min(known, default=self.window + 2 * n) < self.window + 2 * n:
+        if min(known, default=least + 2 * n) < least + 2 * n:
             raise ValueError(
-                f"{type(self).__name__} needs {self.window}x{self.window} pixels inside "
-                f"the border. Received: {name} of {height}x{width}, border={n}."
+                f"{type(self).__name__} needs {least}x{least} pixels inside the "
+                f"border. Received: {name} of {height}x{width}, border={n}."
             )
         return image[:, n : height - n, n : width - n]
 

@@ -11,8 +11,9 @@ from tfsr.data import ImageSurvey, PatchSampler
 from tfsr.data.sampler import in_unit_range
 from tfsr.errors import naming_memory
 from tfsr.graph import complexity
-from tfsr.memory import peak_memory_mb
-from tfsr.models import training_scales
+from tfsr.graph.footprint import working_values
+from tfsr.memory import available_memory, peak_memory_mb
+from tfsr.models import scales, single_scale, training_scales
 from tfsr.training import distribution
 from tfsr.training.checkpoints import completed_epochs
 from tfsr.training.compiling import build_on
@@ -104,15 +105,16 @@ def noise(model: keras.Model, options: TrainConfig) -> tuple:
         shape = (options.batch, side, side, model.inputs[0].shape[-1])
         return rng.integers(256, size=shape, dtype=np.uint8)
 
-    scales = training_scales(model)
-    if len(scales) == 1:
-        return batch(1), batch(*scales)
-    lr = {f"lr_x{s}": batch(1) for s in scales}
-    return lr, {f"sr_x{s}": batch(s) for s in scales}
+    sizes = training_scales(model)
+    if len(sizes) == 1:
+        return batch(1), batch(*sizes)
+    lr = {f"lr_x{s}": batch(1) for s in sizes}
+    return lr, {f"sr_x{s}": batch(s) for s in sizes}
 
 
 def _step_seconds(model, config, replicas):
     options = config.train
+    _check_memory(model, options)
     trainee = build_on(replicas, model, config)
     batches = replicas.distribute(Batches(FixedBatch(noise(model, options))))
 
@@ -129,6 +131,19 @@ def _step_seconds(model, config, replicas):
     fit(STEPS)
     seconds = (time.monotonic() - started) / STEPS / options.steps_per_execution
     return seconds * options.accumulate
+
+
+def _check_memory(model, options):
+    """Raises a `MemoryError` if even the maps of a forward pass do not fit.
+
+    A step holds several times as much. It is not begun, because the system may end the
+    process rather than refuse it memory.
+    """
+    several = [single_scale(model, s) for s in scales(model) if len(model.inputs) > 1]
+    values = max(map(working_values, several or [model]))
+    needed = 4 * values * options.patch**2 * options.batch
+    if needed > available_memory():
+        raise MemoryError(f"a step needs more than {needed / 2**30:.0f} GiB")
 
 
 def _validation_seconds(model, folder):

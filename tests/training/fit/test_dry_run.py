@@ -8,6 +8,11 @@ from tfsr.errors import InputError
 from tfsr.training import dry_run, fit, train
 
 
+def test_a_step_that_cannot_fit_is_not_begun(make_config, tmp_path):
+    with pytest.raises(MemoryError, match=r"a step needs more than \d+ GiB"):
+        dry_run(make_config(train__batch=10**8), tmp_path / "run")
+
+
 @pytest.mark.usefixtures("untraced")
 def test_a_dry_run_writes_nothing(make_config, photographs, tmp_path):
     cache = tmp_path / "cache"
