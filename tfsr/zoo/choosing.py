@@ -140,7 +140,8 @@ def restorer_of(file: str | Path) -> Choice:
             model = name if origin.bits == 16 else released.int8_name(name)
             return Choice(model, found)
     known = ", ".join(f"{name} ({task.in_short})" for name, task in made_for.items())
-    raise InputError(
-        f"{file}: {found}, for which tfsr has no model; choose a `model` by what it "
-        f"removes: {known}."
-    )
+    if not origin.lossy and level is None:
+        found = "no noise found"
+    else:
+        found = f"{found}, for which tfsr has no model"
+    raise InputError(f"{file}: {found}; choose a `model` by what it removes: {known}.")
