@@ -40,6 +40,7 @@ from tfsr.upscaling.tiling import DEFAULT_OVERLAP
 from tfsr.zoo.loading import weights_sha256
 
 PIXELS = {"uint8": "pixels", "float32": "in [0, 1]"}  # by the type of a file's ends
+MOST_VALUES = 2**31 - 1  # of a tensor
 
 
 def convert(
@@ -84,7 +85,7 @@ def convert(
     chosen = FORMATS[format]
     _check_options(model, chosen, lowering, in_float, fine_sums)
     model = single_scale(model, scale)
-    sizes = _sizes(model, sizes)
+    sizes = _sizes(model, scale, sizes)
     build = _builder(model, chosen, calibration, lowering, in_float, fine_sums)
     degradation = to_table(calibration.degradation)
     facts = _facts(model, scale, chosen, degradation, in_float, architecture)
@@ -130,7 +131,7 @@ def _check_options(model, format: Format, lowering, in_float, fine_sums):
         )
 
 
-def _sizes(model, sizes):
+def _sizes(model, scale, sizes):
     """Returns the sizes to convert for: a network of one size has its own alone."""
     own = tuple(model.input.shape[1:3])
     if None not in own:
@@ -138,11 +139,16 @@ def _sizes(model, sizes):
             raise InputError(f"{model.name}: takes images of {own[0]}x{own[1]} alone.")
         sizes = [own]
     least = alignment(model)
-    for size in sizes:
-        if size and min(size) < least:
+    for size in filter(None, sizes):
+        if min(size) < least:
             raise InputError(
                 f"size {size[0]}x{size[1]}: each side must be {least} or more for "
                 "the levels of this network."
+            )
+        if math.prod(size) * scale**2 * model.output.shape[-1] > MOST_VALUES:
+            raise InputError(
+                f"size {size[0]}x{size[1]}: the output would have more than "
+                f"{MOST_VALUES} values, which TFLite cannot count."
             )
     return sizes
 

@@ -119,6 +119,8 @@ def test_a_size_below_the_coarsest_pixel_is_refused(tmp_path, folder):
     sizes = [(8, 12), (3, 12)]
     with pytest.raises(InputError, match="size 3x12: each side must be 4 or more"):
         convert(model, 2, "float32", sizes, tmp_path / "m.tflite", folder)
+    with pytest.raises(InputError, match="size 99999x99999: the output would have"):
+        convert(model, 2, "int8", [(99999, 99999)], tmp_path / "m.tflite", folder)
     assert not list(tmp_path.iterdir())
 
 
