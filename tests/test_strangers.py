@@ -200,6 +200,18 @@ def test_sequential_models(tmp_path, photo, run, size, begins):
     assert tfsr.upscale(image[0], model=model).shape == (32, 48, 3)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Doubling(keras.Sequential):
+    def call(self, inputs, **options):
+        return layers.UpSampling2D()(super().call(inputs, **options))
+
+
+def test_a_sequential_model_that_does_more_than_keras_sees_is_refused():
+    model = Doubling([keras.Input((None, None, 3)), layers.Conv2D(3, 1)])
+    with pytest.raises(InputError, match="doubling: does not run on images"):
+        tfsr.load_upscaler(model)
+
+
 def test_a_model_of_uint8_is_refused():
     lr = keras.Input((None, None, 3), dtype="uint8")
     model = keras.Model(lr, layers.Rescaling(1 / 255)(lr))

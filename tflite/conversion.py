@@ -10,7 +10,7 @@ import numpy as np
 import tfsr
 from tfsr.data import BenchmarkFolder
 from tfsr.data.degradation_type import to_table
-from tfsr.errors import InputError, reason_of
+from tfsr.errors import InputError, naming_memory, reason_of
 from tfsr.files import write_bytes
 from tfsr.graph.footprint import (
     alignment,
@@ -93,6 +93,8 @@ def convert(
     for size in sizes:
         try:
             content = build(*(size or (None, None)))
+        except InputError:
+            raise
         except ValueError:
             if size:
                 _check_runs(model, size)
@@ -157,7 +159,10 @@ def _check_runs(model, size):
     """Raises an `InputError` if a model does not run on images of a size."""
     (x,) = model.inputs
     try:
-        model(np.zeros((1, *size, x.shape[-1]), np.float32))
+        with naming_memory():
+            model(np.zeros((1, *size, x.shape[-1]), np.float32))
+    except MemoryError:
+        return
     except Exception as error:  # user code may raise anything
         raise InputError(
             f"size {size[0]}x{size[1]}: {model.name} does not run on such images "

@@ -3,8 +3,8 @@
 TensorFlow's converter cannot convert a model with a pixel shuffle to this format.
 Weights stay in 8 bits, symmetric for each output channel. An activation's range [-a, b]
 becomes the symmetric [-m, m] with m = max(a, b), in steps of m / 32767. If a is 0, as
-in the output, the 8-bit range clipped at 0, and the converter leaves out a ReLU; here a
-ReLU does.
+in the output, the 8-bit range itself clips at 0, so the converter leaves out a ReLU.
+The 16-bit range does not, so this module puts it back.
 """
 
 import copy
@@ -37,6 +37,8 @@ FUSES_RELU = (
     BuiltinOperator.CONV_2D,
     BuiltinOperator.DEPTHWISE_CONV_2D,
 )
+# Their outputs may be below 0 where their inputs are not.
+TURN_NEGATIVE = (BuiltinOperator.SUB, BuiltinOperator.NEG, BuiltinOperator.LOG)
 # In 16 bits TFLite compares integers, whatever their steps.
 COMPARISONS = (
     BuiltinOperator.EQUAL,
@@ -68,7 +70,8 @@ def to_int16_activations(content: bytes) -> bytes:
     ]
     kernels = {kernel for _, kernel, *_ in convolutions}
     relus = [
-        kind not in (*FIXED, BuiltinOperator.RELU) and _clips_at_0(graph, operator)
+        kind not in (*FIXED, BuiltinOperator.RELU)
+        and _clips_at_0(graph, kind, operator)
         for kind, operator in zip(kinds, graph.operators, strict=True)
     ]
     for i, tensor in enumerate(graph.tensors):
@@ -106,20 +109,23 @@ def _is_in_8_bits(graph, operator):
     return graph.tensors[operator.outputs[0]].type == TensorType.INT8
 
 
-def _clips_at_0(graph, operator: OperatorT):
-    """Returns whether an operator's 8-bit range begins at 0, and its inputs' do not.
+def _clips_at_0(graph, kind, operator: OperatorT):
+    """Returns whether an operator must clip at 0.
 
-    The network's input does: it holds pixels.
+    Its 8-bit range begins there, and its output could be below. Pixels, the network's
+    input, are not.
     """
 
     def begins_at_0(i):
-        kind, quantization = graph.tensors[i].type, graph.tensors[i].quantization
-        return kind == TensorType.INT8 and quantization.zeroPoint[0] == -128
+        tensor = graph.tensors[i]
+        is_int8 = tensor.type == TensorType.INT8
+        return is_int8 and tensor.quantization.zeroPoint[0] == -128
 
     numbers = (TensorType.INT8, TensorType.FLOAT32)
     inputs = [i for i in operator.inputs if graph.tensors[i].type in numbers]
     positive = all(i in graph.inputs or begins_at_0(i) for i in inputs)
-    return not positive and begins_at_0(operator.outputs[0])
+    could_be_below = kind in TURN_NEGATIVE or not positive
+    return could_be_below and begins_at_0(operator.outputs[0])
 
 
 def _widen_tensor(model: ModelT, tensor: TensorT):

@@ -17,7 +17,7 @@ class _OnLuma(keras.metrics.Mean):
     16 to 235. An image of one channel is used as it is.
 
     Attributes:
-        window: Side of the smallest image that has a figure.
+        window: Side of the smallest image, without its border, that can be scored.
     """
 
     window = 1

@@ -1,5 +1,7 @@
 """Memory of this machine and of this process."""
 
+import math
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +22,19 @@ def available_memory() -> int:
     except (OSError, ValueError):  # no such file, or the word "max"
         return free
     return max(0, min(free, limit - used))
+
+
+def total_memory() -> float:
+    """Returns the memory in bytes that this machine has, or its container may use."""
+    try:
+        total: float = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows has none
+        return math.inf
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")
+        return min(total, int(limit))
+    except (OSError, ValueError):  # no such file, or the word "max"
+        return total
 
 
 def peak_memory_mb() -> float | None:

@@ -69,10 +69,14 @@ def test_a_network_without_convolution(tmp_path, folder, format):
     assert np.abs(TFLiteUpscaler(file)(lr) - expected).max() < 1.5 / 255
 
 
-def test_what_black_divides_by_is_not_rounded_to_0(tmp_path, folder):
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_what_black_divides_by_is_not_rounded_to_0(tmp_path, folder, keepdims):
     lr = keras.Input((None, None, 3))
-    mean, variance = keras.ops.moments(lr, axes=(1, 2), keepdims=True)
-    normal = (lr - mean) / keras.ops.sqrt(variance + 1e-6)
+    mean = keras.ops.mean(lr, axis=(1, 2), keepdims=True)
+    deviation = keras.ops.std(lr, axis=(1, 2), keepdims=keepdims) + 1e-3
+    if not keepdims:
+        deviation = keras.ops.reshape(deviation, (-1, 1, 1, 3))
+    normal = (lr - mean) / deviation
     model = keras.Model(lr, keras.layers.UpSampling2D()(lr + normal / 99))
     (file,) = convert(model, 2, "int8", [None], tmp_path / "m.tflite", folder)
     assert not TFLiteUpscaler(file)(np.zeros((24, 20, 3), np.float32)).any()

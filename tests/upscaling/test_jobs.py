@@ -213,9 +213,11 @@ def test_memory_that_runs_out_halves_the_tile(tmp_path, photo):
 
 
 def test_memory_that_runs_out_at_the_only_size_of_a_file():
-    upscaler = Mock(side_effect=MemoryError, tiles=(16, 16), alignment=1, radius=2)
+    upscaler = Mock(
+        side_effect=MemoryError, tiles=Mock(size=(16, 16)), alignment=1, radius=2
+    )
     upscaler.configure_mock(name="m", scale=2, channels=3, working_bytes=9)
-    with pytest.raises(InputError, match="too little memory even for tiles"):
+    with pytest.raises(InputError, match="too little memory even for tiles of 16x16"):
         upscale_array(upscaler, np.zeros((32, 32, 3), np.float32))
 
 

@@ -35,8 +35,10 @@ def test_plan_leaves_out_what_is_hidden_and_says_what_is_of_other_kinds(tmp_path
     assert done == 0
     line = f"{source}: left out, of kinds not read here: 1 .jp2"
     assert photos_left_out(source, out) == f"{line}."
-    (source / "more").symlink_to(tmp_path)
-    assert photos_left_out(source, out) == f"{line}; links to folders: more."
+    for link in (source / "f" / "more", source / ".cache" / "no", out / "no"):
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(tmp_path)
+    assert photos_left_out(source, out) == f"{line}; links to folders: f/more."
 
 
 def test_plan_keeps_a_gif_beside_a_png_apart(tmp_path):

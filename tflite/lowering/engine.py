@@ -31,7 +31,7 @@ def lower(
 
     Args:
         model: A model of one input, such as `single_scale` returns.
-        rules: `FLOAT_RULES` or `INT8_RULES` of `rules.py`.
+        rules: One of the tuples of `rules.py`, such as `FLOAT_RULES`.
         height: Height of the input, or `None` to leave it open.
         width: Width of the input, or `None` to leave it open.
     """

@@ -79,11 +79,11 @@ _RULES = (
     split_as_slices,  # after those that look for splits
 )
 FLOAT_RULES = (*CANONICAL, *_RULES)
-INT16_RULES = (  # without operators that TFLite lacks in 16 bits
+INT16_RULES = (
     *CANONICAL,
-    hard_silu_as_gate,
+    hard_silu_as_gate,  # TFLite has no HARD_SWISH in 16 bits
     *_RULES,
-    affine_as_depthwise,
+    affine_as_depthwise,  # nor NEG
 )
 INT8_RULES = (
     *CANONICAL,

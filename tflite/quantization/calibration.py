@@ -40,11 +40,11 @@ def calibration_patches(folder: BenchmarkFolder, seed: int = 0) -> list[np.ndarr
 
 
 def with_saturated(patches: list[np.ndarray], model: keras.Model) -> list[np.ndarray]:
-    """Returns `patches` and then `saturated_patches`, to observe ranges on.
+    """Returns `patches` and then `saturated_patches`, in sizes that `model` takes.
 
     Args:
         patches: LR images, float32 `(h, w, C)`.
-        model: The model that they are `fitted` to, so that it sees every colour.
+        model: A model of one or several scales.
     """
     saturated = saturated_patches(patches[0].shape[-1], CALIBRATION_SIZE)
     sides = model.inputs[0].shape[1:3]

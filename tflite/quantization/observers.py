@@ -52,10 +52,11 @@ def observe(graph: Graph, patches: Iterable[np.ndarray]) -> Samples:
     patches = list(patches)
     values = _values(graph, patches)
     flat = [np.full_like(patches[0], value) for value in (0, 1)]
-    at_poles = read_by_poles(graph)
+    read = read_by_poles(graph)
+    at_poles = {i for g in quantization_groups(graph) if g & read for i in g}
     for i, found in (_values(graph, flat) if at_poles else {}).items():
         if i in at_poles:
-            values[i] = np.concatenate([values[i], found])
+            values[i] = np.concatenate([values[i], found[np.isfinite(found)]])
     few = patches[:: max(1, len(patches) // FOR_INFLUENCE)]
     return Samples(values, _influence(graph, few, values))
 

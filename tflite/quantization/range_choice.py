@@ -16,6 +16,7 @@ from tfsr.tflite.quantization.constraints import (
     fixed_range,
     free_clips,
     fused_into_relu,
+    is_of_pixels,
     quantization_groups,
     read_by_poles,
 )
@@ -45,13 +46,13 @@ def choose_ranges(
     - In 8 bits, terms that are added to the input to give the output have the steps of
       pixels: see `_in_whole_levels`.
 
-    No range, so float32, have:
+    These have no range and stay in float32:
 
     - nodes whose values come too near a pole, and nodes that only they read: see
       `_near_poles`;
     - nodes with the constant of a mask, which would take all levels;
-    - in 16 bits, whose ranges are symmetric, clips to bounds that are neither symmetric
-      nor 0.
+    - in 16 bits, whose ranges are symmetric, `free_clips` to a lower bound other than
+      0.
 
     Args:
         graph: The observed graph.
@@ -89,11 +90,10 @@ def choose_ranges(
         chosen.update(dict.fromkeys(members, shared))
     for i in _near_poles(graph, samples, chosen) | _masked(graph):
         chosen.pop(i, None)
-    if bits == 16:
-        for i in free_clips(graph) & chosen.keys():
-            bounds = clip_bounds(graph.nodes[i].operation)
-            if bounds and bounds[0] not in (0, -bounds[1]):
-                del chosen[i]
+    for i in free_clips(graph) & chosen.keys() if bits == 16 else ():
+        bounds = clip_bounds(graph.nodes[i].operation)
+        if bounds and bounds[0] != 0 and not is_of_pixels(chosen[i]):
+            del chosen[i]
     return chosen
 
 
@@ -132,9 +132,10 @@ def _near_poles(graph, samples, ranges):
         for x in node.input_tensors:
             readers.setdefault(graph.producer_index.get(id(x), -1), set()).add(i)
     found: set[int] = set()
+    read = read_by_poles(graph)
     for group in quantization_groups(graph):
         members = group & ranges.keys()
-        if not members or not group & read_by_poles(graph):
+        if not members or not group & read:
             continue
         values = np.concatenate([samples.values[i] for i in members])
         low, high = ranges[min(members)]

@@ -224,7 +224,8 @@ def _without(names, files):
 
 
 def _lr_files(folders, exclude, lr_folders, scales):
-    """Returns the LR files of training images by scale, in that of `training_files`.
+    """Returns the LR files of training images by scale, in the order of
+    `training_files`.
 
     It is empty without folders of LR files.
     """

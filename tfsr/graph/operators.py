@@ -88,7 +88,8 @@ def entry_of(operation: keras.Operation, table: dict[type, Any]) -> Any:
     """Returns the entry of an operation in a table by type; None if there is none.
 
     A subclass has the entry of its parent unless it overrides the computation. A layer
-    whose activation is not one of Keras' has no entry, nor has one of channels first.
+    with an activation that is not one of Keras', and an operation with channels first,
+    have no entry.
     """
     if getattr(operation, "data_format", "") == "channels_first":
         return None

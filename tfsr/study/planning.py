@@ -144,9 +144,9 @@ def _network(file, out, seeds, overrides, scale, size):
         )
         for seed in seeds
     }
+    if any(run.config.quantize for run in runs.values()):
+        raise InputError(f"{file}: has [quantize]; see tfsr quantize-train.")
     for run in runs.values():
-        if run.config.quantize:
-            raise InputError(f"{file}: has [quantize]; see tfsr quantize-train.")
         _check_run(run)
     keras.utils.clear_session()
     model = build_model(run.config.model, file)

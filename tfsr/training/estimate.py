@@ -12,7 +12,7 @@ from tfsr.data.sampler import in_unit_range
 from tfsr.errors import naming_memory
 from tfsr.graph import complexity
 from tfsr.graph.footprint import working_values
-from tfsr.memory import available_memory, peak_memory_mb
+from tfsr.memory import peak_memory_mb, total_memory
 from tfsr.models import scales, single_scale, training_scales
 from tfsr.training import distribution
 from tfsr.training.checkpoints import completed_epochs
@@ -114,7 +114,7 @@ def noise(model: keras.Model, options: TrainConfig) -> tuple:
 
 def _step_seconds(model, config, replicas):
     options = config.train
-    _check_memory(model, options)
+    _check_memory(model, options, replicas.count)
     trainee = build_on(replicas, model, config)
     batches = replicas.distribute(Batches(FixedBatch(noise(model, options))))
 
@@ -133,16 +133,17 @@ def _step_seconds(model, config, replicas):
     return seconds * options.accumulate
 
 
-def _check_memory(model, options):
-    """Raises a `MemoryError` if even the maps of a forward pass do not fit.
+def _check_memory(model, options, machines):
+    """Raises a `MemoryError` if even the maps of a forward pass cannot fit.
 
     A step holds several times as much. It is not begun, because the system may end the
     process rather than refuse it memory.
     """
-    several = [single_scale(model, s) for s in scales(model) if len(model.inputs) > 1]
-    values = max(map(working_values, several or [model]))
-    needed = 4 * values * options.patch**2 * options.batch
-    if needed > available_memory():
+    several = len(model.inputs) > 1
+    models = [single_scale(model, s) for s in scales(model)] if several else [model]
+    values = max(map(working_values, models))
+    needed = 4 * values * options.patch**2 * options.batch / machines
+    if needed > total_memory():
         raise MemoryError(f"a step needs more than {needed / 2**30:.0f} GiB")
 
 

@@ -200,6 +200,8 @@ def _compare_tiles(upscaler, layers, tile, name):
 def _halved(upscaler, tile, name):
     """Returns the smaller tile to continue with when memory ran out."""
     smallest = tile // 2 < 2 * upscaler.radius + upscaler.alignment
+    if upscaler.tiles:
+        tile = "{}x{}".format(*upscaler.tiles.size)
     if smallest or upscaler.tiles:
         raise InputError(
             f"{name}: too little memory even for tiles of {tile} pixels."

@@ -90,7 +90,7 @@ def _images_in(source, out):
     files = sorted(
         source / file
         for file in _visible(here, inside)
-        if file.suffix.lower() in PHOTO_SUFFIXES
+        if file.suffix.lower() in PHOTO_SUFFIXES and not (here / file).is_dir()
     )
     if not files:
         raise InputError(f"{source}: no image in it; expected {', '.join(SUFFIXES)}.")
@@ -133,17 +133,19 @@ def photos_left_out(source: str | Path, out: str | Path) -> str:
     if not source.is_dir():
         return ""
     folder = source.resolve()
-    kinds = left_out(_visible(folder, Path(out).resolve()), PHOTO_SUFFIXES)
-    links = sorted(x.name for x in folder.rglob("*") if x.is_symlink() and x.is_dir())
+    visible = [*_visible(folder, Path(out).resolve())]
+    kinds = left_out((x for x in visible if not (folder / x).is_dir()), PHOTO_SUFFIXES)
+    linked = (x for x in visible if (folder / x).is_symlink() and (folder / x).is_dir())
+    links = sorted(link.as_posix() for link in linked)
     said = [f"of kinds not read here: {kinds}"] if kinds else []
     said += [f"links to folders: {', '.join(links)}"] if links else []
     return f"{source}: left out, {'; '.join(said)}." if said else ""
 
 
 def _visible(folder, out):
-    """Yields the files under `folder`, relative to it, that are not hidden."""
+    """Yields what is under `folder`, relative to it, and not hidden."""
     for file in folder.rglob("*"):
         relative = file.relative_to(folder)
         hidden = any(map(is_hidden, (relative, *relative.parents[:-1])))
-        if not hidden and out not in file.parents and not file.is_dir():
+        if not hidden and out not in file.parents:
             yield relative

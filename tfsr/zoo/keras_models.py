@@ -112,9 +112,11 @@ def functional(model: keras.Model, name: str = "") -> keras.Model:
     if not isinstance(model, keras.Model):
         raise InputError(f"{name}: not a Keras model.")
     if getattr(model, "inputs", None):
-        if isinstance(model, keras.Sequential):
+        is_sequential = isinstance(model, keras.Sequential)
+        if is_sequential and type(model).call is keras.Sequential.call:
             return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-        return model
+        if not is_sequential:
+            return model
     shape = model.get_build_config() or {}
     shape = shape.get("input_shape")
     if not shape or len(shape) != 4 or not isinstance(shape[-1], int):
