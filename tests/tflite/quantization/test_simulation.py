@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfsr.models import carn_m
 from tfsr.tflite import export, metadata
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import INT16_RULES, INT8_RULES
+from tfsr.tflite.lowering.rules import INT8_RULES, INT16_RULES
 from tfsr.tflite.quantization.observers import least_squares, min_max, observe
 from tfsr.tflite.quantization.range_choice import choose_ranges
 from tfsr.tflite.quantization.simulation import simulate, to_8_bit, to_16_bit
