@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from photo_files import (
     EXIF_IFD,
@@ -169,6 +170,16 @@ def test_a_profile_takes_the_place_of_srgb(tmp_path):
     assert (again.icc, set(again.png_colors)) == (SRGB, {b"gAMA"})
 
 
+def test_texts_are_noted(tmp_path):
+    texts = PngInfo()
+    texts.add_text("Author", "me")
+    texts.add_itxt("Title", "Ünder", zip=True)
+    data = encode(Image.fromarray(noise(3)), "PNG", pnginfo=texts)
+    assert read_bytes(tmp_path, data).notes == ["texts left out: Author, Title"]
+    data = encode(Image.fromarray(noise(3)), "JPEG", comment=b"hello")
+    assert read_bytes(tmp_path, data).notes == ["texts left out: comment"]
+
+
 def test_xmp_is_noted(tmp_path):
     data = encode(Image.fromarray(noise(3)), "WEBP", xmp=b"<x/>")
     assert read_bytes(tmp_path, data).notes == ["XMP and IPTC metadata left out"]
@@ -184,7 +195,8 @@ def test_long_texts_and_profiles_of_png_are_read(name, size, tmp_path):
     photo = read_bytes(tmp_path, png(noise(3), 2, 8, extra))
     np.testing.assert_array_equal(photo.color, noise(3))
     assert photo.icc == (long if name == b"iCCP" else None)
-    assert photo.notes == []
+    # The iTXt's bytes are no UTF-8, so it is no text.
+    assert photo.notes == (["texts left out: k"] if name == b"zTXt" else [])
 
 
 @pytest.mark.parametrize("space", [b"GRAY", b"RGB ", b"CMYK"])

@@ -21,6 +21,7 @@ from tfsr.photos.opening import has_16_bits, image_file, open_image, raw_mode_of
 from tfsr.photos.photo import COLOR_CHUNKS, Photo
 
 PART_ROWS = 256
+XMP = "XML:com.adobe.xmp"  # the name of the text in which a PNG has it
 # By the data colour space of an ICC profile: the channels of the pixels it describes.
 ICC_CHANNELS = {b"GRAY": 1, b"RGB ": 3}
 # By EXIF orientation: the view of `(H, W, ...)` that is upright.
@@ -63,6 +64,8 @@ def _read(stream: BinaryIO) -> Photo:
         notes.append("10 or 12 bits a channel reduced to 8")
     if "xmp" in image.info or "photoshop" in image.info:
         notes.append("XMP and IPTC metadata left out")
+    if texts := _texts(image):
+        notes.append(f"texts left out: {', '.join(texts)}")
     # After decoding: PNG may have EXIF behind its pixels, and Pillow rotates TIFF.
     orientation, exif = _exif(image, notes)
     turn = UPRIGHT.get(orientation, lambda a: a)
@@ -81,6 +84,14 @@ def _read(stream: BinaryIO) -> Photo:
         _color_chunks(stream) if image.format == "PNG" else {},
         notes,
     )
+
+
+def _texts(image):
+    """Returns the names of a file's texts: those of a PNG, or a JPEG's comment."""
+    if image.format != "PNG":
+        return ["comment"] if "comment" in image.info else []
+    texts = [name for name, value in image.info.items() if isinstance(value, str)]
+    return [name for name in texts if name != XMP]
 
 
 def _eight_bits(image, notes):
