@@ -15,13 +15,10 @@ def available_memory() -> int:
         free = 1024 * int(facts.partition("MemAvailable:")[2].split()[0])
     except (OSError, IndexError, ValueError):
         free = 2**31
-    group = Path("/sys/fs/cgroup")  # a container has a limit of its own
     try:
-        limit = int((group / "memory.max").read_text(encoding="utf-8"))
-        used = int((group / "memory.current").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # no such file, or the word "max"
+        return max(0, min(free, _of_container("max") - _of_container("current")))
+    except (OSError, ValueError):
         return free
-    return max(0, min(free, limit - used))
 
 
 def total_memory() -> float:
@@ -31,10 +28,18 @@ def total_memory() -> float:
     except (AttributeError, OSError, ValueError):  # Windows has none
         return math.inf
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8")
-        return min(total, int(limit))
-    except (OSError, ValueError):  # no such file, or the word "max"
+        return min(total, _of_container("max"))
+    except (OSError, ValueError):
         return total
+
+
+def _of_container(figure):
+    """Returns a figure of this container's memory in bytes.
+
+    Raises an `OSError` where there is none, a `ValueError` where it is no number.
+    """
+    file = Path("/sys/fs/cgroup") / f"memory.{figure}"
+    return int(file.read_text(encoding="utf-8"))
 
 
 def peak_memory_mb() -> float | None:

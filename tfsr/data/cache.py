@@ -224,8 +224,7 @@ def _without(names, files):
 
 
 def _lr_files(folders, exclude, lr_folders, scales):
-    """Returns the LR files of training images by scale, in the order of
-    `training_files`.
+    """Returns the LR files by scale, in the order of `training_files`.
 
     It is empty without folders of LR files.
     """

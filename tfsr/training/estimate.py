@@ -114,7 +114,7 @@ def noise(model: keras.Model, options: TrainConfig) -> tuple:
 
 def _step_seconds(model, config, replicas):
     options = config.train
-    _check_memory(model, options, replicas.count)
+    _check_memory(model, options, replicas)
     trainee = build_on(replicas, model, config)
     batches = replicas.distribute(Batches(FixedBatch(noise(model, options))))
 
@@ -133,7 +133,7 @@ def _step_seconds(model, config, replicas):
     return seconds * options.accumulate
 
 
-def _check_memory(model, options, machines):
+def _check_memory(model, options, replicas):
     """Raises a `MemoryError` if even the maps of a forward pass cannot fit.
 
     A step holds several times as much. It is not begun, because the system may end the
@@ -142,7 +142,7 @@ def _check_memory(model, options, machines):
     several = len(model.inputs) > 1
     models = [single_scale(model, s) for s in scales(model)] if several else [model]
     values = max(map(working_values, models))
-    needed = 4 * values * options.patch**2 * options.batch / machines
+    needed = 4 * values * options.patch**2 * options.batch / replicas.count
     if needed > total_memory():
         raise MemoryError(f"a step needs more than {needed / 2**30:.0f} GiB")
 

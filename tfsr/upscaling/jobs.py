@@ -199,14 +199,15 @@ def _compare_tiles(upscaler, layers, tile, name):
 
 def _halved(upscaler, tile, name):
     """Returns the smaller tile to continue with when memory ran out."""
-    smallest = tile // 2 < 2 * upscaler.radius + upscaler.alignment
-    if upscaler.tiles:
-        tile = "{}x{}".format(*upscaler.tiles.size)
-    if smallest or upscaler.tiles:
-        raise InputError(
-            f"{name}: too little memory even for tiles of {tile} pixels."
-        ) from None
-    return tile_side(upscaler, tile // 2)
+    if upscaler.tiles:  # of one size
+        least = "{}x{}".format(*upscaler.tiles.size)
+    elif tile // 2 < 2 * upscaler.radius + upscaler.alignment:
+        least = str(tile)
+    else:
+        return tile_side(upscaler, tile // 2)
+    raise InputError(
+        f"{name}: too little memory even for tiles of {least} pixels."
+    ) from None
 
 
 def _enlarged(upscaler, layers, tile, name, progress=None) -> Iterator[np.ndarray]:

@@ -134,9 +134,9 @@ def photos_left_out(source: str | Path, out: str | Path) -> str:
         return ""
     folder = source.resolve()
     visible = [*_visible(folder, Path(out).resolve())]
-    kinds = left_out((x for x in visible if not (folder / x).is_dir()), PHOTO_SUFFIXES)
-    linked = (x for x in visible if (folder / x).is_symlink() and (folder / x).is_dir())
-    links = sorted(link.as_posix() for link in linked)
+    folders = {path for path in visible if (folder / path).is_dir()}
+    kinds = left_out((path for path in visible if path not in folders), PHOTO_SUFFIXES)
+    links = sorted(p.as_posix() for p in folders if (folder / p).is_symlink())
     said = [f"of kinds not read here: {kinds}"] if kinds else []
     said += [f"links to folders: {', '.join(links)}"] if links else []
     return f"{source}: left out, {'; '.join(said)}." if said else ""

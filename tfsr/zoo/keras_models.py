@@ -112,10 +112,9 @@ def functional(model: keras.Model, name: str = "") -> keras.Model:
     if not isinstance(model, keras.Model):
         raise InputError(f"{name}: not a Keras model.")
     if getattr(model, "inputs", None):
-        is_sequential = isinstance(model, keras.Sequential)
-        if is_sequential and type(model).call is keras.Sequential.call:
+        if type(model).call is keras.Sequential.call:
             return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-        if not is_sequential:
+        if not isinstance(model, keras.Sequential):
             return model
     shape = model.get_build_config() or {}
     shape = shape.get("input_shape")

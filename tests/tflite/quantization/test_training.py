@@ -15,7 +15,7 @@ from tfsr.models import MODELS, carn_m, cmsc, scales, scn, single_scale
 from tfsr.tflite import metadata
 from tfsr.tflite.export import int8
 from tfsr.tflite.lowering.engine import lower
-from tfsr.tflite.lowering.rules import FLOAT_RULES, INT8_RULES
+from tfsr.tflite.lowering.rules import INT8_RULES, INT16_RULES
 from tfsr.tflite.quantization.aware import (
     is_quantization_aware,
     quantization_aware,
@@ -88,7 +88,7 @@ def test_starts_as_post_training_quantization(name, bits, tmp_path):
     whole = small(name, **OTHERWISE.get(name, {}))
     model = single_scale(whole, scales(whole)[0])
     images = patches(model.input.shape[-1])
-    rules, choose = (INT8_RULES, least_squares) if bits == 8 else (FLOAT_RULES, min_max)
+    rules, choose = (INT8_RULES, least_squares) if bits == 8 else (INT16_RULES, min_max)
     graph = lower(model, rules)
     samples = observe(graph, images)
     ranges = choose_ranges(graph, samples, choose, bits)
